@@ -348,18 +348,20 @@ class SampleReader:
     def _searched(self, claim: Claim, contrast: Contrast, study: str) -> Sample:
         """Return the sample of a method of search against random search at the same cost.
 
-        A method whose later rounds choose among stored points is not the search that a claim is
-        about: few points are where it would go.
+        A grid, or a method whose later rounds follow scores, is not the search that a claim is
+        about if it is taken to stored points: few points are where it would go.
         """
         table = self.sources.search_methods
         rows = table[(table["study"] == study) & (table["arm"] == contrast.arm)]
         found = rows[rows["method"] == contrast.search].to_dict("records")
         key = _key(claim, (study, contrast.arm, contrast.search))
-        if not found or np.isnan(found[0]["difference"]):
+        if not found:
             return Sample(key=key, reason=f"the report has no search by {contrast.search}")
         if contrast.search and STORED in BASIS[contrast.search]:
             return Sample(key=key, reason=f"{contrast.search} is replayed on {STORED}")
         row = found[0]
+        if np.isnan(row["difference"]):
+            return Sample(key=key, reason="too many searches find nothing")
         half = (row["high"] - row["low"]) / 2
         error = half / -float(scipy.special.stdtrit(HALVES - 1, LEVEL / 2))
         sides = np.array([[row["random_test"]], [row["test"]]])

@@ -69,6 +69,12 @@ def random_means(design: Design, sizes: Whole) -> tuple[Array, Array]:
     return chances @ design.ranked[known], chances @ design.test[known]
 
 
+def random_found(design: Design, sizes: Whole) -> Array:
+    """Return the chance that not all of some points drawn are lost (sizes,)."""
+    chances: Array = best_of_random(design.ranked, sizes)[:, design.ranked >= 0].sum(axis=1)
+    return chances
+
+
 def random_bands(scores: Array, sizes: Whole) -> tuple[Array, Array]:
     """Return the band of the median best score of random search, 95 % at all sizes at once.
 
@@ -111,7 +117,8 @@ def _generator(size: int) -> np.random.Generator:
 def cost_of(means: Array, score: float) -> float:
     """Return the cost at which a curve of means (costs 1, 2, ...) reaches a score, else inf.
 
-    Between two costs it is interpolated; a score below the first mean has the cost 1.
+    Between two costs it is interpolated; a score below the first mean has the cost 1. NaN, the
+    score of searches without a candidate, is never reached.
     """
     reached = np.flatnonzero(means >= score - EPSILON)
     if not len(reached):

@@ -1,10 +1,13 @@
 """Replay searches on a stored design: what each method would have chosen, and how soon.
 
 A search proposes settings. Each is taken from the design: the point that has these values, else the
-nearest one that is not trained as far yet. Where the first trials of a method are independent
-draws, they are points drawn at random, since the points are such draws. A method that reacts to
-scores thus chooses among the stored points only. A short schedule is the stored curve up to there,
-and a longer one resumes it: a search pays for each epoch of a point once.
+nearest one that is not trained as far yet. So a method that reacts to scores chooses among the
+stored points only. The first trials of a method of `DRAWN` are independent draws, which later ones
+at most go on with: they are points drawn at random, since the points are such draws. A point that
+is nearest to a proposal has other scores on average than one that is drawn. So random search can
+be taken to the nearest points as well, to be compared with methods that are taken there. A short
+schedule is the stored curve up to there, and a longer one resumes it: a search pays for each epoch
+of a point once.
 """
 
 from collections.abc import Sequence
@@ -19,7 +22,7 @@ from pipeline.config.schema import Method
 from pipeline.config.streams import derive
 from pipeline.planning.searches import Finished, ProposedTrial, Search, propose
 
-FIRST_DRAWN: tuple[Method, ...] = ("random", "coarse_to_fine", "halving", "tpe")
+DRAWN: tuple[Method, ...] = ("random", "halving")  # whose trials are draws or go on with draws
 EPSILON = 1e-9  # of a cost in whole trainings
 
 Array = NDArray[np.float64]
@@ -63,13 +66,14 @@ class Replayed:
     distance: float
 
 
-def replay(design: Design, search: Search, seed: int) -> list[Step]:
+def replay(design: Design, search: Search, seed: int, nearest: bool = False) -> list[Step]:
     """Return the trials of one search on a design.
 
     Args:
         design: The design.
         search: The method, and how many trials.
         seed: That of the search.
+        nearest: Whether to take the draws of a method of `DRAWN` to the nearest points too.
     """
     generator = np.random.default_rng(derive(seed, "replay", search.method))
     budgets = np.zeros(len(design.values))  # the largest that each point has had
@@ -80,7 +84,7 @@ def replay(design: Design, search: Search, seed: int) -> list[Step]:
         before = len(steps)
         if search.method == "grid":  # which has no order of its own
             proposals = [proposals[number] for number in generator.permutation(len(proposals))]
-        is_drawn = not finished and search.method in FIRST_DRAWN
+        is_drawn = not finished and search.method in DRAWN and not nearest
         for proposal in proposals:
             column = int(np.searchsorted(design.shares, proposal.budget - EPSILON))
             share = float(design.shares[column])
@@ -117,15 +121,16 @@ def _point(
     return int(free[nearest]), float(distances[nearest])
 
 
-def replayed(design: Design, search: Search, replays: int) -> Replayed:
+def replayed(design: Design, search: Search, replays: int, nearest: bool = False) -> Replayed:
     """Return many searches of one method on a design.
 
     Args:
         design: The design.
         search: The method, and how many trials.
         replays: How many searches; their seeds are 1, 2 and so on.
+        nearest: As for `replay`.
     """
-    runs = [replay(design, search, seed) for seed in range(1, replays + 1)]
+    runs = [replay(design, search, seed, nearest) for seed in range(1, replays + 1)]
     most = max(steps[-1].cost for steps in runs)
     costs = np.arange(1, ceil(most - EPSILON) + 1)
     return Replayed(

@@ -1,7 +1,8 @@
 """Tabulate what each method of search finds on a design, by cost and at its end."""
 
 from collections.abc import Mapping, Sequence
-from math import inf, nan
+from dataclasses import dataclass
+from math import ceil, nan
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,8 @@ from scipy import stats
 
 from pipeline.comparison.designs import Design
 from pipeline.comparison.levels import LEVEL
-from pipeline.comparison.random_search import cost_of, random_bands, random_means
-from pipeline.comparison.replays import Replayed, replayed
+from pipeline.comparison.random_search import cost_of, random_bands, random_found, random_means
+from pipeline.comparison.replays import DRAWN, Replayed, replayed
 from pipeline.config.schema import Method
 from pipeline.config.streams import derive
 from pipeline.planning.searches import Search
@@ -24,12 +25,12 @@ CURVES = (
 METHODS = (
     *("study", "arm", "method", "basis", "replays", "settings", "cost", "distance", "validation"),
     *("regret", "test", "optimism", "random_validation", "random_cost", "random_test"),
-    *("difference", "low", "high", "p"),
+    *("ended", "random_ended", "difference", "low", "high", "p"),
 )
 STORED = "stored points only"
 BASIS: dict[Method, str] = {  # what a replay rests on
     "random": "points drawn",
-    "grid": "nearest points",
+    "grid": STORED,
     "sobol": "nearest points",
     "coarse_to_fine": f"{STORED}, stored curves",
     "halving": "points drawn, stored curves",
@@ -39,6 +40,8 @@ MODELS: tuple[Method, ...] = ("tpe",)  # methods that fit a model in each round
 FEWER = 100  # replays of a method that fits models, at most
 OUTER = (10, 90)  # percentiles of replays
 HALVES = 20  # of the points, drawn at random
+FOUND = 0.99  # of the searches have a candidate, else means leave out too many that have none
+NEAREST_REPLAYS = 200  # of random search taken to the nearest points, for its curve
 
 Array = NDArray[np.float64]
 
@@ -66,17 +69,26 @@ def method_tables(
         and `cost` are means over searches, `distance` that of proposals from their points in the
         unit cube. `random_validation` and `random_test` are the means of random search at that
         cost, `random_cost` is the cost at which random search has the same validation score (inf:
-        beyond the design). `difference` is that of the test scores, method minus random, with a
-        95 % interval and p of `difference_to_random`.
+        beyond the design); for methods outside `DRAWN` random search is taken to the nearest
+        points as they are. `ended` and `random_ended` are the shares of searches that have a
+        candidate at that cost. `difference` is that of the test scores, method minus random, with a
+        95 % interval and p of `difference_to_random`; NaN where either share is below `FOUND`.
     """
     curves: list[dict[str, Any]] = []
     ends = []
+    whole: dict[bool, Reference] = {}
     for search in searches:
         number = min(replays, FEWER) if search.method in MODELS else replays
         found = replayed(design, search, number)
         curve = _curve(design, search.method, found)
-        end = _end(design, search.method, found, curve[-1])
-        if search.method != "random":
+        is_drawn = search.method in DRAWN
+        if is_drawn not in whole:
+            most = len(design.values)
+            whole[is_drawn] = random_reference(design, search.method, most, NEAREST_REPLAYS)
+        equal = random_reference(design, search.method, ceil(found.spent.mean()), replays)
+        end = _end(search.method, found, curve[-1], equal)
+        end["random_cost"] = cost_of(whole[is_drawn].validation, end["validation"])
+        if search.method != "random" and min(end["ended"], end["random_ended"]) >= FOUND:
             end |= difference_to_random(design, search, number, end)
         curves += curve
         ends.append(end)
@@ -111,7 +123,9 @@ def difference_to_random(
     for _ in range(HALVES):
         part = design.subset(design.half(generator))
         found = replayed(part, search, max(1, replays // HALVES))
-        row = _end(part, search.method, found, _curve(part, search.method, found)[-1])
+        most = ceil(found.spent.mean())
+        equal = random_reference(part, search.method, most, replays // HALVES)
+        row = _end(search.method, found, _curve(part, search.method, found)[-1], equal)
         values.append(row["test"] - row["random_test"])
     error = float(np.std(values, ddof=1))
     if not error > 0:  # NaN, or all searches are alike
@@ -143,12 +157,58 @@ def _curve(design: Design, method: Method, found: Replayed) -> list[dict[str, An
     return rows
 
 
+@dataclass(frozen=True)
+class Reference:
+    """What random search finds at each cost, in whole trainings (costs,).
+
+    Attributes:
+        costs: The costs 1, 2 and so on.
+        validation: The mean validation score of the best.
+        test: The mean test score of the same.
+        ended: The share of searches with a candidate.
+    """
+
+    costs: NDArray[np.int64]
+    validation: Array
+    test: Array
+    ended: Array
+
+    def at(self, cost: float) -> dict[str, float]:
+        """Return the columns of `METHODS` about random search at one cost."""
+        columns = {"validation": self.validation, "test": self.test, "ended": self.ended}
+        return {
+            f"random_{name}": float(np.interp(cost, self.costs, values))
+            for name, values in columns.items()
+        }
+
+
+def random_reference(design: Design, method: Method, most: int, replays: int) -> Reference:
+    """Return the random search that a method is compared with.
+
+    It is exact for methods whose trials are points drawn. The others are taken to the points
+    nearest to what they propose. There a random search finds other scores too, so it is
+    replayed likewise.
+
+    Args:
+        design: The design.
+        method: The method.
+        most: The largest cost, in whole trainings.
+        replays: How many random searches are replayed.
+    """
+    if method in DRAWN:
+        sizes = np.arange(1, len(design.values) + 1)
+        return Reference(sizes, *random_means(design, sizes), random_found(design, sizes))
+    search = Search(method="random", trials=min(most, len(design.values)))
+    found = replayed(design, search, replays, nearest=True)
+    rows = _curve(design, method, found)
+    columns = {key: [row.get(key, nan) for row in rows] for key in ("mean", "test", "ended")}
+    return Reference(found.costs, *map(np.array, columns.values()))
+
+
 def _end(
-    design: Design, method: Method, found: Replayed, last: Mapping[str, Any]
+    method: Method, found: Replayed, last: Mapping[str, Any], reference: Reference
 ) -> dict[str, Any]:
     cost, mean = float(found.spent.mean()), last.get("mean", nan)
-    sizes = np.arange(1, len(design.values) + 1)
-    validation, test = random_means(design, sizes)
     return {
         "method": method,
         "basis": BASIS[method],
@@ -158,7 +218,6 @@ def _end(
         "distance": found.distance,
         "validation": mean,
         **{key: last.get(key, nan) for key in ("regret", "test", "optimism")},
-        "random_validation": float(np.interp(cost, sizes, validation)),
-        "random_test": float(np.interp(cost, sizes, test)),
-        "random_cost": cost_of(validation, mean) if mean == mean else inf,
+        "ended": last["ended"],
+        **reference.at(cost),
     }

@@ -415,17 +415,19 @@ def test_a_search_is_judged_by_the_interval_of_its_table():
     half = stats.t.ppf(0.975, 19) * 0.004
     numbers = {"random_test": 0.90, "test": 0.88, "difference": -0.02}
     row = numbers | {"low": -0.02 - half, "high": -0.02 + half}
-    table = pd.DataFrame([{"study": "one", "arm": "better", "method": "grid", **row}])
-    made = [
-        claim({"arm": "better", "search": "grid"}, "higher", id="grid"),
-        claim({"arm": "better", "search": "sobol"}, "higher", id="sobol"),
-    ]
-    found, absent = judged(*made, search_methods=table)
+    methods = [{"method": "sobol", **row}, {"method": "grid", **row}]
+    methods.append({"method": "halving", **dict.fromkeys(row, np.nan)})
+    table = pd.DataFrame(methods).assign(study="one", arm="better")
+    names = ("sobol", "grid", "halving", "tpe")
+    made = [claim({"arm": "better", "search": name}, "higher", id=name) for name in names]
+    found, stored, few, absent = judged(*made, search_methods=table)
     assert (found["before"], found["after"]) == pytest.approx((0.10, 0.12))
     assert (found["difference"], found["outcome"]) == (pytest.approx(0.02), "supported")
     assert (found["low"], found["high"]) == pytest.approx((0.02 - half, 0.02 + half))
     assert found["p"] == pytest.approx(2 * stats.t.sf(5, 19))
-    assert absent["reason"] == "the report has no search by sobol"
+    assert absent["reason"] == "the report has no search by tpe"
+    assert stored["reason"] == "grid is replayed on stored points only"
+    assert few["reason"] == "too many searches find nothing"
 
 
 @pytest.mark.parametrize("method", ["tpe", "coarse_to_fine"])

@@ -2,10 +2,15 @@
 
 import numpy as np
 import pytest
-from searched import design_of, peak
+from searched import UNIT, design_of, peak
 
 from pipeline.comparison import search_methods
-from pipeline.comparison.search_methods import difference_to_random, method_tables
+from pipeline.comparison.search_methods import (
+    Reference,
+    difference_to_random,
+    method_tables,
+    random_reference,
+)
 from pipeline.planning.searches import Search
 
 
@@ -85,11 +90,67 @@ def test_the_error_of_a_mean_is_the_usual_one(monkeypatch):
     design = design_of(lambda places: 0.9 + 0 * peak(places), points=40, noise=0.01, seed=4)
     monkeypatch.setattr(search_methods, "HALVES", 200)
 
-    def end(part, *_):
-        return {"test": part.test.mean(), "random_test": 0.9}
+    def curve(part, *_):
+        return [{"test": part.test.mean(), "ended": 1.0}]
 
-    monkeypatch.setattr(search_methods, "_end", end)
-    found = difference_to_random(design, Search(method="random", trials=2), 2, end(design))
+    def reference(*_):
+        return Reference(np.array([1]), *(np.array([each]) for each in (0.9, 0.9, 1.0)))
+
+    monkeypatch.setattr(search_methods, "_curve", curve)
+    monkeypatch.setattr(search_methods, "random_reference", reference)
+    end = {"test": design.test.mean(), "random_test": 0.9}
+    found = difference_to_random(design, Search(method="random", trials=2), 2, end)
     error = design.test.std(ddof=1) / np.sqrt(40)
     assert found["difference"] == pytest.approx(design.test.mean() - 0.9)
     assert (found["high"] - found["low"]) / 2 == pytest.approx(1.972 * error, rel=0.2)
+
+
+def test_a_method_at_nearest_points_is_compared_with_random_search_there(monkeypatch):
+    """A search that proposes at random and is taken to nearest points is no better than random.
+
+    Against points drawn, it seems to be: the points beside empty regions are taken more often.
+    """
+    monkeypatch.setattr(search_methods, "HALVES", 2)
+    spread = np.concatenate([np.linspace(0, 0.1, 60), [0.5, 0.6, 0.7]])
+    design = design_of(
+        lambda places: np.where(places[:, 0] > 0.4, 0.9, 0.8) - 0.01 * places[:, 0],
+        {"rate": UNIT["rate"]},
+        values=[(float(place),) for place in spread],
+    )
+    drawn = random_reference(design, "halving", 4, 300)
+    nearest = random_reference(design, "sobol", 4, 300)
+    assert nearest.test[0] > drawn.test[0] + 0.03  # of 0.1 between both levels
+    search = Search(method="sobol", trials=4)
+    _, methods = method_tables("s", "a", design, [search], replays=300)
+    row = methods.iloc[0]
+    assert row["random_test"] == pytest.approx(nearest.test[-1], abs=0.006)
+    assert abs(row["difference"]) < 0.02
+    assert row["test"] - drawn.test[3] > 0.03
+
+
+def test_the_reference_of_points_drawn_is_exact():
+    design = design_of(points=20, noise=0.01)
+    reference = random_reference(design, "halving", 3, 1)
+    assert reference.at(20)["random_validation"] == pytest.approx(design.ranked.max())
+    assert reference.at(1)["random_test"] == pytest.approx(design.test.mean())
+    assert reference.at(1.5)["random_validation"] == pytest.approx(reference.validation[:2].mean())
+
+
+def test_searches_that_find_nothing_are_counted_and_not_tested():
+    """With most runs lost, halving stops at a lost one: the others are no fair sample."""
+    design = design_of(points=64, noise=0.01)
+    lost = np.random.default_rng(3).random(64) < 0.6
+    design.curves[lost, -1] = np.nan
+    search = Search(method="halving", trials=9)
+    row = method_tables("s", "a", design, [search], replays=100)[1].iloc[0]
+    assert row["ended"] < 0.7
+    # three trainings cost as much as this search; all are lost with a chance of about 0.6 cubed
+    whole = len(design.values)
+    count = int(lost.sum())
+    chance = [
+        np.prod([(count - step) / (whole - step) for step in range(size)])
+        for size in (int(row["cost"]), int(row["cost"]) + 1)
+    ]
+    expected = 1 - np.interp(row["cost"] % 1, [0, 1], chance)
+    assert row["random_ended"] == pytest.approx(expected)
+    assert np.isnan([row["difference"], row["low"], row["high"], row["p"]]).all()

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pandas as pd
 import pytest
 from report_data import VERDICTS, report_data
@@ -162,8 +163,27 @@ def test_lost_runs_are_counted(found, study):
         study="methods", state=["done", "diverged", "diverged", "failed"], fingerprint=list("abcd")
     )
     text = search.lost_runs(dataclasses.replace(found, runs=runs), study)
-    assert text == "Of 4 runs 1 failed and 2 diverged: they count as the worst."
+    assert text == "Of 4 runs, with those of the baseline, 1 failed and 2 diverged."
     assert search.lost_runs(found, study) == ""
+
+
+def test_a_method_whose_searches_find_too_little_is_not_tested(found, study):
+    rows = found.search_methods.copy()
+    own = (rows["method"] == "halving") & (rows["arm"] == "adam")
+    assert own.sum() == 1
+    rows.loc[own, ["difference", "low", "high", "p", "p_holm"]] = np.nan
+    rows.loc[own, ["ended", "random_ended"]] = (0.74, 0.9)
+    text = search.method_section(dataclasses.replace(found, search_methods=rows), study)
+    (line,) = [line for line in text.splitlines() if line.startswith("- **adam**")]
+    assert "not tested, since too many find nothing: halving" in line
+    assert "halving" not in line.partition("not tested")[0]
+    tested = tables_of(text)[1]
+    (cell,) = [
+        row["minus random (points) [95 % interval]"]
+        for row in tested
+        if (row["arm"], row["method"]) == ("adam", "halving")
+    ]
+    assert cell == "26 % find nothing"
 
 
 def test_small_designs_have_a_sentence_instead_of_ranks(found, study):

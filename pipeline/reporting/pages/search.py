@@ -27,6 +27,8 @@ from pipeline.reporting.pages._search import (
 ORDER = 58
 ENDS = {"low": "lower", "high": "upper"}
 REFERENCE = "random search at equal cost"
+UNTESTED = "untested"
+NEAREST = "grid, Sobol, coarse to fine and TPE"  # methods that are taken to the nearest points
 FIGURES = {
     CURVES: "Median of the best validation score by cost in whole trainings, a line per method",
     BUDGET: "Chance that one arm wins against the other by the number of trials, with a band",
@@ -47,8 +49,8 @@ def search_body(data: ReportData) -> str:
     return md.join_parts(
         "# Search",
         "Each arm of these studies was trained at settings that do not depend on scores: its "
-        "design. Searches are replayed on these runs, without further training. Lost runs count "
-        "as the worst.",
+        "design. Searches are replayed on these runs, without further training. A lost run is the "
+        "worst of its design; a search whose runs are all lost finds nothing, and is in no mean.",
         *(study_section(data, study) for study in search_studies(data)),
     )
 
@@ -92,7 +94,7 @@ def lost_runs(data: ReportData, study: PlannedStudy) -> str:
     if not kinds:
         return ""
     planned = md.format_count(counts["planned"], "run")
-    return f"Of {planned} {md.format_list(kinds)}: they count as the worst."
+    return f"Of {planned}, with those of the baseline, {md.format_list(kinds)}."
 
 
 def _designs(data: ReportData, study: PlannedStudy) -> str:
@@ -129,10 +131,11 @@ def _method_lines(data: ReportData, rows: pd.DataFrame) -> list[str]:
     """Return for each arm which methods differ from random search at equal cost."""
     lines = []
     for arm, methods in arms_of(rows[rows["method"] != "random"]).items():
-        found: dict[str, list[str]] = {"better": [], "worse": [], "": []}
+        found: dict[str, list[str]] = {"better": [], "worse": [], "": [], UNTESTED: []}
         for row in methods.to_dict("records"):
             decided = row["p_holm"] < LEVEL
             side = ("worse", "better")[row["difference"] > 0] if decided else ""
+            side = UNTESTED if pd.isna(row["difference"]) else side
             change = f" ({md.unbroken(_change(data, row))})" if decided else ""
             found[side].append(f"{METHODS[row['method']]}{change}")
         parts = [
@@ -142,6 +145,10 @@ def _method_lines(data: ReportData, rows: pd.DataFrame) -> list[str]:
         ]
         if found[""]:
             parts.append(f"not shown to differ from {REFERENCE}: {md.format_list(found[''])}")
+        if found[UNTESTED]:
+            parts.append(
+                f"not tested, since too many find nothing: {md.format_list(found[UNTESTED])}"
+            )
         lines.append(f"**{arm}**, mean test score of the chosen setting: {'; '.join(parts)}.")
     return lines
 
@@ -167,8 +174,9 @@ def _validation_table(data: ReportData, rows: pd.DataFrame) -> str:
     caption = (
         "At the end of each search, means over searches. Cost: in whole trainings. Validation: of "
         "the setting chosen. Regret: how far below the best setting of the design. Random needs: "
-        "the cost at which random search has the same validation score on average. Descriptive: "
-        "another design would give other numbers."
+        "the cost at which random search has the same validation score on average; random search "
+        f"is taken to the nearest settings for {NEAREST}. Descriptive: another design would give "
+        "other numbers."
     )
     return md.format_table(cells, caption, words=("arm", "method"))
 
@@ -194,18 +202,20 @@ def _test_table(data: ReportData, rows: pd.DataFrame) -> str:
     ]
     caption = (
         "Test accuracy of the setting chosen by validation, means over searches. Optimism: "
-        "validation minus test. Minus random: against random search at equal cost. A search that "
-        "finds nothing good lowers the mean much and the median in the figure little, so the two "
-        "may order methods differently, above all at a low cost. Interval and "
-        "p: over designs, by halves of the settings (jackknife); p (Holm): corrected for this "
-        "table. Rule: the test rule of each arm."
+        "validation minus test. Minus random: against random search at equal cost, which is taken "
+        f"to the nearest settings for {NEAREST}, as they are. A search that finds nothing good "
+        "lowers the mean much and the median in the figure little, so the two may order methods "
+        "differently, above all at a low cost. Interval and p: over designs, by halves of the "
+        "settings (jackknife); how often such intervals cover: `docs/statistics.md`. p (Holm): "
+        "corrected for this table. Rule: the test rule of each arm."
     )
     return md.format_table(cells, caption, words=("arm", "method"))
 
 
 def _minus_random(data: ReportData, row: md.Row) -> str:
     if pd.isna(row["difference"]):
-        return md.VOID
+        least = min(row["ended"], row["random_ended"])
+        return f"{100 * (1 - least):.0f} % find nothing" if row["method"] != "random" else md.VOID
     interval = data.format.points_interval(row["low"], row["high"])
     return md.unbroken(f"{data.format.points(row['difference'])} {interval}".strip())
 
@@ -221,7 +231,8 @@ def _basis(rows: pd.DataFrame) -> str:
         moved = md.format_list([f"{distance:.2f}" for distance in far.values()])
         apart = f", on average up to {moved} from the settings proposed (unit cube)"
         apart = apart if max(far.values()) > 0 else ""
-        lines.append(f"{names}: {basis}{apart}; {counts} searches.")
+        order = " A grid has the same settings in every search." if "grid" in by_name else ""
+        lines.append(f"{names}: {basis}{apart}; {counts} searches.{order}")
     return f"Replayed on\n\n{md.format_bullets(lines)}"
 
 
@@ -275,9 +286,9 @@ def importance_section(data: ReportData, study: PlannedStudy, names: Mapping[str
     caption = (
         "Share of each hyperparameter in PED-ANOVA: how far its values among the best tenth of the "
         "trials, by validation, are from those of all. Interval: over halves of the trials "
-        f"(jackknife). By chance: what the largest share stays below in {md.CONFIDENCE} of "
-        "shuffled scores. Rank: all that the intervals leave open; hyperparameters whose intervals "
-        "overlap are not ranked."
+        f"(jackknife). By chance: in {md.CONFIDENCE} of shuffled scores, no hyperparameter has a "
+        "larger difference between these two distributions, as a share of the same sum. Rank: all "
+        "that the intervals leave open; hyperparameters whose intervals overlap are not ranked."
     )
     lines = [_rank_line(arm, part, names) for arm, part in arms_of(rows).items()]
     return md.join_parts(

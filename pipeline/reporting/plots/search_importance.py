@@ -40,7 +40,7 @@ def search_importance(
         grid[-1, 0].set_xlabel("share of importance (%)")
         marks = [
             Line2D([], [], color=DARK, marker="o", linewidth=3, label="share with interval"),
-            Line2D([], [], label="95 % of shuffled scores: largest share below", **CHANCE),
+            Line2D([], [], label="by chance: 95 % of shuffled scores are below", **CHANCE),
         ]
         figure.legend(handles=marks, loc="outside lower center", ncols=2)
     return figure
