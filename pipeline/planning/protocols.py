@@ -177,7 +177,8 @@ def _with_data(protocol: Protocol, name: str, source: Path | str) -> dict[str, A
     It has the dataset and the test fraction of the protocol unless it gives others.
 
     Raises:
-        Refusal: The dataset does not exist, or a value is invalid.
+        Refusal: The dataset does not exist, a value is invalid, or the files of the protocol are
+            read in another way.
     """
     where = f"pretraining.{name}"
     given = checked(Pretraining, protocol.pretraining[name], source, where)
@@ -189,10 +190,39 @@ def _with_data(protocol: Protocol, name: str, source: Path | str) -> dict[str, A
     is_same = data.dataset == protocol.data.dataset
     values = {**protocol.source, **given.source} if is_same else given.source
     complete = checked(datasets[data.dataset], values, source, f"{where}.source")
+    if is_same:
+        _require_one_reading(protocol, name, given, complete.model_dump(mode="json"), source)
     return given.model_dump(mode="json") | {
         "data": data.model_dump(mode="json"),
         "source": complete.model_dump(mode="json"),
     }
+
+
+def _require_one_reading(
+    protocol: Protocol,
+    name: str,
+    given: Pretraining,
+    complete: Mapping[str, Any],
+    source: Path | str,
+) -> None:
+    """Check that a pretraining on the files of the protocol reads and holds out as it does.
+
+    Only then is it known which of its examples are test examples of the protocol.
+
+    Raises:
+        Refusal: It reads them with other settings, or gives a test fraction of its own.
+    """
+    where = f"{source}: pretraining.{name}"
+    places = [Path(str(each.get("path") or "")).resolve() for each in (complete, protocol.source)]
+    if places[0] != places[1]:
+        return
+    if dict(complete) != protocol.source:
+        expected = "the source of the protocol, as it is: these are its files"
+        raise Refusal(invalid(f"{where}.source", given.source, expected))
+    own = protocol.data.test_fraction
+    if (other := given.data.get("test_fraction", own)) != own:
+        expected = f"{own}: the test set of the protocol is held out"
+        raise Refusal(invalid(f"{where}.data.test_fraction", other, expected))
 
 
 def network_of(model: Mapping[str, Any]) -> Any:

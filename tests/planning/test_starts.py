@@ -16,6 +16,7 @@ from pipeline.data.prepared import read_development, read_summary, read_test_ima
 from pipeline.data.splits import balanced, train_validation
 from pipeline.planning.parts import part_of_pretraining, part_of_protocol
 from pipeline.planning.phases import confirmation
+from pipeline.planning.protocols import Protocol, with_source
 from pipeline.planning.rounds import explore
 from pipeline.planning.starts import Digests, identified, phases
 from pipeline.planning.studies import read_experiment
@@ -296,6 +297,11 @@ def test_no_group_is_split_between_a_pretraining_and_the_protocol(write, classes
         ("start: {from: similar, train: heads}", (), 'start.train: invalid value "heads"'),
         ("start: {from: similar, rates: {trunk: 0}}", (), "start.rates.trunk: invalid value 0"),
         ("", ("share: 0.5", "share: null"), "pretraining.own.share: invalid value null"),
+        (
+            "",
+            ("train_size: 40}", "train_size: 40, test_fraction: 0.1}"),
+            "pretraining.own.data.test_fraction: invalid value 0.1; expected 0.4: the test",
+        ),
         ("", ("classes: [5, 6, 7, 8, 9]", "classes: [5, 6, 7, 8, 12]"), "data.classes: invalid"),
         ("", ("classes: [5, 6, 7, 8, 9]", "classes: [5, 6, 7, 8, 5]"), "each of classes once"),
         ("", ("classes: [5, 6, 7, 8, 9]", "classes: null"), "classes beside per_class"),
@@ -338,6 +344,36 @@ def test_a_mistake_is_one_line(more, replaced, words, write):
     (line,) = refusal.value.lines
     assert line.startswith("experiments/protocols/tiny.yaml")
     assert words in line
+
+
+@pytest.mark.parametrize(
+    ("source", "is_refused"),
+    [
+        ({"size": 16}, True),
+        ({"path": "./photos"}, True),
+        ({"path": "photos", "size": 12}, False),
+        ({"path": "others", "size": 16}, False),
+    ],
+)
+def test_the_files_of_a_protocol_are_read_in_one_way(source, is_refused):
+    """In another size, a test image of the protocol would be an unknown one of the pretraining."""
+    protocol = Protocol(
+        name="p",
+        data={"dataset": "image_folder", "train_size": 9, "test_fraction": 0.4},
+        source={"path": "photos", "size": 12},
+        model={"name": "resnet"},
+        training={"learning_rate": 0.1, "epochs": 1, "batch_size": 3},
+        seeds={"exploration": 1, "confirmation": 2},
+        studies=("s",),
+        pretraining={"similar": {"data": {"train_size": 9}, "source": source, "share": 0.5}},
+    )
+    if not is_refused:
+        assert with_source(protocol, "p.yaml").pretraining["similar"]["source"]["path"]
+        return
+    with pytest.raises(Refusal) as refusal:
+        with_source(protocol, "p.yaml")
+    (line,) = refusal.value.lines
+    assert line.startswith("p.yaml: pretraining.similar.source: invalid value")
 
 
 def test_a_cycle_of_starts_is_refused(write):
