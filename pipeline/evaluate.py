@@ -3,6 +3,7 @@
 The only stage that opens the test labels. Before it does so, it notes the plan in the ledger.
 """
 
+import os
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -16,8 +17,15 @@ from pipeline.data.prepared import read_test_labels, require_digest, validation_
 from pipeline.evaluation.groups import ensemble_rows
 from pipeline.evaluation.methods import passes
 from pipeline.evaluation.scores import correct_images, run_scores
-from pipeline.execution.stage import stage
-from pipeline.records.ledger import LEDGER, Planned, append_opening, opened_plan, run_identities
+from pipeline.execution.stage import ALONE, stage
+from pipeline.records.ledger import (
+    LEDGER,
+    Planned,
+    append_opening,
+    continue_ledger,
+    opened_plan,
+    run_identities,
+)
 from pipeline.records.predictions import Predictions, View, read_predictions, require_predictions
 from pipeline.records.runs import done_records
 from pipeline.records.tables import write_table
@@ -57,7 +65,10 @@ def main(protocol: str) -> None:
     records = done_records(folder / "confirmation", plan.fingerprints())
     digests = require_predictions(folder / "predictions", list(records))
     require_digest(folder / "data", plan.data_digest)
-    append_opening(REPORTS / protocol / LEDGER, _opened(plan, folder / "confirmation"))
+    ledger = REPORTS / protocol / LEDGER
+    if alone := os.environ.get(ALONE):
+        continue_ledger(ledger, REPORTS / f"{protocol}+{alone}" / LEDGER)
+    append_opening(ledger, _opened(plan, folder / "confirmation"))
     labels = read_test_labels(folder / "data")
 
     def read(run: str) -> Predictions:

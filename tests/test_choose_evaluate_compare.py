@@ -21,7 +21,8 @@ from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import write_prepared
 from pipeline.evaluation.ensembles import greedy
 from pipeline.evaluation.methods import ROUNDS, START
-from pipeline.records.ledger import LEDGER, read_ledger
+from pipeline.execution.stage import ALONE
+from pipeline.records.ledger import LEDGER, append_opening, read_ledger
 from pipeline.records.predictions import (
     Predictions,
     View,
@@ -447,6 +448,26 @@ def test_evaluate_notes_the_plan_before_a_score_exists_and_an_equal_one_once(fol
     ledger.write_bytes(content.replace(b"0.", b"1.", 1))
     with pytest.raises(Refusal, match="line 1: damaged; .*git checkout"):
         evaluate.main("tiny")
+
+
+def test_studies_alone_go_on_with_the_ledger_of_their_report(folder, monkeypatch):
+    reports = folder.parents[1] / "reports"
+    evaluate.main("tiny")
+    kept, path = reports / "tiny+dropout" / LEDGER, folder / "confirmation" / "plan.json"
+    kept.parent.mkdir()
+    kept.write_bytes((reports / "tiny" / LEDGER).read_bytes())
+    for margin in (0.07, 0.08):  # one line in the report of the study, then one of the protocol
+        write_sealed(path, {**read_sealed(path), "margin": margin})
+        if margin == 0.07:
+            append_opening(kept, {**read_ledger(kept)[0], "margin": margin})
+        else:
+            evaluate.main("tiny")
+    monkeypatch.setenv(ALONE, "dropout")
+    write_sealed(path, {**read_sealed(path), "margin": 0.09})
+    evaluate.main("tiny")
+    entries = read_ledger(reports / "tiny" / LEDGER)
+    assert [entry["margin"] for entry in entries] == [0.01, 0.07, 0.09]
+    assert (reports / "tiny" / LEDGER).read_bytes().startswith(kept.read_bytes())
 
 
 def test_evaluate_refuses_damaged_missing_and_unlisted_predictions(folder):

@@ -15,7 +15,7 @@ from pipeline.execution import dvc
 from pipeline.execution.dvc_lock import DVC_LOCK, keep_dvc_lock, release_dead_locks
 from pipeline.execution.git import git, is_shallow, names
 from pipeline.execution.plans import forget_current_plans
-from pipeline.execution.stage import KEEP_GOING, Incomplete
+from pipeline.execution.stage import ALONE, KEEP_GOING, Incomplete
 from pipeline.records.store import open_store
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import new_folder
@@ -62,7 +62,7 @@ def run_studies(
     for path in names("ls-files", "-z", "--others", "--exclude-standard", "--", *CODE):
         words += ["-C", path]
     with exclusive_lock():
-        environment = os.environ | clear_stage_times()
+        environment = os.environ | clear_stage_times() | {ALONE: "+".join(parts)}
         environment |= {KEEP_GOING: "1"} if keep_going else {}
         release_dead_locks()
         store.restore(dvc.phase_folders(protocols))

@@ -17,6 +17,7 @@ from pipeline.runtime.signals import TERMINATED, end_with_parent, interruptible
 from pipeline.runtime.stage_times import add_stage_time
 
 ARTIFACTS = Path("artifacts")
+ALONE = "GAPWISE_ALONE"  # what a report of some studies alone is called after its protocol
 KEEP_GOING = "GAPWISE_KEEP_GOING"  # tells the stages of a run to report without failed runs
 BAD_INPUT = 2
 INTERRUPTED = 128 + signal.SIGINT

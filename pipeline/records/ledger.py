@@ -17,7 +17,7 @@ from pipeline.config.labels import format_setting, format_value
 from pipeline.config.plan import BASELINE, OVERTUNING, Plan, PlannedRun, Reason, Setting
 from pipeline.records.runs import read_file
 from pipeline.runtime.errors import Refusal
-from pipeline.runtime.files import write_text
+from pipeline.runtime.files import write_bytes, write_text
 
 LEDGER = "ledger.jsonl"
 BEFORE, DIGEST, PLAN = "before", "digest", "plan"  # the keys of an entry
@@ -163,6 +163,20 @@ def parse_ledger(content: bytes, place: str) -> tuple[Planned, ...]:
         plans.append(entry[PLAN])
         before = _sha256(line)
     return tuple(plans)
+
+
+def continue_ledger(path: Path, earlier: Path) -> None:
+    """Go on with the ledger of an earlier report of the same studies alone, if there is one.
+
+    Args:
+        path: The ledger of the protocol in the copy of the project in which they run.
+        earlier: The ledger of that report there.
+
+    Raises:
+        Refusal: The earlier ledger is damaged.
+    """
+    if read_ledger(earlier):
+        write_bytes(path, earlier.read_bytes())
 
 
 def append_opening(path: Path, planned: Planned) -> bool:
