@@ -317,7 +317,7 @@ def report(protocols: Protocols = None) -> None:
 def verify(
     protocols: Protocols = None,
     history: Annotated[
-        bool, typer.Option("--history", help="Look in git whether the ledger has only grown.")
+        bool, typer.Option("--history", help="Look in git for lines that the ledger has lost.")
     ] = False,
     retrain: Annotated[
         int, typer.Option(help="The number of random runs to train and predict again.", min=0)
