@@ -317,7 +317,7 @@ def report(protocols: Protocols = None) -> None:
 def verify(
     protocols: Protocols = None,
     history: Annotated[
-        bool, typer.Option("--history", help="Look in git whether the ledger has only grown.")
+        bool, typer.Option("--history", help="Look in git for lines that the ledger has lost.")
     ] = False,
     retrain: Annotated[
         int, typer.Option(help="The number of random runs to train and predict again.", min=0)
@@ -394,12 +394,14 @@ def judge(
         str | None, typer.Option(help="The arm that others are compared with. Default: baseline.")
     ] = None,
     margin: Annotated[
-        float | None,
-        typer.Option(help="The largest difference that does not matter. Default: one point."),
+        str | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="The largest difference that does not matter. Default: one point.",
+        ),
     ] = None,
-    lower: Annotated[
-        bool | None, typer.Option("--lower/--higher", help="Which scores are better.")
-    ] = None,
+    lower: Annotated[bool, typer.Option("--lower", help="Lower scores are better.")] = False,
+    higher: Annotated[bool, typer.Option("--higher", help="Higher scores are better.")] = False,
     unit: Annotated[
         str | None, typer.Option(help="fraction (0.93), percent (93.0) or number.")
     ] = None,
@@ -413,14 +415,13 @@ def judge(
 ) -> None:
     """Judge results that were trained anywhere: paired, corrected, with margin and power."""
     with without_collection():
-        from pipeline.terminal.judge import read_table, show_judgement
+        from pipeline.terminal.judge import direction, number, read_table, show_judgement
 
     names = {"arm": arm, "seed": seed, "score": score}
-    directions = {None: None, True: "lower", False: "higher"}
     options = {
         "against": against,
-        "margin": margin,
-        "direction": directions[lower],
+        "margin": number("--margin", margin),
+        "direction": direction(lower, higher),
         "unit": unit,
         "wide": wide,
         "keep_going": keep_going,

@@ -1,8 +1,10 @@
 """Every command that README and docs print exists, and the first steps of a user plan."""
 
+import json
 import re
 import runpy
 import shlex
+from math import sqrt
 from pathlib import Path
 
 import pytest
@@ -173,6 +175,42 @@ def test_the_tests_of_identities_exist():
     assert len(named) >= 8
     for path, name in named:
         assert f"\ndef {name}(" in (ROOT / path).read_text(), (path, name)
+
+
+def test_the_shares_that_limit_the_verdicts_are_those_of_the_benchmark():
+    result = json.loads((ROOT / "benchmarks/results/verdicts.json").read_text())
+    page = " ".join((ROOT / "docs/statistics.md").read_text().split())
+    page = page[page.index("**Where it holds") :]
+    shapes, means = result["shapes"], result["collapses_with_equal_means"]
+    tails, skewed, unequal = (
+        shapes[name]
+        for name in ("heavy_tails", "skewed_arms_over_a_quiet_baseline", "unequal_spreads")
+    )
+    few, much = (result["images"][f"by_image_{by}"]["seeds_alone"] for by in (0.2, 0.6))
+    near = {share: sqrt(share * (1 - share) / (result["reports"] // 2)) for share in (0.05, 1 / 3)}
+    whole = sqrt(0.05 * 0.95 / result["reports"])
+    expected = {
+        r"near 5 % have a standard error of (\S+) points, those near a third ([\d.]+)\.": [
+            *near.values()
+        ],
+        r"near 5 % have ([\d.]+) points\)": [whole],
+        r"degrees of freedom\): (\S+) %": [tails["verdict"]],
+        r"unequal spread: (\S+) %": [unequal["verdict"]],
+        r"a tenth of it: (\S+) %": [skewed["verdict"]],
+        r"heavy tails have one in (\S+) % of reports, skewed arms in (\S+) %, unequal spreads in "
+        r"(\S+) %": [one["report_flagged"] for one in (tails, skewed, unequal)],
+        r"5 % of their runs lose: (\S+) % of reports have a verdict, (\S+) % have": [
+            means["arms_by_20"][name] for name in ("verdict", "withheld")
+        ],
+        r"loses runs so: (\S+) % have a verdict, (\S+) % have": [
+            means["baseline_by_20"][name] for name in ("verdict", "withheld")
+        ],
+        r"alone cover (\S+) % for arms that differ little by example, (\S+) %": [few, much],
+    }
+    for pattern, shares in expected.items():
+        assert [*re.search(pattern, page).groups()] == [
+            f"{100 * one:.1f}".removesuffix(".0") for one in shares
+        ]
 
 
 def test_the_study_of_searches_of_the_page_plans(project):

@@ -243,7 +243,7 @@ def _unit(
     """Return what scores are; fractions are recognized where higher ones are better."""
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
     limits = {Unit.FRACTION: 1.0, Unit.PERCENT: 100.0, Unit.NUMBER: math.inf}
-    if given:
+    if given is not None:
         try:
             unit = Unit(given)
         except ValueError:
@@ -274,8 +274,10 @@ def _margin(given: float | None, unit: Unit, source: str) -> float:
                 "in the units of the scores"
             )
         return MARGINS[unit]
-    if not 0 < given < math.inf or (unit is Unit.FRACTION and given >= 1):
-        most = " and < 1, such as 0.01 for a point" if unit is Unit.FRACTION else ""
+    whole = WHOLE.get(unit, math.inf)
+    if not 0 < given < whole:
+        point = f" and < {whole:g}, such as {whole / 100:g} for a point"
+        most = point if unit in WHOLE else ""
         raise Refusal(f"{source}: margin: invalid value {given:g}; expected a number > 0{most}")
     return given
 

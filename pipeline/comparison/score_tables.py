@@ -32,6 +32,10 @@ RUNS_TABLE = "the table of runs with --arm, --seed and --score, or --wandb entit
 LONG = "or, of a table with a row per run, its columns as --arm, --seed and --score"
 INDEX = re.compile(r"(Unnamed: \d+)?")  # names that pandas gives the column of an index
 SHOWN = 8  # names that an error lists
+ROLES = {  # what a user can name -> what is expected
+    **dict.fromkeys(("arm", "seed", "score"), "the name of a column"),
+    "against": "the name of an arm",
+}
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,7 @@ def read_scores(table: pd.DataFrame, names: Names, source: str) -> Scores:
             at one seed, or there are not two arms.
     """
     reader = _Reader(table.rename(columns=str).reset_index(drop=True), names, source)
+    reader.require_names()
     if table.empty:
         raise reader.error("no rows", "a row per arm and seed")
     charts = [name for name in reader.table if CHART.fullmatch(name)]
@@ -161,10 +166,18 @@ class _Reader:
         """Return the place of a row in a file whose first line has the names of columns."""
         return f"line {row + 2}"
 
+    def require_names(self) -> None:
+        """Check that no name is an empty text."""
+        for role in ROLES:
+            if getattr(self.names, role) == "":
+                raise self.error(f"--{role}: invalid value ''", ROLES[role])
+
     @property
     def is_wide(self) -> bool:
-        unnamed = self.names.arm is None and self.found("arm") is None
-        return self.names.wide or (unnamed and self.found("score") is None)
+        """Return whether there is a column per arm; one that a score is named of is long."""
+        unnamed = self.names.arm is None and self.names.score is None
+        found = self.found("arm") or self.found("score")
+        return self.names.wide or (unnamed and found is None)
 
     def found(self, role: str) -> str | None:
         """Return the column of a role under its given or its usual name, None if there is none."""
@@ -179,7 +192,8 @@ class _Reader:
         if name is None:
             wanted = getattr(self.names, role) or role
             known = _listed(self.table.columns)
-            raise self.error(f"{wanted}: no such column", f"one of {known} as --{role}")
+            wide = ", or --wide where each column is an arm" if role == "score" else ""
+            raise self.error(f"{wanted}: no such column", f"one of {known} as --{role}{wide}")
         return name
 
     def score_column(self) -> str:

@@ -8,7 +8,11 @@ from pathlib import Path
 
 from pipeline.runtime.errors import Refusal
 
-ENGLISH = {"LC_ALL": "C"}
+SETTINGS = {  # messages in English, and no parents of commits but those that the commits name
+    "LC_ALL": "C",
+    "GIT_GRAFT_FILE": os.devnull,
+}
+QUIET = ("-c", "advice.graftFileDeprecated=false", "-c", "core.commitGraph=false")
 NO_COMMIT = "no commit here; run: git init && git add -A && git commit -m start"
 
 
@@ -53,12 +57,15 @@ def is_commit(word: str) -> bool:
 def committed_texts(commit: str, paths: Sequence[str]) -> dict[str, str]:
     """Return the content of those of these files that a commit has, by their path.
 
+    Bytes that are not UTF-8 become backslashes with hexadecimal digits.
+
     Raises:
         Refusal: git fails.
     """
     words = ("ls-tree", "-z", "--name-only", "--end-of-options", commit)
     there = names(*words, *paths)
-    return {path: git("show", f"{commit}:./{path}").decode("utf-8") for path in there}
+    contents = {path: git("show", f"{commit}:./{path}") for path in there}
+    return {path: text.decode("utf-8", "backslashreplace") for path, text in contents.items()}
 
 
 def is_shallow() -> bool:
@@ -71,5 +78,5 @@ def is_shallow() -> bool:
 
 
 def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
-    command = ["git", "--no-replace-objects", "-C", str(folder), *words]
-    return subprocess.run(command, capture_output=True, check=False, env=os.environ | ENGLISH)
+    command = ["git", "--no-replace-objects", *QUIET, "-C", str(folder), *words]
+    return subprocess.run(command, capture_output=True, check=False, env=os.environ | SETTINGS)

@@ -1,6 +1,6 @@
-"""Look whether a ledger has only grown in the history of git, commit by commit.
+"""Look in git for entries of a ledger that the present one does not have.
 
-The first parents of the current commit count: what a branch did until it was merged is one step.
+Every commit that leads to the current one counts, along all parents of a merge.
 """
 
 from collections.abc import Iterator
@@ -10,11 +10,13 @@ from pipeline.execution.git import committed_texts, git, is_shallow
 
 SHORT = 9  # hexadecimal digits of a commit
 
+Entry = tuple[int, str]  # its line number, and the line, which holds the digest of the line before
 
-def rewritten_entries(path: Path) -> Iterator[str]:
-    """Yield a line for every commit that removes or rewrites entries of a ledger.
 
-    The file as it is now counts as the last step.
+def hidden_entries(path: Path) -> Iterator[str]:
+    """Yield a line for every entry in a committed version of a ledger that the file lacks.
+
+    An entry that was moved counts as lacking, since its place in the chain is another one.
 
     Args:
         path: The ledger, from the current folder.
@@ -26,29 +28,28 @@ def rewritten_entries(path: Path) -> Iterator[str]:
     if is_shallow():
         yield f"{path}: a shallow clone shows no history; run: git fetch --unshallow"
         return
-    words = ("log", "--first-parent", "--reverse", "--format=%H", "--", name)
+    words = ("rev-list", "--full-history", "--topo-order", "--reverse", "HEAD", "--", name)
     commits = git(*words).decode().split()
     if not commits:
         yield f"{path}: in no commit; run: git add {path} && git commit"
-    before, earlier = "", ""
-    for commit in commits:
-        text = committed_texts(commit, [name]).get(name, "")
-        yield from _step(path, f"commit {commit[:SHORT]}", before, text, earlier)
-        before, earlier = text, commit[:SHORT]
-    now = path.read_text(encoding="utf-8") if path.exists() else ""
-    yield from _step(path, "the file", before, now, earlier)
+    now = path.read_text(encoding="utf-8", errors="backslashreplace") if path.exists() else ""
+    texts = {commit: committed_texts(commit, [name]).get(name, "") for commit in commits}
+    versions = {commit: _entries(text) for commit, text in texts.items()}
+    first: dict[Entry, str] = {}
+    for commit, entries in versions.items():
+        for entry in entries:
+            first.setdefault(entry, commit)
+    present = _entries(now)
+    every = {*first, *present}
+    whole = [commit for commit, entries in versions.items() if entries.keys() >= every]
+    for entry in sorted(first.keys() - present.keys()):
+        place = f"{path}: line {entry[0]} of commit {first[entry][:SHORT]}: not in the present file"
+        commit = (whole or [first[entry]])[-1][:SHORT]
+        show = f"git show {commit}:./{name}"
+        cure = f"run: {show} > {path}, then make run" if whole else f"to see it, run: {show}"
+        yield f"{place}: an opening of the test set is hidden; {cure}"
 
 
-def _step(path: Path, what: str, before: str, after: str, commit: str) -> Iterator[str]:
-    """Yield a line where a step of the history did more than to add lines."""
-    if after.startswith(before):
-        return
-    lines, kept = before.splitlines(), after.splitlines()
-    number = next(
-        (place for place, line in enumerate(lines) if kept[place : place + 1] != [line]), 0
-    )
-    done = "removes" if len(kept) < len(lines) else "rewrites"
-    yield (
-        f"{path}: {what} {done} line {number + 1} of commit {commit}: an opening of the test set "
-        f"is hidden; run: git show {commit}:./{path.as_posix()} > {path}, then make run"
-    )
+def _entries(text: str) -> dict[Entry, None]:
+    """Return the entries of a ledger in their order."""
+    return dict.fromkeys(enumerate((line for line in text.split("\n") if line), start=1))

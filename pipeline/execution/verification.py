@@ -24,7 +24,7 @@ from pipeline.config.plan import read_plan
 from pipeline.config.yaml_files import parse_yaml
 from pipeline.data.prepared import SUMMARY, pretraining_folder
 from pipeline.execution.headlines import headline_differences
-from pipeline.execution.ledger_history import rewritten_entries
+from pipeline.execution.ledger_history import hidden_entries
 from pipeline.execution.record_checks import PHASES, record_differences
 from pipeline.execution.stage import Incomplete
 from pipeline.records.figures import DRAWN
@@ -68,7 +68,7 @@ class Options:
     """What is verified besides.
 
     Attributes:
-        history: Whether git shows a ledger that only grew.
+        history: Whether git shows entries of a ledger that the present one lacks.
         retrain: How many random runs are trained again.
         seed: That of their choice; None for one that nobody knows before.
     """
@@ -96,7 +96,7 @@ def verify(protocols: Sequence[str], options: Options | None = None) -> None:
             continue
         lines = headline_differences(folder)
         if options.history and (folder / LEDGER).exists():
-            lines += rewritten_entries(folder / LEDGER)
+            lines += hidden_entries(folder / LEDGER)
         differing += lines
         agree = "its headline agrees with its tables (not recomputed: not in params.yaml)"
         print(f"{folder.name}: {_count(lines) if lines else agree}")
@@ -111,7 +111,7 @@ def _count(lines: Sequence[str]) -> str:
 def _more_differences(protocol: str, options: Options) -> Iterator[str]:
     """Yield the differences that are looked for on request."""
     if options.history:
-        yield from rewritten_entries(REPORTS / protocol / LEDGER)
+        yield from hidden_entries(REPORTS / protocol / LEDGER)
     if options.retrain:
         artifacts = ARTIFACTS / protocol
         seed = secrets.randbelow(LARGEST_SEED) if options.seed is None else options.seed

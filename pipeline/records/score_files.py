@@ -19,13 +19,17 @@ LEVELS = 4  # folders above a file in which its settings are looked for
 PLACEHOLDER = re.compile(r"\{(arm|seed)\}")
 
 
-def read_score_table(path: Path) -> pd.DataFrame:
+def read_score_table(path: Path, content: str = "scores") -> pd.DataFrame:
     """Return the cells of a CSV file as texts.
+
+    Args:
+        path: The file.
+        content: What the error for a missing file says that it has.
 
     Raises:
         Refusal: It is missing, larger than 100 MB, or no CSV.
     """
-    _require_file(path)
+    _require_file(path, content)
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
             reader = csv.reader(lines, strict=True)
@@ -150,9 +154,9 @@ def _value(settings: Mapping[str, Any], key: str) -> Any:
     return found
 
 
-def _require_file(path: Path) -> None:
+def _require_file(path: Path, content: str = "scores") -> None:
     if not path.is_file():
-        raise Refusal(f"{path}: missing; expected a CSV file with scores")
+        raise Refusal(f"{path}: missing; expected a CSV file with {content}")
     size = path.stat().st_size
     if size > LARGEST:
         raise Refusal(

@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.comparison.judging import Judgement, judge
+from pipeline.comparison.judging import Direction, Judgement, judge
+from pipeline.comparison.score_tables import HITS
 from pipeline.records.score_files import read_score_files, read_score_table
 from pipeline.records.tables import write_table
 from pipeline.reporting.judgement import (
@@ -28,6 +29,7 @@ from pipeline.runtime.imports import without_collection
 from pipeline.terminal.tables import say, show, table
 
 REPORT = "report.md"
+IMAGES = f"the columns arm, seed, {', '.join(HITS)}"
 FILES = (REPORT, "contrasts.csv", "seeds.csv", "table.tex", "figures")  # what a folder holds
 WRAPPED = ("arm", "verdict")  # columns of words, which may take several lines
 UNKNOWN = (
@@ -71,13 +73,18 @@ def read_table(
     Raises:
         Refusal: None or several are given, or what is given cannot be read.
     """
-    given = [str(origin) for origin in (scores, glob, wandb) if origin]
+    given = [str(origin) for origin in (scores, glob, wandb) if origin is not None]
     if len(given) != 1:
         raise Refusal("judge: expected one CSV file, or --glob, or --wandb")
+    if not given[0]:
+        option, expected = (
+            ("--wandb", "entity/project") if glob is None else ("--glob", "a pattern")
+        )
+        raise Refusal(f"{option}: invalid value ''; expected {expected}")
     if scores:
         return Source(given[0], read_score_table(scores), names)
     score = names["score"]
-    if score is None:
+    if not score:
         raise Refusal("--score: missing; expected the name of the score, such as test/acc")
     keys = score, names["arm"] or "arm", names["seed"] or "seed"
     columns = {"arm": "arm", "seed": "seed", "score": score}
@@ -86,6 +93,32 @@ def read_table(
     from pipeline.tracking.scores import read_wandb_scores  # slow: imports W&B
 
     return Source(given[0], read_wandb_scores(given[0], *keys), columns)
+
+
+def number(option: str, text: str | None) -> float | None:
+    """Return the number that an option is given, None where it is not given.
+
+    Raises:
+        Refusal: It is no number.
+    """
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        raise Refusal(
+            f"{option}: invalid value {text!r}; expected a number > 0, such as 0.01"
+        ) from None
+
+
+def direction(lower: bool, higher: bool) -> Direction | None:
+    """Return which scores are better, None where neither option is given.
+
+    Raises:
+        Refusal: Both are.
+    """
+    if lower and higher:
+        raise Refusal("judge: --lower and --higher: both given; expected one of them")
+    named = {Direction.LOWER: lower, Direction.HIGHER: higher}
+    return next((one for one, given in named.items() if given), None)
 
 
 def show_judgement(
@@ -104,7 +137,9 @@ def show_judgement(
     """
     folder = to or Path(f"{source.title}-judged")
     require_folder(folder)
-    hits = {"images": read_score_table(images), "images_source": str(images)} if images else {}
+    hits = {}
+    if images is not None:
+        hits = {"images": read_score_table(images, IMAGES), "images_source": str(images)}
     judged = judge(source.table, **source.names, **options, **hits, source=source.origin)
     write_judgement(judged, source.title, folder)
     _show(judged, source.title)
@@ -134,20 +169,27 @@ def write_judgement(judged: Judgement, name: str, folder: Path) -> None:
         judged: The verdicts.
         name: What the report calls the results.
         folder: The folder, which is replaced.
+
+    Raises:
+        Refusal: The folder cannot be written.
     """
     with without_collection():
         from pipeline.reporting.judgement_figure import judgement_forest  # slow: matplotlib
         from pipeline.reporting.style import png, svg
 
     figure = judgement_forest(judged)
-    with new_folder(folder) as staging:
-        (staging / "figures").mkdir()
-        write_text(staging / REPORT, judgement_page(judged, name))
-        write_text(staging / "table.tex", judgement_latex(judged, name))
-        write_table(staging / "contrasts.csv", judged.table)
-        write_table(staging / "seeds.csv", judged.seeds)
-        write_bytes(staging / "figures" / "forest.png", png(figure))
-        write_bytes(staging / "figures" / "forest.svg", svg(figure))
+    try:
+        with new_folder(folder) as staging:
+            (staging / "figures").mkdir()
+            write_text(staging / REPORT, judgement_page(judged, name))
+            write_text(staging / "table.tex", judgement_latex(judged, name))
+            write_table(staging / "contrasts.csv", judged.table)
+            write_table(staging / "seeds.csv", judged.seeds)
+            write_bytes(staging / "figures" / "forest.png", png(figure))
+            write_bytes(staging / "figures" / "forest.svg", svg(figure))
+    except OSError as error:
+        reason = f"cannot be written ({error.strerror})"
+        raise Refusal(f"--to {folder}: {reason}; expected a folder that can be made") from None
 
 
 def _show(judged: Judgement, name: str) -> None:

@@ -205,6 +205,7 @@ TWO = {"arm": ["baseline", "a"] * 2, "seed": [1, 1, 2, 2], "score": [0.4, 0.5, 0
 
 
 RUNS = {"group": ["b", "a"] * 2, "run": [1, 1, 2, 2], "acc": [0.4, 0.5, 0.3, 0.6]}
+BY_SEED = {"seed": [1, 2], "baseline": [0.4, 0.5], "a": [0.3, 0.6]}
 CHART = {"Step": [1, 2], "a-0 - test/acc": [0.1, 0.2], "a-0 - test/acc__MIN": [0.1, 0.2]}
 
 
@@ -225,6 +226,21 @@ CHART = {"Step": [1, 2], "a-0 - test/acc": [0.1, 0.2], "a-0 - test/acc__MIN": [0
         (RUNS, {}, "no arm is named baseline; expected --against one of group, run, acc; or, of a"),
         (CHART, {}, "'a-0 - test/acc__MIN' is of a chart of W&B; expected the table of runs with"),
         (TWO, {"margin": 1.0}, "margin: invalid value 1; expected a number > 0 and < 1, such as"),
+        (
+            TWO,
+            {"margin": 200.0, "unit": "percent"},
+            "margin: invalid value 200; expected a number > 0 and < 100, such as 1 for",
+        ),
+        (TWO, {"unit": ""}, "unit: invalid value ''; expected one of fraction,"),
+        *(
+            (TWO, {role: ""}, f"--{role}: invalid value ''; expected the name of")
+            for role in ("arm", "seed", "score", "against")
+        ),
+        (
+            BY_SEED,
+            {"score": "zzz"},
+            "zzz: no such column; expected one of seed, baseline, a as --score, or --wide",
+        ),
         (TWO, {"margin": -1.0, "unit": "number"}, "margin: invalid value -1; expected a number"),
         (TWO, {"direction": "up"}, "direction: invalid value 'up'; expected higher or lower"),
         (TWO | {"direction": list("abab")}, {}, "direction: a, b; expected one value in all rows"),

@@ -302,10 +302,11 @@ def test_the_most_is_reached_where_the_split_makes_all_of_the_spread():
 def test_the_coverage_in_the_docs_is_that_of_its_factors():
     """Of a t interval that is too narrow by a factor, with the degrees of freedom of its seeds."""
     words = " ".join((ROOT / "docs" / "statistics.md").read_text().split())
-    pattern = r"(\d+) seeds: intervals over seeds are ([\d.]+) to ([\d.]+) times too narrow"
-    seeds, *factors = re.search(pattern, words).groups()
-    covered = re.search(r"a coverage of (\d+) to (\d+) % instead of 95", words).groups()
-    freedom = int(seeds) - 1
+    computed = re.search(r"by the t distribution, (\d+) seeds: (.*?)\. ", words)
+    freedom = int(computed[1]) - 1
     critical = stats.t.ppf(0.975, freedom)
-    expected = [100 * (2 * stats.t.cdf(critical / float(one), freedom) - 1) for one in factors]
-    assert sorted(round(one) for one in expected) == [int(one) for one in covered]
+    pairs = re.findall(r"by (?:a factor of )?([\d.]+) covers (\d+) %", computed[2])
+    assert len(pairs) == 4
+    for factor, covered in pairs:
+        coverage = 2 * stats.t.cdf(critical / float(factor), freedom) - 1
+        assert round(100 * coverage) == int(covered), factor

@@ -1,10 +1,20 @@
 """`gapwise judge` replaces nothing but what it wrote, and prints what limits the verdicts."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
 from pipeline.runtime.errors import Refusal
-from pipeline.terminal.judge import FILES, Source, read_table, require_folder, show_judgement
+from pipeline.terminal.judge import (
+    FILES,
+    Source,
+    direction,
+    number,
+    read_table,
+    require_folder,
+    show_judgement,
+)
 
 COLLAPSED = {
     "baseline": [0.91, 0.92, 0.90, 0.91, 0.92, 0.91],
@@ -68,8 +78,39 @@ NAMES = dict.fromkeys(("arm", "seed", "score"))
         ((None, "*.csv", "me/mine"), "judge: expected one CSV file, or --glob, or --wandb"),
         ((None, "*.csv", None), "--score: missing; expected the name of the score"),
         ((None, None, "me/mine"), "--score: missing; expected the name of the score"),
+        ((None, "", None), "^--glob: invalid value ''; expected a pattern"),
+        ((None, None, ""), "^--wandb: invalid value ''; expected entity/project"),
+        ((Path("scores.csv"), "", None), "judge: expected one CSV file, or --glob, or --wandb"),
     ],
 )
 def test_one_source_is_named_with_its_score(given, line):
     with pytest.raises(Refusal, match=line):
         read_table(*given, NAMES)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    for folder in (Path("/proc/x"), tmp_path / "file" / "judged"):
+        with pytest.raises(Refusal) as raised:
+            show_judgement(Source("x.csv", pd.DataFrame(COLLAPSED), {}), {}, folder)
+        (line,) = raised.value.lines
+        assert line.startswith(f"--to {folder}: cannot be written (")
+        assert line.endswith("); expected a folder that can be made")
+
+
+def test_a_missing_table_of_images_is_named_with_its_columns(tmp_path):
+    source, images = Source("x.csv", pd.DataFrame(COLLAPSED), {}), tmp_path / "nope.csv"
+    with pytest.raises(Refusal) as raised:
+        show_judgement(source, {}, tmp_path / "new", images)
+    columns = "the columns arm, seed, image, correct"
+    assert raised.value.lines == (f"{images}: missing; expected a CSV file with {columns}",)
+
+
+def test_options_are_read_as_what_they_say():
+    assert (number("--margin", None), number("--margin", "0.02")) == (None, 0.02)
+    with pytest.raises(Refusal, match="^--margin: invalid value 'abc'; expected a number > 0"):
+        number("--margin", "abc")
+    found = [direction(*given) for given in ((False, False), (True, False), (False, True))]
+    assert found == [None, "lower", "higher"]
+    with pytest.raises(Refusal, match="^judge: --lower and --higher: both given; expected one"):
+        direction(True, True)
