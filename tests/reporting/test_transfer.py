@@ -7,7 +7,9 @@ import pytest
 from report_data import VERDICTS, report_data
 from transferred import SIZES, Planted, planted
 
-from pipeline.reporting.pages import front, transfer
+from pipeline.config.plan import FIRST_PHASE, PlannedStart
+from pipeline.reporting.pages import front, method, transfer
+from pipeline.reporting.pages._pretrainings import pretraining_section
 from pipeline.reporting.pages._transfer import FIGURE, size_figure, transfer_link
 from pipeline.reporting.plots import transfer_sizes
 
@@ -24,7 +26,15 @@ def found(plain):
 
 def with_tables(plain, made):
     tables = {name: table for name, table in made.tables().items() if name != "arms"}
-    return dataclasses.replace(plain, confirmation=made.plan, **tables)
+    return dataclasses.replace(plain, confirmation=made.plan, starts=made.start_configs(), **tables)
+
+
+def with_starts(plain, found):
+    """Return a plain report whose plan has the pretrainings of another, and an arm with one."""
+    plan = plain.confirmation.model_copy(update={"starts": found.confirmation.starts})
+    return dataclasses.replace(
+        plain, confirmation=plan, starts=found.starts, transfer=found.transfer
+    )
 
 
 def rows_of(text):
@@ -41,6 +51,69 @@ def test_a_report_without_starts_has_no_such_page_and_no_such_figure(plain):
 def test_the_wording_of_the_page_of_transfer(found, golden):
     (page,) = transfer.pages(found)
     golden(page.body)
+
+
+def test_each_pretraining_is_described_with_what_it_changes(found, plain):
+    assert rows_of(pretraining_section(found)) == [
+        {
+            "pretraining": "similar",
+            "dataset": "digits",
+            "classes": "0, 1, 2",
+            "training examples": "400",
+            "epochs": "30",
+            "other training values": "–",
+            "regularizers": "–",
+        },
+        {
+            "pretraining": "different",
+            "dataset": "mnist_5k",
+            "classes": "all",
+            "training examples": "2,500",
+            "epochs": "30",
+            "other training values": "batch_size=50",
+            "regularizers": "dropout(rate=0.5)",
+        },
+    ]
+    assert "(method.md#pretrainings): **similar** (400 examples" in transfer.transfer_body(found)
+    assert pretraining_section(plain) == ""
+
+
+def test_the_method_names_pretrainings_where_there_are_some(found, plain):
+    data = with_starts(plain, found)
+    (page,), (without,) = method.pages(data), method.pages(plain)
+    assert f"## Pretrainings\n\n{pretraining_section(data)}" in page.body
+    assert "retrain" not in without.body
+
+
+def test_a_pretraining_with_a_start_and_a_share_of_its_own(found):
+    """Its two phases count together, and one of the two trains from another pretraining."""
+    (first, last, before) = (
+        PlannedStart(name=name, data=data, images=9, seed=0, fingerprint=key, start=start)
+        for name, data, key, start in [
+            (FIRST_PHASE, "own", "b", "c"),
+            ("own", "own", "a", "b"),
+            ("similar", "similar", "c", None),
+        ]
+    )
+    config = next(iter(found.starts.values()))
+    two = config.model_copy(update={"start": {"head": "kept", "decay": 0.7}})
+    noisy = two.model_copy(update={"data": config.data | {"label_noise": 0.2}})
+    settings = found.confirmation.settings
+    settings = settings | {"data": settings["data"] | {"label_noise": 0.0}}
+    plan = found.confirmation.model_copy(
+        update={"starts": (before, first, last), "settings": settings}
+    )
+    data = dataclasses.replace(
+        found,
+        confirmation=plan,
+        starts={"a": noisy, "b": config},
+        data=found.data | {"apart": {"own": {"share": 0.5}}},
+    )
+    (row,) = rows_of(pretraining_section(data))
+    assert row["epochs"] == "60"
+    assert row["starts from"] == "similar"
+    assert row["set apart (%)"] == "50"
+    assert row["other training values"].endswith("label_noise=0.2, start.decay=0.7")
 
 
 def test_the_page_and_its_studies_link_to_each_other(found, plain):

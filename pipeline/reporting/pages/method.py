@@ -13,6 +13,7 @@ from pipeline.reporting.collapse_sentences import RULE, rare_note
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.pages._looks import looks_note
 from pipeline.reporting.pages._page import CONTRAST_INTERVAL, Page, changes, family, rules
+from pipeline.reporting.pages._pretrainings import pretraining_section
 from pipeline.reporting.pages.variance import pool_words
 
 ORDER = 10
@@ -100,6 +101,7 @@ def pages(data: ReportData) -> Iterator[Page]:
         "# Method",
         f"## Research questions\n\n{md.format_bullets(questions)}",
         f"## Protocol\n\n{md.format_bullets([f'{line}.' for line in _protocol(data)])}",
+        md.section("Pretrainings", pretraining_section(data)),
         f"## Statistics\n\n{_statistics(data)}",
         md.format_bullets([f"{note}." for note in [looks_note(data)] if note]),
         f"## How to read a verdict\n\n{READING}",

@@ -17,6 +17,7 @@ from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.labels import verdict_cell
 from pipeline.reporting.pages._page import MEAN_INTERVAL, Page
+from pipeline.reporting.pages._pretrainings import pretraining_sentence
 from pipeline.reporting.pages._transfer import (
     MODES,
     has_starts,
@@ -51,6 +52,7 @@ def transfer_body(data: ReportData) -> str:
         "# Transfer",
         "A probe trains a new head on frozen features; fine-tuning trains every layer. Scratch "
         f"starts from random weights. {study_links(data)}",
+        pretraining_sentence(data),
         md.section("What is best, by size and source", grid(data)),
         md.section("Accuracy by size", size_section(data)),
         md.section("Little data against more", gain_table(data)),
