@@ -8,6 +8,7 @@ from report_data import VERDICTS, report_data
 from transferred import SIZES, Planted, planted
 
 from pipeline.config.plan import FIRST_PHASE, PlannedStart
+from pipeline.reporting.evidence import searches_frame
 from pipeline.reporting.pages import front, method, transfer
 from pipeline.reporting.pages._pretrainings import pretraining_section
 from pipeline.reporting.pages._transfer import FIGURE, size_figure, transfer_link
@@ -83,6 +84,29 @@ def test_the_method_names_pretrainings_where_there_are_some(found, plain):
     (page,), (without,) = method.pages(data), method.pages(plain)
     assert f"## Pretrainings\n\n{pretraining_section(data)}" in page.body
     assert "retrain" not in without.body
+
+
+@pytest.mark.parametrize(
+    "sources", [("similar",), ("model.weights",), ("similar", "model.weights")]
+)
+def test_arms_with_a_start_share_its_weights_and_are_tuned_again(found, plain, sources):
+    rows = found.transfer.assign(pretraining=sources[-1])
+    data = dataclasses.replace(with_starts(plain, found), transfer=rows)
+    if sources == ("model.weights",):
+        data = dataclasses.replace(data, confirmation=plain.confirmation)
+    search = {"study": "tuning", "arm": "baseline", "trials": 3, "chosen": True}
+    searches = searches_frame([search])
+    (page,), (without,) = (
+        method.pages(dataclasses.replace(one, searches=searches)) for one in (data, plain)
+    )
+    names = {"similar": "the same pretraining", "model.weights": "the file of `model.weights`"}
+    started = " or from ".join(names[source] for source in sources)
+    assert f"start from {started} share its weights" in page.body
+    assert "share split, initial weights" not in page.body
+    assert "change the data, the model, the start, the batches" in page.body
+    assert "All arms use this" not in page.body
+    assert "share split, initial weights and batch order" in without.body
+    assert "All arms use this. Arms that change the data, the model, the batches" in without.body
 
 
 def test_a_pretraining_with_a_start_and_a_share_of_its_own(found):
