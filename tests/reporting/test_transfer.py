@@ -157,6 +157,17 @@ def test_the_best_of_every_size_and_source_comes_first(found):
     assert worse[0]["similar"].startswith("**scratch**; fine-tuning -")
 
 
+def test_the_table_by_size_counts_the_arms_that_it_leaves_out(found):
+    """Those of other modes, which may be better than what is bold."""
+    rows = found.transfer
+    assert "Not in this table: 2 arms that" in transfer.grid(found)
+    plain_ones = rows[~rows["train"].isin(["head_then_all", "last_k"])]
+    assert "Not in" not in transfer.grid(dataclasses.replace(found, transfer=plain_ones))
+    changed = plain_ones.assign(plain=plain_ones["pretraining"] != "different")
+    counted = transfer.grid(dataclasses.replace(found, transfer=changed))
+    assert "Not in this table: 4 arms that" in counted
+
+
 def test_an_arm_without_a_difference_to_scratch_is_in_no_cell(found):
     rows = found.transfer.copy()
     rows.loc[rows["arm"] == "all_similar_3", "reference"] = "head_similar_3"

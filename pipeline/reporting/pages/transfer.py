@@ -53,7 +53,7 @@ def transfer_body(data: ReportData) -> str:
         "A probe trains a new head on frozen features; fine-tuning trains every layer. Scratch "
         f"starts from random weights. {study_links(data)}",
         pretraining_sentence(data),
-        md.section("What is best, by size and source", grid(data)),
+        md.section("Scratch, probe and fine-tuning, by size and source", grid(data)),
         md.section("Accuracy by size", size_section(data)),
         md.section("Little data against more", gain_table(data)),
         md.section("All arms", arm_table(data)),
@@ -73,10 +73,12 @@ def grid(data: ReportData) -> str:
     lines = {key: rows for key, rows in series(data).items() if key[1] != SCRATCH}
     sources = list(dict.fromkeys(source for source, _ in lines))
     cells: dict[int, dict[str, list[md.Row]]] = {}
+    compared: set[tuple[str, str]] = set()
     for (source, _), rows in lines.items():
         for row in rows:
             if is_against_scratch(data, row) and pd.notna(row["difference"]):
                 cells.setdefault(size_of(row), {}).setdefault(source, []).append(row)
+                compared.add((row["study"], row["arm"]))
     table = [
         {size_name(data): f"{size:,}"}
         | {source: _best(data, cells[size].get(source, [])) for source in sources}
@@ -85,11 +87,25 @@ def grid(data: ReportData) -> str:
     if not table:
         return ""
     caption = (
-        "Test accuracy against training from scratch with as many images, in points, the higher "
-        "mean first; which of the two is better has not been tested. Verdict: corrected for all "
-        f"contrasts of the report. Interval: {DIFFERENCE}, not corrected."
+        "Test accuracy against training from scratch with as many images, in points. Bold: the "
+        "largest estimate of scratch, a plain probe and plain fine-tuning, which is no verdict; "
+        f"probe against fine-tuning has not been tested. {_not_compared(data, compared)}Verdict: "
+        f"corrected for all contrasts of the report. Interval: {DIFFERENCE}, not corrected."
     )
     return md.format_table(table, caption, words=sources)
+
+
+def _not_compared(data: ReportData, compared: set[tuple[str, str]]) -> str:
+    """Return how many arms with a start a table leaves out, and where they are."""
+    left = [
+        row
+        for row in _distinct(data)
+        if row["train"] != SCRATCH and (row["study"], row["arm"]) not in compared
+    ]
+    if not left:
+        return ""
+    arms = md.format_count(len(left), "arm")
+    return f"Not in this table: {arms} that start or train otherwise ([All arms](#all-arms)). "
 
 
 def _best(data: ReportData, rows: list[md.Row]) -> str:
