@@ -9,8 +9,10 @@ from transferred import SIZES, Planted, planted
 
 from pipeline.config.plan import FIRST_PHASE, PlannedStart
 from pipeline.reporting.evidence import searches_frame
-from pipeline.reporting.pages import front, method, transfer
+from pipeline.reporting.pages import cost, front, method, transfer
 from pipeline.reporting.pages._pretrainings import pretraining_section
+from pipeline.reporting.pages._recipe import recipe_section
+from pipeline.reporting.pages._targets import target_section
 from pipeline.reporting.pages._transfer import FIGURE, size_figure, transfer_link
 from pipeline.reporting.plots import transfer_sizes
 
@@ -107,6 +109,25 @@ def test_arms_with_a_start_share_its_weights_and_are_tuned_again(found, plain, s
     assert "All arms use this" not in page.body
     assert "share split, initial weights and batch order" in without.body
     assert "All arms use this. Arms that change the data, the model, the batches" in without.body
+
+
+def test_every_cost_says_that_it_leaves_out_pretrainings(found, plain):
+    with_them = with_starts(plain, found)
+    (study,) = plain.confirmation.studies
+    for write, link in [
+        (recipe_section, "pages/transfer.md#cost-of-training"),
+        (front.headline_table, "pages/transfer.md#cost-of-training"),
+        (front.cost_figure, "pages/transfer.md#cost-of-training"),
+        (cost.cost_table, "(transfer.md#cost-of-training"),
+        (cost.efficiency_table, "(transfer.md#cost-of-training"),
+        (lambda data: target_section(data, study), "(transfer.md#cost-of-training"),
+    ]:
+        assert write(with_them).count(link) == 1
+        assert "transfer.md" not in write(plain)
+    first = next(start for start in found.confirmation.starts if start.name == FIRST_PHASE)
+    phases = plain.confirmation.model_copy(update={"starts": (first,)})
+    of_file = dataclasses.replace(with_them, confirmation=phases)  # its weights cost nothing here
+    assert "transfer.md" not in cost.cost_table(of_file)
 
 
 def test_a_pretraining_with_a_start_and_a_share_of_its_own(found):

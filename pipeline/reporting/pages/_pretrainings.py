@@ -9,10 +9,12 @@ from pipeline.config.run import RunConfig
 from pipeline.config.start import RunStart
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
+from pipeline.reporting.pages._transfer import has_starts
 
 ALL = "all"
 COLUMN = "other training values"
 SECTION = "method.md#pretrainings"
+FROM_FRONT, FROM_PAGE = "pages/transfer.md", "transfer.md"  # where the page of transfer is
 SIZES = ("dataset", "classes", "per_class", "train_size", "validation_size", "test_fraction")
 
 
@@ -51,6 +53,18 @@ def pretraining_sentence(data: ReportData) -> str:
     if not described:
         return ""
     return f"[Pretrainings]({SECTION}): {'; '.join(described.values())}."
+
+
+def cost_note(data: ReportData, page: str) -> str:
+    """Return that costs leave out pretrainings, with a space before; empty without any.
+
+    Args:
+        data: The report.
+        page: The path to the page of transfer, FROM_FRONT or FROM_PAGE.
+    """
+    if not (has_starts(data) and has_pretrainings(data)):
+        return ""
+    return f" Costs leave out pretraining ([costs with it]({page}#cost-of-training))."
 
 
 def _pretrainings(data: ReportData) -> Iterator[PlannedStart]:
