@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from pathlib import Path
 
 import pytest
 from report_data import VERDICTS, report_data
@@ -237,6 +238,12 @@ def test_one_size_has_no_curve(plain):
 def test_a_crossover_is_a_size_or_what_there_is_instead(found, values, part):
     rows = found.crossovers.iloc[:1].assign(**values)
     assert part in transfer.crossover_lines(dataclasses.replace(found, crossovers=rows))
+
+
+def test_the_crossover_says_how_often_its_interval_covers(found):
+    assert "88 % at 8 seeds and 93 % at 24 seeds." in transfer.crossover_lines(found)
+    statistics = Path(__file__).parents[2] / "docs" / "statistics.md"
+    assert "covers 88 % at 8 seeds, 93 % at 24 " in statistics.read_text()
 
 
 def test_the_front_page_asks_what_to_train_and_shows_the_curve(plain, found):
