@@ -22,12 +22,13 @@ from pipeline.comparison.tables import (
 from pipeline.comparison.trust import trust
 from pipeline.comparison.variance import pools
 from pipeline.config.plan import BASELINE, Kind, read_plan
-from pipeline.config.run import Data, RunConfig, read_config
+from pipeline.config.run import Data, RunConfig
 from pipeline.data.prepared import read_development, read_summary
 from pipeline.evaluation.validation import validation_score
 from pipeline.execution.stage import stage
 from pipeline.planning.choice import Score
-from pipeline.records.runs import read_file, read_history, read_record
+from pipeline.records.runs import read_history, read_record
+from pipeline.records.stored_settings import read_settings
 from pipeline.records.tables import read_table, write_table
 from pipeline.runtime.files import read_sealed
 
@@ -48,7 +49,7 @@ def main(protocol: str) -> None:
     scored = {name: read_table(folder / f"{name}.csv") for name in SCORED}
 
     def settings(name: str) -> RunConfig | None:
-        return read_config(runs / name / "run.json") if read_file(runs / name, "run.json") else None
+        return read_settings(runs / name)
 
     def score(name: str) -> Score:
         return validation_score(folder / "exploration" / name)

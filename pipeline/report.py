@@ -13,6 +13,7 @@ import pandas as pd
 
 from pipeline.comparison.timing import timing
 from pipeline.config.plan import Plan, read_plan
+from pipeline.config.run import RunConfig
 from pipeline.data.prepared import read_summary, read_test_images
 from pipeline.execution.stage import stage
 from pipeline.records.figures import current_figures, note_figures
@@ -20,6 +21,7 @@ from pipeline.records.ledger import LEDGER, read_ledger
 from pipeline.records.reports import CLAIMS, WrittenReport, partial_names, read_report, report_names
 from pipeline.records.runs import read_record
 from pipeline.records.store import open_store
+from pipeline.records.stored_settings import read_settings
 from pipeline.records.tables import read_table, write_table
 from pipeline.reporting.claims_index import CLAIMS_PAGE, claims_page
 from pipeline.reporting.dvc import metrics, plots, protocol_facts
@@ -103,6 +105,7 @@ def read_report_data(artifacts: Path) -> ReportData:
         searches=searches_frame(chosen["searches"]),
         test_use=read_sealed(artifacts / "test_use.json"),
         data=read_summary(artifacts / "data"),
+        starts=_settings_of_starts(artifacts / "confirmation", plans[-1]),
         **tables,
     )
 
@@ -159,6 +162,14 @@ def _write(folder: Path, data: ReportData, figures: Mapping[str, bytes]) -> None
         write_table(folder / "plots" / name, frame)
     for name, content in figures.items():
         (folder / "figures" / name).write_bytes(content)
+
+
+def _settings_of_starts(folder: Path, plan: Plan) -> dict[str, RunConfig]:
+    """Return the settings of the runs that others start from, as far as these are stored."""
+    settings = {
+        start.fingerprint: read_settings(folder / start.fingerprint) for start in plan.starts
+    }
+    return {name: config for name, config in settings.items() if config}
 
 
 def _records(artifacts: Path, plan: Plan) -> Records:

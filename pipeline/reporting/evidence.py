@@ -14,6 +14,7 @@ from pipeline.comparison.explored import GAIN, SEARCHES, TRIED, VALIDATION
 from pipeline.comparison.levels import COSTS, LEVEL, PRIMARY
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, TUNING, Plan, PlannedArm
+from pipeline.config.run import RunConfig
 from pipeline.data.arrays import is_row
 from pipeline.evaluation.methods import ALL_ARMS, GREEDY, INDEPENDENT, SINGLE
 from pipeline.records.runs import STATES
@@ -43,6 +44,7 @@ class ReportData:
         searches: A row for each searched arm: whether its search was a fair one.
         test_use: How often the test set was opened.
         data: The summary of the prepared data.
+        starts: The settings of the confirmation runs that others start from, by fingerprint.
         openings: The plans under which the test set was opened, as the ledger has them.
         pictures: The test images (channels, height, width) in [0, 1] that figures show, by number.
     """
@@ -103,6 +105,7 @@ class ReportData:
     calibration: pd.DataFrame
     references: pd.DataFrame
     trust: pd.DataFrame
+    starts: Mapping[str, RunConfig] = field(default_factory=dict)
     openings: Sequence[Mapping[str, Any]] = ()
     pictures: Mapping[int, Any] = field(default_factory=dict)
 
@@ -311,6 +314,7 @@ NO_TABLES = (  # of `compare`
         "searches",
         "test_use",
         "data",
+        "starts",
         "openings",
         "pictures",
     ),

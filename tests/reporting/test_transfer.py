@@ -2,12 +2,18 @@
 
 import dataclasses
 import math
+from pathlib import Path
 
 import pytest
 from report_data import VERDICTS, report_data
 from transferred import SIZES, Planted, planted
 
-from pipeline.reporting.pages import front, transfer
+from pipeline.config.plan import FIRST_PHASE, PlannedStart
+from pipeline.reporting.evidence import searches_frame
+from pipeline.reporting.pages import cost, front, method, transfer
+from pipeline.reporting.pages._pretrainings import pretraining_section
+from pipeline.reporting.pages._recipe import recipe_section
+from pipeline.reporting.pages._targets import target_section
 from pipeline.reporting.pages._transfer import FIGURE, size_figure, transfer_link
 from pipeline.reporting.plots import transfer_sizes
 
@@ -24,7 +30,15 @@ def found(plain):
 
 def with_tables(plain, made):
     tables = {name: table for name, table in made.tables().items() if name != "arms"}
-    return dataclasses.replace(plain, confirmation=made.plan, **tables)
+    return dataclasses.replace(plain, confirmation=made.plan, starts=made.start_configs(), **tables)
+
+
+def with_starts(plain, found):
+    """Return a plain report whose plan has the pretrainings of another, and an arm with one."""
+    plan = plain.confirmation.model_copy(update={"starts": found.confirmation.starts})
+    return dataclasses.replace(
+        plain, confirmation=plan, starts=found.starts, transfer=found.transfer
+    )
 
 
 def rows_of(text):
@@ -43,6 +57,111 @@ def test_the_wording_of_the_page_of_transfer(found, golden):
     golden(page.body)
 
 
+def test_each_pretraining_is_described_with_what_it_changes(found, plain):
+    assert rows_of(pretraining_section(found)) == [
+        {
+            "pretraining": "similar",
+            "dataset": "digits",
+            "classes": "0, 1, 2",
+            "training examples": "400",
+            "epochs": "30",
+            "other training values": "–",
+            "regularizers": "–",
+        },
+        {
+            "pretraining": "different",
+            "dataset": "mnist_5k",
+            "classes": "all",
+            "training examples": "2,500",
+            "epochs": "30",
+            "other training values": "batch_size=50",
+            "regularizers": "dropout(rate=0.5)",
+        },
+    ]
+    assert "(method.md#pretrainings): **similar** (400 examples" in transfer.transfer_body(found)
+    assert pretraining_section(plain) == ""
+
+
+def test_the_method_names_pretrainings_where_there_are_some(found, plain):
+    data = with_starts(plain, found)
+    (page,), (without,) = method.pages(data), method.pages(plain)
+    assert f"## Pretrainings\n\n{pretraining_section(data)}" in page.body
+    assert "retrain" not in without.body
+
+
+@pytest.mark.parametrize(
+    "sources", [("similar",), ("model.weights",), ("similar", "model.weights")]
+)
+def test_arms_with_a_start_share_its_weights_and_are_tuned_again(found, plain, sources):
+    rows = found.transfer.assign(pretraining=sources[-1])
+    data = dataclasses.replace(with_starts(plain, found), transfer=rows)
+    if sources == ("model.weights",):
+        data = dataclasses.replace(data, confirmation=plain.confirmation)
+    search = {"study": "tuning", "arm": "baseline", "trials": 3, "chosen": True}
+    searches = searches_frame([search])
+    (page,), (without,) = (
+        method.pages(dataclasses.replace(one, searches=searches)) for one in (data, plain)
+    )
+    names = {"similar": "the same pretraining", "model.weights": "the file of `model.weights`"}
+    started = " or from ".join(names[source] for source in sources)
+    assert f"start from {started} share its weights" in page.body
+    assert "share split, initial weights" not in page.body
+    assert "change the data, the model, the start, the batches" in page.body
+    assert "All arms use this" not in page.body
+    assert "share split, initial weights and batch order" in without.body
+    assert "All arms use this. Arms that change the data, the model, the batches" in without.body
+
+
+def test_every_cost_says_that_it_leaves_out_pretrainings(found, plain):
+    with_them = with_starts(plain, found)
+    (study,) = plain.confirmation.studies
+    for write, link in [
+        (recipe_section, "pages/transfer.md#cost-of-training"),
+        (front.headline_table, "pages/transfer.md#cost-of-training"),
+        (front.cost_figure, "pages/transfer.md#cost-of-training"),
+        (cost.cost_table, "(transfer.md#cost-of-training"),
+        (cost.efficiency_table, "(transfer.md#cost-of-training"),
+        (lambda data: target_section(data, study), "(transfer.md#cost-of-training"),
+    ]:
+        assert write(with_them).count(link) == 1
+        assert "transfer.md" not in write(plain)
+    first = next(start for start in found.confirmation.starts if start.name == FIRST_PHASE)
+    phases = plain.confirmation.model_copy(update={"starts": (first,)})
+    of_file = dataclasses.replace(with_them, confirmation=phases)  # its weights cost nothing here
+    assert "transfer.md" not in cost.cost_table(of_file)
+
+
+def test_a_pretraining_with_a_start_and_a_share_of_its_own(found):
+    """Its two phases count together, and one of the two trains from another pretraining."""
+    (first, last, before) = (
+        PlannedStart(name=name, data=data, images=9, seed=0, fingerprint=key, start=start)
+        for name, data, key, start in [
+            (FIRST_PHASE, "own", "b", "c"),
+            ("own", "own", "a", "b"),
+            ("similar", "similar", "c", None),
+        ]
+    )
+    config = next(iter(found.starts.values()))
+    two = config.model_copy(update={"start": {"head": "kept", "decay": 0.7}})
+    noisy = two.model_copy(update={"data": config.data | {"label_noise": 0.2}})
+    settings = found.confirmation.settings
+    settings = settings | {"data": settings["data"] | {"label_noise": 0.0}}
+    plan = found.confirmation.model_copy(
+        update={"starts": (before, first, last), "settings": settings}
+    )
+    data = dataclasses.replace(
+        found,
+        confirmation=plan,
+        starts={"a": noisy, "b": config},
+        data=found.data | {"apart": {"own": {"share": 0.5}}},
+    )
+    (row,) = rows_of(pretraining_section(data))
+    assert row["epochs"] == "60"
+    assert row["starts from"] == "similar"
+    assert row["set apart (%)"] == "50"
+    assert row["other training values"].endswith("label_noise=0.2, start.decay=0.7")
+
+
 def test_the_page_and_its_studies_link_to_each_other(found, plain):
     assert "Studies: [modes](study_modes.md)." in transfer.transfer_body(found)
     assert "[transfer](transfer.md)" in transfer_link(found, "modes")
@@ -58,6 +177,17 @@ def test_the_best_of_every_size_and_source_comes_first(found):
     rows = found.transfer.assign(difference=-found.transfer["difference"])
     worse = rows_of(transfer.grid(dataclasses.replace(found, transfer=rows)))
     assert worse[0]["similar"].startswith("**scratch**; fine-tuning -")
+
+
+def test_the_table_by_size_counts_the_arms_that_it_leaves_out(found):
+    """Those of other modes, which may be better than what is bold."""
+    rows = found.transfer
+    assert "Not in this table: 2 arms that" in transfer.grid(found)
+    plain_ones = rows[~rows["train"].isin(["head_then_all", "last_k"])]
+    assert "Not in" not in transfer.grid(dataclasses.replace(found, transfer=plain_ones))
+    changed = plain_ones.assign(plain=plain_ones["pretraining"] != "different")
+    counted = transfer.grid(dataclasses.replace(found, transfer=changed))
+    assert "Not in this table: 4 arms that" in counted
 
 
 def test_an_arm_without_a_difference_to_scratch_is_in_no_cell(found):
@@ -108,6 +238,12 @@ def test_one_size_has_no_curve(plain):
 def test_a_crossover_is_a_size_or_what_there_is_instead(found, values, part):
     rows = found.crossovers.iloc[:1].assign(**values)
     assert part in transfer.crossover_lines(dataclasses.replace(found, crossovers=rows))
+
+
+def test_the_crossover_says_how_often_its_interval_covers(found):
+    assert "88 % at 8 seeds and 93 % at 24 seeds." in transfer.crossover_lines(found)
+    statistics = Path(__file__).parents[2] / "docs" / "statistics.md"
+    assert "covers 88 % at 8 seeds, 93 % at 24 " in statistics.read_text()
 
 
 def test_the_front_page_asks_what_to_train_and_shows_the_curve(plain, found):

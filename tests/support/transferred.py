@@ -129,6 +129,23 @@ class Planted:
             streams=Streams.of(seed),
         )
 
+    def start_configs(self):
+        """Return the settings of the runs that others start from, by fingerprint."""
+        return {start.fingerprint: self._start_config(start) for start in self.plan.starts}
+
+    def _start_config(self, start):
+        similar = start.name == "similar"
+        return RunConfig(
+            data={"dataset": "digits", "classes": [0, 1, 2], "train_size": 400, "per_class": None}
+            if similar
+            else {"dataset": "mnist_5k", "classes": None, "train_size": 2500},
+            model={"name": "mlp"},
+            training={"learning_rate": 0.05, "epochs": 30, "batch_size": 25 if similar else 50},
+            start={},
+            regularizers=() if similar else ({"name": "dropout", "rate": 0.5},),
+            streams=Streams.of(start.seed),
+        )
+
     def read(self, fingerprint):
         """Return the settings of a run."""
         return self.configs[fingerprint]

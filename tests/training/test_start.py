@@ -15,10 +15,12 @@ from pipeline.config.start import RunStart
 from pipeline.data import sources
 from pipeline.models._layers import layers
 from pipeline.models._start import begin, rates
+from pipeline.optimizers.lbfgs import Lbfgs
 from pipeline.prediction.network import as_images
 from pipeline.regularizers._audit import NoEffect
 from pipeline.runtime.errors import Refusal
 from pipeline.training import features, trainer
+from pipeline.training.compatibility import require_trainable
 from pipeline.training.features import features_of
 from pipeline.training.trainer import train
 
@@ -336,6 +338,17 @@ def test_a_start_that_does_not_fit_is_refused(start, parent, message, parents, p
     with pytest.raises(Refusal) as refusal:
         begin(network, RunStart(**start), pool.classes, parents(MLP | parent))
     assert str(refusal.value).startswith(message)
+
+
+def test_lbfgs_is_refused_with_norms_that_rest(pool):
+    """The network decides, whatever of it is trained."""
+    network = built({"name": "resnet", "widths": [4], "blocks": 1, "hidden": 4, "grid": 1}, pool)
+    begin(network, RunStart(train="head"), pool.classes, None)
+    norms = [name for name, one in network.named_modules() if isinstance(one, nn.BatchNorm2d)]
+    assert norms
+    assert set(norms) <= {*network.resting}
+    with pytest.raises(Refusal, match="^batch norm with lbfgs: "):
+        require_trainable(Lbfgs(), network, ())
 
 
 def test_a_frozen_weight_tied_to_a_trained_one_is_refused(pool):

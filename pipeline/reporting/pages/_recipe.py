@@ -15,6 +15,7 @@ from pipeline.config.labels import VIEWS, format_values
 from pipeline.config.plan import PROTOCOL, TUNING, Setting
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
+from pipeline.reporting.pages._pretrainings import FROM_FRONT, cost_note
 
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")  # a text that YAML reads as one without quotes
 WORDS = {"true", "false", "null", "yes", "no", "on", "off"}  # texts that YAML reads otherwise
@@ -64,8 +65,8 @@ def _gain(data: ReportData, chosen: md.Row) -> str:
         f"It gains {data.format.change(chosen)} of test accuracy, with an interval corrected for "
         f"the choice among {contrasts}. Training costs {md.format_ratio(chosen['training_ratio'])} "
         f"and a test example {md.format_ratio(chosen['test_ratio'])} times what the baseline "
-        "costs. It is the cheapest arm that is shown to help and that no other arm is shown to "
-        "beat."
+        f"costs.{cost_note(data, FROM_FRONT)} It is the cheapest arm that is shown to help and "
+        "that no other arm is shown to beat."
     )
 
 

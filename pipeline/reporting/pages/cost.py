@@ -9,6 +9,7 @@ from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.labels import efficiency_name
 from pipeline.reporting.pages._page import Page
+from pipeline.reporting.pages._pretrainings import FROM_PAGE, cost_note
 
 ORDER = 30
 
@@ -43,6 +44,7 @@ def cost_table(data: ReportData) -> str:
         "n: done confirmation runs, over which means are taken, without intervals. Counted, not "
         "timed: matrix products, convolutions and attention. `gapwise report` writes the seconds "
         "of your own runs to timing.md. Rule: the forward passes are those of each arm's test rule."
+        f"{cost_note(data, FROM_PAGE)}"
     )
     return md.join_parts(md.format_table(rows, caption, words=("arm",)), left_out(arms))
 
@@ -70,6 +72,7 @@ def efficiency_table(data: ReportData) -> str:
         "interval of the mean. Rule: as named, otherwise the test rule of the arm. Efficient: "
         f"none of the {len(rows)} choices measured is at least as accurate at no higher cost. "
         "Choices that are not efficient are shown only for ensembles."
+        f"{cost_note(data, FROM_PAGE)}"
     )
     return md.format_table(cells, caption, words=("choice", "efficient"))
 

@@ -22,6 +22,7 @@ from pipeline.reporting.pages._findings import findings
 from pipeline.reporting.pages._interactions import interaction_lines
 from pipeline.reporting.pages._looks import short_stops
 from pipeline.reporting.pages._page import STUDY, Page, incomplete_runs
+from pipeline.reporting.pages._pretrainings import FROM_FRONT, cost_note
 from pipeline.reporting.pages._recipe import recipe_section
 from pipeline.reporting.pages._transfer import has_starts, size_figure
 from pipeline.reporting.pages._trust import not_above, qualifiers, trust_section
@@ -215,8 +216,8 @@ def headline_table(data: ReportData) -> str:
     caption = (
         f"Difference: points of test accuracy, arm minus {_reference(data)}, {INTERVAL_WORDS}. "
         "Gap: train minus validation accuracy, in points. Costs: counted operations, as multiples "
-        f"of those of the reference. {_passes_note(data)}{_parts_note(data)}"
-        f"{_seeds_note(data)}{rare_note(data.rates)}"
+        f"of those of the reference.{cost_note(data, FROM_FRONT)} {_passes_note(data)}"
+        f"{_parts_note(data)}{_seeds_note(data)}{rare_note(data.rates)}"
     )
     rows = [_headline_cells(data, row) for row in data.grouped.to_dict("records")]
     return md.format_table(rows, caption, words=(ARM, "study", "verdict", "seeds"))
@@ -270,7 +271,7 @@ def cost_figure(data: ReportData) -> str:
     words = (
         "Choices that nothing measured here beats in both mean accuracy and cost (accuracy; cost "
         f"of training and of a test example, x baseline; not tested): {'; '.join(names)}. "
-        f"{fewer}[Numbers](pages/cost.md)."
+        f"{fewer}[Numbers](pages/cost.md).{cost_note(data, FROM_FRONT)}"
     )
     return md.join_parts(f"![{EFFICIENCY}](figures/cost_accuracy.png)", words)
 

@@ -5,6 +5,7 @@ from math import isnan
 from typing import Any
 
 from pipeline.comparison.levels import LEVEL, POWER, UNSURE
+from pipeline.comparison.transfer import OWN_WEIGHTS
 from pipeline.config.labels import format_value, format_values
 from pipeline.config.left_out import left_out_notes
 from pipeline.config.plan import TUNING
@@ -13,6 +14,8 @@ from pipeline.reporting.collapse_sentences import RULE, rare_note
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.pages._looks import looks_note
 from pipeline.reporting.pages._page import CONTRAST_INTERVAL, Page, changes, family, rules
+from pipeline.reporting.pages._pretrainings import has_pretrainings, pretraining_section
+from pipeline.reporting.pages._transfer import has_starts
 from pipeline.reporting.pages.variance import pool_words
 
 ORDER = 10
@@ -100,6 +103,7 @@ def pages(data: ReportData) -> Iterator[Page]:
         "# Method",
         f"## Research questions\n\n{md.format_bullets(questions)}",
         f"## Protocol\n\n{md.format_bullets([f'{line}.' for line in _protocol(data)])}",
+        md.section("Pretrainings", pretraining_section(data)),
         f"## Statistics\n\n{_statistics(data)}",
         md.format_bullets([f"{note}." for note in [looks_note(data)] if note]),
         f"## How to read a verdict\n\n{READING}",
@@ -128,8 +132,7 @@ def _protocol(data: ReportData) -> Iterator[str]:
     explored = md.format_count(len(data.exploration.first_seeds()), "seed")
     yield (
         f"**Seeds**: {explored} to explore settings, "
-        f"{_seeds(data)} to confirm, all different. All arms of a seed "
-        "share split, initial weights and batch order"
+        f"{_seeds(data)} to confirm, all different. {_shared(data)}"
     )
     yield from _tuning(data)
     yield (
@@ -138,17 +141,33 @@ def _protocol(data: ReportData) -> Iterator[str]:
     )
 
 
+def _shared(data: ReportData) -> str:
+    """Return what all arms of a seed share; weights only where they start from the same ones."""
+    if not has_starts(data):
+        return "All arms of a seed share split, initial weights and batch order"
+    sources = ["the same pretraining"] if has_pretrainings(data) else []
+    if OWN_WEIGHTS in set(data.transfer["pretraining"]):
+        sources.append("the file of `model.weights`")
+    return (
+        "All arms of a seed share split and batch order. Those that start from random weights have "
+        f"the same ones, and those that start from {' or from '.join(sources)} share its weights"
+    )
+
+
 def _tuning(data: ReportData) -> Iterator[str]:
     """Yield what the baseline was tuned by, nothing if it was not."""
     tuned = data.confirmation.tuned
+    users, start = "All arms", ""
+    if has_starts(data):
+        users, start = "Arms that start as the baseline does", "the start, "
     for row in data.searches[data.searches["study"] == TUNING].to_dict("records"):
         trials = md.format_count(int(row["trials"]), "trial")
         if row["chosen"]:
             values = md.escape(format_values(tuned))
             yield (
-                f"**Tuned on the baseline**: {values}, of {trials}. All arms use this. Arms that "
-                "change the data, the model, the batches, the optimizer or the schedule, and arms "
-                "with `retune: true`, are tuned again, except in ensembles"
+                f"**Tuned on the baseline**: {values}, of {trials}. {users} use this. Arms that "
+                f"change the data, the model, {start}the batches, the optimizer or the schedule, "
+                "and arms with `retune: true`, are tuned again, except in ensembles"
             )
 
 
