@@ -54,7 +54,7 @@ def test_fractions_are_shown_in_percent_and_points():
 
 
 def test_other_numbers_have_no_points():
-    judged = judge(LOSSES, direction="lower", margin=50.0, score="loss_$x$")
+    judged = judge(LOSSES, direction="lower", margin=50.0, wide=True, score="loss_$x$")
     page = judgement_page(judged, "mine")
     words = [*texts(judged), judgement_latex(judged, "mine"), page.replace("Points", "points")]
     assert not [word for word in words if "point" in word or " % of" in word]
@@ -147,7 +147,7 @@ def test_long_names_stay_distinct_in_the_figure():
         f"network_with_a_dropout_of_0.{number}": BASELINE + 0.01 * number + NOISE
         for number in (1, 2)
     }
-    judged = judge(wide, score="a_long_name/of_a_metric_on_validation")
+    judged = judge(wide, wide=True, score="a_long_name/of_a_metric_on_validation")
     names = [text for text in texts(judged) if "…" in text]
     assert len(set(names)) == len(names) == 3
     shown = [text.get_text() for text in judgement_forest(judged).axes[0].get_yticklabels()]
