@@ -46,7 +46,8 @@ class ReportData:
         data: The summary of the prepared data.
         starts: The settings of the confirmation runs that others start from, by fingerprint.
         openings: The plans under which the test set was opened, as the ledger has them.
-        pictures: The test images (channels, height, width) in [0, 1] that figures show, by number.
+        pictures: The test images (channels, height, width) that figures show, by number; fractions
+            in [0, 1] or bytes.
     """
 
     confirmation: Plan

@@ -6,7 +6,6 @@ What color distinguishes is also distinguished by a marker, a line or a word.
 
 import io
 import itertools
-import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,17 +23,15 @@ from PIL import Image
 from pipeline.config.families import Family
 from pipeline.config.plan import BASELINE
 from pipeline.reporting.evidence import METHODS, ReportData
+from pipeline.reporting.svg_text import shortened
 
 WIDTH = 7.0  # inches
-DPI = 150
+DPI = 130
 TYPE = 10  # points
 TITLE = 60  # letters of a panel's title on a line
-COLORS = 256  # of a PNG: a third of the bytes, no difference that is seen
+COLORS = 128  # of a PNG: a third of the bytes, no difference that is seen
 SALT = "gapwise"  # of the names inside an SVG, which are random otherwise
-FONT = b"'DejaVu Sans'"  # of an SVG, as matplotlib names it
-SIMILAR_FONTS = b"'DejaVu Sans', Verdana, sans-serif"  # of about the same widths
-COORDINATES = re.compile(rb' (?:d|x|y)="[^"]*"|(?:translate|rotate)\([^)]*\)')
-LONG_NUMBER = re.compile(rb"-?\d+\.\d{3,}")
+METADATA = ("Date", "Creator", "Format", "Type")  # which an SVG has otherwise
 DARK, GREY = "#333333", "#888888"
 DASHES = (0, (4, 1.5))
 BAND = 0.22  # opacity
@@ -164,7 +161,7 @@ def method_colors(single: str, others: Iterable[str]) -> dict[str, str]:
 
 
 def png(figure: Figure) -> bytes:
-    """Return a figure as PNG of 256 colors, without date or version.
+    """Return a figure as PNG of `COLORS` colors, without date or version.
 
     The bytes are the same for the same figure.
     """
@@ -181,20 +178,11 @@ def png(figure: Figure) -> bytes:
 
 
 def svg(figure: Figure) -> bytes:
-    """Return a figure as SVG without date or version: the same bytes for the same figure.
-
-    Text stays text, which can be searched and edited. Where DejaVu Sans is not installed, a
-    font of similar widths is shown. Coordinates are rounded to a hundredth of a point.
-    """
-    drawn = io.BytesIO()
+    """Return a figure as SVG without date or version: the same bytes for the same figure."""
+    drawn = io.StringIO()
     with style(), matplotlib.rc_context({"svg.hashsalt": SALT, "svg.fonttype": "none"}):
-        figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
-    content = drawn.getvalue().replace(FONT, SIMILAR_FONTS)
-    return COORDINATES.sub(lambda match: LONG_NUMBER.sub(_rounded, match.group()), content)
-
-
-def _rounded(number: re.Match[bytes]) -> bytes:
-    return f"{float(number.group()):.2f}".rstrip("0").rstrip(".").encode()
+        figure.savefig(drawn, format="svg", metadata=dict.fromkeys(METADATA))
+    return shortened(drawn.getvalue()).encode()
 
 
 @contextmanager

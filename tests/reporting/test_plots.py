@@ -20,13 +20,14 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from pipeline.config.plan import Dimension
-from pipeline.reporting import evidence, plots, style
+from pipeline.reporting import evidence, plots, style, svg_text
 from pipeline.reporting.labels import verdict_label
 from pipeline.reporting.markdown import Formatter
 from pipeline.reporting.plots import (
     _scores,
     cost_accuracy,
     curves,
+    flips,
     forest,
     gap,
     reliability,
@@ -373,29 +374,56 @@ def test_a_picture_of_few_colors_looks_as_it_was_drawn() -> None:
     assert len(stored) < 0.6 * len(whole.getvalue())
 
 
-def test_an_svg_has_its_text_as_text_and_short_coordinates() -> None:
-    figure = FIGURES["forest"]()
-    whole = io.BytesIO()
-    with style.style(), matplotlib.rc_context({"svg.hashsalt": style.SALT}):
+@pytest.mark.parametrize("name", ["forest", "curves"])
+def test_an_svg_shows_what_matplotlib_draws_with_fewer_bytes(name: str) -> None:
+    figure = FIGURES[name]()
+    whole = io.StringIO()
+    with style.style(), matplotlib.rc_context({"svg.hashsalt": style.SALT, "svg.fonttype": "none"}):
         figure.savefig(whole, format="svg", metadata={"Date": None, "Creator": None})
-    stored = style.svg(figure)
-    root = ElementTree.fromstring(stored)
-    words = {"".join(element.itertext()) for element in root.iter(f"{SVG}text")}
-    assert {"dropout (rate=0.25)", "margin (±1 point)"} <= words
-    assert {"Verdana" in element.get("style", "") for element in root.iter(f"{SVG}text")} == {True}
-    number = re.compile(r"-?\d+\.?\d*")
-    paths, expected = (
-        [
-            [float(each) for each in number.findall(element.get("d", ""))]
-            for element in ElementTree.fromstring(content).iter(f"{SVG}path")
-            if "DejaVu" not in element.get("id", "")  # a glyph
-        ]
-        for content in (stored, whole.getvalue())
-    )
-    assert len(paths) == len(expected) > 10
-    for path, other in zip(paths, expected, strict=True):
-        assert path == pytest.approx(other, abs=0.0051)
+    stored = style.svg(figure).decode()
     assert len(stored) < 0.6 * len(whole.getvalue())
+    root, expected = (ElementTree.fromstring(text) for text in (stored, whole.getvalue()))
+    classes = dict(re.findall(r"[.](s[0-9]+){([^}]*)}", stored))
+    number = re.compile(r"-?[0-9]+[.]?[0-9]*")
+    for tag in ("path", "use", "text", "image", "clipPath"):
+        shown, drawn = (list(tree.iter(f"{SVG}{tag}")) for tree in (root, expected))
+        assert len(shown) == len(drawn)
+        for one, other in zip(shown, drawn, strict=True):
+            assert "".join(one.itertext()).strip() == "".join(other.itertext()).strip()
+            looks = other.get("style", "").replace(svg_text.FONT, svg_text.SIMILAR_FONTS)
+            assert classes.get(one.get("class", ""), "") == looks
+            for key in ("d", "x", "y"):
+                places, exact = (number.findall(each.get(key, "")) for each in (one, other))
+                assert [*map(float, places)] == pytest.approx([*map(float, exact)], abs=0.0051)
+    # Every reference leads to the same element.
+    targets = [{element.get("id"): element for element in tree.iter()} for tree in (root, expected)]
+    links = [
+        [
+            match
+            for element in tree.iter()
+            for value in element.attrib.values()
+            for match in re.findall(r"^#(.+)|url[(]#(.+)[)]", value)
+        ]
+        for tree in (root, expected)
+    ]
+    assert len(links[0]) == len(links[1]) > 0
+    for one, other in zip(*links, strict=True):
+        near, far = targets[0]["".join(one)], targets[1]["".join(other)]
+        assert near.tag == far.tag
+        assert near.get("d", "").count("L") == far.get("d", "").count("L")
+
+
+def test_a_byte_image_is_drawn_as_its_fractions() -> None:
+    levels = np.array([[[0, 51], [102, 255]]], np.uint8)
+    row = {"label": "3", "before": 0.25, "after": 1.0}
+    shown = []
+    for image in (levels, levels / 255):
+        ax = Figure().subplots()
+        flips.draw_image(ax, image, row)
+        [drawn] = ax.images
+        shown.append(drawn.to_rgba(drawn.get_array()))
+    assert shown[0] == pytest.approx(shown[1], abs=1 / 255)
+    assert len(np.unique(shown[0][..., 0])) == 4
 
 
 def test_the_forest_states_every_contrast_and_marks_its_verdict() -> None:

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pipeline.data.arrays import MAX_PIXEL
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.style import WIDTH, style
 
@@ -33,7 +34,7 @@ def flips(rows: Mapping[str, pd.DataFrame], pictures: Mapping[int, Any]) -> Figu
 
     Args:
         rows: The table `flips` of every arm, by its label.
-        pictures: The images (channels, height, width) in [0, 1] by number.
+        pictures: The images (channels, height, width) by number; see `draw_image`.
     """
     with style():
         figure = Figure(figsize=(WIDTH, ROW * len(rows)), layout="constrained")
@@ -52,8 +53,12 @@ def flips(rows: Mapping[str, pd.DataFrame], pictures: Mapping[int, Any]) -> Figu
 
 
 def draw_image(ax: Axes, image: Any, row: Mapping[str, Any]) -> None:
-    """Draw one image with its class and the shares of seeds that are right, before and after."""
+    """Draw one image with its class and the shares of seeds that are right, before and after.
+
+    Pixels of an integer type are bytes, others are in [0, 1].
+    """
     pixels = np.moveaxis(np.asarray(image), 0, -1)
-    ax.imshow(pixels[..., 0] if pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0, vmax=1)
+    white = MAX_PIXEL if pixels.dtype.kind in "iu" else 1
+    ax.imshow(pixels[..., 0] if pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0, vmax=white)
     before, after = (f"{100 * row[name]:.0f}" for name in ("before", "after"))
     ax.set_title(f"{row['label']}\n{before}→{after}", fontsize=8, fontweight="normal", loc="center")
