@@ -1,5 +1,6 @@
 """Draw the figure of `reports/README.md`: effects of arms over the gaps of the baselines."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,10 +29,19 @@ COLUMNS = 2
 def effects(reports: Mapping[str, WrittenReport]) -> Figure:
     """Return a figure with a panel for every arm that several protocols tried.
 
-    The gaps of baselines are on a logarithmic axis; protocols without a gap above 0 are left out.
+    The gaps of baselines are on a logarithmic axis. Protocols without a gap above 0, or without a
+    point, are left out.
     """
-    names = [name for name in by_gap(reports) if baseline_gap(reports[name]) > 0]
     arms = common_arms(reports)
+    names = [
+        name
+        for name in by_gap(reports)
+        if baseline_gap(reports[name]) > 0
+        and any(
+            row["arm"] in arms and math.isfinite(row["difference"])
+            for row in reports[name].contrasts
+        )
+    ]
     looks = _looks(names)
     lines = -(-len(arms) // COLUMNS)
     with style():

@@ -140,6 +140,8 @@ def test_what_several_protocols_tried_is_drawn_over_their_gaps(
     assert points == {(9.0, 2.0), (4.0, 2.0)}
     bars = {tuple(line.get_ydata()) for line in panel.lines if list(line.get_xdata()) == [9.0, 9.0]}
     assert bars == {(1.0, 3.0)}
+    [legend] = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["c", "a"]
     assert style.png(figure) == style.png(effects(several))
 
 
