@@ -268,6 +268,7 @@ MIXED = {
     "arm_1": strengths.Search(tried(value="a very long name of a setting {}")),
 }
 FALLEN = {"collapsed": [False, False, True], strengths.NAME: [0.91, 0.92, 0.1]}
+FALLEN_NEIGHBORS = {"collapsed": [True, True, False], strengths.NAME: [0.1, 0.11, 0.92]}
 CLOSE = [{"dropout": {"rate": rate}} for rate in (0.001, 0.00112, 0.5)]
 NAMES = [
     "dropout (rate=0.25)",
@@ -286,6 +287,9 @@ FIGURES = {
     "strengths": lambda: strengths.strengths({"arm_0": searched()}, PALETTE),
     "close_strengths": lambda: strengths.strengths({"arm_0": searched(setting=CLOSE)}, PALETTE),
     "fallen": lambda: strengths.strengths({"arm_0": searched(**FALLEN)}, PALETTE),
+    "fallen_neighbors": lambda: strengths.strengths(
+        {"arm_0": searched(**FALLEN_NEIGHBORS, setting=CLOSE)}, PALETTE
+    ),
     "settings": lambda: strengths.strengths(
         {arm: searched(**FALLEN, change=[0.1, 0.2, -0.5]) for arm in ARMS[:5]}, PALETTE
     ),

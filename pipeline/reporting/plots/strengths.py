@@ -23,6 +23,7 @@ from pipeline.reporting.style import DARK, STAR, TYPE, WIDTH, arm_colors, style
 NAME = "validation_accuracy"
 COLUMNS = 2
 LETTERS = 74  # of the size of a tick, across a figure
+NUMBERS = (0.13, 0.26)  # heights in turn, as shares of a panel: neighbors may be wide
 MARGIN = 0.1  # of an axis, beyond its outermost values
 EDGE = {"markeredgecolor": "white", "markeredgewidth": 0.75}
 SEED: dict[str, Any] = {"marker": "o", "markersize": 5, "linestyle": "", "alpha": 0.45, **EDGE}
@@ -169,19 +170,19 @@ def draw_settings(
     ax.plot(level["place"], level["mean"], color=color, linestyle=line, **MEAN)
     for place, mean in frame.loc[search.rows["chosen"].astype(bool), ["place", "mean"]].to_numpy():
         ax.plot(place, mean, color=color, zorder=5, **{**STAR, "markersize": 18})
-    for place, mean in frame.loc[fallen, ["place", "mean"]].to_numpy():
-        _draw_below(ax, place, mean, color)
+    for number, (place, mean) in enumerate(frame.loc[fallen, ["place", "mean"]].to_numpy()):
+        _draw_below(ax, place, mean, color, NUMBERS[number % len(NUMBERS)])
     _limit(ax, [0.0, *(value for _, value in dots)], axis.places)
     kept = _apart(axis, letters, list(search.rows["chosen"]))
     ax.set_xticks([axis.places[each] for each in kept], [axis.ticks[each] for each in kept])
     ax.set_xlabel(axis.name)
 
 
-def _draw_below(ax: Axes, place: float, value: float, color: str) -> None:
+def _draw_below(ax: Axes, place: float, value: float, color: str, height: float) -> None:
     """Draw a setting that has collapsed as an arrow with its value, wherever the panel ends."""
     across = ax.get_xaxis_transform()
     ax.plot(place, 0.06, color=color, transform=across, zorder=4, **BELOW)
-    ax.text(place, 0.13, f"{value:.1f}", transform=across, ha="center", va="bottom", fontsize=11)
+    ax.text(place, height, f"{value:.1f}", transform=across, ha="center", va="bottom", fontsize=11)
 
 
 def _limit(ax: Axes, values: Sequence[float], places: Sequence[float]) -> None:
