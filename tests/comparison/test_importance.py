@@ -5,13 +5,7 @@ import pytest
 from searched import UNIT, design_of, peak
 
 from pipeline.comparison import importance as module
-from pipeline.comparison.importance import (
-    IMPORTANCE,
-    divergences,
-    importance,
-    ranks,
-    study_of,
-)
+from pipeline.comparison.importance import IMPORTANCE, divergences, importance, ranks, study_of
 from pipeline.comparison.levels import SMALL_DESIGN
 from pipeline.planning.spaces import Space
 
