@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 from pipeline.comparison.designs import Design
 from pipeline.config.schema import Method
 from pipeline.config.streams import derive
-from pipeline.planning.searches import Finished, ProposedTrial, Search, propose
+from pipeline.planning.searches import EPSILON, Finished, ProposedTrial, Search, propose
 
 DRAWN: tuple[Method, ...] = ("random", "halving")  # whose trials are draws or go on with draws
-EPSILON = 1e-9  # of a cost in whole trainings
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
