@@ -28,7 +28,7 @@ import numpy as np
 from pipeline.comparison import importance as importance_of
 from pipeline.comparison import tuning_budget
 from pipeline.comparison.designs import Design
-from pipeline.comparison.importance import divergences, importance
+from pipeline.comparison.importance import divergences, importance, study_of
 from pipeline.comparison.levels import LEVEL
 from pipeline.comparison.responses import ends, shifts
 from pipeline.comparison.search_methods import method_tables
@@ -96,7 +96,7 @@ def importances(generator: np.random.Generator) -> dict[str, object]:
     found: dict[str, object] = {}
     for name, truth in (("equal", response(0.3, 0.3)), ("twice", response(0.5, 0.25))):
         large = design(truth, generator, MANY)
-        sizes = divergences(large, np.arange(MANY), large.ranked)
+        sizes = divergences(large, study_of(large), large.ranked)
         share = sizes / sizes.sum()
         covers: dict[str, list[Array]] = {"halves": [], "bootstrap": []}
         ranked = []
@@ -120,11 +120,17 @@ def importances(generator: np.random.Generator) -> dict[str, object]:
 
 
 def _bootstrap_covers(drawn: Design, share: Array, generator: np.random.Generator) -> Array:
-    sizes = np.array([divergences(drawn, *drawn.redrawn(generator)) for _ in range(RESAMPLES)])
+    sizes = np.array([_redrawn_sizes(drawn, generator) for _ in range(RESAMPLES)])
     shares = sizes / sizes.sum(axis=1, keepdims=True)
     low, high = np.quantile(shares, [LEVEL / 2, 1 - LEVEL / 2], axis=0)
     covers: Array = (low <= share) & (share <= high)
     return covers
+
+
+def _redrawn_sizes(drawn: Design, generator: np.random.Generator) -> Array:
+    points, scores = drawn.redrawn(generator)
+    repeated = drawn.subset(points)
+    return divergences(repeated, study_of(repeated), scores)
 
 
 def budgets(generator: np.random.Generator) -> dict[str, float]:

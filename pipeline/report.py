@@ -36,6 +36,7 @@ from pipeline.reporting.evidence import (
 from pipeline.reporting.index import EFFECTS, common_arms, index_page
 from pipeline.reporting.latex import latex_table
 from pipeline.reporting.pages import all_pages
+from pipeline.reporting.search_files import search_files
 from pipeline.reporting.timing import timing_page
 from pipeline.runtime.files import new_folder, read_sealed, to_json, write_bytes, write_text
 from pipeline.runtime.imports import without_collection
@@ -158,6 +159,8 @@ def _write(folder: Path, data: ReportData, figures: Mapping[str, bytes]) -> None
     write_table(folder / "seeds.csv", data.seeds)
     write_table(folder / "contrasts.csv", data.contrasts)
     write_table(folder / CLAIMS, data.claims)
+    for name, frame in search_files(data).items():
+        write_table(folder / "pages" / name, frame)
     for name, frame in plots(data).items():
         write_table(folder / "plots" / name, frame)
     for name, content in figures.items():

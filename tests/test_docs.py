@@ -214,8 +214,11 @@ def test_the_shares_that_limit_the_verdicts_are_those_of_the_benchmark():
 
 
 def test_the_study_of_searches_of_the_page_plans(project):
-    """Under the training of the tiny project."""
+    """Under the training of the tiny project, for as many epochs as its halving needs."""
     page = (ROOT / "docs" / "search.md").read_text()
+    protocol = project / "experiments" / "protocols" / "tiny.yaml"
+    longer = protocol.read_text().replace("epochs: 2", "epochs: 10")
+    protocol.write_text(longer.replace("curve_points: 2", "curve_points: 10"))
     (study,) = re.findall(r"```yaml\n(question.*?)```", page, re.DOTALL)
     (project / "experiments" / "search.yaml").write_text(study)
     (project / "params.yaml").write_text("protocols: [tiny]\nstudies: [dropout, search]\n")

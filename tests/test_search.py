@@ -1,5 +1,7 @@
 """A study of searches through all nine stages, and verified."""
 
+import re
+
 import pandas as pd
 import pytest
 from stages import run_stages
@@ -36,6 +38,9 @@ def test_designs_are_trained_scored_and_planned_again(project):
     methods = pd.read_csv(artifacts / "search_methods.csv")
     assert list(methods["method"]) == ["random", "sobol", "halving"]
     assert methods["validation"].between(0, 1).all()
-    assert (project / "reports" / "tiny" / "pages" / "search.md").exists()
+    pages = project / "reports" / "tiny" / "pages"
+    linked = re.findall(r"\]\((\w+\.csv)\)", (pages / "search.md").read_text())
+    assert {"search_methods.csv", "search_curves.csv"} <= set(linked)
+    assert set(linked) == {path.name for path in pages.glob("*.csv")}
     lines, _ = replanning_differences("tiny", artifacts, validation_score, decide)
     assert lines == []

@@ -91,15 +91,21 @@ class Design:
         ordered = [all(_numbers(value) is not None for value in values) for values in lists]
         return np.array(ordered, dtype=bool)
 
-    def distances(self, values: Values) -> Array:
-        """Return how far each point is from given values in the unit cube (points,).
+    def distances(self, settings: Sequence[Values]) -> Array:
+        """Return how far each point is from given settings in the unit cube (settings, points).
 
         Different values that are no numbers are at distance 1.
         """
-        spaces = zip(self.spaces.values(), values, strict=True)
-        apart = np.abs(self.places - [space.quantile(value) for space, value in spaces])
-        apart[:, ~self.is_ordered] = apart[:, ~self.is_ordered] > 0
-        distances: Array = np.sqrt(np.square(apart).sum(axis=1))
+        spaces = self.spaces.values()
+        rows = [
+            [space.quantile(value) for space, value in zip(spaces, values, strict=True)]
+            for values in settings
+        ]
+        places = np.array(rows).reshape(len(rows), 1, len(spaces))
+        apart = np.abs(self.places - places)
+        if not self.is_ordered.all():
+            apart[..., ~self.is_ordered] = apart[..., ~self.is_ordered] > 0
+        distances: Array = np.sqrt(np.square(apart).sum(axis=2))
         return distances
 
     def subset(self, points: NDArray[np.int64]) -> "Design":

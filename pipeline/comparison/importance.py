@@ -2,6 +2,7 @@
 
 import warnings
 from math import nan
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,9 @@ from scipy import stats
 from pipeline.comparison.designs import Design
 from pipeline.comparison.levels import LEVEL, SMALL_DESIGN
 from pipeline.config.streams import derive
+
+if TYPE_CHECKING:
+    import optuna
 
 IMPORTANCE = (
     *("study", "arm", "hyperparameter", "importance", "low", "high", "chance"),
@@ -49,14 +53,14 @@ def importance(study: str, arm: str, design: Design) -> pd.DataFrame:
     if count < SMALL_DESIGN:
         return pd.DataFrame(columns=list(IMPORTANCE))
     generator = np.random.default_rng(derive(0, "importance", study, arm))
-    everything = np.arange(count)
-    sizes = divergences(design, everything, design.ranked)
+    trials = study_of(design)
+    sizes = divergences(design, trials, design.ranked)
     estimate = _shares(sizes)
-    halves = [design.half(generator) for _ in range(HALVES)]
-    drawn = [_shares(divergences(design, kept, design.ranked[kept])) for kept in halves]
+    halves = [_among(design.ranked, design.half(generator)) for _ in range(HALVES)]
+    drawn = [_shares(divergences(design, trials, kept)) for kept in halves]
     width = stats.t.ppf(1 - LEVEL / 2, HALVES - 1) * np.std(drawn, axis=0, ddof=1)
     shuffled = [
-        divergences(design, everything, generator.permutation(design.ranked)).max()
+        divergences(design, trials, generator.permutation(design.ranked)).max()
         for _ in range(SHUFFLES)
     ]
     low, high = (estimate - width).clip(0, 1), (estimate + width).clip(0, 1)
@@ -88,17 +92,8 @@ def ranks(low: Array, high: Array) -> tuple[list[int], list[int]]:
     return [1 + number for number in above], [count - number for number in below]
 
 
-def divergences(design: Design, points: NDArray[np.int64], scores: Array) -> Array:
-    """Return the importance of each hyperparameter by PED-ANOVA, not divided by their sum.
-
-    Args:
-        design: The design.
-        points: The numbers of the points, also repeated ones.
-        scores: Their scores.
-
-    Returns:
-        Sizes (hyperparameters,).
-    """
+def study_of(design: Design) -> "optuna.Study":
+    """Return the points of a design as the trials of a study of Optuna, in their order."""
     import optuna  # an extra, and slow
 
     kinds: dict[str, optuna.distributions.BaseDistribution] = {
@@ -113,16 +108,40 @@ def divergences(design: Design, points: NDArray[np.int64], scores: Array) -> Arr
         optuna.trial.create_trial(
             params=_params(design, number), distributions=kinds, value=float(score)
         )
-        for number, score in zip(points, scores, strict=True)
+        for number, score in enumerate(design.ranked)
     ]
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize")
     study.add_trials(trials)
-    evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=TOP)
+    return study
+
+
+def divergences(design: Design, study: "optuna.Study", scores: Array) -> Array:
+    """Return the importance of each hyperparameter by PED-ANOVA, not divided by their sum.
+
+    Args:
+        design: The design.
+        study: What `study_of` returns for it; to fill one takes longer than to evaluate it.
+        scores: The scores of its points (points,), NaN where a point is left out.
+
+    Returns:
+        Sizes (hyperparameters,).
+    """
+    from optuna.importance import PedAnovaImportanceEvaluator
+
+    losses = -scores
+    evaluator = PedAnovaImportanceEvaluator(target_quantile=TOP)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # where all scores are equal
-        found = evaluator.evaluate(study)
-    return np.array([found[name] for name in kinds])
+        warnings.simplefilter("ignore")  # that low targets are good; where all scores are equal
+        found = evaluator.evaluate(study, target=lambda trial: float(losses[trial.number]))
+    return np.array([found[name] for name in design.spaces])
+
+
+def _among(scores: Array, points: NDArray[np.int64]) -> Array:
+    """Return the scores of some points, NaN for the others."""
+    kept: Array = np.full(len(scores), nan)
+    kept[points] = scores[points]
+    return kept
 
 
 def _shares(sizes: Array) -> Array:

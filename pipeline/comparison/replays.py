@@ -10,9 +10,9 @@ schedule is the stored curve up to there, and a longer one resumes it: a search 
 of a point once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 from pipeline.comparison.designs import Design
 from pipeline.config.schema import Method
 from pipeline.config.streams import derive
-from pipeline.planning.searches import Finished, ProposedTrial, Search, propose
+from pipeline.planning.searches import EPSILON, Finished, ProposedTrial, Search, propose
 
 DRAWN: tuple[Method, ...] = ("random", "halving")  # whose trials are draws or go on with draws
-EPSILON = 1e-9  # of a cost in whole trainings
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -66,6 +65,23 @@ class Replayed:
     distance: float
 
 
+@dataclass(frozen=True)
+class Round:
+    """The trials that a search proposes at once, and where they are in a design.
+
+    Attributes:
+        proposals: The trials.
+        columns: The number of the share of the schedule that each is trained for.
+        numbers: The point that has exactly its values, None without one.
+        distances: How far each is from every point (trials, points); None where points are drawn.
+    """
+
+    proposals: Sequence[ProposedTrial]
+    columns: Whole
+    numbers: Sequence[int | None]
+    distances: Array | None
+
+
 def replay(design: Design, search: Search, seed: int, nearest: bool = False) -> list[Step]:
     """Return the trials of one search on a design.
 
@@ -75,23 +91,48 @@ def replay(design: Design, search: Search, seed: int, nearest: bool = False) -> 
         seed: That of the search.
         nearest: Whether to take the draws of a method of `DRAWN` to the nearest points too.
     """
+    opening = _opening(design, search, seed, nearest)
+    return _steps(design, search, seed, opening, np.arange(len(design.values)))
+
+
+def _opening(design: Design, search: Search, seed: int, nearest: bool) -> Round:
+    """Return the first round of a search, which is the same on every part of a design."""
+    is_drawn = search.method in DRAWN and not nearest
+    return _round(design, propose(design.spaces, search, (), seed), is_drawn)
+
+
+def _round(design: Design, proposals: Sequence[ProposedTrial], is_drawn: bool = False) -> Round:
+    settings = [proposal.values for proposal in proposals]
+    budgets = np.array([proposal.budget for proposal in proposals])
+    return Round(
+        proposals=proposals,
+        columns=np.searchsorted(design.shares, budgets - EPSILON),
+        numbers=[design.number_of(values) for values in settings],
+        distances=None if is_drawn else design.distances(settings),
+    )
+
+
+def _steps(design: Design, search: Search, seed: int, opening: Round, points: Whole) -> list[Step]:
+    """Return the trials of a search on some points of a design, given its first round."""
     generator = np.random.default_rng(derive(seed, "replay", search.method))
-    budgets = np.zeros(len(design.values))  # the largest that each point has had
+    budgets = np.full(len(design.values), inf)  # the largest that each point has had
+    budgets[points] = 0
     reached = np.zeros(len(design.values))  # the share of the schedule that was paid for it
     finished: list[Finished] = []
     steps: list[Step] = []
-    while proposals := propose(design.spaces, search, finished, seed):
+    current = opening
+    while current.proposals:
         before = len(steps)
+        order: Iterable[int] = range(len(current.proposals))
         if search.method == "grid":  # which has no order of its own
-            proposals = [proposals[number] for number in generator.permutation(len(proposals))]
-        is_drawn = not finished and search.method in DRAWN and not nearest
-        for proposal in proposals:
-            column = int(np.searchsorted(design.shares, proposal.budget - EPSILON))
+            order = generator.permutation(len(current.proposals))
+        for number in order:
+            proposal, column = current.proposals[number], current.columns[number]
             share = float(design.shares[column])
             is_free = budgets < proposal.budget - EPSILON
             if not is_free.any():
                 break
-            point, distance = _point(design, proposal, is_free, is_drawn, generator)
+            point, distance = _point(current, number, is_free, generator)
             cost = (steps[-1].cost if steps else 0.0) + share - float(reached[point])
             budgets[point], reached[point] = proposal.budget, share
             steps.append(Step(point, share, cost, distance))
@@ -99,26 +140,22 @@ def replay(design: Design, search: Search, seed: int, nearest: bool = False) -> 
             finished.append(Finished(design.values[point], proposal.budget, score))
         if len(steps) == before:
             break
+        current = _round(design, propose(design.spaces, search, finished, seed))
     return steps
 
 
 def _point(
-    design: Design,
-    proposal: ProposedTrial,
-    is_free: NDArray[np.bool_],
-    is_drawn: bool,
-    generator: np.random.Generator,
+    current: Round, number: int, is_free: NDArray[np.bool_], generator: np.random.Generator
 ) -> tuple[int, float]:
     """Return the number of the point for a proposal, and its distance."""
-    same = design.number_of(proposal.values)
+    same = current.numbers[number]
     if same is not None and is_free[same]:
         return same, 0.0
-    free = np.flatnonzero(is_free)
-    if is_drawn:
-        return int(generator.choice(free)), 0.0
-    distances = design.distances(proposal.values)[free]
+    if current.distances is None:
+        return int(generator.choice(np.flatnonzero(is_free))), 0.0
+    distances = np.where(is_free, current.distances[number], inf)
     nearest = int(distances.argmin())
-    return int(free[nearest]), float(distances[nearest])
+    return nearest, float(distances[nearest])
 
 
 def replayed(design: Design, search: Search, replays: int, nearest: bool = False) -> Replayed:
@@ -130,7 +167,34 @@ def replayed(design: Design, search: Search, replays: int, nearest: bool = False
         replays: How many searches; their seeds are 1, 2 and so on.
         nearest: As for `replay`.
     """
-    runs = [replay(design, search, seed, nearest) for seed in range(1, replays + 1)]
+    (found,) = replayed_on(design, search, replays, [np.arange(len(design.values))], nearest)
+    return found
+
+
+def replayed_on(
+    design: Design, search: Search, replays: int, parts: Sequence[Whole], nearest: bool = False
+) -> list[Replayed]:
+    """Return many searches of one method on each of several parts of a design.
+
+    They are those on `design.subset(part)`, with the numbers of the whole design. The first round
+    of a search is prepared once for all parts, since that takes most of the time.
+
+    Args:
+        design: The design.
+        search: The method, and how many trials.
+        replays: How many searches on each part; their seeds are 1, 2 and so on.
+        parts: The numbers of the points of each part, ascending.
+        nearest: As for `replay`.
+    """
+    runs: list[list[list[Step]]] = [[] for _ in parts]
+    for seed in range(1, replays + 1):
+        opening = _opening(design, search, seed, nearest)
+        for own, points in zip(runs, parts, strict=True):
+            own.append(_steps(design, search, seed, opening, points))
+    return [_replayed(design, own) for own in runs]
+
+
+def _replayed(design: Design, runs: Sequence[Sequence[Step]]) -> Replayed:
     most = max(steps[-1].cost for steps in runs)
     costs = np.arange(1, ceil(most - EPSILON) + 1)
     return Replayed(

@@ -13,7 +13,7 @@ from scipy import stats
 from pipeline.comparison.designs import Design
 from pipeline.comparison.levels import LEVEL
 from pipeline.comparison.random_search import cost_of, random_bands, random_found, random_means
-from pipeline.comparison.replays import DRAWN, Replayed, replayed
+from pipeline.comparison.replays import DRAWN, Replayed, replayed, replayed_on
 from pipeline.config.schema import Method
 from pipeline.config.streams import derive
 from pipeline.planning.searches import Search
@@ -76,17 +76,21 @@ def method_tables(
     """
     curves: list[dict[str, Any]] = []
     ends = []
-    whole: dict[bool, Reference] = {}
-    for search in searches:
-        number = min(replays, FEWER) if search.method in MODELS else replays
-        found = replayed(design, search, number)
-        curve = _curve(design, search.method, found)
+    numbers = [min(replays, FEWER) if each.method in MODELS else replays for each in searches]
+    every = [
+        replayed(design, search, number) for search, number in zip(searches, numbers, strict=True)
+    ]
+    most = max(_most(found) for found in every)
+    groups = {search.method in DRAWN: search.method for search in searches}
+    equal = {key: random_reference(design, method, most, replays) for key, method in groups.items()}
+    whole = {
+        key: random_reference(design, method, len(design.values), NEAREST_REPLAYS)
+        for key, method in groups.items()
+    }
+    for search, number, found in zip(searches, numbers, every, strict=True):
         is_drawn = search.method in DRAWN
-        if is_drawn not in whole:
-            most = len(design.values)
-            whole[is_drawn] = random_reference(design, search.method, most, NEAREST_REPLAYS)
-        equal = random_reference(design, search.method, ceil(found.spent.mean()), replays)
-        end = _end(search.method, found, curve[-1], equal)
+        curve = _curve(design, search.method, found)
+        end = _end(search.method, found, curve[-1], equal[is_drawn])
         end["random_cost"] = cost_of(whole[is_drawn].validation, end["validation"])
         if search.method != "random" and min(end["ended"], end["random_ended"]) >= FOUND:
             end |= difference_to_random(design, search, number, end)
@@ -119,13 +123,14 @@ def difference_to_random(
     """
     difference = end["test"] - end["random_test"]
     generator = np.random.default_rng(derive(0, "halves", search.method))
+    halves = [design.half(generator) for _ in range(HALVES)]
+    every = replayed_on(design, search, max(1, replays // HALVES), halves)
+    most = max(_most(found) for found in every)
+    equal = random_references(design, search.method, most, replays // HALVES, halves)
     values = []
-    for _ in range(HALVES):
-        part = design.subset(design.half(generator))
-        found = replayed(part, search, max(1, replays // HALVES))
-        most = ceil(found.spent.mean())
-        equal = random_reference(part, search.method, most, replays // HALVES)
-        row = _end(search.method, found, _curve(part, search.method, found)[-1], equal)
+    for found, reference in zip(every, equal, strict=True):
+        last = _curve(design, search.method, found)[-1]
+        row = _end(search.method, found, last, reference)
         values.append(row["test"] - row["random_test"])
     error = float(np.std(values, ddof=1))
     if not error > 0:  # NaN, or all searches are alike
@@ -187,7 +192,7 @@ def random_reference(design: Design, method: Method, most: int, replays: int) ->
 
     It is exact for methods whose trials are points drawn. The others are taken to the points
     nearest to what they propose. There a random search finds other scores too, so it is
-    replayed likewise.
+    replayed likewise. What it has found at a cost does not depend on how long it goes on.
 
     Args:
         design: The design.
@@ -195,14 +200,36 @@ def random_reference(design: Design, method: Method, most: int, replays: int) ->
         most: The largest cost, in whole trainings.
         replays: How many random searches are replayed.
     """
+    everything = [np.arange(len(design.values))]
+    (reference,) = random_references(design, method, most, replays, everything)
+    return reference
+
+
+def random_references(
+    design: Design, method: Method, most: int, replays: int, parts: Sequence[NDArray[np.int64]]
+) -> list[Reference]:
+    """Return the same on each of several parts of a design, with as many points each."""
+    size = len(parts[0])
     if method in DRAWN:
-        sizes = np.arange(1, len(design.values) + 1)
-        return Reference(sizes, *random_means(design, sizes), random_found(design, sizes))
-    search = Search(method="random", trials=min(most, len(design.values)))
-    found = replayed(design, search, replays, nearest=True)
-    rows = _curve(design, method, found)
+        sizes = np.arange(1, size + 1)
+        subsets = [design.subset(points) for points in parts]
+        return [
+            Reference(sizes, *random_means(part, sizes), random_found(part, sizes))
+            for part in subsets
+        ]
+    search = Search(method="random", trials=min(most, size))
+    every = replayed_on(design, search, replays, parts, nearest=True)
+    return [_reference(found, _curve(design, method, found)) for found in every]
+
+
+def _reference(found: Replayed, rows: Sequence[Mapping[str, Any]]) -> Reference:
     columns = {key: [row.get(key, nan) for row in rows] for key in ("mean", "test", "ended")}
     return Reference(found.costs, *map(np.array, columns.values()))
+
+
+def _most(found: Replayed) -> int:
+    """Return the cost of searches in whole trainings, rounded up."""
+    return ceil(float(found.spent.mean()))
 
 
 def _end(

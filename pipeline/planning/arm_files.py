@@ -1,7 +1,6 @@
 """Read the arms of a study, and the tuned baseline, from their files."""
 
 from collections.abc import Mapping, Sequence
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from pipeline.config.validation import checked, invalid
 from pipeline.planning.arms import Arm, Trial, Written
 from pipeline.planning.protocols import PROTOCOLS, Protocol, factor_of, is_replaced, value_of
 from pipeline.planning.resolution import named
-from pipeline.planning.searches import Search, require_optuna, rounds
+from pipeline.planning.searches import TWO_VALUES, Search, least_grid, require_optuna, rounds
 from pipeline.planning.spaces import MOST_SETTINGS, Space, read_space, size
 from pipeline.runtime.errors import Refusal
 
@@ -203,9 +202,10 @@ def _trials(written: Written, where: str) -> tuple[Trial, ...]:
             expected = f"at most {MOST_SETTINGS}, or {{search: {{method: sobol, trials: 64}}}}"
             raise Refusal(f"{where}: {size(spaces)} settings; expected {expected}")
     elif written.search.method == "grid":
-        least = prod(len(space.values) or 1 for space in spaces)
+        least = least_grid(spaces)
         if least > written.search.trials:
-            expected = f"an integer >= {least}, the settings of the grid"
+            ranges = "" if all(space.values for space in spaces) else TWO_VALUES
+            expected = f"an integer >= {least}, the settings of the grid{ranges}"
             raise Refusal(invalid(f"{where}: {SEARCH}.trials", written.search.trials, expected))
     trials = tuple(written.trial(proposal.values) for proposal in written.proposals())
     if written.search:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from math import inf, isnan, prod
+from math import ceil, inf, isnan, prod
 from typing import Any, Self
 
 import numpy as np
@@ -30,7 +30,9 @@ SHORTENS: tuple[Method, ...] = ("coarse_to_fine", "halving")  # some schedules a
 DIMENSIONS = 256  # of the Sobol sequence, whose projections on two of them are known to be good
 BITS = 30  # of a coordinate of the sequence
 DRAWS = 16  # times the settings of a design: so often it is drawn until they are distinct
+EPSILON = 1e-9  # of a share of a schedule
 TOP = 1 - 1e-9  # of the quantiles of tpe: a space has none at 1
+TWO_VALUES = " with two values of each range"  # what an error says of the smallest grid
 STREAM = 0  # the seed of all searches: equal spaces have equal points in every arm
 
 
@@ -170,6 +172,36 @@ def rounds(search: Search) -> list[tuple[int, float]]:
         starts = range(0, search.trials, search.batch)
         return [(min(search.batch, search.trials - start), 1.0) for start in starts]
     return [(search.trials, 1.0)]
+
+
+def least_grid(spaces: Sequence[Space]) -> int:
+    """Return the settings of the smallest grid: all listed values, and two of each other range."""
+    return prod(len(space.values) or 2 for space in spaces)
+
+
+def stops(epochs: int, points: int) -> list[float]:
+    """Return the shares of a schedule at which a learning curve has a score, ascending to 1.
+
+    Args:
+        epochs: Those of the schedule.
+        points: About how many scores it should have (`training.curve_points`).
+    """
+    every = ceil(epochs / points)
+    return [
+        epoch / epochs for epoch in range(1, epochs + 1) if epoch % every == 0 or epoch == epochs
+    ]
+
+
+def has_stops(search: Search, epochs: int, points: int) -> bool:
+    """Return whether a learning curve has a score of its own for each round of a search.
+
+    A trial is stopped at the first score at or after its budget. Rounds with the same score would
+    be one round.
+    """
+    shares = stops(epochs, points)
+    budgets = {budget for _, budget in rounds(search)}
+    used = {next(share for share in shares if share >= budget - EPSILON) for budget in budgets}
+    return len(used) == len(budgets)
 
 
 def require_optuna(where: str, use: str = "tpe") -> None:

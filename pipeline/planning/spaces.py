@@ -7,6 +7,7 @@ grid; `searches.py` has the other ways to cover them.
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -59,20 +60,25 @@ class Space:
         """Return the value at a quantile in [0, 1) on the scale; of a list, by number."""
         if self.scale is None:
             return self.values[int(quantile * len(self.values))]
-        margin = 0.5 if self.scale in WHOLE else 0.0  # that rounding leaves the ends their share
-        low = position(self.scale, self.low - margin)
-        high = position(self.scale, self.high + margin)
+        low, high = self._places
         value = value_at(self.scale, low + quantile * (high - low), FINE_DIGITS)
-        return min(max(value, int(self.low)), int(self.high)) if margin else value
+        is_whole = self.scale in WHOLE
+        return min(max(value, int(self.low)), int(self.high)) if is_whole else value
 
     def quantile(self, value: Any) -> float:
         """Return the quantile in [0, 1] at which a value is; of a list the middle of its share."""
         if self.scale is None:
             return (self.values.index(value) + 0.5) / len(self.values)
-        margin = 0.5 if self.scale in WHOLE else 0.0
-        low = position(self.scale, self.low - margin)
-        high = position(self.scale, self.high + margin)
+        low, high = self._places
         return min(max((position(self.scale, value) - low) / (high - low), 0.0), 1.0)
+
+    @cached_property
+    def _places(self) -> tuple[float, float]:
+        """Return the places of both ends of a range; rounding leaves whole ends their share."""
+        if self.scale is None:
+            return 0.0, 0.0
+        margin = 0.5 if self.scale in WHOLE else 0.0
+        return position(self.scale, self.low - margin), position(self.scale, self.high + margin)
 
     def spaced(self, count: int) -> tuple[Any, ...]:
         """Return evenly spaced values of a range, both ends among them; one is the middle.

@@ -1,7 +1,8 @@
 """Read the studies of a protocol and report all their mistakes at once."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,7 +15,7 @@ from pipeline.config.schema import Design, Ensemble, Replay, Variance
 from pipeline.config.settings import Settings, Word
 from pipeline.config.validation import checked, errors_in, invalid, one_of, unknown_name
 from pipeline.config.yaml_files import read_yaml, yaml_names
-from pipeline.planning.arm_files import read_arm, tuned_baseline
+from pipeline.planning.arm_files import SEARCH, read_arm, tuned_baseline
 from pipeline.planning.arm_mistakes import mistakes
 from pipeline.planning.arms import Arm, baseline, relative, searched_values
 from pipeline.planning.claims import claim_mistakes, repeated_ids
@@ -22,12 +23,19 @@ from pipeline.planning.effects import effects, is_described, require_start
 from pipeline.planning.pretraining import pretrained_by
 from pipeline.planning.protocols import EXPERIMENTS, PROTOCOLS, Protocol, document_of, value_of
 from pipeline.planning.resolution import overridden, resolved
-from pipeline.planning.searches import SHORTENS, require_optuna
+from pipeline.planning.searches import (
+    SHORTENS,
+    TWO_VALUES,
+    Search,
+    has_stops,
+    least_grid,
+    require_optuna,
+    rounds,
+)
 from pipeline.runtime.errors import Refusal
 
 ORDER: tuple[Kind, ...] = ("comparison", "ensemble", "variance", "search")
 LEAST_SPACES = 2  # of an arm on which searches are replayed: one space alone is a curve
-LEAST_POINTS = 2  # of a learning curve on which trials are stopped early
 DESIGN = "{search: {method: random, trials: 128}}"
 UNTUNED = "untuned"  # the arm with the protocol's values where tuning has chosen others
 
@@ -315,6 +323,10 @@ def read_study(name: str, protocol: Protocol, root: Path = Path(), is_tuned: boo
     arms = [baseline(protocol)]
     errors: list[str] = []
     for arm, items in document.arms.items():
+        if document.search and not any(SEARCH in item for item in items):
+            expected = f"a design, as in {DESIGN}"
+            errors.append(f"{path}: arms.{arm}: {SEARCH}: missing; expected {expected}")
+            continue
         try:
             arms.append(read_arm(arm, items, protocol, path, bool(document.sections)))
         except Refusal as refusal:
@@ -322,7 +334,7 @@ def read_study(name: str, protocol: Protocol, root: Path = Path(), is_tuned: boo
     errors += mistakes(arms, path, is_tuned)
     errors += _section_mistakes(document, protocol, path)
     errors += _single_mistakes(document, arms, path)
-    errors += _search_mistakes(document, protocol, arms, path)
+    errors += dict.fromkeys(_search_mistakes(document, protocol, arms, path))
     kind = document.kind
     errors += claim_mistakes(document.claims, kind, [arm.name for arm in arms], path)
     if errors:
@@ -372,23 +384,13 @@ def _single_mistakes(document: StudyFile, arms: list[Arm], path: Path) -> Iterat
 def _search_mistakes(
     document: StudyFile, protocol: Protocol, arms: list[Arm], path: Path
 ) -> Iterator[str]:
-    """Yield a line for each arm whose settings are no design on which searches can be replayed.
-
-    And one for a method that stops trials early, where learning curves have no point before the
-    end.
-    """
+    """Yield a line for each arm whose settings are no design on which searches can be replayed."""
     if document.search is None:
         return
     try:
         require_optuna(f"{path}: search", "the importance of values")
     except Refusal as refusal:
         yield from refusal.lines
-    stopping = [method for method in document.search.methods if method in SHORTENS]
-    points = protocol.training.curve_points
-    if stopping and points < LEAST_POINTS:
-        where = f"{PROTOCOLS / protocol.name}.yaml: training.curve_points"
-        expected = f"an integer >= {LEAST_POINTS} for {stopping[0]} in {path}, which stops trials"
-        yield invalid(where, points, expected)
     replayed = [method for method in document.search.methods if method != "random"]
     for number, claim in enumerate(document.claims):
         for contrast in claim.contrasts:
@@ -403,11 +405,53 @@ def _search_mistakes(
             expected = f"{LEAST_SPACES} or more in a study with search"
             yield f"{where}: {spaces} search space{'' if spaces == 1 else 's'}; expected {expected}"
         search = arm.written.search
-        if search is None:
-            yield f"{where}: search: missing; expected a design, as in {DESIGN}"
-        elif arm.design is None:
+        if search and arm.design is None:
             expected = f"{one_of(get_args(Design))}; trials of others depend on scores or on steps"
             yield invalid(f"{where}: search.method", search.method, expected)
         elif document.search.trials > len(arm.trials):
             expected = f"an integer <= {len(arm.trials)}, the settings of {arm.name}"
             yield invalid(f"{path}: search.trials", document.search.trials, expected)
+        yield from _replay_mistakes(document.search, protocol, arm, path)
+
+
+def _replay_mistakes(replay: Replay, protocol: Protocol, arm: Arm, path: Path) -> Iterator[str]:
+    """Yield a line for each method that cannot be replayed on an arm with so many trials.
+
+    A grid needs two values of each range. A method that stops trials needs a score of their
+    learning curves for each of its rounds.
+    """
+    for method in replay.methods:
+        search = Search(method=method, trials=replay.trials)
+        if method == "grid":
+            spaces = arm.written.spaces.values()
+            least = least_grid([replace(one, values=()) if one.scale else one for one in spaces])
+            if least > replay.trials:
+                grid = f"the settings of a grid over {arm.name}{TWO_VALUES}"
+                expected = f"an integer >= {least}, {grid}"
+                yield invalid(f"{path}: search.trials", replay.trials, expected)
+        if method in SHORTENS:
+            yield from _stop_mistakes(search, protocol, arm, path)
+
+
+def _stop_mistakes(search: Search, protocol: Protocol, arm: Arm, path: Path) -> Iterator[str]:
+    """Yield a line for each learning curve without a score for each round of a search."""
+    file = f"{PROTOCOLS / protocol.name}.yaml"
+    schedules = [trial.protocol.training for trial in arm.trials]
+    lengths = dict.fromkeys((each.epochs, each.curve_points) for each in schedules)
+    words = f"{search.method} of {search.trials} trials in {path}"
+    needs = f"a point of the learning curve for each of its {len(rounds(search))} rounds"
+    for epochs, points in lengths:
+        if has_stops(search, epochs, points):
+            continue
+        enough = [number for number in range(1, epochs + 1) if has_stops(search, epochs, number)]
+        key, value = ("curve_points", points) if enough else ("epochs", epochs)
+        least = enough[0] if enough else _least_epochs(search)
+        is_own = value != getattr(protocol.training, key)
+        where = f"{path}: arms.{arm.name}" if is_own else file
+        expected = f"an integer >= {least} for {words}, which needs {needs}"
+        yield invalid(f"{where}: training.{key}", value, expected)
+
+
+def _least_epochs(search: Search) -> int:
+    """Return the fewest epochs that have a score for each round, with one after each."""
+    return next(number for number in itertools.count(1) if has_stops(search, number, number))

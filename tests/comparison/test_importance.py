@@ -5,7 +5,7 @@ import pytest
 from searched import UNIT, design_of, peak
 
 from pipeline.comparison import importance as module
-from pipeline.comparison.importance import IMPORTANCE, divergences, importance, ranks
+from pipeline.comparison.importance import IMPORTANCE, divergences, importance, ranks, study_of
 from pipeline.comparison.levels import SMALL_DESIGN
 from pipeline.planning.spaces import Space
 
@@ -57,7 +57,7 @@ def test_a_list_of_values_has_an_importance_too():
     design = design_of(
         lambda places: 0.9 - 0.1 * (places[:, 0] < 0.7), spaces, points=90, noise=0.01
     )
-    sizes = divergences(design, np.arange(90), design.ranked)
+    sizes = divergences(design, study_of(design), design.ranked)
     assert sizes.argmax() == 0
 
 
@@ -84,3 +84,13 @@ def test_a_small_design_says_nothing():
 )
 def test_ranks_are_those_that_intervals_leave(low, high, first, last):
     assert ranks(np.array(low), np.array(high)) == (first, last)
+
+
+def test_a_point_that_is_left_out_is_as_one_that_is_not_there():
+    design = design_of(peak, points=40, noise=0.01)
+    kept = np.arange(0, 40, 2)
+    scores = np.full(40, np.nan)
+    scores[kept] = design.ranked[kept]
+    half = design.subset(kept)
+    there = divergences(half, study_of(half), half.ranked)
+    assert (divergences(design, study_of(design), scores) == there).all()

@@ -7,7 +7,7 @@ import pytest
 from searched import SHARES, UNIT, design_of, peak
 
 from pipeline.comparison.random_search import best_of_random, cost_of, random_bands, random_means
-from pipeline.comparison.replays import replay, replayed
+from pipeline.comparison.replays import replay, replayed, replayed_on
 from pipeline.planning.searches import Finished, Search, propose
 from pipeline.planning.spaces import Space
 
@@ -61,7 +61,7 @@ def test_a_search_pays_for_every_epoch_of_a_point_once():
 def test_a_proposal_takes_the_nearest_point_that_is_left():
     spaces = {"a": Space((), "uniform", 0.0, 1.0), "b": Space(("x", "y"))}
     design = design_of(values=[(0.1, "x"), (0.2, "x"), (0.9, "x"), (0.14, "y")], spaces=spaces)
-    np.testing.assert_allclose(design.distances((0.14, "x")), [0.04, 0.06, 0.76, 1.0])
+    np.testing.assert_allclose(design.distances([(0.14, "x")]), [[0.04, 0.06, 0.76, 1.0]])
     steps = replay(design, Search(method="sobol", trials=4), seed=3)
     assert sorted(step.point for step in steps) == [0, 1, 2, 3]
 
@@ -69,7 +69,35 @@ def test_a_proposal_takes_the_nearest_point_that_is_left():
 def test_numbers_in_a_list_are_as_far_apart_as_their_places():
     spaces = {"width": Space(([4], [8], [64]))}
     design = design_of(values=[([4],), ([8],), ([64],)], spaces=spaces)
-    np.testing.assert_allclose(design.distances(([4],)), [0, 1 / 3, 2 / 3])
+    np.testing.assert_allclose(design.distances([([4],)]), [[0, 1 / 3, 2 / 3]])
+
+
+@pytest.mark.parametrize(
+    ("method", "nearest"), [*((name, False) for name in METHODS), ("random", True)]
+)
+def test_searches_on_parts_of_a_design_are_those_on_its_subsets(method, nearest):
+    design = design_of(points=40, noise=0.01)
+    design.curves[::7, -1] = np.nan
+    generator = np.random.default_rng(2)
+    parts = [design.half(generator) for _ in range(3)]
+    search = Search(method=method, trials=8)
+    every = replayed_on(design, search, 2, parts, nearest)
+    for found, part in zip(every, parts, strict=True):
+        alone = replayed(design.subset(part), search, 2, nearest)
+        assert (np.where(alone.chosen < 0, -1, part[alone.chosen]) == found.chosen).all()
+        assert (alone.costs == found.costs).all()
+        assert (alone.spent == found.spent).all()
+        assert alone.distance == found.distance
+
+
+def test_a_shorter_random_search_is_the_start_of_a_longer_one():
+    """So that one replay is the reference of methods that cost less, too."""
+    design = design_of(points=40, noise=0.01)
+    long, short = (
+        replayed(design, Search(method="random", trials=trials), 5, nearest=True)
+        for trials in (20, 7)
+    )
+    assert (long.chosen[:, :7] == short.chosen).all()
 
 
 def test_random_replays_have_the_mean_of_the_closed_form():

@@ -5,6 +5,7 @@ import pytest
 from searched import UNIT, design_of, peak
 
 from pipeline.comparison import search_methods
+from pipeline.comparison.replays import Replayed
 from pipeline.comparison.search_methods import (
     Reference,
     difference_to_random,
@@ -90,14 +91,18 @@ def test_the_error_of_a_mean_is_the_usual_one(monkeypatch):
     design = design_of(lambda places: 0.9 + 0 * peak(places), points=40, noise=0.01, seed=4)
     monkeypatch.setattr(search_methods, "HALVES", 200)
 
-    def curve(part, *_):
-        return [{"test": part.test.mean(), "ended": 1.0}]
+    def every_point(design, search, replays, halves):
+        return [
+            Replayed(np.array([1]), half[:, None], np.ones(len(half)), np.ones(len(half)), 0.0)
+            for half in halves
+        ]
 
-    def reference(*_):
-        return Reference(np.array([1]), *(np.array([each]) for each in (0.9, 0.9, 1.0)))
+    def references(design, method, most, replays, halves):
+        known = [np.array([each]) for each in (0.9, 0.9, 1.0)]
+        return [Reference(np.array([1]), *known) for _ in halves]
 
-    monkeypatch.setattr(search_methods, "_curve", curve)
-    monkeypatch.setattr(search_methods, "random_reference", reference)
+    monkeypatch.setattr(search_methods, "replayed_on", every_point)
+    monkeypatch.setattr(search_methods, "random_references", references)
     end = {"test": design.test.mean(), "random_test": 0.9}
     found = difference_to_random(design, Search(method="random", trials=2), 2, end)
     error = design.test.std(ddof=1) / np.sqrt(40)

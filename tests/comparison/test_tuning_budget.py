@@ -1,12 +1,15 @@
 """The chance that an arm wins by the number of trials: exact, symmetric, with a band."""
 
 import itertools
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from searched import design_of, peak
 
 from pipeline.comparison import tuning_budget
+from pipeline.comparison.levels import BUDGET_COVERED
 from pipeline.comparison.tuning_budget import band, budget_table, wins
 
 
@@ -77,3 +80,8 @@ def test_the_band_holds_for_all_numbers_together():
         low, high = band(estimate, drawn)
         covered.append(((low <= 0.5) & (high >= 0.5)).all())
     assert np.mean(covered) == pytest.approx(0.95, abs=0.035)  # three standard errors
+
+
+def test_what_the_band_covers_is_what_was_simulated():
+    results = Path(__file__).parents[2] / "benchmarks" / "results" / "searches.json"
+    assert json.loads(results.read_text())["budget"]["covered"] == BUDGET_COVERED

@@ -405,8 +405,9 @@ def test_the_baseline_is_tuned_by_rounds_of_a_search_before_the_arms(search, qui
             "shortens schedules",
         ),
         (
-            {"method": "grid", "trials": 3, "rate": "[0.1, 0.2]"},
-            "search.trials: invalid value 3; expected an integer >= 4, the settings of the grid",
+            {"method": "grid", "trials": 7, "rate": "[0.1, 0.2]"},
+            "search.trials: invalid value 7; expected an integer >= 8, the settings of the grid "
+            "with two values of each range",
         ),
     ],
 )

@@ -176,6 +176,18 @@ TWO = "{name: augmentation, shift: {uniform: [0.5, 2], points: 2}, rotate: {unif
         ),
         (
             "{methods: [random], trials: 2}",
+            f"  a: [{TWO}]",
+            "arms.a: search: missing; expected a design, as in "
+            "{search: {method: random, trials: 128}}",
+        ),
+        (
+            "{methods: [random, grid], trials: 3}",
+            f"  a: [{TWO}, {{search: {{method: random, trials: 8}}}}]",
+            "search.trials: invalid value 3; expected an integer >= 4, "
+            "the settings of a grid over a with two values of each range",
+        ),
+        (
+            "{methods: [random], trials: 2}",
             f"  a: [{TWO}, {{search: {{method: tpe, trials: 8}}}}]",
             'arms.a: search.method: invalid value "tpe"; expected one of: random, sobol; '
             "trials of others depend on scores or on steps",
@@ -213,17 +225,41 @@ def test_a_mistake_in_a_study_of_searches_is_one_line(project, search, arms, lin
     assert f"experiments/dropout.yaml: {line}" in refused.value.lines
 
 
-@pytest.mark.parametrize("method", ["halving", "coarse_to_fine"])
-def test_a_search_that_stops_trials_needs_learning_curves(project, method):
+NEEDS = "which needs a point of the learning curve for each of its"
+
+
+@pytest.mark.parametrize(
+    ("method", "trials", "points", "key", "value", "least", "count"),
+    [
+        ("halving", 4, 1, "curve_points", 1, 2, 2),
+        ("coarse_to_fine", 4, 1, "curve_points", 1, 2, 2),
+        # 1/9, 1/3 and 1 of the training need three different epochs
+        ("halving", 9, 2, "epochs", 2, 4, 3),
+    ],
+)
+def test_a_search_that_stops_trials_needs_a_score_for_each_of_its_rounds(
+    project, method, trials, points, key, value, least, count
+):
     protocol = project / "experiments" / "protocols" / "tiny.yaml"
-    protocol.write_text(protocol.read_text().replace("curve_points: 2", "curve_points: 1"))
-    search = SEARCH.replace("halving", method)
+    protocol.write_text(protocol.read_text().replace("curve_points: 2", f"curve_points: {points}"))
+    search = SEARCH.replace("halving", method).replace("trials: 4", f"trials: {trials}")
+    search = search.replace("trials: 6", "trials: 12").replace("trials: 8", "trials: 16")
     (project / "experiments" / "dropout.yaml").write_text(search)
     with pytest.raises(Refusal) as refused:
         read_experiment("tiny")
-    line = "experiments/protocols/tiny.yaml: training.curve_points: invalid value 1; expected "
-    end = f"an integer >= 2 for {method} in experiments/dropout.yaml, which stops trials"
-    assert line + end in refused.value.lines
+    where = f"experiments/protocols/tiny.yaml: training.{key}: invalid value {value}"
+    words = f"{method} of {trials} trials in experiments/dropout.yaml, {NEEDS} {count} rounds"
+    assert refused.value.lines == (f"{where}; expected an integer >= {least} for {words}",)
+
+
+def test_an_arm_with_fewer_epochs_than_rounds_is_named(project):
+    search = SEARCH.replace("batch_size: [5, 10, 30]", "epochs: [1, 2]")
+    (project / "experiments" / "dropout.yaml").write_text(search)
+    with pytest.raises(Refusal) as refused:
+        read_experiment("tiny")
+    (line,) = refused.value.lines
+    start = "experiments/dropout.yaml: arms.sgd: training.epochs: invalid value 1; "
+    assert line.startswith(f"{start}expected an integer >= 2 for halving of 4 trials")
 
 
 def test_a_study_of_searches_needs_optuna(project, monkeypatch):

@@ -5,6 +5,7 @@ import itertools
 import json
 import random
 from math import comb, nan
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,12 +17,15 @@ from pipeline.planning.searches import (
     ProposedTrial,
     Search,
     design,
+    has_stops,
     propose,
     require_optuna,
     rounds,
+    stops,
 )
 from pipeline.planning.spaces import read_space
 from pipeline.runtime.errors import Refusal
+from pipeline.training.curves import Curves
 
 METHODS = ["grid", "random", "sobol", "coarse_to_fine", "halving", "tpe"]
 
@@ -337,3 +341,29 @@ def test_a_value_of_a_space_has_the_quantile_that_it_was_drawn_at(name):
         assert [axis.at(0.0), axis.at(1 - 1e-12)] == pytest.approx([axis.low, axis.high])
         assert axis.spaced(2) == (axis.low, axis.high)
         assert axis.spaced(1) == (axis.at(0.5),)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 7, 27])
+@pytest.mark.parametrize("points", [1, 2, 4, 10, 27, 40])
+def test_stops_are_the_points_of_learning_curves(epochs, points):
+    curves = Curves((), points)
+    trainers = [SimpleNamespace(current_epoch=epoch, max_epochs=epochs) for epoch in range(epochs)]
+    scored = [curves._is_point(trainer) for trainer in trainers]
+    expected = [(epoch + 1) / epochs for epoch, is_point in enumerate(scored) if is_point]
+    assert stops(epochs, points) == expected
+
+
+@pytest.mark.parametrize(
+    ("trials", "epochs", "points", "enough"),
+    [
+        (27, 27, 27, True),
+        (27, 27, 4, False),  # as many points as rounds, but 1/27 and 1/9 end at the same one
+        (27, 10, 10, True),
+        (27, 9, 9, False),
+        (3, 2, 2, True),
+        (2, 1, 1, True),  # a single round
+        (3, 27, 1, False),
+    ],
+)
+def test_halving_has_a_score_for_each_round_or_is_another_method(trials, epochs, points, enough):
+    assert has_stops(Search(method="halving", trials=trials), epochs, points) == enough

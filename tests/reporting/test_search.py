@@ -1,6 +1,7 @@
 """The page of searches: shown only with results, its tables, its sentences and its figures."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 from report_data import VERDICTS, report_data
 from searched import RATE, searched
 
+from pipeline import report
 from pipeline.comparison.search_tables import TABLES
 from pipeline.records.tables import read_table, write_table
 from pipeline.reporting.pages import front, search
@@ -19,6 +21,7 @@ from pipeline.reporting.plots import (
     search_responses,
     search_surface,
 )
+from pipeline.reporting.search_files import search_files
 
 FIGURES = (search_curves, search_budget, search_importance, search_responses, search_surface)
 
@@ -64,6 +67,18 @@ def test_a_report_without_searches_has_no_such_page_and_no_such_figure(plain):
 def test_the_wording_of_the_page_of_searches(found, golden):
     (page,) = search.pages(found)
     golden(page.body)
+
+
+def test_the_tables_beside_the_page_are_those_it_links(found, plain, tmp_path):
+    (page,) = search.pages(found)
+    files = search_files(found)
+    assert re.findall(r"\]\((\w+\.csv)\)", page.body) == list(files)
+    assert not search_files(plain)
+    report._write(tmp_path, found, {})
+    assert {path.name for path in (tmp_path / "pages").glob("*.csv")} == set(files)
+    written = read_table(tmp_path / "pages" / "search_methods.csv")
+    assert list(written["method"]) == list(found.search_methods["method"])
+    np.testing.assert_allclose(written["validation"], found.search_methods["validation"])
 
 
 def test_the_front_page_has_the_leaders_and_what_matters(found, plain):
