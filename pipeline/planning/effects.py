@@ -93,9 +93,6 @@ def require_start(protocol: Protocol) -> None:
             training of two phases has no epoch for the second.
     """
     start = Start.model_validate(protocol.start)
-    if start.source is None:
-        return
-    pretrained, _ = pretrained_by(protocol, start.source)
     if start.train == "head_then_all":  # it begins with a probe
         first, last = phases(protocol, start)
         if first == last and start.head_share < 1:
@@ -103,6 +100,9 @@ def require_start(protocol: Protocol) -> None:
             expected = f"a share that leaves one of {count} epochs to the second phase, or 1"
             raise Refusal(invalid("start.head_share", start.head_share, expected))
         start = start.model_copy(update={"train": "head"})
+    if start.source is None:
+        return
+    pretrained, _ = pretrained_by(protocol, start.source)
     settings, parent = protocol.network_settings(), pretrained.network_settings()
     sides = _dataset(settings), _dataset(parent)
     texts = map(json.dumps, (settings["source"], parent["source"], settings["model"]))

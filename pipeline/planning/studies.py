@@ -23,6 +23,7 @@ from pipeline.planning.pretraining import pretrained_by
 from pipeline.planning.protocols import EXPERIMENTS, PROTOCOLS, Protocol, document_of, value_of
 from pipeline.planning.resolution import overridden, resolved
 from pipeline.planning.searches import SHORTENS, require_optuna
+from pipeline.planning.start_mistakes import require_effects
 from pipeline.runtime.errors import Refusal
 
 ORDER: tuple[Kind, ...] = ("comparison", "ensemble", "variance", "search")
@@ -158,6 +159,7 @@ def experiment_of(
     """
     parameters = read_parameters(root)
     written = resolved(document, source)
+    require_effects(document, written, source)
     tuning = tuned_baseline(written, Path(source))
     protocol = overridden(written, dict(tuned), source) if tuned else written
     require_network(protocol, source)

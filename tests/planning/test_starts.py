@@ -292,8 +292,8 @@ def test_no_group_is_split_between_a_pretraining_and_the_protocol(write, classes
     [
         ("start: {from: simlar}", (), "start.from: unknown name 'simlar'"),
         ("start: {train: head}", (), "start.from: missing; expected one of: similar"),
-        ("start: {from: similar, train: last_k}", (), "k with train: last_k"),
-        ("start: {from: similar, k: 2}", (), "k with train: last_k"),
+        ("start: {from: similar, train: last_k}", (), "start.k: missing; expected an integer"),
+        ("start: {from: similar, k: 2}", (), "start.k: invalid value 2; expected null with"),
         ("start: {from: similar, train: heads}", (), 'start.train: invalid value "heads"'),
         ("start: {from: similar, rates: {trunk: 0}}", (), "start.rates.trunk: invalid value 0"),
         ("", ("share: 0.5", "share: null"), "pretraining.own.share: invalid value null"),
@@ -303,8 +303,10 @@ def test_no_group_is_split_between_a_pretraining_and_the_protocol(write, classes
             "pretraining.own.data.test_fraction: invalid value 0.1; expected 0.4: the test",
         ),
         ("", ("classes: [5, 6, 7, 8, 9]", "classes: [5, 6, 7, 8, 12]"), "data.classes: invalid"),
-        ("", ("classes: [5, 6, 7, 8, 9]", "classes: [5, 6, 7, 8, 5]"), "each of classes once"),
-        ("", ("classes: [5, 6, 7, 8, 9]", "classes: null"), "classes beside per_class"),
+        ("", ("classes: [5, 6, 7, 8, 9]", "classes: [5, 6, 7, 8, 5]"), "data.classes: invalid"),
+        ("", ("classes: [9, 8, 1]", "classes: [9, 9]"), "data.classes: invalid value [9, 9]"),
+        ("", ("classes: [5, 6, 7, 8, 9]", "classes: null"), "data.classes: missing; expected"),
+        ("", ("classes: [5, 6, 7, 8, 9]", "classes: []"), "data.classes: invalid value []; exp"),
         ("", ("classes: [9, 8, 1]", "classes: [9, 8, 11]"), "pretraining.own.data.classes: inv"),
         ("", ("per_class: 6", "per_class: 900"), "data.per_class: invalid value 900"),
         ("", ("rate: 0.3", "rate: 3"), "pretraining.regularized.regularizers.0.rate: invalid"),
@@ -330,6 +332,52 @@ def test_no_group_is_split_between_a_pretraining_and_the_protocol(write, classes
         ("", ("classes: [5, 6, 7, 8, 9]", "classes: [1]"), "data.classes: invalid value [1]"),
         ("start: {from: own, reinitialize: 7}", (), "start.reinitialize: invalid value 7"),
         ("start: {from: own, train: head_then_all, reinitialize: 99}", (), "invalid value 99"),
+        (
+            "start: {from: own, norm: adapted}",
+            (),
+            'start.norm: invalid value "adapted"; expected frozen with train: all',
+        ),
+        (
+            "start: {from: own, train: head, head_share: 0.3}",
+            (),
+            "start.head_share: invalid value 0.3; expected 0.5 without train: head_then_all",
+        ),
+        ("start: {from: own, rates: {head: 3}}", (), "start.rates.head: invalid value 3; expec"),
+        (
+            "start: {from: own, train: head, rates: {decay: 0.7}}",
+            (),
+            "start.rates.decay: invalid value 0.7; expected 1 with train: head",
+        ),
+        (
+            "start: {from: own, train: last_k, k: 1, rates: {trunk: 0.7}}",
+            (),
+            "start.rates.trunk: invalid value 0.7; expected 1 with k: 1",
+        ),
+        (
+            "",
+            ("training: {epochs: 3}", "start: {from: regularized, norm: adapted}"),
+            "pretraining.similar.start.norm: invalid value",
+        ),
+        (
+            "start: {from: own, train: head, reinitialize: 1}",
+            (),
+            "start.reinitialize: invalid value 1; expected 0 with train: head",
+        ),
+        (
+            "start: {from: own, train: last_k, k: 3, reinitialize: 3}",
+            (),
+            "start.reinitialize: invalid value 3; expected an integer <= 2 with k: 3",
+        ),
+        (
+            "start: {from: own, train: head_then_all, head_share: 1, reinitialize: 1}",
+            (),
+            "start.reinitialize: invalid value 1; expected 0 with head_share: 1",
+        ),
+        (
+            "",
+            ("training: {epochs: 3}", "start: {from: regularized, train: head, reinitialize: 1}"),
+            "pretraining.similar.start.reinitialize: invalid value 1",
+        ),
         ("", ("training: {epochs: 3}", "start: {from: regularized}, share: null"), None),
     ],
 )
@@ -374,6 +422,51 @@ def test_the_files_of_a_protocol_are_read_in_one_way(source, is_refused):
         with_source(protocol, "p.yaml")
     (line,) = refusal.value.lines
     assert line.startswith("p.yaml: pretraining.similar.source: invalid value")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        "train: head_then_all, reinitialize: 1",
+        "train: last_k, k: 3, reinitialize: 2",
+        "train: head, norm: adapted",
+        "train: all, head_share: 0.5, norm: frozen",
+    ],
+)
+def test_values_with_an_effect_and_defaults_are_accepted(values, write):
+    """The layers drawn anew are trained, if only in a second phase."""
+    study = "question: Why?\narms:\n  a: [{protocol: {model.hidden: 16}}]\n"
+    assert write(f"start: {{from: own, {values}}}", study=study)
+
+
+def test_an_arm_has_no_value_in_vain_but_may_inherit_one(write):
+    """A protocol may fine-tune at layer-wise rates, and an arm train the head alone."""
+    usual = "start: {from: own, train: head_then_all, head_share: 0.3, rates: {decay: 0.7}}"
+    study = "question: Why?\narms:\n  a: [{protocol: {start.train: head}}]\n"
+    assert write(usual, study=study)
+    for more, line in [
+        ("start.head_share: 0.2", "start.head_share: invalid value 0.2"),
+        ("start.rates: {decay: 0.2}", "start.rates.decay: invalid value 0.2"),
+        ("start.rates.decay: 0.2", "start.rates.decay: invalid value 0.2"),
+        ("start.norm: adapted, start.train: all", "start.norm: invalid value"),
+        ("start.k: 2", "start.k: invalid value 2; expected null with train: head"),
+    ]:
+        changes = f"start.train: head, {more}" if "train" not in more else more
+        with pytest.raises(Refusal) as refusal:
+            write(usual, study=study.replace("start.train: head", changes))
+        (found,) = refusal.value.lines
+        assert found.startswith(f"experiments/modes.yaml: arms.a: {line}")
+
+
+def test_head_then_all_without_a_second_phase_beside_the_probe_is_the_same_network(write):
+    two = "start.from: similar, start.train: head_then_all, start.head_share: 1"
+    study = STUDY + f"  again: [{{protocol: {{{two}}}}}]\n"
+    with pytest.raises(Refusal) as refusal:
+        write(study=study)
+    (line,) = refusal.value.lines
+    assert "arms.again" in line
+    assert "the same network as arms.probe" in line
+    write(study=study.replace("head_share: 1", "head_share: 1, start.rates.head: 2.0"))
 
 
 def test_a_cycle_of_starts_is_refused(write):
