@@ -117,20 +117,37 @@ def checked_protocol(document: Mapping[str, Any], source: Path | str) -> Protoco
     Raises:
         Refusal: A value is invalid; the error has a line for each.
     """
-    _require_classes(document.get("data"), f"{source}: data")
+    _require_counts(document.get("data"), f"{source}: data")
     return checked(Protocol, document, source)
 
 
-def _require_classes(data: Any, where: str) -> None:
-    """Check the classes that are kept, of which `per_class` makes a number of examples.
+def require_one_size(data: Any, where: str) -> None:
+    """Check that the number of training examples is not given in two ways, where both are written.
 
     Raises:
-        Refusal: There are fewer than two, one of them is there twice, or none beside per_class.
+        Refusal: It is, and the two differ.
+    """
+    if not isinstance(data, Mapping) or data.get("per_class") is None or "train_size" not in data:
+        return
+    size, number, count = data["train_size"], data["per_class"], len(data["classes"])
+    if size != number * count:
+        expected = f"none beside data.per_class, which makes it {number * count} ({count} classes)"
+        raise Refusal(invalid(f"{where}.train_size", size, expected))
+
+
+def _require_counts(data: Any, where: str) -> None:
+    """Check the classes that are kept, and `per_class`, which counts the examples of each.
+
+    Raises:
+        Refusal: There are fewer than two classes, one of them is there twice, or there are none
+            beside per_class, or that is no number.
     """
     if not isinstance(data, Mapping):
         return
-    classes = data.get("classes")
-    if classes is None and data.get("per_class") is not None:
+    classes, number = data.get("classes"), data.get("per_class")
+    if number is not None and not (isinstance(number, int) and number >= 1):
+        raise Refusal(invalid(f"{where}.per_class", number, "an integer >= 1 or null"))
+    if classes is None and number is not None:
         expected = "a list of classes beside per_class, as in [0, 1, 2]"
         raise Refusal(f"{where}.classes: missing; expected {expected}")
     if not isinstance(classes, list | tuple):
@@ -218,7 +235,8 @@ def _with_data(protocol: Protocol, name: str, source: Path | str) -> dict[str, A
     """
     where = f"pretraining.{name}"
     given = checked(Pretraining, protocol.pretraining[name], source, where)
-    _require_classes(given.data, f"{source}: {where}.data")
+    _require_counts(given.data, f"{source}: {where}.data")
+    require_one_size(given.data, f"{source}: {where}.data")
     kept = {"dataset": protocol.data.dataset, "test_fraction": protocol.data.test_fraction}
     data = checked(Data, {**kept, **given.data}, source, f"{where}.data")
     datasets = sources.settings()

@@ -14,6 +14,7 @@ from pipeline.data import sources
 from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import read_development, read_summary, read_test_images
 from pipeline.data.splits import balanced, train_validation
+from pipeline.models import build
 from pipeline.planning.parts import part_of_pretraining, part_of_protocol
 from pipeline.planning.phases import confirmation
 from pipeline.planning.protocols import Protocol, with_source
@@ -49,6 +50,7 @@ arms:
   control: [{protocol: {start.from: own}}]
 """
 
+NETWORK = {"name": "resnet", "widths": [4, 8], "blocks": 1, "hidden": 8, "grid": 1}
 SIMILAR = "similar: {data: {classes: [0, 1, 2, 3, 4]"
 LAST = "start: {from: own, train: last_k, k: 99}"
 
@@ -272,10 +274,10 @@ def test_as_many_of_each_class_and_smaller_sets_are_parts_of_larger(seed):
         balanced(labels, 99, seed, 1)
 
 
-@pytest.mark.parametrize("classes", ["[9, 8, 1]", "[0, 1, 2]"])
-def test_no_group_is_split_between_a_pretraining_and_the_protocol(write, classes):
+@pytest.mark.parametrize(("classes", "share"), [("[9, 8, 1]", "0.5"), ("[0, 1, 2]", "null")])
+def test_no_group_is_split_between_a_pretraining_and_the_protocol(write, classes, share):
     """As the images of one patient, of whatever classes."""
-    protocol = write(a=("[9, 8, 1]", classes)).protocol
+    protocol = write(a=("[9, 8, 1]", classes), b=("share: 0.5", f"share: {share}")).protocol
     generator = np.random.default_rng(0)
     labels, groups = generator.integers(0, 10, 4000), generator.integers(0, 1500, 4000)
     images = np.arange(4000, dtype=np.float32).reshape(-1, 1, 1, 1)
@@ -332,6 +334,18 @@ def test_no_group_is_split_between_a_pretraining_and_the_protocol(write, classes
         ("", ("classes: [5, 6, 7, 8, 9]", "classes: [1]"), "data.classes: invalid value [1]"),
         ("start: {from: own, reinitialize: 7}", (), "start.reinitialize: invalid value 7"),
         ("start: {from: own, train: head_then_all, reinitialize: 99}", (), "invalid value 99"),
+        ("", ("per_class: 6", "per_class: six"), 'data.per_class: invalid value "six"; expected'),
+        (
+            "",
+            ("per_class: 6", "per_class: 6, train_size: 99"),
+            "data.train_size: invalid value 99; expected none beside data.per_class, which makes "
+            "it 30 (5 classes)",
+        ),
+        (
+            "",
+            ("training: {epochs: 3}", "share: 0.5"),
+            "pretraining.similar.share: invalid value 0.5; expected null: it has no class",
+        ),
         (
             "start: {from: own, norm: adapted}",
             (),
@@ -480,7 +494,7 @@ def test_a_cycle_of_starts_is_refused(write):
 
 def test_random_layers_beside_a_file_of_weights_are_refused(write, project):
     """Every tensor of the file is loaded, so none would stay random."""
-    torch.save({"0.weight": torch.zeros(4, 1, 3, 3)}, project / "w.pt")
+    torch.save(build(NETWORK, (1, 8, 8), 5).network.state_dict(), project / "w.pt")
     weights = ("grid: 1}", "grid: 1, weights: w.pt}")
     probe = STUDY.replace("start.from: similar, start.train: head}", "start.train: head}")
     assert write(study=probe, a=weights)
@@ -488,6 +502,34 @@ def test_random_layers_beside_a_file_of_weights_are_refused(write, project):
         write("start: {reinitialize: 2}", study=probe, a=weights)
     (line,) = refusal.value.lines
     assert "start.reinitialize: invalid value 2; expected 0 without start.from" in line
+
+
+@pytest.mark.parametrize(
+    ("start", "is_refused"),
+    [
+        ("start.train: head", True),
+        ("start.train: last_k, start.k: 1", True),
+        ("start.train: last_k, start.k: 2", False),
+        ("start.train: head_then_all, start.head_share: 1", True),
+        ("start.train: head_then_all", False),
+    ],
+)
+def test_a_frozen_layer_that_the_file_of_weights_lacks_is_refused(start, is_refused, write):
+    """It would stay as it is drawn, to the end."""
+    state = build(NETWORK, (1, 8, 8), 5).network.state_dict()
+    lower = {name: state[name] for name in state if name.split(".")[0] not in ("8", "10")}
+    assert 0 < len(lower) < len(state)
+    torch.save(lower, "w.pt")
+    weights = ("grid: 1}", "grid: 1, weights: w.pt}")
+    study = f"question: Why?\narms:\n  a: [{{protocol: {{{start}}}}}]\n"
+    if not is_refused:
+        assert write(study=study, a=weights)
+        return
+    with pytest.raises(Refusal) as refusal:
+        write(study=study, a=weights)
+    (line,) = refusal.value.lines
+    assert "start.train: invalid value" in line
+    assert "random and untrained" in line
 
 
 def test_settings_of_an_arm_that_fail_alike_have_one_line(write):
