@@ -10,7 +10,7 @@ from pipeline.config.plan import BASELINE, PROTOCOL
 from pipeline.config.start import Start
 from pipeline.config.validation import invalid, one_of, suggestion
 from pipeline.planning.arms import Arm, Trial
-from pipeline.planning.effects import effects, model_effect, require_start
+from pipeline.planning.effects import effects, model_effect, require_start, start_effect
 from pipeline.planning.protocols import Protocol, value_of
 from pipeline.planning.starts import phases
 from pipeline.runtime.errors import Refusal
@@ -41,9 +41,9 @@ def network_key(trial: Trial) -> str:
     one = _of_one_phase(protocol)
     settings = one.settings()
     settings["training"]["optimizer"] = optimizer.effect()
-    settings["start"] = Start.model_validate(one.start).effect()
     acting = effects(trial.regularizers, protocol.network_settings())
     require_start(protocol)
+    settings["start"] = start_effect(one)
     settings["model"] = model_effect(protocol.network_settings())
     if optimizer.decouples:
         acting = [

@@ -21,7 +21,7 @@ from pipeline.data.weights import weights_digest
 from pipeline.models._layers import Layer, layers, trained_layers
 from pipeline.models._randomness import restored_globals
 from pipeline.models._standardized import Standardized
-from pipeline.models._start import begin
+from pipeline.models._start import NORMS, begin
 from pipeline.models._weights import match_weights
 from pipeline.models.imported import require_fit
 from pipeline.planning.pretraining import pretrained_by
@@ -111,6 +111,38 @@ def require_start(protocol: Protocol) -> None:
     sides = _dataset(settings), _dataset(parent)
     texts = map(json.dumps, (settings["source"], parent["source"], settings["model"]))
     _require_start(protocol.name, start.model_dump_json(by_alias=True), *sides, *texts)
+
+
+def start_effect(protocol: Protocol) -> dict[str, Any]:
+    """Return plain values that are equal for starts which train the same network.
+
+    The last k layers may be all that a network has, and frozen layers may have no batch norm.
+
+    Args:
+        protocol: A protocol whose start fits its network.
+    """
+    start = Start.model_validate(protocol.start)
+    if start.is_fresh:
+        return start.effect()
+    settings = protocol.network_settings()
+    texts = (json.dumps(settings[key]) for key in ("source", "model"))
+    with_norm = _layers_with_norm(settings["name"], _dataset(settings), *texts)
+    if start.train == "last_k" and start.k == len(with_norm):
+        start = start.model_copy(update={"train": "all", "k": None})
+    trained = start.k or 1
+    if not any(with_norm[:-trained]):
+        start = start.model_copy(update={"norm": "frozen"})
+    return start.effect()
+
+
+@functools.lru_cache(maxsize=32)
+def _layers_with_norm(name: str, dataset: str, source: str, model: str) -> tuple[bool, ...]:
+    """Return of every layer of a network whether it has a batch norm."""
+    network, _, _ = _plain(name, dataset, source, model)
+    return tuple(
+        any(isinstance(network.get_submodule(module), NORMS) for module in layer.modules)
+        for layer in layers(network)
+    )
 
 
 def _require_loaded(protocol: Protocol, start: Start) -> None:

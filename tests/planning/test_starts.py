@@ -472,6 +472,31 @@ def test_an_arm_has_no_value_in_vain_but_may_inherit_one(write):
         assert found.startswith(f"experiments/modes.yaml: arms.a: {line}")
 
 
+@pytest.mark.parametrize(
+    ("start", "model", "other"),
+    [
+        ("start.train: last_k, start.k: 8", "", "fine_tuning"),
+        ("start.train: last_k, start.k: 7", "", ""),
+        ("start.train: head, start.norm: adapted", ", batch_norm: false", "probe"),
+        ("start.train: head, start.norm: adapted", "", ""),
+    ],
+)
+def test_what_the_network_makes_equal_is_refused(start, model, other, write):
+    """The last 8 of 8 layers are all, and without batch norm none adapts."""
+    arms = "  fine_tuning: [{protocol: {start.from: similar}}]\n"
+    arms += f"  a: [{{protocol: {{start.from: similar, {start}}}}}]\n"
+    study = STUDY.split("  fine_tuning")[0] + arms
+    layers = ("grid: 1}", f"grid: 1{model}}}")
+    if not other:
+        assert write(study=study, a=layers)
+        return
+    with pytest.raises(Refusal) as refusal:
+        write(study=study, a=layers)
+    (line,) = refusal.value.lines
+    assert "arms.a" in line
+    assert f"the same network as arms.{other}" in line
+
+
 def test_head_then_all_without_a_second_phase_beside_the_probe_is_the_same_network(write):
     two = "start.from: similar, start.train: head_then_all, start.head_share: 1"
     study = STUDY + f"  again: [{{protocol: {{{two}}}}}]\n"

@@ -116,8 +116,10 @@ def _not_compared(data: ReportData, compared: set[tuple[str, str]]) -> str:
     ]
     if not left:
         return ""
-    arms = md.format_count(len(left), "arm")
-    return f"Not in this table: {arms} that start or train otherwise ([All arms](#all-arms)). "
+    arms = "1 arm that starts or trains"
+    if len(left) > 1:
+        arms = f"{len(left)} arms that start or train"
+    return f"Not in this table: {arms} otherwise ([All arms](#all-arms)). "
 
 
 def _best(data: ReportData, rows: list[md.Row]) -> str:
@@ -251,10 +253,11 @@ def _crossover(data: ReportData, row: md.Row) -> str:
     tried = f"{row['smallest']} to {row['largest']}"
     bounds = f"[{_size(row, 'low')}, {_size(row, 'high')}]"
     share = f"{100 * row['without']:.0f} % of resamples without a crossing, n {row['n']}"
+    beyond = f"not within the sizes tried, {tried}: fine-tuning is"
     if row["size"] == -inf:
-        where = f"not within the sizes tried, {tried}: fine-tuning is ahead at all of them"
+        where = f"{beyond} ahead at all of them on average"
     elif row["size"] == inf:
-        where = f"not within the sizes tried, {tried}: fine-tuning is not ahead at the largest"
+        where = f"{beyond} not ahead at the largest on average"
     else:
         where = f"at {_size(row, 'size')} {size_name(data)}"
     return f"{name}: {where}; interval {bounds}, {share}."
