@@ -35,7 +35,15 @@ from pipeline.comparison.rates import batch_norm_ranges, rate_ranges, rates_trie
 from pipeline.comparison.recipe import pairs, recipe
 from pipeline.comparison.seeds import seed_scores
 from pipeline.comparison.targets import time_to_target, times
-from pipeline.comparison.transfer import Read, cells_of, crossovers, gains, starts_of, transfer
+from pipeline.comparison.transfer import (
+    Read,
+    cells_of,
+    crossovers,
+    gains,
+    leads,
+    starts_of,
+    transfer,
+)
 from pipeline.comparison.variance import standard_errors, streams
 from pipeline.config.plan import Plan
 from pipeline.planning.choice import Score
@@ -164,6 +172,7 @@ def transfer_tables(
         "transfer": transfer(plan, starts, tables["contrasts"], tables["arms"], matched, costs),
         "crossovers": crossovers(cells, matched),
         "transfer_gains": gains(cells, matched),
+        "transfer_leads": leads(cells, matched),
     }
 
 

@@ -1,7 +1,7 @@
 """Compare starts from pretrained weights: what is trained, from which source, with how much data.
 
-Tables of arms, of the number of images at which fine-tuning overtakes a linear probe, and of what
-the gains of little data have over those of more.
+Tables of arms, of fine-tuning against a linear probe, of the number of images at which it overtakes
+the probe, and of what the gains of little data have over those of more.
 """
 
 import itertools
@@ -51,6 +51,10 @@ CROSSOVERS = (
 GAINS = (
     *("train", "pretraining", "other", "per_class", "size", "other_size", "n"),
     *("effect", "other_effect", *ESTIMATE, "p_holm"),
+)
+LEADS = (
+    *("pretraining", "per_class", "size", "other_size", "n", "effect", "other_effect"),
+    *(*ESTIMATE, "p_holm"),
 )
 
 Read = Callable[[str], RunConfig | None]
@@ -267,6 +271,67 @@ def crossing(differences: Array, sizes: Sequence[int]) -> Array:
     found = np.exp(places[left] + share * (places[left + 1] - places[left]))
     result: Array = np.where(inside, found, np.where(below < 0, -inf, inf))
     return result
+
+
+def leads(cells: Cells, outcomes: Outcomes) -> pd.DataFrame:
+    """Return what fine-tuning has over the probe at every size, and how that changes with the size.
+
+    A row for every pretraining and size that has both: `difference` is fine-tuning minus probe,
+    paired by seed, over the `n` seeds with both runs; `effect` and `other_effect` are the mean
+    accuracies of the two, and `other_size` is NaN. Then a row for every pretraining with both at
+    two sizes or more: `effect` is the mean difference at `size`, the largest, `other_effect` that
+    at `other_size`, the smallest, and `difference` is that of the two, over the seeds with all four
+    runs. Where several pretrainings have two sizes or more in common, the largest and the smallest
+    are of these, so that rows compare equal sizes. Statistics are those of `interactions.estimate`.
+    `p_holm` corrects p over all rows.
+
+    Args:
+        cells: What `cells_of` returns.
+        outcomes: States, machines and scores of the runs.
+
+    Returns:
+        A table with `LEADS`.
+    """
+    sizes = _sizes(cells)
+    rows = [
+        _lead(cells, source, size, outcomes) for source, tried in sizes.items() for size in tried
+    ]
+    for source, (smallest, largest) in _ends(sizes).items():
+        last = [cells[source, mode, largest] for mode in (FINE_TUNING, PROBE)]
+        first = [cells[source, mode, smallest] for mode in (FINE_TUNING, PROBE)]
+        rows.append(_difference("", last, first, outcomes))
+    table = pd.DataFrame(rows, columns=list(LEADS[:-1]))
+    p_values = table["p"].to_numpy(float)
+    return table.assign(p_holm=holm(p_values) if len(table) else p_values)
+
+
+def _lead(cells: Cells, source: str, size: int, outcomes: Outcomes) -> dict[str, Any]:
+    """Return a row of `leads`: fine-tuning against the probe at one size."""
+    pair = [cells[source, mode, size] for mode in (FINE_TUNING, PROBE)]
+    fine_tuning, probe = _scores([one.arm for one in pair], outcomes)
+    return {
+        "pretraining": source,
+        "per_class": pair[0].per_class is not None,
+        "size": size,
+        "other_size": nan,
+        "n": len(probe),
+        "effect": mean(fine_tuning),
+        "other_effect": mean(probe),
+        **estimate(fine_tuning - probe),
+    }
+
+
+def _ends(sizes: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, int]]:
+    """Return the smallest and the largest size to compare, of pretrainings with two or more.
+
+    They are of the sizes that all of these have, if there are two such sizes.
+    """
+    several = {source: tried for source, tried in sizes.items() if len(tried) > 1}
+    shared = set.intersection(*map(set, several.values())) if several else set()
+    return {
+        source: (min(shared), max(shared)) if len(shared) > 1 else (tried[0], tried[-1])
+        for source, tried in several.items()
+    }
 
 
 def gains(cells: Cells, outcomes: Outcomes) -> pd.DataFrame:

@@ -10,8 +10,9 @@ from pipeline.config.plan import BASELINE, PROTOCOL
 from pipeline.config.start import Start
 from pipeline.config.validation import invalid, one_of, suggestion
 from pipeline.planning.arms import Arm, Trial
-from pipeline.planning.effects import effects, model_effect, require_start
-from pipeline.planning.protocols import value_of
+from pipeline.planning.effects import effects, model_effect, require_start, start_effect
+from pipeline.planning.protocols import Protocol, value_of
+from pipeline.planning.starts import phases
 from pipeline.runtime.errors import Refusal
 
 
@@ -37,11 +38,12 @@ def network_key(trial: Trial) -> str:
     """
     protocol = trial.protocol
     optimizer = optimizers.parse(protocol.training.optimizer)
-    settings = protocol.settings()
+    one = _of_one_phase(protocol)
+    settings = one.settings()
     settings["training"]["optimizer"] = optimizer.effect()
-    settings["start"] = Start.model_validate(protocol.start).effect()
     acting = effects(trial.regularizers, protocol.network_settings())
     require_start(protocol)
+    settings["start"] = start_effect(one)
     settings["model"] = model_effect(protocol.network_settings())
     if optimizer.decouples:
         acting = [
@@ -49,6 +51,13 @@ def network_key(trial: Trial) -> str:
             for name, effect in acting
         ]
     return json.dumps([acting, settings])
+
+
+def _of_one_phase(protocol: Protocol) -> Protocol:
+    """Return the protocol, that of its first phase where head_then_all has no second."""
+    start = Start.model_validate(protocol.start)
+    first, last = phases(protocol, start)
+    return first if start.train == "head_then_all" and first == last else protocol
 
 
 def _duplicates(arms: Sequence[Arm], path: Path, is_tuned: bool) -> Iterator[str]:

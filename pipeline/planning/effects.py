@@ -18,10 +18,10 @@ from pipeline.config.start import Start
 from pipeline.config.validation import invalid
 from pipeline.data.description import describe
 from pipeline.data.weights import weights_digest
-from pipeline.models._layers import layers
+from pipeline.models._layers import Layer, layers, trained_layers
 from pipeline.models._randomness import restored_globals
 from pipeline.models._standardized import Standardized
-from pipeline.models._start import begin
+from pipeline.models._start import NORMS, begin
 from pipeline.models._weights import match_weights
 from pipeline.models.imported import require_fit
 from pipeline.planning.pretraining import pretrained_by
@@ -89,13 +89,11 @@ def require_start(protocol: Protocol) -> None:
     """Check that runs can begin with the weights of the pretraining that they start from.
 
     Raises:
-        Refusal: The networks differ in shape, no layer below the head keeps these weights, or a
-            training of two phases has no epoch for the second.
+        Refusal: The networks differ in shape, no layer below the head keeps these weights, a
+            training of two phases has no epoch for the second, or a frozen layer is in no file.
     """
     start = Start.model_validate(protocol.start)
-    if start.source is None:
-        return
-    pretrained, _ = pretrained_by(protocol, start.source)
+    trains_all = start.train == "all"
     if start.train == "head_then_all":  # it begins with a probe
         first, last = phases(protocol, start)
         if first == last and start.head_share < 1:
@@ -103,10 +101,83 @@ def require_start(protocol: Protocol) -> None:
             expected = f"a share that leaves one of {count} epochs to the second phase, or 1"
             raise Refusal(invalid("start.head_share", start.head_share, expected))
         start = start.model_copy(update={"train": "head"})
+        trains_all = first != last
+    if start.source is None:
+        if not trains_all:
+            _require_loaded(protocol, start)
+        return
+    pretrained, _ = pretrained_by(protocol, start.source)
     settings, parent = protocol.network_settings(), pretrained.network_settings()
     sides = _dataset(settings), _dataset(parent)
     texts = map(json.dumps, (settings["source"], parent["source"], settings["model"]))
     _require_start(protocol.name, start.model_dump_json(by_alias=True), *sides, *texts)
+
+
+def start_effect(protocol: Protocol) -> dict[str, Any]:
+    """Return plain values that are equal for starts which train the same network.
+
+    The last k layers may be all that a network has, and frozen layers may have no batch norm.
+
+    Args:
+        protocol: A protocol whose start fits its network.
+    """
+    start = Start.model_validate(protocol.start)
+    if start.is_fresh:
+        return start.effect()
+    settings = protocol.network_settings()
+    texts = (json.dumps(settings[key]) for key in ("source", "model"))
+    with_norm = _layers_with_norm(settings["name"], _dataset(settings), *texts)
+    if start.train == "last_k" and start.k == len(with_norm):
+        start = start.model_copy(update={"train": "all", "k": None})
+    trained = start.k or 1
+    if not any(with_norm[:-trained]):
+        start = start.model_copy(update={"norm": "frozen"})
+    return start.effect()
+
+
+@functools.lru_cache(maxsize=32)
+def _layers_with_norm(name: str, dataset: str, source: str, model: str) -> tuple[bool, ...]:
+    """Return of every layer of a network whether it has a batch norm."""
+    network, _, _ = _plain(name, dataset, source, model)
+    return tuple(
+        any(isinstance(network.get_submodule(module), NORMS) for module in layer.modules)
+        for layer in layers(network)
+    )
+
+
+def _require_loaded(protocol: Protocol, start: Start) -> None:
+    """Check that layers which are frozen throughout have their weights from the file of the model.
+
+    Raises:
+        Refusal: The file lacks a weight of one, which would stay random.
+    """
+    settings = protocol.network_settings()
+    path = settings["model"].get("weights")
+    if not path:
+        return
+    texts = (json.dumps(settings[key]) for key in ("source", "model"))
+    named = settings["name"], _dataset(settings)
+    every, names = _random(*named, *texts, path, weights_digest(path))
+    frozen = every[: len(every) - len(trained_layers(every, start.train, start.k))]
+    random = [name for layer in frozen for name in layer.tensors if name in names]
+    if random:
+        name = random[0].removeprefix("network.")
+        more = f" and {len(random) - 1} more" if len(random) > 1 else ""
+        expected = f"all: {path} has no {name}{more}, which would be frozen, random and untrained"
+        raise Refusal(invalid("start.train", start.train, expected))
+
+
+@functools.lru_cache(maxsize=32)  # a large file is read once for all settings of a network
+def _random(
+    name: str, dataset: str, source: str, model: str, path: str, digest: str
+) -> tuple[list[Layer], frozenset[str]]:
+    """Return the layers of a network, and the names of parameters that its file lacks."""
+    network, _, _ = _plain(name, dataset, source, model)
+    match = match_weights(network.network, path)
+    parameters = dict(network.network.named_parameters(remove_duplicate=False))
+    loaded = {parameters[name] for name in match.loaded if name in parameters}
+    lacking = (f"network.{name}" for name, value in parameters.items() if value not in loaded)
+    return layers(network), frozenset(lacking)
 
 
 @functools.lru_cache(maxsize=1024)

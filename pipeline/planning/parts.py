@@ -77,13 +77,17 @@ def part_of_pretraining(
         source: The file of the protocol, for errors.
 
     Raises:
-        Refusal: As for `part_of_protocol`.
+        Refusal: As for `part_of_protocol`; or a share is set apart of no class.
     """
-    where = f"{source}: pretraining.{name}.data.classes"
-    numbers = _numbers(protocol.pretraining[name]["data"]["classes"], names, pool.classes, where)
+    where = f"{source}: pretraining.{name}"
+    given = protocol.pretraining[name]
+    numbers = _numbers(given["data"]["classes"], names, pool.classes, f"{where}.data.classes")
+    common = _common(protocol, name, names, pool.classes, source)
+    if given["share"] is not None and not common:
+        expected = "null: it has no class of the protocol to share"
+        raise Refusal(invalid(f"{where}.share", given["share"], expected))
     if not _is_same_data(protocol, name):
         return chosen(pool, numbers)
-    common = _common(protocol, name, names, pool.classes, source)
     kept = np.isin(pool.labels, sorted(common), invert=True)
     if common:
         kept |= set_apart(pool, common, _share(protocol, name, source))

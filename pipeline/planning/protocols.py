@@ -1,5 +1,6 @@
 """Read a protocol, what all runs of a report share, and apply the overrides of `params.yaml`."""
 
+import json
 from collections.abc import Collection, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +20,7 @@ from pipeline.runtime.errors import Refusal
 EXPERIMENTS = Path("experiments")
 PROTOCOLS = EXPERIMENTS / "protocols"
 IMPORTED = "imported"
+LEAST_CLASSES = 2
 
 
 class Pretraining(Settings):
@@ -102,7 +104,58 @@ def read_protocol(name: str, root: Path = Path()) -> tuple[Protocol, str]:
         Refusal: A value is invalid; the error has a line for each.
     """
     document, source = document_of(name, read_parameters(root), root)
-    return with_source(checked(Protocol, document, source), source), source
+    return with_source(checked_protocol(document, source), source), source
+
+
+def checked_protocol(document: Mapping[str, Any], source: Path | str) -> Protocol:
+    """Return the protocol of these values; its model settings are not yet checked.
+
+    Args:
+        document: The values, overrides applied.
+        source: Their file, for errors.
+
+    Raises:
+        Refusal: A value is invalid; the error has a line for each.
+    """
+    _require_counts(document.get("data"), f"{source}: data")
+    return checked(Protocol, document, source)
+
+
+def require_one_size(data: Any, where: str) -> None:
+    """Check that the number of training examples is not given in two ways, where both are written.
+
+    Raises:
+        Refusal: It is, and the two differ.
+    """
+    if not isinstance(data, Mapping) or data.get("per_class") is None or "train_size" not in data:
+        return
+    size, number, count = data["train_size"], data["per_class"], len(data["classes"])
+    if size != number * count:
+        expected = f"none beside data.per_class, which makes it {number * count} ({count} classes)"
+        raise Refusal(invalid(f"{where}.train_size", size, expected))
+
+
+def _require_counts(data: Any, where: str) -> None:
+    """Check the classes that are kept, and `per_class`, which counts the examples of each.
+
+    Raises:
+        Refusal: There are fewer than two classes, one of them is there twice, or there are none
+            beside per_class, or that is no number.
+    """
+    if not isinstance(data, Mapping):
+        return
+    classes, number = data.get("classes"), data.get("per_class")
+    if number is not None and not (isinstance(number, int) and number >= 1):
+        raise Refusal(invalid(f"{where}.per_class", number, "an integer >= 1 or null"))
+    if classes is None and number is not None:
+        expected = "a list of classes beside per_class, as in [0, 1, 2]"
+        raise Refusal(f"{where}.classes: missing; expected {expected}")
+    if not isinstance(classes, list | tuple):
+        return
+    if len(classes) < LEAST_CLASSES:
+        raise Refusal(invalid(f"{where}.classes", classes, f"a list of length >= {LEAST_CLASSES}"))
+    if len(set(map(json.dumps, classes))) < len(classes):
+        raise Refusal(invalid(f"{where}.classes", classes, "each of classes once"))
 
 
 def document_of(name: str, parameters: Parameters, root: Path) -> tuple[dict[str, Any], str]:
@@ -182,6 +235,8 @@ def _with_data(protocol: Protocol, name: str, source: Path | str) -> dict[str, A
     """
     where = f"pretraining.{name}"
     given = checked(Pretraining, protocol.pretraining[name], source, where)
+    _require_counts(given.data, f"{source}: {where}.data")
+    require_one_size(given.data, f"{source}: {where}.data")
     kept = {"dataset": protocol.data.dataset, "test_fraction": protocol.data.test_fraction}
     data = checked(Data, {**kept, **given.data}, source, f"{where}.data")
     datasets = sources.settings()

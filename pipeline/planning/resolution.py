@@ -18,7 +18,15 @@ from pipeline.config.validation import (
 )
 from pipeline.optimizers._optimizer import Optimizer
 from pipeline.planning.pretraining import document_of_pretraining, require_known
-from pipeline.planning.protocols import IMPORTED, Pretraining, Protocol, network_of, with_source
+from pipeline.planning.protocols import (
+    IMPORTED,
+    Pretraining,
+    Protocol,
+    checked_protocol,
+    network_of,
+    with_source,
+)
+from pipeline.planning.start_mistakes import checked_start, require_effect
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.behaviour import require_visible
 from pipeline.runtime.errors import Refusal
@@ -39,7 +47,7 @@ def resolved(document: dict[str, Any], source: Path | str) -> Protocol:
     Raises:
         Refusal: A value is invalid, or two values do not fit together.
     """
-    protocol = with_source(checked(Protocol, document, source), source)
+    protocol = with_source(checked_protocol(document, source), source)
     data, training = protocol.data, protocol.training
     if training.batch_size > data.train_size:
         expected = f"an integer <= {data.train_size} (data.train_size)"
@@ -62,7 +70,7 @@ def resolved(document: dict[str, Any], source: Path | str) -> Protocol:
     }
     training = training.model_copy(update=complete)
     pretraining = {name: _pretraining(protocol, name, source) for name in protocol.pretraining}
-    start = checked(Start, protocol.start, source, "start")
+    start = checked_start(protocol.start, source)
     starts = {name: Start.model_validate(values["start"]) for name, values in pretraining.items()}
     require_known({"": start, **starts}, source)
     _require_weights(protocol, start, f"{source}: ")
@@ -86,7 +94,7 @@ def _pretraining(protocol: Protocol, name: str, source: Path | str) -> dict[str,
     document = protocol.model_dump(mode="json")
     where = f"pretraining.{name}"
     given = checked(Pretraining, document["pretraining"][name], source, where)
-    start = checked(Start, given.start, source, f"{where}.start")
+    start = checked_start(given.start, source, f"{where}.start")
     values = document_of_pretraining(document, given)
     complete = resolved(values, f"{source}: {where}").model_dump(mode="json")
     chosen = [
@@ -148,7 +156,7 @@ def overridden(protocol: Protocol, overrides: dict[str, Any], source: str) -> Pr
         source: Their place, for error messages.
 
     Raises:
-        Refusal: An arm cannot change a key, or a value is invalid.
+        Refusal: An arm cannot change a key, or a value is invalid or has no effect.
     """
     document = protocol.model_dump(mode="json")
     # a mapping before the values in it
@@ -171,7 +179,14 @@ def overridden(protocol: Protocol, overrides: dict[str, Any], source: str) -> Pr
             )
         inner = _inner(document[section], names[:-1], f"{source}: protocol.{section}")
         inner[names[-1]] = value
-    return resolved(document, source)
+    changed = resolved(document, source)
+    given = {
+        key.removeprefix("start."): value
+        for key, value in overrides.items()
+        if key.startswith("start.")
+    }
+    require_effect(Start.model_validate(changed.start), given, f"{source}: start")
+    return changed
 
 
 def section_class(protocol: Protocol, section: str) -> type[Settings] | None:

@@ -21,7 +21,14 @@ from pipeline.planning.arms import Arm, baseline, relative, searched_values
 from pipeline.planning.claims import claim_mistakes, repeated_ids
 from pipeline.planning.effects import effects, is_described, require_start
 from pipeline.planning.pretraining import pretrained_by
-from pipeline.planning.protocols import EXPERIMENTS, PROTOCOLS, Protocol, document_of, value_of
+from pipeline.planning.protocols import (
+    EXPERIMENTS,
+    PROTOCOLS,
+    Protocol,
+    document_of,
+    require_one_size,
+    value_of,
+)
 from pipeline.planning.resolution import overridden, resolved
 from pipeline.planning.searches import (
     SHORTENS,
@@ -32,6 +39,7 @@ from pipeline.planning.searches import (
     require_optuna,
     rounds,
 )
+from pipeline.planning.start_mistakes import require_effects
 from pipeline.runtime.errors import Refusal
 
 ORDER: tuple[Kind, ...] = ("comparison", "ensemble", "variance", "search")
@@ -166,6 +174,8 @@ def experiment_of(
     """
     parameters = read_parameters(root)
     written = resolved(document, source)
+    require_one_size(document["data"], f"{source}: data")
+    require_effects(document, written, source)
     tuning = tuned_baseline(written, Path(source))
     protocol = overridden(written, dict(tuned), source) if tuned else written
     require_network(protocol, source)

@@ -83,6 +83,7 @@ class ReportData:
     transfer: pd.DataFrame
     crossovers: pd.DataFrame
     transfer_gains: pd.DataFrame
+    transfer_leads: pd.DataFrame
     search_points: pd.DataFrame
     search_curves: pd.DataFrame
     search_methods: pd.DataFrame

@@ -1,6 +1,7 @@
 """Starts from pretrained weights: rows of arms, the crossover, and gains by size."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,11 +14,13 @@ from pipeline.comparison.transfer import (
     COLUMNS,
     CROSSOVERS,
     GAINS,
+    LEADS,
     cells_of,
     crossing,
     crossover,
     crossovers,
     gains,
+    leads,
     starts_of,
 )
 from pipeline.records.tables import read_table, write_table
@@ -75,6 +78,7 @@ def test_without_starts_there_are_no_rows():
     table = gains(cells_of(found), plain.outcomes)
     assert tuple(table) == GAINS
     assert table.empty
+    assert tuple(leads(cells_of(found), plain.outcomes)) == LEADS
 
 
 def test_an_arm_that_changes_more_is_no_plain_one(made):
@@ -177,3 +181,73 @@ def test_gains_are_compared_between_sizes_and_between_sources(made, tables):
     }
     assert table.iloc[4]["difference"] == pytest.approx((lead[10] - lead[100]).mean())
     assert np.allclose(table["p_holm"], holm(table["p"].to_numpy(float)), equal_nan=True)
+
+
+def test_fine_tuning_is_compared_with_the_probe_at_every_size_and_between_sizes(made, tables):
+    table = tables["transfer_leads"]
+    assert tuple(table) == LEADS
+    keys = table[["pretraining", "size", "other_size"]].fillna(0).to_numpy().tolist()
+    assert keys == [
+        *[["similar", size, 0] for size in SIZES],
+        ["different", 10, 0],
+        ["different", 100, 0],
+        ["similar", 100, 10],  # the sizes that both have
+        ["different", 100, 10],
+    ]
+    lead = {
+        (source, size): made.cells[source, "all", size] - made.cells[source, "head", size]
+        for source, size, _ in keys
+    }
+    expected = [lead[source, size] for source, size, _ in keys[:6]]
+    expected += [lead[source, 100] - lead[source, 10] for source, _, _ in keys[6:]]
+    for row, values in zip(table.to_dict("records"), expected, strict=True):
+        assert row["difference"] == pytest.approx(values.mean(), abs=1e-12)
+        if values.std() < 1e-9:  # the other source has the same lead at both sizes
+            assert math.isnan(row["p"])
+            continue
+        test = stats.ttest_1samp(values, 0)
+        assert row["p"] == pytest.approx(test.pvalue)
+        assert (row["low"], row["high"]) == pytest.approx(test.confidence_interval())
+    single = table.iloc[0]
+    for column, mode in (("effect", "all"), ("other_effect", "head")):
+        assert single[column] == pytest.approx(made.cells["similar", mode, 3].mean())
+    both = table.iloc[6]
+    assert both["effect"] == pytest.approx(lead["similar", 100].mean())
+    assert both["other_effect"] == pytest.approx(lead["similar", 10].mean())
+    assert np.allclose(table["p_holm"], holm(table["p"].to_numpy(float)), equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("left", "expected"),
+    [
+        ({3, 10}, {"similar": (30, 100), "different": (10, 100)}),  # one size in common
+        ({3, 10, 30}, {"different": (10, 100)}),
+        ({30}, {"similar": (10, 100), "different": (10, 100)}),
+    ],
+)
+def test_sizes_are_those_in_common_where_there_are_two(made, left, expected):
+    cells = {
+        cell: values
+        for cell, values in made.cells.items()
+        if not (cell[0] == "similar" and cell[2] in left)
+    }
+    fewer = Planted(cells)
+    table = leads(cells_of(starts_of(fewer.plan, fewer.read)), fewer.outcomes).dropna(
+        subset="other_size"
+    )
+    ends = {
+        row["pretraining"]: (row["other_size"], row["size"]) for row in table.to_dict("records")
+    }
+    assert ends == expected
+
+
+def test_a_seed_without_one_of_the_runs_counts_in_no_row_with_it(made):
+    lost = next(run for run in made.plan.runs if run.arm == "head_similar_10")
+    outcomes = replace(made.outcomes, states=made.outcomes.states | {lost.fingerprint: "failed"})
+    table = leads(cells_of(starts_of(made.plan, made.read)), outcomes)
+    missing = (table["pretraining"] == "similar") & (
+        (table["size"] == 10) | (table["other_size"] == 10)
+    )
+    assert missing.sum() == 2
+    assert set(table.loc[missing, "n"]) == {len(SEEDS) - 1}
+    assert set(table.loc[~missing, "n"]) == {len(SEEDS)}

@@ -14,6 +14,7 @@ from pipeline.data import sources
 from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import read_development, read_summary, read_test_images
 from pipeline.data.splits import balanced, train_validation
+from pipeline.models import build
 from pipeline.planning.parts import part_of_pretraining, part_of_protocol
 from pipeline.planning.phases import confirmation
 from pipeline.planning.protocols import Protocol, with_source
@@ -49,6 +50,7 @@ arms:
   control: [{protocol: {start.from: own}}]
 """
 
+NETWORK = {"name": "resnet", "widths": [4, 8], "blocks": 1, "hidden": 8, "grid": 1}
 SIMILAR = "similar: {data: {classes: [0, 1, 2, 3, 4]"
 LAST = "start: {from: own, train: last_k, k: 99}"
 
@@ -272,10 +274,10 @@ def test_as_many_of_each_class_and_smaller_sets_are_parts_of_larger(seed):
         balanced(labels, 99, seed, 1)
 
 
-@pytest.mark.parametrize("classes", ["[9, 8, 1]", "[0, 1, 2]"])
-def test_no_group_is_split_between_a_pretraining_and_the_protocol(write, classes):
+@pytest.mark.parametrize(("classes", "share"), [("[9, 8, 1]", "0.5"), ("[0, 1, 2]", "null")])
+def test_no_group_is_split_between_a_pretraining_and_the_protocol(write, classes, share):
     """As the images of one patient, of whatever classes."""
-    protocol = write(a=("[9, 8, 1]", classes)).protocol
+    protocol = write(a=("[9, 8, 1]", classes), b=("share: 0.5", f"share: {share}")).protocol
     generator = np.random.default_rng(0)
     labels, groups = generator.integers(0, 10, 4000), generator.integers(0, 1500, 4000)
     images = np.arange(4000, dtype=np.float32).reshape(-1, 1, 1, 1)
@@ -292,8 +294,8 @@ def test_no_group_is_split_between_a_pretraining_and_the_protocol(write, classes
     [
         ("start: {from: simlar}", (), "start.from: unknown name 'simlar'"),
         ("start: {train: head}", (), "start.from: missing; expected one of: similar"),
-        ("start: {from: similar, train: last_k}", (), "k with train: last_k"),
-        ("start: {from: similar, k: 2}", (), "k with train: last_k"),
+        ("start: {from: similar, train: last_k}", (), "start.k: missing; expected an integer"),
+        ("start: {from: similar, k: 2}", (), "start.k: invalid value 2; expected null with"),
         ("start: {from: similar, train: heads}", (), 'start.train: invalid value "heads"'),
         ("start: {from: similar, rates: {trunk: 0}}", (), "start.rates.trunk: invalid value 0"),
         ("", ("share: 0.5", "share: null"), "pretraining.own.share: invalid value null"),
@@ -303,8 +305,10 @@ def test_no_group_is_split_between_a_pretraining_and_the_protocol(write, classes
             "pretraining.own.data.test_fraction: invalid value 0.1; expected 0.4: the test",
         ),
         ("", ("classes: [5, 6, 7, 8, 9]", "classes: [5, 6, 7, 8, 12]"), "data.classes: invalid"),
-        ("", ("classes: [5, 6, 7, 8, 9]", "classes: [5, 6, 7, 8, 5]"), "each of classes once"),
-        ("", ("classes: [5, 6, 7, 8, 9]", "classes: null"), "classes beside per_class"),
+        ("", ("classes: [5, 6, 7, 8, 9]", "classes: [5, 6, 7, 8, 5]"), "data.classes: invalid"),
+        ("", ("classes: [9, 8, 1]", "classes: [9, 9]"), "data.classes: invalid value [9, 9]"),
+        ("", ("classes: [5, 6, 7, 8, 9]", "classes: null"), "data.classes: missing; expected"),
+        ("", ("classes: [5, 6, 7, 8, 9]", "classes: []"), "data.classes: invalid value []; exp"),
         ("", ("classes: [9, 8, 1]", "classes: [9, 8, 11]"), "pretraining.own.data.classes: inv"),
         ("", ("per_class: 6", "per_class: 900"), "data.per_class: invalid value 900"),
         ("", ("rate: 0.3", "rate: 3"), "pretraining.regularized.regularizers.0.rate: invalid"),
@@ -330,6 +334,64 @@ def test_no_group_is_split_between_a_pretraining_and_the_protocol(write, classes
         ("", ("classes: [5, 6, 7, 8, 9]", "classes: [1]"), "data.classes: invalid value [1]"),
         ("start: {from: own, reinitialize: 7}", (), "start.reinitialize: invalid value 7"),
         ("start: {from: own, train: head_then_all, reinitialize: 99}", (), "invalid value 99"),
+        ("", ("per_class: 6", "per_class: six"), 'data.per_class: invalid value "six"; expected'),
+        (
+            "",
+            ("per_class: 6", "per_class: 6, train_size: 99"),
+            "data.train_size: invalid value 99; expected none beside data.per_class, which makes "
+            "it 30 (5 classes)",
+        ),
+        (
+            "",
+            ("training: {epochs: 3}", "share: 0.5"),
+            "pretraining.similar.share: invalid value 0.5; expected null: it has no class",
+        ),
+        (
+            "start: {from: own, norm: adapted}",
+            (),
+            'start.norm: invalid value "adapted"; expected frozen with train: all',
+        ),
+        (
+            "start: {from: own, train: head, head_share: 0.3}",
+            (),
+            "start.head_share: invalid value 0.3; expected 0.5 without train: head_then_all",
+        ),
+        ("start: {from: own, rates: {head: 3}}", (), "start.rates.head: invalid value 3; expec"),
+        (
+            "start: {from: own, train: head, rates: {decay: 0.7}}",
+            (),
+            "start.rates.decay: invalid value 0.7; expected 1 with train: head",
+        ),
+        (
+            "start: {from: own, train: last_k, k: 1, rates: {trunk: 0.7}}",
+            (),
+            "start.rates.trunk: invalid value 0.7; expected 1 with k: 1",
+        ),
+        (
+            "",
+            ("training: {epochs: 3}", "start: {from: regularized, norm: adapted}"),
+            "pretraining.similar.start.norm: invalid value",
+        ),
+        (
+            "start: {from: own, train: head, reinitialize: 1}",
+            (),
+            "start.reinitialize: invalid value 1; expected 0 with train: head",
+        ),
+        (
+            "start: {from: own, train: last_k, k: 3, reinitialize: 3}",
+            (),
+            "start.reinitialize: invalid value 3; expected an integer <= 2 with k: 3",
+        ),
+        (
+            "start: {from: own, train: head_then_all, head_share: 1, reinitialize: 1}",
+            (),
+            "start.reinitialize: invalid value 1; expected 0 with head_share: 1",
+        ),
+        (
+            "",
+            ("training: {epochs: 3}", "start: {from: regularized, train: head, reinitialize: 1}"),
+            "pretraining.similar.start.reinitialize: invalid value 1",
+        ),
         ("", ("training: {epochs: 3}", "start: {from: regularized}, share: null"), None),
     ],
 )
@@ -376,6 +438,76 @@ def test_the_files_of_a_protocol_are_read_in_one_way(source, is_refused):
     assert line.startswith("p.yaml: pretraining.similar.source: invalid value")
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        "train: head_then_all, reinitialize: 1",
+        "train: last_k, k: 3, reinitialize: 2",
+        "train: head, norm: adapted",
+        "train: all, head_share: 0.5, norm: frozen",
+    ],
+)
+def test_values_with_an_effect_and_defaults_are_accepted(values, write):
+    """The layers drawn anew are trained, if only in a second phase."""
+    study = "question: Why?\narms:\n  a: [{protocol: {model.hidden: 16}}]\n"
+    assert write(f"start: {{from: own, {values}}}", study=study)
+
+
+def test_an_arm_has_no_value_in_vain_but_may_inherit_one(write):
+    """A protocol may fine-tune at layer-wise rates, and an arm train the head alone."""
+    usual = "start: {from: own, train: head_then_all, head_share: 0.3, rates: {decay: 0.7}}"
+    study = "question: Why?\narms:\n  a: [{protocol: {start.train: head}}]\n"
+    assert write(usual, study=study)
+    for more, line in [
+        ("start.head_share: 0.2", "start.head_share: invalid value 0.2"),
+        ("start.rates: {decay: 0.2}", "start.rates.decay: invalid value 0.2"),
+        ("start.rates.decay: 0.2", "start.rates.decay: invalid value 0.2"),
+        ("start.norm: adapted, start.train: all", "start.norm: invalid value"),
+        ("start.k: 2", "start.k: invalid value 2; expected null with train: head"),
+    ]:
+        changes = f"start.train: head, {more}" if "train" not in more else more
+        with pytest.raises(Refusal) as refusal:
+            write(usual, study=study.replace("start.train: head", changes))
+        (found,) = refusal.value.lines
+        assert found.startswith(f"experiments/modes.yaml: arms.a: {line}")
+
+
+@pytest.mark.parametrize(
+    ("start", "model", "other"),
+    [
+        ("start.train: last_k, start.k: 8", "", "fine_tuning"),
+        ("start.train: last_k, start.k: 7", "", ""),
+        ("start.train: head, start.norm: adapted", ", batch_norm: false", "probe"),
+        ("start.train: head, start.norm: adapted", "", ""),
+    ],
+)
+def test_what_the_network_makes_equal_is_refused(start, model, other, write):
+    """The last 8 of 8 layers are all, and without batch norm none adapts."""
+    arms = "  fine_tuning: [{protocol: {start.from: similar}}]\n"
+    arms += f"  a: [{{protocol: {{start.from: similar, {start}}}}}]\n"
+    study = STUDY.split("  fine_tuning")[0] + arms
+    layers = ("grid: 1}", f"grid: 1{model}}}")
+    if not other:
+        assert write(study=study, a=layers)
+        return
+    with pytest.raises(Refusal) as refusal:
+        write(study=study, a=layers)
+    (line,) = refusal.value.lines
+    assert "arms.a" in line
+    assert f"the same network as arms.{other}" in line
+
+
+def test_head_then_all_without_a_second_phase_beside_the_probe_is_the_same_network(write):
+    two = "start.from: similar, start.train: head_then_all, start.head_share: 1"
+    study = STUDY + f"  again: [{{protocol: {{{two}}}}}]\n"
+    with pytest.raises(Refusal) as refusal:
+        write(study=study)
+    (line,) = refusal.value.lines
+    assert "arms.again" in line
+    assert "the same network as arms.probe" in line
+    write(study=study.replace("head_share: 1", "head_share: 1, start.rates.head: 2.0"))
+
+
 def test_a_cycle_of_starts_is_refused(write):
     first = ("training: {epochs: 3}", "start: {from: regularized}")
     second = ("rate: 0.3}]", "rate: 0.3}]\n    start: {from: similar}")
@@ -387,7 +519,7 @@ def test_a_cycle_of_starts_is_refused(write):
 
 def test_random_layers_beside_a_file_of_weights_are_refused(write, project):
     """Every tensor of the file is loaded, so none would stay random."""
-    torch.save({"0.weight": torch.zeros(4, 1, 3, 3)}, project / "w.pt")
+    torch.save(build(NETWORK, (1, 8, 8), 5).network.state_dict(), project / "w.pt")
     weights = ("grid: 1}", "grid: 1, weights: w.pt}")
     probe = STUDY.replace("start.from: similar, start.train: head}", "start.train: head}")
     assert write(study=probe, a=weights)
@@ -395,6 +527,34 @@ def test_random_layers_beside_a_file_of_weights_are_refused(write, project):
         write("start: {reinitialize: 2}", study=probe, a=weights)
     (line,) = refusal.value.lines
     assert "start.reinitialize: invalid value 2; expected 0 without start.from" in line
+
+
+@pytest.mark.parametrize(
+    ("start", "is_refused"),
+    [
+        ("start.train: head", True),
+        ("start.train: last_k, start.k: 1", True),
+        ("start.train: last_k, start.k: 2", False),
+        ("start.train: head_then_all, start.head_share: 1", True),
+        ("start.train: head_then_all", False),
+    ],
+)
+def test_a_frozen_layer_that_the_file_of_weights_lacks_is_refused(start, is_refused, write):
+    """It would stay as it is drawn, to the end."""
+    state = build(NETWORK, (1, 8, 8), 5).network.state_dict()
+    lower = {name: state[name] for name in state if name.split(".")[0] not in ("8", "10")}
+    assert 0 < len(lower) < len(state)
+    torch.save(lower, "w.pt")
+    weights = ("grid: 1}", "grid: 1, weights: w.pt}")
+    study = f"question: Why?\narms:\n  a: [{{protocol: {{{start}}}}}]\n"
+    if not is_refused:
+        assert write(study=study, a=weights)
+        return
+    with pytest.raises(Refusal) as refusal:
+        write(study=study, a=weights)
+    (line,) = refusal.value.lines
+    assert "start.train: invalid value" in line
+    assert "random and untrained" in line
 
 
 def test_settings_of_an_arm_that_fail_alike_have_one_line(write):

@@ -190,6 +190,61 @@ def test_the_table_by_size_counts_the_arms_that_it_leaves_out(found):
     assert "Not in this table: 4 arms that" in counted
 
 
+def test_fine_tuning_against_the_probe_is_said_as_far_as_it_is_shown(found):
+    rows = rows_of(transfer.lead_section(found))
+    sizes = [(row["from"], row["images per class"]) for row in rows]
+    assert sizes == [
+        *[("similar", str(size)) for size in SIZES],
+        ("different", "10"),
+        ("different", "100"),
+        ("similar", "100 minus 10"),
+        ("different", "100 minus 10"),
+    ]
+    lead = found.transfer_leads["difference"].to_numpy()
+    cells = [row["fine-tuning minus probe [95 % interval]"].split("\u00a0")[0] for row in rows]
+    assert cells == [found.format.points(value) for value in lead]
+
+
+@pytest.mark.parametrize(
+    ("differences", "p_values", "expected"),
+    [
+        (
+            (-0.03, 0.02, 0.05),
+            (0.01, 0.04, 0.02),
+            "fine-tuning is shown to be ahead with 10 images per class, the probe with 3. "
+            "Fine-tuning gains 5.0 points on the probe from 3 to 10.",
+        ),
+        (
+            (-0.03, -0.02, -0.05),
+            (0.01, 0.04, 0.02),
+            "the probe is shown to be ahead with 3 and 10 images per class. "
+            "The probe gains 5.0 points on fine-tuning from 3 to 10.",
+        ),
+        (
+            (-0.03, -0.02, 0.05),
+            (0.06, math.nan, 0.05),
+            "neither is shown to be ahead. A change of the difference from 3 to 10 is not shown.",
+        ),
+    ],
+)
+def test_what_is_ahead_is_decided_by_the_corrected_p(found, differences, p_values, expected):
+    rows = found.transfer_leads.iloc[[0, 1, 6]].assign(
+        size=[3, 10, 10],
+        other_size=[math.nan, math.nan, 3],
+        difference=differences,
+        p_holm=p_values,
+    )
+    (line, *_) = transfer.lead_section(dataclasses.replace(found, transfer_leads=rows)).splitlines()
+    assert line.endswith(expected)
+
+
+def test_sizes_that_differ_between_sources_are_said(found):
+    assert "3 and 100 for similar and 10 and 100 for different" in transfer.gain_table(found)
+    rows = found.transfer_gains
+    same = rows[rows["pretraining"] == "similar"]
+    assert "for similar" not in transfer.gain_table(dataclasses.replace(found, transfer_gains=same))
+
+
 def test_an_arm_without_a_difference_to_scratch_is_in_no_cell(found):
     rows = found.transfer.copy()
     rows.loc[rows["arm"] == "all_similar_3", "reference"] = "head_similar_3"

@@ -153,6 +153,7 @@ def report_data(studies: Studies, verdicts: dict[str, Judged]) -> ReportData:
         transfer=pd.DataFrame(columns=list(transfer.COLUMNS)),
         crossovers=pd.DataFrame(columns=list(transfer.CROSSOVERS)),
         transfer_gains=pd.DataFrame(columns=list(transfer.GAINS)),
+        transfer_leads=pd.DataFrame(columns=list(transfer.LEADS)),
         **search_tables(plan, histories, scores),
         rate_trials=pd.DataFrame(columns=list(RATES)),
         rate_ranges=pd.DataFrame(columns=list(RANGES)),

@@ -6,7 +6,7 @@ import pandas as pd
 from pipeline.comparison.bands import bands
 from pipeline.comparison.contrasts import contrasts
 from pipeline.comparison.matching import Outcomes
-from pipeline.comparison.transfer import cells_of, crossovers, gains, starts_of, transfer
+from pipeline.comparison.transfer import cells_of, crossovers, gains, leads, starts_of, transfer
 from pipeline.config.plan import Factor, Plan, PlannedArm, PlannedRun, PlannedStart, PlannedStudy
 from pipeline.config.run import RunConfig
 from pipeline.config.start import RunStart
@@ -169,6 +169,7 @@ class Planted:
             "transfer": transfer(*arguments),
             "crossovers": crossovers(cells, self.outcomes),
             "transfer_gains": gains(cells, self.outcomes),
+            "transfer_leads": leads(cells, self.outcomes),
         }
 
 

@@ -5,6 +5,7 @@ from math import inf
 
 import pandas as pd
 
+from pipeline.comparison.levels import LEVEL
 from pipeline.comparison.transfer import (
     FINE_TUNING,
     HEAD_THEN_ALL,
@@ -31,7 +32,9 @@ from pipeline.reporting.pages._transfer import (
 
 ORDER = 35
 DIFFERENCE = f"{md.CONFIDENCE} Student-t interval of the mean difference, paired by seed"
+LEADS = "Fine-tuning against the probe"
 SMALL = 0.1  # of a ratio of costs
+LEADERS = ("fine-tuning", "the probe")
 COVERED = {8: 88, 24: 93}  # seeds -> % of crossovers in their interval, of normal differences
 TRAINED = {
     SCRATCH: "everything",
@@ -55,6 +58,7 @@ def transfer_body(data: ReportData) -> str:
         f"starts from random weights. {study_links(data)}",
         pretraining_sentence(data),
         md.section("Scratch, probe and fine-tuning, by size and source", grid(data)),
+        md.section(LEADS, lead_section(data)),
         md.section("Accuracy by size", size_section(data)),
         md.section("Little data against more", gain_table(data)),
         md.section("All arms", arm_table(data)),
@@ -89,11 +93,18 @@ def grid(data: ReportData) -> str:
         return ""
     caption = (
         "Test accuracy against training from scratch with as many images, in points. Bold: the "
-        "largest estimate of scratch, a plain probe and plain fine-tuning, which is no verdict; "
-        f"probe against fine-tuning has not been tested. {_not_compared(data, compared)}Verdict: "
-        f"corrected for all contrasts of the report. Interval: {DIFFERENCE}, not corrected."
+        "largest estimate of scratch, a plain probe and plain fine-tuning, which is no verdict. "
+        f"{_lead_link(data)}{_not_compared(data, compared)}Verdict: corrected for all contrasts of "
+        f"the report. Interval: {DIFFERENCE}, not corrected."
     )
     return md.format_table(table, caption, words=sources)
+
+
+def _lead_link(data: ReportData) -> str:
+    """Return where the two modes of the grid are tested against each other."""
+    if data.transfer_leads.empty:
+        return ""
+    return f"Fine-tuning against the probe is [tested below](#{LEADS.lower().replace(' ', '-')}). "
 
 
 def _not_compared(data: ReportData, compared: set[tuple[str, str]]) -> str:
@@ -105,8 +116,10 @@ def _not_compared(data: ReportData, compared: set[tuple[str, str]]) -> str:
     ]
     if not left:
         return ""
-    arms = md.format_count(len(left), "arm")
-    return f"Not in this table: {arms} that start or train otherwise ([All arms](#all-arms)). "
+    arms = "1 arm that starts or trains"
+    if len(left) > 1:
+        arms = f"{len(left)} arms that start or train"
+    return f"Not in this table: {arms} otherwise ([All arms](#all-arms)). "
 
 
 def _best(data: ReportData, rows: list[md.Row]) -> str:
@@ -122,6 +135,84 @@ def _best(data: ReportData, rows: list[md.Row]) -> str:
         return "; ".join(["**scratch**", *parts])
     name, _, rest = parts[0].partition(" ")
     return "; ".join([f"**{name}** {rest}", *parts[1:]])
+
+
+def lead_section(data: ReportData) -> str:
+    """Return fine-tuning minus probe at every size, and how that changes with the size."""
+    rows = data.transfer_leads.to_dict("records")
+    if not rows:
+        return ""
+    lines = [_lead_sentence(data, rows, source) for source in data.transfer_leads["pretraining"]]
+    return md.join_parts(md.format_bullets([*dict.fromkeys(lines)]), _lead_table(data, rows))
+
+
+def _lead_table(data: ReportData, rows: list[md.Row]) -> str:
+    table = [
+        {
+            "from": md.escape(row["pretraining"]),
+            size_name(data): _lead_sizes(row),
+            f"fine-tuning minus probe [{md.INTERVAL}]": md.unbroken(
+                data.format.change(row, unit="")
+            ),
+            "n": str(row["n"]),
+            "p": md.format_p(row["p"]),
+            "p (Holm)": md.format_p(row["p_holm"]),
+        }
+        for row in rows
+    ]
+    shown, same = md.without_constant(table, ("n",))
+    changes = (
+        "A row of two sizes has the difference at the first minus that at the second. They are the "
+        "largest and the smallest that all sources with several sizes have in common, or of its "
+        "own where there are no two such sizes. "
+    )
+    caption = (
+        f"{same} Points of test accuracy, paired by seed. "
+        f"{changes if data.transfer_leads['other_size'].notna().any() else ''}n: seeds with all "
+        f"runs done, on the same kind of machine. Interval: {md.CONFIDENCE} Student-t interval of "
+        "the mean over seeds, not corrected. p: two-sided paired t test; Holm: corrected for this "
+        f"table. Shown: p (Holm) below {LEVEL:g}. Rule: the test rule of each arm."
+    )
+    return md.format_table(shown, caption.strip(), words=("from", size_name(data)))
+
+
+def _lead_sizes(row: md.Row) -> str:
+    """Return the size of a row, or the two that it compares."""
+    if pd.isna(row["other_size"]):
+        return f"{row['size']:,}"
+    return f"{row['size']:,} minus {row['other_size']:,.0f}"
+
+
+def _lead_sentence(data: ReportData, rows: list[md.Row], source: str) -> str:
+    """Return which of the two is ahead at which sizes, and whether that changes with the size."""
+    mine = [row for row in rows if row["pretraining"] == source]
+    single = [row for row in mine if pd.isna(row["other_size"])]
+    sizes = {name: [_lead_sizes(row) for row in single if _leader(row) == name] for name in LEADERS}
+    found = [(name, md.format_list(each)) for name, each in sizes.items() if each]
+    first = "neither is shown to be ahead"
+    if found:
+        name, tried = found[0]
+        others = [f", {other} with {more}" for other, more in found[1:]]
+        first = f"{name} is shown to be ahead with {tried} {size_name(data)}{''.join(others)}"
+    changes = [_lead_change(data, row) for row in mine if pd.notna(row["other_size"])]
+    return f"From **{md.escape(source)}**: {'. '.join([first, *changes])}."
+
+
+def _leader(row: md.Row) -> str:
+    """Return which of the two is shown to be ahead, "" where none is."""
+    if not row["p_holm"] < LEVEL:
+        return ""
+    return LEADERS[0] if row["difference"] > 0 else LEADERS[1]
+
+
+def _lead_change(data: ReportData, row: md.Row) -> str:
+    """Return whether fine-tuning gains on the probe from the smaller to the larger size."""
+    sizes = f"from {row['other_size']:,.0f} to {row['size']:,}"
+    if not (leader := _leader(row)):
+        return f"A change of the difference {sizes} is not shown"
+    other = next(name for name in LEADERS if name != leader)
+    gained = data.format.points(abs(row["difference"])).removeprefix("+")
+    return f"{leader.capitalize()} gains {gained} points on {other} {sizes}"
 
 
 def size_section(data: ReportData) -> str:
@@ -162,10 +253,11 @@ def _crossover(data: ReportData, row: md.Row) -> str:
     tried = f"{row['smallest']} to {row['largest']}"
     bounds = f"[{_size(row, 'low')}, {_size(row, 'high')}]"
     share = f"{100 * row['without']:.0f} % of resamples without a crossing, n {row['n']}"
+    beyond = f"not within the sizes tried, {tried}: fine-tuning is"
     if row["size"] == -inf:
-        where = f"not within the sizes tried, {tried}: fine-tuning is ahead at all of them"
+        where = f"{beyond} ahead at all of them on average"
     elif row["size"] == inf:
-        where = f"not within the sizes tried, {tried}: fine-tuning is not ahead at the largest"
+        where = f"{beyond} not ahead at the largest on average"
     else:
         where = f"at {_size(row, 'size')} {size_name(data)}"
     return f"{name}: {where}; interval {bounds}, {share}."
@@ -200,12 +292,29 @@ def gain_table(data: ReportData) -> str:
         return ""
     shown, same = md.without_constant(rows, ("n",))
     caption = (
-        f"{same} Points of test accuracy. n: seeds with all four runs done, on the same kind of "
-        f"machine. Interval: {md.CONFIDENCE} Student-t interval of the mean over seeds, not "
-        "corrected. p: two-sided paired t test; Holm: corrected for this table. Rule: the test "
-        "rule of each arm."
+        f"{same} Points of test accuracy. {_other_sizes(data)}n: seeds with all four runs done, on "
+        f"the same kind of machine. Interval: {md.CONFIDENCE} Student-t interval of the mean over "
+        "seeds, not corrected. p: two-sided paired t test; Holm: corrected for this table. Rule: "
+        "the test rule of each arm."
     )
     return md.format_table(shown, caption.strip(), words=("what",))
+
+
+def _other_sizes(data: ReportData) -> str:
+    """Return that sources were tried at other sizes, which few and many then are."""
+    rows = data.transfer_gains[data.transfer_gains["other"] == ""]
+    ends = rows[["pretraining", "size", "other_size"]].drop_duplicates()
+    if len(ends[["size", "other_size"]].drop_duplicates()) < 2:
+        return ""
+    named = [
+        f"{row['size']:,} and {row['other_size']:,} for {md.escape(row['pretraining'])}"
+        for row in ends.to_dict("records")
+    ]
+    return (
+        f"Few and many are not the same for all sources: {md.format_list(named)}. So rows over "
+        "scratch of two sources cannot be compared; a row of one source over another has the same "
+        "sizes for both. "
+    )
 
 
 def _gain_name(row: md.Row) -> str:
