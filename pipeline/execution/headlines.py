@@ -1,9 +1,11 @@
 """Compare the headline of a committed report with its own tables, where predictions are not here.
 
-A report of older code has fewer tables; what it lacks is not compared.
+Of a report of the present code all numbers and verdicts of the answer and of the table of arms are
+made again. A report of older code has fewer tables; what it lacks is not compared.
 """
 
 import math
+import pkgutil
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,14 +19,17 @@ NAMED = re.compile(r"\*\*([^*]+)\*\* \(([+-]?\d+(?:\.\d+)?) points")
 NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 ROUNDED = 0.0051  # points: metrics.json has two decimals
 PRECISION = 1e-8  # of a fraction: tables have ten digits
+ALL_CONTRASTS = "contrasts.csv"  # of every metric
+FRONT_CHECK = "pipeline.reporting.written_front:front_differences"
 SCORE, REFERENCE = "test_accuracy", "reference_test_accuracy"
 
 
 def headline_differences(report: Path) -> list[str]:
     """Return a line for each number of a headline that is not that of the report's tables.
 
-    Scores of every seed give the differences of arms; these give `metrics.json`, the first sentence
-    of the front page and its table. The chain of the ledger is checked too, if there is one.
+    Scores of every seed give the differences of arms, p-values and lost runs the verdicts; these
+    give `metrics.json`, the answer of the front page and its table. The chain of the ledger is
+    checked too, if there is one.
 
     Args:
         report: The folder of the report.
@@ -32,22 +37,37 @@ def headline_differences(report: Path) -> list[str]:
     try:
         read_ledger(report / LEDGER)
         written = read_report(report)
-        front = (report / FRONT).read_text(encoding="utf-8").splitlines()
+        front = (report / FRONT).read_text(encoding="utf-8")
+        found = list(_all_differences(report, written, front))
     except Refusal as refusal:
         return list(refusal.lines)
     except OSError:
         return [f"{report / FRONT}: missing; run: gapwise restore"]
-    arms = {str(row["arm"]): row for row in written.contrasts}
     return [
-        f"{report / place}: {words}; run: gapwise restore, or make run"
-        for place, words in _all_differences(written, arms, front)
+        f"{report / place}: {words}; run: gapwise restore, or make run" for place, words in found
     ]
 
 
 def _all_differences(
-    written: WrittenReport, arms: Mapping[str, Row], front: Sequence[str]
+    report: Path, written: WrittenReport, front: str
 ) -> Iterator[tuple[str, str]]:
-    """Yield the file and the words for each difference."""
+    """Yield the file and the words for each difference.
+
+    Raises:
+        Refusal: A table is damaged.
+    """
+    arms = {str(row["arm"]): row for row in written.contrasts}
+    yield from _of_numbers(written, arms)
+    if not (report / ALL_CONTRASTS).is_file():
+        yield from _of_older_front(arms, front.splitlines())
+        return
+    try:
+        yield from pkgutil.resolve_name(FRONT_CHECK)(front, report / ALL_CONTRASTS, written)
+    except (ValueError, KeyError, TypeError):
+        raise Refusal(f"{report / ALL_CONTRASTS}: damaged; run: gapwise restore") from None
+
+
+def _of_numbers(written: WrittenReport, arms: Mapping[str, Row]) -> Iterator[tuple[str, str]]:
     for name, row in arms.items():
         found = _of_seeds(written.seeds, row)
         if found is not None and abs(found - row["difference"]) > PRECISION:
@@ -58,6 +78,10 @@ def _all_differences(
     for name in points.keys() & arms.keys():
         if not _agree(points[name], arms[name], ROUNDED):
             yield "metrics.json", f"points.{name}: {points[name]}, not that of plots/contrasts.csv"
+
+
+def _of_older_front(arms: Mapping[str, Row], front: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield what the first sentences and the table of a report of older code have besides."""
     answer = next((line for line in front[1:] if line), "")
     for name, shown in NAMED.findall(answer):
         if name in arms and not _agree(float(shown), arms[name], _half(shown)):
