@@ -36,6 +36,7 @@ from pipeline.comparison.levels import FUTILE, LEVEL, LIKELY, PRIMARY
 from pipeline.comparison.matching import WHERE, Arm, Outcomes, Side, compared
 from pipeline.comparison.significance import t_equivalence_p, t_test_p
 from pipeline.comparison.verdicts import Verdict
+from pipeline.comparison.weights import looks_had, smallest_p
 from pipeline.config.plan import Plan, PlannedLooks, Reason
 from pipeline.planning.choice import Score
 
@@ -49,20 +50,6 @@ COLUMNS = (
 
 Integers = NDArray[np.integer[Any]]
 Key = tuple[str, str]  # study, arm
-
-
-def smallest_p(p_values: Sequence[float], weights: Sequence[float]) -> float:
-    """Return the smallest p_k / w_k of the looks that an arm has had, at most 1.
-
-    Args:
-        p_values: The p of each look; NaN where it is undefined.
-        weights: The weights of these looks.
-
-    Returns:
-        The corrected p; NaN where the p of every look is undefined.
-    """
-    known = [p / w for p, w in zip(p_values, weights, strict=True) if not np.isnan(p)]
-    return min([*known, 1.0]) if known else nan
 
 
 @dataclass(frozen=True)
@@ -139,22 +126,6 @@ def look_equivalence(
     low, high = looks[-1].interval(2 * LEVEL * weights[-1])
     p_values = [look.equivalence_p(margin) for look in looks]
     return {"low_90": low, "high_90": high, "p_equivalence": smallest_p(p_values, weights)}
-
-
-def looks_had(arm: Arm, looks: PlannedLooks) -> int:
-    """Return the number of looks for which an arm and its reference have seeds, at least 1."""
-    seeds = min(len(one.runs) for one in arm.pair())
-    return max(sum(count <= seeds for count in looks.seeds), 1)
-
-
-def last_weight(arms: Sequence[Arm], looks: PlannedLooks | None) -> float:
-    """Return the weight of the last look that arms and their references have had; 1 without looks.
-
-    It is what the level of a single statistic at their last look is multiplied by.
-    """
-    if looks is None:
-        return 1.0
-    return looks.weights[min(looks_had(arm, looks) for arm in arms) - 1]
 
 
 def sides_by_look(

@@ -163,7 +163,7 @@ def transfer_tables(
     return {
         "transfer": transfer(plan, starts, tables["contrasts"], tables["arms"], matched, costs),
         "crossovers": crossovers(cells, matched),
-        "transfer_gains": gains(cells, matched),
+        "transfer_gains": gains(cells, matched, plan.looks),
     }
 
 

@@ -19,7 +19,8 @@ from pipeline.comparison.levels import LEVEL, PRIMARY
 from pipeline.comparison.matching import Arm, Outcomes, compared, pretrainings
 from pipeline.comparison.significance import holm
 from pipeline.comparison.verdicts import LOST_RUNS
-from pipeline.config.plan import BASELINE, FIRST_PHASE, Plan
+from pipeline.comparison.weights import last_weight
+from pipeline.config.plan import BASELINE, FIRST_PHASE, Plan, PlannedLooks
 from pipeline.config.run import RunConfig
 from pipeline.config.start import RunStart
 
@@ -269,7 +270,7 @@ def crossing(differences: Array, sizes: Sequence[int]) -> Array:
     return result
 
 
-def gains(cells: Cells, outcomes: Outcomes) -> pd.DataFrame:
+def gains(cells: Cells, outcomes: Outcomes, looks: PlannedLooks | None) -> pd.DataFrame:
     """Return what the gain over scratch at the smallest size has over that at the largest.
 
     A row for every pretraining and for probe and fine-tuning: `effect` is the mean gain at `size`,
@@ -281,40 +282,50 @@ def gains(cells: Cells, outcomes: Outcomes) -> pd.DataFrame:
     Args:
         cells: What `cells_of` returns.
         outcomes: States, machines and scores of the runs.
+        looks: The looks of the plan: the last one that the arms of a row have had corrects it.
 
     Returns:
         A table with `GAINS`.
     """
-    rows = [*_gains(cells, outcomes), *_leads(cells, outcomes)]
+    rows = [*_gains(cells, outcomes, looks), *_leads(cells, outcomes, looks)]
     table = pd.DataFrame(rows, columns=list(GAINS[:-1]))
     p_values = table["p"].to_numpy(float)
     return table.assign(p_holm=holm(p_values) if len(table) else p_values)
 
 
-def _gains(cells: Cells, outcomes: Outcomes) -> Iterator[dict[str, Any]]:
+def _gains(
+    cells: Cells, outcomes: Outcomes, looks: PlannedLooks | None
+) -> Iterator[dict[str, Any]]:
     scratch = {size for _, train, size in cells if train == SCRATCH}
     for source, mode in _tried(cells):
         sizes = [size for size in _at(cells, source, mode) if size in scratch]
         if len(sizes) > 1:
             first = [cells[source, mode, sizes[0]], cells["", SCRATCH, sizes[0]]]
             last = [cells[source, mode, sizes[-1]], cells["", SCRATCH, sizes[-1]]]
-            yield _difference("", first, last, outcomes)
+            yield _difference("", first, last, outcomes, looks)
 
 
-def _leads(cells: Cells, outcomes: Outcomes) -> Iterator[dict[str, Any]]:
+def _leads(
+    cells: Cells, outcomes: Outcomes, looks: PlannedLooks | None
+) -> Iterator[dict[str, Any]]:
     for (source, mode), (other, same) in itertools.combinations(_tried(cells), 2):
         sizes = [size for size in _at(cells, source, mode) if size in _at(cells, other, mode)]
         if mode == same and len(sizes) > 1:
             first = [cells[source, mode, sizes[0]], cells[other, mode, sizes[0]]]
             last = [cells[source, mode, sizes[-1]], cells[other, mode, sizes[-1]]]
-            yield _difference(other, first, last, outcomes)
+            yield _difference(other, first, last, outcomes, looks)
 
 
 def _difference(
-    other: str, first: Sequence[Started], last: Sequence[Started], outcomes: Outcomes
+    other: str,
+    first: Sequence[Started],
+    last: Sequence[Started],
+    outcomes: Outcomes,
+    looks: PlannedLooks | None,
 ) -> dict[str, Any]:
     """Return a row of `gains`: what the first of two has over the second, at two sizes."""
-    scores = _scores([one.arm for one in (*first, *last)], outcomes)
+    arms = [one.arm for one in (*first, *last)]
+    scores = _scores(arms, outcomes)
     at_first, at_last = scores[0] - scores[1], scores[2] - scores[3]
     return {
         "train": first[0].train,
@@ -326,7 +337,7 @@ def _difference(
         "n": len(at_first),
         "effect": mean(at_first),
         "other_effect": mean(at_last),
-        **estimate(at_first - at_last),
+        **estimate(at_first - at_last, last_weight(arms, looks)),
     }
 
 

@@ -48,9 +48,7 @@ def headline_differences(report: Path) -> list[str]:
     ]
 
 
-def _all_differences(
-    report: Path, written: WrittenReport, front: str
-) -> Iterator[tuple[str, str]]:
+def _all_differences(report: Path, written: WrittenReport, front: str) -> Iterator[tuple[str, str]]:
     """Yield the file and the words for each difference.
 
     Raises:

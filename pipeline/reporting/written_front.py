@@ -48,10 +48,7 @@ UNKNOWN_P = (
     r"; (?:no arm is shown to lose more or less than its reference|\*\*.+ \(p (?:< )?[\d.]+\))\. "
     r"Verdicts are about the other runs\."
 )
-PLOTTED = (
-    *("n", "difference", "low", "high", "verdict", "below_margin", "withheld"),
-    *LOST_RUNS,
-)
+PLOTTED = (*("n", "difference", "low", "high", "verdict", "below_margin", "withheld"), *LOST_RUNS)
 FUTILE = "futile"
 STUDY, SEEDS = "study", "seeds"
 ROUNDED = 0.0051  # percent: metrics.json has two decimals

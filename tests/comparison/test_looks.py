@@ -25,11 +25,11 @@ from pipeline.comparison.looks import (
     look_tests,
     mean_over_seeds,
     outlook,
-    smallest_p,
     weighted_p,
 )
 from pipeline.comparison.matching import WHERE, Outcomes, outcomes
 from pipeline.comparison.paired import paired_statistics
+from pipeline.comparison.weights import smallest_p
 from pipeline.config.plan import BASELINE, Plan, PlannedArm, PlannedLooks, PlannedRun, PlannedStudy
 from pipeline.planning.choice import Score
 

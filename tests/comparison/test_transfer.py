@@ -72,7 +72,7 @@ def test_without_starts_there_are_no_rows():
     found = starts_of(plain.plan, plain.read)
     assert found == []
     assert tuple(crossovers(cells_of(found), plain.outcomes)) == CROSSOVERS
-    table = gains(cells_of(found), plain.outcomes)
+    table = gains(cells_of(found), plain.outcomes, None)
     assert tuple(table) == GAINS
     assert table.empty
 

@@ -168,7 +168,7 @@ class Planted:
             "arms": means,
             "transfer": transfer(*arguments),
             "crossovers": crossovers(cells, self.outcomes),
-            "transfer_gains": gains(cells, self.outcomes),
+            "transfer_gains": gains(cells, self.outcomes, None),
         }
 
 

@@ -1,0 +1,189 @@
+"""Edits of a written front page: every number and verdict of its answer and table of arms."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from report_data import report_data
+
+from pipeline.comparison.collapses import collapses, with_collapses
+from pipeline.comparison.contrasts import contrasts
+from pipeline.comparison.levels import COSTS
+from pipeline.comparison.matching import WHERE, outcomes
+from pipeline.comparison.seeds import seed_scores
+from pipeline.execution.headlines import headline_differences
+from pipeline.records.tables import write_table
+from pipeline.reporting.dvc import metrics, plots, protocol_facts
+from pipeline.reporting.pages.front import front_page
+from pipeline.runtime.files import to_json
+
+EFFECTS = {  # mean difference of an arm; the second seed of those in LOST diverged
+    **{"augmentation": 0.02, "dropout": 0.03, "smoothing": 0.004, "decay": 0.0},
+    **{"mixup": 0.001, "early": -0.03, "noise": 0.025},
+}
+LOST = ("noise", "decay")
+WAVE = {1000: -1.0, 1001: 0.0, 1002: 1.0}  # of the differences over seeds
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
+VERDICT = re.compile(r"\b(?:helps?|hurts?|inconclusive|equivalent|No verdict)\b")
+UNKNOWN = re.compile(r"\d+ epochs")  # which no table of a report has
+
+
+def synthetic():
+    """Return report data whose tables are those of `compare` on made scores."""
+    studies = {"one": dict.fromkeys(EFFECTS, "deterministic")}
+    data = report_data(studies, dict.fromkeys(EFFECTS, (0.0, "inconclusive")))
+    plan = data.confirmation
+    rows, states = [], {}
+    for run in plan.runs:
+        spread = 0.02 if run.arm == "mixup" else 0.0004
+        value = 0.9 + EFFECTS.get(run.arm, 0.0)
+        if run.arm != "baseline":
+            value += spread * WAVE[run.seed]
+        lost = run.arm in LOST and run.seed == 1001
+        states[run.fingerprint] = "diverged" if lost else "done"
+        if not lost:
+            rows += [
+                (run.fingerprint, "deterministic", 1, *place, value) for place in WHERE.values()
+            ]
+    names = ["fingerprint", "view", "members", "split", "metric", "value"]
+    scores = pd.DataFrame(rows, columns=names).drop_duplicates()
+    known = with_collapses(plan, outcomes(scores, states, dict.fromkeys(states, "one kind")))
+    costs = {name: {"training_flops": 2, "forward_flops": 1} for name in states}
+    used = ("test_accuracy", "gap", *COSTS)
+    return replace(
+        data,
+        contrasts=contrasts(plan, known, costs, {}, metrics=used),
+        collapses=collapses(plan, known),
+        seeds=seed_scores(plan, known),
+    )
+
+
+def write(folder, data):
+    (folder / "plots").mkdir()
+    (folder / "report.md").write_text(front_page(data, []), encoding="utf-8")
+    (folder / "metrics.json").write_text(to_json(metrics(data)))
+    (folder / "protocol.json").write_text(to_json(protocol_facts(data)))
+    write_table(folder / "seeds.csv", data.seeds)
+    write_table(folder / "contrasts.csv", data.contrasts)
+    write_table(folder / "plots" / "contrasts.csv", plots(data)["contrasts.csv"])
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    data = synthetic()
+    arms = metrics(data)["points"]
+    assert arms.keys() == EFFECTS.keys()
+    accuracy = {"accuracy": None, "gap": None}  # of other scores than these
+    write(folder, data)
+    numbers = json.loads((folder / "metrics.json").read_text())
+    numbers["baseline"] = accuracy
+    (folder / "metrics.json").write_text(json.dumps(numbers))
+    return folder
+
+
+@pytest.fixture
+def edited(report):
+    """Return a function that finds the differences after one edit, which it takes back."""
+
+    def differences(name, old, new):
+        path = report / name
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+        found = headline_differences(report)
+        path.write_text(text, encoding="utf-8")
+        return found
+
+    return differences
+
+
+def replaced(found):
+    """Return another number or another verdict for a match."""
+    token = found[0]
+    return token[:-1] + str((int(token[-1]) + 1) % 10) if token[-1].isdigit() else "is unsure"
+
+
+def changed(text, found):
+    """Return a text in which a match is another number or another verdict."""
+    return text[: found.start()] + replaced(found) + text[found.end() :]
+
+
+def test_a_written_report_agrees_with_its_tables(report):
+    verdicts = {row["arm"]: row for row in synthetic().distinct.to_dict("records")}
+    assert [verdicts[name]["verdict"] for name in EFFECTS] == [
+        *("helps", "helps", "helps", "inconclusive", "inconclusive", "hurts", "inconclusive")
+    ]
+    assert verdicts["noise"]["withheld"]
+    assert verdicts["smoothing"]["below_margin"]
+    assert headline_differences(report) == []
+
+
+def test_every_number_and_verdict_of_the_answer_is_compared(report, edited):
+    lines = (report / "report.md").read_text(encoding="utf-8").splitlines()
+    answer = next(line for line in lines[1:] if line)
+    exempt = [found.span() for found in UNKNOWN.finditer(answer)]
+    start, end = answer.index("The baseline reaches"), answer.index("(Points of test")
+    exempt.append((start, end))  # compared with metrics.json, below
+    tokens = [
+        found
+        for pattern in (NUMBER, VERDICT)
+        for found in pattern.finditer(answer)
+        if not any(low <= found.start() < high for low, high in exempt)
+    ]
+    assert len(tokens) > 30
+    missed = [found for found in tokens if not edited("report.md", answer, changed(answer, found))]
+    assert missed == []
+
+
+def test_every_cell_of_the_table_of_arms_is_compared(report, edited):
+    text = (report / "report.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| ")][2:]
+    assert len(rows) == len(EFFECTS)
+    for row in rows:
+        for pattern in (NUMBER, VERDICT):
+            new = pattern.sub(replaced, row)
+            lines = edited("report.md", row, new)
+            cells = sum(bool(pattern.search(cell)) for cell in row.split(" | "))
+            assert len(lines) >= max(cells, 1)
+    assert edited("report.md", rows[2] + "\n", "")
+    assert edited("report.md", rows[2], rows[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "words"),
+    [
+        ("report.md", " contrasts at once", " contrast at once", "the answer lacks"),
+        ("report.md", "helps", "hurts", ""),
+        ("metrics.json", '"accuracy": null', '"accuracy": 55.1', "of the baseline, metrics.json"),
+        ("metrics.json", '"dropout": 3.0', '"dropout": 3.5', "points.dropout"),
+        ("protocol.json", '"margin": 0.01', '"margin": 0.02', "the answer lacks"),
+        ("seeds.csv", ",True,False,False,False,False,0.9", ",True,False,False,False,False,0.8", ""),
+        ("seeds.csv", "True,False,False,False", "False,False,False,False", "by seeds.csv"),
+        ("seeds.csv", "False,True,False,False,False", "False,False,False,False,False", "lost: 1"),
+        ("plots/contrasts.csv", ",helps,", ",hurts,", "verdict: helps, not that of plots"),
+        ("contrasts.csv", ",helps,", ",hurts,", "hurts, but helps by its p-values"),
+        ("contrasts.csv", "dropout", "", ""),
+    ],
+)
+def test_edits_of_tables_are_named(edited, name, old, new, words):
+    lines = edited(name, old, new)
+    assert any(words in line for line in lines)
+
+
+def test_the_bounds_of_every_contrast_are_those_of_its_seeds(report, edited):
+    table = pd.read_csv(report / "contrasts.csv")
+    row = table[(table["arm"] == "mixup") & (table["metric"] == "test_accuracy")].iloc[0]
+    text = next(
+        line
+        for line in (report / "contrasts.csv").read_text().splitlines()
+        if ",mixup," in line and "test_accuracy" in line
+    )
+    for name in ("low", "high", "p"):
+        shown = f"{row[name]:.10g}"
+        assert text.count(f",{shown},") >= 1
+        other = f"{np.nextafter(row[name], 1) + 0.003:.10g}"
+        assert edited("contrasts.csv", text, text.replace(f",{shown},", f",{other},", 1))
