@@ -54,11 +54,12 @@ def collapse_sentences(rates: pd.DataFrame) -> list[str]:
     ]
 
 
-def rate_table(rates: pd.DataFrame) -> str:
+def rate_table(rates: pd.DataFrame, note: str = "") -> str:
     """Return how often the runs of every arm were lost; empty where none was.
 
     Args:
         rates: As `collapse_sentences` takes them.
+        note: What the caption says besides.
     """
     if lost_arms(rates).empty:
         return ""
@@ -74,7 +75,7 @@ def rate_table(rates: pd.DataFrame) -> str:
         }
         for row in rates.to_dict("records")
     ]
-    return md.format_table(rows, CAPTION, words=("arm",))
+    return md.format_table(rows, f"{CAPTION}{note}", words=("arm",))
 
 
 def rare_note(rates: pd.DataFrame) -> str:

@@ -16,10 +16,13 @@ import pandas as pd
 import scipy  # imports its parts on first use
 
 from pipeline.comparison.collapses import mcnemar_p, often, rate_columns
+from pipeline.comparison.intervals import Array
 from pipeline.comparison.levels import COSTS, PRIMARY
+from pipeline.comparison.looks import look_equivalence, look_statistics, mean_over_seeds
 from pipeline.comparison.significance import holm
 from pipeline.comparison.verdicts import LOST_RUNS, Losses, Verdict, conclude, judged_with_losses
-from pipeline.config.plan import BASELINE
+from pipeline.comparison.weights import of_last_look
+from pipeline.config.plan import BASELINE, PlannedLooks
 from pipeline.records.reports import WrittenReport
 from pipeline.records.tables import read_table
 from pipeline.reporting import markdown as md
@@ -44,15 +47,13 @@ BASELINE_WORDS = (
     r"(?P<gap>-?[\d.]+) points between train and validation accuracy"
     rf"(?:, and is not shown to be above (?:{CLASSIFIERS})+ in validation accuracy)?\. "
 )
-UNKNOWN_P = (
-    r"; (?:no arm is shown to lose more or less than its reference|\*\*.+ \(p (?:< )?[\d.]+\))\. "
-    r"Verdicts are about the other runs\."
-)
 PLOTTED = (*("n", "difference", "low", "high", "verdict", "below_margin", "withheld"), *LOST_RUNS)
 FUTILE = "futile"
 STUDY, SEEDS = "study", "seeds"
 ROUNDED = 0.0051  # percent: metrics.json has two decimals
-PRECISION = 1e-8  # of a fraction: tables have ten digits
+PRECISION = 1e-7  # of a fraction: tables have ten digits
+NEAR = 1e-4  # of a p-value, which is less exact than what it is computed from
+KEYS = ("study", "arm")
 REFERENCE = "reference_"  # how columns of the scores of references begin
 
 
@@ -97,8 +98,14 @@ class _Tables:
         self.contrasts = contrasts
         self.written = written
         self.margin = float(written.facts["margin"])
+        looks = written.facts.get("looks")
+        named = {name: tuple(values) for name, values in (looks or {}).items()}
+        self.looks = PlannedLooks(**named) if looks else None
         self.references = {(row["study"], row["arm"]): row["reference"] for row in written.seeds}
         primary = contrasts[contrasts["metric"] == PRIMARY]
+        self.planned = {
+            (row["study"], row["arm"]): int(row["planned"]) for row in primary.to_dict("records")
+        }
         self.format = md.Formatter(decimals(primary))
         keys = list(zip(primary["study"], primary["arm"], strict=True))
         counts = Counter(arm for _, arm in keys)
@@ -124,10 +131,65 @@ class _Tables:
         for row in self.contrasts.to_dict("records"):
             runs = groups.get((row["study"], row["arm"]))
             if runs is not None and row["metric"] in runs:
-                yield from _of_seeds(row, runs)
+                yield from self._of_seeds(row, runs)
+        known = groups.keys() >= {*zip(*(self.distinct[name] for name in KEYS), strict=True)}
+        if known and self._contrast_count() == len(self.distinct):
+            yield from self._of_families(groups)
         for row in self.distinct.to_dict("records"):
+            if {*_counts(row)} - {self._contrast_count()}:
+                yield f"{row['label']}: low_all, high_all: not for all contrasts at once"
             yield from self._of_verdict(row)
             yield from self._of_plots(row)
+
+    def _of_seeds(self, row: md.Row, runs: pd.DataFrame) -> Iterator[str]:
+        """Yield the numbers of a contrast that are not those of the scores of its seeds."""
+        metric, name = row["metric"], f"{row['arm']}: {row['metric']}"
+        at_looks, weights = self._pairs(runs, metric)
+        values = at_looks[-1]
+        lost = int((runs["diverged"] | runs["collapsed"]).sum())
+        if (len(values), lost) != (row["n"], row["lost"]):
+            yield (
+                f"{name}: n {row['n']} and {row['lost']} lost, but {len(values)} and {lost} by "
+                "seeds.csv"
+            )
+            return
+        if not len(values):
+            return
+        reference, mean = values.mean(axis=0)
+        looks = [mean_over_seeds(np.diff(some)[:, 0]) for some in at_looks]
+        found = look_statistics(looks, weights)
+        if metric == PRIMARY:
+            found |= look_equivalence(looks, weights, self.margin)
+            found.pop("p_equivalence")  # that of the table is corrected over arms
+        found |= {"baseline_mean": reference, "arm_mean": mean, "difference": mean - reference}
+        for column, value in found.items():
+            if not np.isclose(value, row[column], rtol=NEAR, atol=PRECISION, equal_nan=True):
+                yield f"{name}: {column}: {row[column]:.6g}, but {value:.6g} by seeds.csv"
+
+    def _pairs(self, runs: pd.DataFrame, metric: str) -> tuple[list[Array], Sequence[float]]:
+        """Return the scores (n, 2) of reference and arm at every look, and their weights."""
+        columns = [f"{REFERENCE}{metric}", metric]
+        counts, weights = self._looks_had(len(runs))
+        found = []
+        for count in counts:
+            paired = runs[:count].loc[runs["paired"][:count].astype(bool), columns]
+            values = paired.to_numpy(float)
+            found.append(values[np.isfinite(values).all(axis=1)])
+        return found, weights
+
+    def _of_families(self, groups: Mapping[Any, pd.DataFrame]) -> Iterator[str]:
+        """Yield the p-values that are not corrected over all contrasts of the report."""
+        rows, found = self.distinct.to_dict("records"), []
+        for row in rows:
+            at_looks, weights = self._pairs(groups[row["study"], row["arm"]], PRIMARY)
+            looks = [mean_over_seeds(np.diff(some)[:, 0]) for some in at_looks]
+            within = look_equivalence(looks, weights, self.margin)["p_equivalence"]
+            found.append((look_statistics(looks, weights)["p"], within))
+        names = "p_holm", "p_equivalence"
+        for name, p_values in zip(names, np.array(found).reshape(-1, 2).T, strict=True):
+            for row, p in zip(rows, holm(p_values), strict=True):
+                if not np.isclose(p, row[name], rtol=NEAR, atol=PRECISION, equal_nan=True):
+                    yield f"{row['label']}: {name}: {row[name]:.6g}, but {p:.6g} by seeds.csv"
 
     def _of_verdict(self, row: md.Row) -> Iterator[str]:
         losses = Losses(*(int(row[name]) for name in LOST_RUNS))
@@ -185,7 +247,7 @@ class _Tables:
         if not counts:
             return
         start = re.escape(f"With {seeds_words(min(counts), max(counts), futile)}")
-        findings = [*self._findings(), *self._collapses(has_looks)]
+        findings = [*self._findings(), *self._collapses()]
         contrasts = md.format_count(self._contrast_count(), "contrast")
         looks = r"(?:, corrected for \d+ looks?, at [\d, and]+ seeds)?" if has_looks else ""
         note = re.escape(
@@ -216,40 +278,37 @@ class _Tables:
         for sentence in verdict_sentences(self.distinct, self.margin, self.format):
             yield re.escape(sentence.removesuffix(".")) + (best if len(helping) else "") + r"\."
 
-    def _collapses(self, has_looks: bool) -> Iterator[str]:
-        """Yield a pattern for the sentence about lost runs, if it is there.
-
-        Under looks, p is not known from the numbers of all seeds.
-        """
+    def _collapses(self) -> Iterator[str]:
+        """Yield a pattern for the sentence about lost runs, if it is there."""
         rows = self.distinct.to_dict("records")
-        against = [self.references.get((row["study"], row["arm"]), BASELINE) for row in rows]
-        baselines = [row for row, name in zip(rows, against, strict=True) if name == BASELINE]
-        first = max(baselines, key=lambda row: row["reference_ended"], default=None)
-        p_values = [
-            mcnemar_p(int(row["lost_alone"]), int(row["reference_lost_alone"]))
-            if row["both_ended"]
-            else nan
-            for row in rows
-        ]
-        adjusted = holm(np.array(p_values))
-        rates = [] if first is None else [_rate(BASELINE, first, REFERENCE, nan)]
-        order = {(row["study"], row["arm"]): place for place, row in enumerate(self._planned())}
-        found = sorted(
-            zip(rows, adjusted, strict=True),
-            key=lambda pair: order[pair[0]["study"], pair[0]["arm"]],
-        )
-        rates += [_rate(row["label"], row, "", p) for row, p in found]
+        weights = np.array([self._weight((row["study"], row["arm"])) for row in rows])
+        p_values = np.array([_lost_p(row) for row in rows])
+        adjusted = holm(of_last_look(p_values, weights))
+        of_arms = {
+            (row["study"], row["arm"]): _rate(row["label"], row, "", weight, p)
+            for row, weight, p in zip(rows, weights, adjusted, strict=True)
+        }
+        primary = self.contrasts[self.contrasts["metric"] == PRIMARY]
+        planned = list(zip(primary["study"], primary["arm"], strict=True))
+        rates = [of_arms[key] for key in planned if key in of_arms]
+        keys = [key for key in of_arms if self.references.get(key, BASELINE) == BASELINE]
+        if keys:
+            most = max(keys, key=lambda key: self.planned[key])
+            row = next(row for row in rows if (row["study"], row["arm"]) == most)
+            rates.insert(0, _rate(BASELINE, row, REFERENCE, self._weight(most), nan))
         for sentence in collapse_sentences(pd.DataFrame(rates)) if rates else ():
-            pattern = re.escape(sentence)
-            if has_looks:
-                pattern = re.escape(sentence.partition("; ")[0]) + UNKNOWN_P
-            yield pattern
+            yield re.escape(sentence)
 
-    def _planned(self) -> list[md.Row]:
-        """Return the contrasts that carry a verdict in the order of the plan."""
-        rows = self.contrasts[self.contrasts["metric"] == PRIMARY]
-        planned: list[md.Row] = rows.to_dict("records")
-        return planned
+    def _weight(self, key: tuple[str, str]) -> float:
+        """Return the weight of the last look of an arm."""
+        return self._looks_had(self.planned[key])[1][-1]
+
+    def _looks_had(self, planned: int) -> tuple[Sequence[int], Sequence[float]]:
+        """Return the seeds and the weights of the looks for which an arm has runs."""
+        if self.looks is None:
+            return (planned,), (1.0,)
+        had = max(sum(count <= planned for count in self.looks.seeds), 1)
+        return self.looks.seeds[:had], self.looks.weights[:had]
 
     def _grouped(self) -> list[md.Row]:
         """Return the contrasts in the order of the front page's table."""
@@ -269,46 +328,36 @@ class _Tables:
         return study | contrast_cells(row, gap, costs, self.format, self._against(key))
 
     def _contrast_count(self) -> int:
-        """Return the number of contrasts that the intervals of the answer hold for.
-
-        It is the level of single intervals over that of the wider ones, which both have.
-        """
-        for row in self.distinct.to_dict("records"):
-            error, freedom = row["seed_error"], row["n"] - 1
-            if error > 0 and not isnan(row["low_all"]):
-                ends = [(row[name] - row["difference"]) / error for name in ("low", "low_all")]
-                single, joint = (scipy.special.stdtr(freedom, end) for end in ends)
-                return round(float(single / joint))
-        return len(self.distinct)
+        """Return the number of contrasts that the intervals of the answer hold for at once."""
+        counts = (count for row in self.distinct.to_dict("records") for count in _counts(row))
+        return next(counts, len(self.distinct))
 
 
-def _of_seeds(row: md.Row, runs: pd.DataFrame) -> Iterator[str]:
-    """Yield the numbers of a contrast that are not those of the scores of its seeds."""
-    metric = row["metric"]
-    pairs = runs.loc[runs["paired"].astype(bool), [f"{REFERENCE}{metric}", metric]]
-    values = pairs.to_numpy(float)
-    values = values[np.isfinite(values).all(axis=1)]
-    name = f"{row['arm']}: {metric}"
-    if len(values) != row["n"]:
-        yield f"{name}: n: {row['n']}, but {len(values)} by seeds.csv"
-        return
-    means = values.mean(axis=0) if len(values) else np.array([nan, nan])
-    found = dict(zip(("baseline_mean", "arm_mean"), means, strict=True))
-    found["difference"] = means[1] - means[0]
-    for column, mean in found.items():
-        size = max(1.0, abs(mean)) if np.isfinite(mean) else 1.0
-        if np.isfinite(mean) and not abs(mean - row[column]) <= PRECISION * size:
-            yield f"{name}: {column}: {row[column]:.6g}, but {mean:.6g} by seeds.csv"
-    lost = (runs["diverged"] | runs["collapsed"]).sum()
-    if lost != row["lost"]:
-        yield f"{name}: lost: {row['lost']}, but {lost} by seeds.csv"
+def _counts(row: md.Row) -> Iterator[int]:
+    """Yield for how many contrasts at once each end of the wide interval of an arm holds.
+
+    It is the level of the single interval over that of the wider one.
+    """
+    error, freedom = row["seed_error"], row["n"] - 1
+    if error > 0 and not isnan(row["low_all"]):
+        for side in ("low", "high"):
+            ends = [abs(row[name] - row["difference"]) / error for name in (side, f"{side}_all")]
+            single, joint = (scipy.special.stdtr(freedom, -end) for end in ends)
+            yield round(float(single / joint)) if joint > 0 else 0
 
 
-def _rate(label: str, row: md.Row, side: str, p_holm: float) -> dict[str, Any]:
+def _lost_p(row: md.Row) -> float:
+    """Return p of equal rates of lost runs, NaN where no seed has both runs."""
+    if not row["both_ended"]:
+        return nan
+    return mcnemar_p(int(row["lost_alone"]), int(row["reference_lost_alone"]))
+
+
+def _rate(label: str, row: md.Row, side: str, weight: float, p_holm: float) -> dict[str, Any]:
     """Return how often the runs of an arm were lost, as `collapse_sentences` takes it."""
-    lost, ended = int(row[f"{side}lost"]), int(row[f"{side}ended"])
+    rate = rate_columns(int(row[f"{side}lost"]), 0, int(row[f"{side}ended"]), weight)
     shown = often(int(row["lost_alone"]), int(row["reference_lost_alone"]), p_holm)
-    return {"label": label, **rate_columns(lost, 0, ended), "p_holm": p_holm, "often": shown}
+    return {"label": label, **rate, "p_holm": p_holm, "often": shown}
 
 
 def _same(one: Any, other: Any) -> bool:

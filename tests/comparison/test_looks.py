@@ -11,8 +11,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from pipeline.comparison.collapses import collapses
 from pipeline.comparison.contrasts import contrasts
+from pipeline.comparison.diagnosis import diagnosis
 from pipeline.comparison.family import family
+from pipeline.comparison.interactions import estimate
+from pipeline.comparison.intervals import sign_flip_p
 from pipeline.comparison.levels import PRIMARY
 from pipeline.comparison.looks import (
     decide,
@@ -29,6 +33,8 @@ from pipeline.comparison.looks import (
 )
 from pipeline.comparison.matching import WHERE, Outcomes, outcomes
 from pipeline.comparison.paired import paired_statistics
+from pipeline.comparison.significance import holm
+from pipeline.comparison.targets import RUNS, time_to_target
 from pipeline.comparison.weights import smallest_p
 from pipeline.config.plan import BASELINE, Plan, PlannedArm, PlannedLooks, PlannedRun, PlannedStudy
 from pipeline.planning.choice import Score
@@ -426,6 +432,69 @@ def test_the_spread_of_exploration_is_pooled_over_settings():
     spread = explored_spread([{"changes": changes} for changes in rows])
     assert spread == pytest.approx(math.sqrt((0.0002 + 0.0002) / 2))
     assert math.isnan(explored_spread([{"changes": [0.1]}]))
+
+
+def test_rates_of_lost_runs_are_corrected_by_the_weight_of_the_last_look():
+    planned = plan()
+    lost = {"good0", "good1", "good2", "good3", "good7", "alike0", "alike1", "alike2"}
+    names = planned.fingerprints()
+    states = {name: "diverged" if name in lost else "done" for name in names}
+    known = replace(scored(planned), states=states)
+    table = collapses(planned, known).set_index("arm")
+    good, alike = 2 * 0.5**5 / 0.75, 2 * 0.5**3 / 0.25
+    assert table.loc["good", "p"] == pytest.approx(good)
+    assert table.loc["alike", "p"] == min(alike, 1)
+    assert table.loc["good", "p_holm"] == pytest.approx(2 * good)
+    plain = collapses(planned.model_copy(update={"looks": None}), known).set_index("arm")
+    assert plain.loc["good", "p"] == pytest.approx(2 * 0.5**5)
+    for arm, count, runs, weight in (("good", 5, 8, 0.75), ("alike", 3, 4, 0.25)):
+        exact = stats.binomtest(count, runs).proportion_ci(1 - 0.05 * weight, method="exact")
+        assert (table.loc[arm, "low"], table.loc[arm, "high"]) == pytest.approx(exact)
+        unseen = table.loc[arm, "unseen"]
+        assert (1 - unseen) ** runs == pytest.approx(0.05 * weight)
+    exact = stats.binomtest(0, 8).proportion_ci(1 - 0.05 * 0.75, method="exact")
+    assert table.loc[BASELINE, "high"] == pytest.approx(exact.high)
+
+
+def test_other_single_tests_are_corrected_likewise():
+    first = stats.ttest_1samp(DIFFERENCES, 0)
+    found = estimate(DIFFERENCES, 0.25)
+    assert found["p"] == pytest.approx(min(first.pvalue / 0.25, 1))
+    assert (found["low"], found["high"]) == pytest.approx(first.confidence_interval(1 - 0.0125))
+    assert found["p_sign_flip"] == pytest.approx(min(sign_flip_p(DIFFERENCES) / 0.25, 1))
+    assert found["detectable"] > estimate(DIFFERENCES, 1.0)["detectable"]
+    planned = plan()
+    table = contrasts(planned, scored(planned), {}, {}, (PRIMARY,)).set_index("arm")
+    flips = sign_flip_p(DIFFERENCES)
+    assert table.loc["good", "p_sign_flip"] == pytest.approx(min(flips / 0.75, 1))
+    rows = [
+        {
+            **{"study": "one", "arm": run.arm, "seed": run.seed, "gap": 0.1},
+            "train_accuracy": 0.9 + (DIFFERENCES[run.seed - 1000] if run.arm != BASELINE else 0),
+        }
+        for run in planned.runs
+    ]
+    changes = diagnosis(planned, pd.DataFrame(rows)).set_index("arm")
+    p_values = [
+        stats.ttest_1samp(DIFFERENCES[:count], 0).pvalue / weight
+        for count, weight in zip(LOOKS.seeds, LOOKS.weights, strict=True)
+    ]
+    expected = holm(np.minimum(p_values, 1.0))
+    shown = [changes.loc[arm, "p_holm"] for arm in ("alike", "good")]
+    assert shown == pytest.approx(expected)
+
+
+def test_a_rank_test_has_the_seeds_and_the_weight_of_its_arm():
+    planned = plan()
+    flops = {BASELINE: np.arange(8) + 0.5, "good": np.arange(8.0) - 5, "alike": np.arange(4.0) - 1}
+    rows = [
+        ("one", run.arm, run.seed, run.fingerprint, 0.9, 1.0, flops[run.arm][run.seed - 1000])
+        for run in planned.runs
+    ]
+    table = time_to_target(planned, pd.DataFrame(rows, columns=list(RUNS))).set_index("arm")
+    for arm, weight in (("good", 0.75), ("alike", 0.25)):
+        same = stats.mannwhitneyu(flops[arm], flops[BASELINE][: len(flops[arm])])
+        assert table.loc[arm, "p"] == pytest.approx(min(same.pvalue / weight, 1))
 
 
 DRAWS = 20_000

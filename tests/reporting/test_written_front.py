@@ -4,7 +4,6 @@ import json
 import re
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 import pytest
 from report_data import report_data
@@ -14,6 +13,7 @@ from pipeline.comparison.contrasts import contrasts
 from pipeline.comparison.levels import COSTS
 from pipeline.comparison.matching import WHERE, outcomes
 from pipeline.comparison.seeds import seed_scores
+from pipeline.config.plan import PlannedLooks
 from pipeline.execution.headlines import headline_differences
 from pipeline.records.tables import write_table
 from pipeline.reporting.dvc import metrics, plots, protocol_facts
@@ -31,11 +31,11 @@ VERDICT = re.compile(r"\b(?:helps?|hurts?|inconclusive|equivalent|No verdict)\b"
 UNKNOWN = re.compile(r"\d+ epochs")  # which no table of a report has
 
 
-def synthetic():
+def synthetic(looks=None):
     """Return report data whose tables are those of `compare` on made scores."""
     studies = {"one": dict.fromkeys(EFFECTS, "deterministic")}
     data = report_data(studies, dict.fromkeys(EFFECTS, (0.0, "inconclusive")))
-    plan = data.confirmation
+    plan = data.confirmation.model_copy(update={"looks": looks})
     rows, states = [], {}
     for run in plan.runs:
         spread = 0.02 if run.arm == "mixup" else 0.0004
@@ -55,6 +55,7 @@ def synthetic():
     used = ("test_accuracy", "gap", *COSTS)
     return replace(
         data,
+        confirmation=plan,
         contrasts=contrasts(plan, known, costs, {}, metrics=used),
         collapses=collapses(plan, known),
         seeds=seed_scores(plan, known),
@@ -75,13 +76,8 @@ def write(folder, data):
 def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     data = synthetic()
-    arms = metrics(data)["points"]
-    assert arms.keys() == EFFECTS.keys()
-    accuracy = {"accuracy": None, "gap": None}  # of other scores than these
+    assert metrics(data)["points"].keys() == EFFECTS.keys()
     write(folder, data)
-    numbers = json.loads((folder / "metrics.json").read_text())
-    numbers["baseline"] = accuracy
-    (folder / "metrics.json").write_text(json.dumps(numbers))
     return folder
 
 
@@ -122,6 +118,28 @@ def test_a_written_report_agrees_with_its_tables(report):
     assert headline_differences(report) == []
 
 
+def test_a_report_with_looks_agrees_with_its_tables(tmp_path):
+    stops = [
+        {"study": "one", "arm": arm, "look": 2, "reason": "futile" if arm == "mixup" else "last"}
+        for arm in EFFECTS
+    ]
+    looks = {"seeds": (2, 3), "weights": (0.4, 0.6), "stops": tuple(stops)}
+    data = synthetic(PlannedLooks.model_validate(looks))
+    write(tmp_path, data)
+    assert headline_differences(tmp_path) == []
+    front = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "corrected for 2 looks, at 2 and 3 seeds" in front
+    for old, new in (("| 3: futile |", "| 2: futile |"), ("2 to 3 fresh", "1 to 3 fresh")):
+        assert front.count(old) == 1
+        (tmp_path / "report.md").write_text(front.replace(old, new), encoding="utf-8")
+        assert headline_differences(tmp_path)
+    (tmp_path / "report.md").write_text(front, encoding="utf-8")
+    facts = json.loads((tmp_path / "protocol.json").read_text())
+    facts["looks"]["weights"] = [0.6, 0.4]
+    (tmp_path / "protocol.json").write_text(json.dumps(facts))
+    assert any("by seeds.csv" in line for line in headline_differences(tmp_path))
+
+
 def test_every_number_and_verdict_of_the_answer_is_compared(report, edited):
     lines = (report / "report.md").read_text(encoding="utf-8").splitlines()
     answer = next(line for line in lines[1:] if line)
@@ -158,12 +176,17 @@ def test_every_cell_of_the_table_of_arms_is_compared(report, edited):
     [
         ("report.md", " contrasts at once", " contrast at once", "the answer lacks"),
         ("report.md", "helps", "hurts", ""),
-        ("metrics.json", '"accuracy": null', '"accuracy": 55.1', "of the baseline, metrics.json"),
+        ("metrics.json", '"accuracy": 89.0', '"accuracy": 55.1', "of the baseline, metrics.json"),
         ("metrics.json", '"dropout": 3.0', '"dropout": 3.5', "points.dropout"),
         ("protocol.json", '"margin": 0.01', '"margin": 0.02', "the answer lacks"),
         ("seeds.csv", ",True,False,False,False,False,0.9", ",True,False,False,False,False,0.8", ""),
         ("seeds.csv", "True,False,False,False", "False,False,False,False", "by seeds.csv"),
-        ("seeds.csv", "False,True,False,False,False", "False,False,False,False,False", "lost: 1"),
+        (
+            "seeds.csv",
+            "False,True,False,False,False",
+            "False,False,False,False,False",
+            "0 by seeds.csv",
+        ),
         ("plots/contrasts.csv", ",helps,", ",hurts,", "verdict: helps, not that of plots"),
         ("contrasts.csv", ",helps,", ",hurts,", "hurts, but helps by its p-values"),
         ("contrasts.csv", "dropout", "", ""),
@@ -174,16 +197,22 @@ def test_edits_of_tables_are_named(edited, name, old, new, words):
     assert any(words in line for line in lines)
 
 
-def test_the_bounds_of_every_contrast_are_those_of_its_seeds(report, edited):
-    table = pd.read_csv(report / "contrasts.csv")
-    row = table[(table["arm"] == "mixup") & (table["metric"] == "test_accuracy")].iloc[0]
-    text = next(
-        line
-        for line in (report / "contrasts.csv").read_text().splitlines()
-        if ",mixup," in line and "test_accuracy" in line
+BOUNDS = ("low", "high", "low_90", "high_90", "low_all", "high_all")
+
+
+@pytest.mark.parametrize(
+    "name", ["n", "arm_mean", "difference", *BOUNDS, "p", "p_holm", "p_equivalence", "lost"]
+)
+def test_every_number_of_a_contrast_is_that_of_its_seeds(report, edited, name):
+    path = report / "contrasts.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    row = table.index[(table["arm"] == "mixup") & (table["metric"] == "test_accuracy")][0]
+    before = path.read_text(encoding="utf-8")
+    value = float(table.loc[row, name])
+    other = (
+        str(int(value) + 1)
+        if name in ("n", "lost")
+        else f"{value + (0.003 if value < 0.9 else -0.003):.10g}"
     )
-    for name in ("low", "high", "p"):
-        shown = f"{row[name]:.10g}"
-        assert text.count(f",{shown},") >= 1
-        other = f"{np.nextafter(row[name], 1) + 0.003:.10g}"
-        assert edited("contrasts.csv", text, text.replace(f",{shown},", f",{other},", 1))
+    table.loc[row, name] = other
+    assert edited("contrasts.csv", before, table.to_csv(index=False, lineterminator="\n"))
