@@ -12,14 +12,26 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.records.ledger import LEDGER, read_ledger
-from pipeline.records.reports import FRONT, Row, WrittenReport, read_report
+from pipeline.records.reports import (
+    FRONT,
+    Row,
+    WrittenReport,
+    partial_names,
+    read_report,
+    report_names,
+)
 from pipeline.runtime.errors import Refusal
 
-NAMED = re.compile(r"\*\*([^*]+)\*\* \(([+-]?\d+(?:\.\d+)?) points")
+NAMED = re.compile(r"\*\*([^*]+)\*\* \(([+-]?\d[^;)]* points(?: \[[^\]]*\])?)")
 NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 ROUNDED = 0.0051  # points: metrics.json has two decimals
 PRECISION = 1e-8  # of a fraction: tables have ten digits
 ALL_CONTRASTS = "contrasts.csv"  # of every metric
+CURE = "run: gapwise restore, or make run"
+PAGES = {  # over all reports
+    "README.md": "pipeline.reporting.index:index_page",
+    "claims.md": "pipeline.reporting.claims_index:claims_page",
+}
 FRONT_CHECK = "pipeline.reporting.written_front:front_differences"
 SCORE, REFERENCE = "test_accuracy", "reference_test_accuracy"
 
@@ -43,9 +55,27 @@ def headline_differences(report: Path) -> list[str]:
         return list(refusal.lines)
     except OSError:
         return [f"{report / FRONT}: missing; run: gapwise restore"]
-    return [
-        f"{report / place}: {words}; run: gapwise restore, or make run" for place, words in found
-    ]
+    return [f"{report / place}: {words}; {CURE}" for place, words in found]
+
+
+def index_differences(reports: Path) -> list[str]:
+    """Return a line for each page over all reports that is not that of their tables.
+
+    Args:
+        reports: The folder of all reports.
+    """
+    try:
+        whole = {name: read_report(reports / name) for name in report_names(reports)}
+        partial = {name: read_report(reports / name) for name in partial_names(reports)}
+    except Refusal as refusal:
+        return list(refusal.lines)
+    found = []
+    for name, page in PAGES.items():
+        path = reports / name
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        if text != pkgutil.resolve_name(page)(whole, partial):
+            found.append(f"{path}: differs from what the tables of the reports give; {CURE}")
+    return found
 
 
 def _all_differences(report: Path, written: WrittenReport, front: str) -> Iterator[tuple[str, str]]:
@@ -82,14 +112,13 @@ def _of_older_front(arms: Mapping[str, Row], front: Sequence[str]) -> Iterator[t
     """Yield what the first sentences and the table of a report of older code have besides."""
     answer = next((line for line in front[1:] if line), "")
     for name, shown in NAMED.findall(answer):
-        if name in arms and not _agree(float(shown), arms[name], _half(shown)):
-            yield FRONT, f"the answer has {shown} points of {name}, not plots/contrasts.csv"
+        if name in arms and not _all_agree(shown, arms[name]):
+            yield FRONT, f"the answer has {shown} of {name}, not plots/contrasts.csv"
     for name, cells in _table(front).items():
         if name not in arms:
             continue
-        shown = NUMBER.match(cells["difference"].replace("\u2011", "-"))
-        if shown and not _agree(float(shown[0]), arms[name], _half(shown[0])):
-            yield FRONT, f"the table has {shown[0]} points of {name}, not plots/contrasts.csv"
+        if not _all_agree(cells["difference"], arms[name]):
+            yield FRONT, f"the table has {cells['difference']} of {name}, not plots/contrasts.csv"
         verdict = arms[name].get("verdict")
         if verdict and not cells["verdict"].startswith(str(verdict)):
             yield FRONT, f"the table has {cells['verdict']} of {name}, not plots/contrasts.csv"
@@ -113,6 +142,16 @@ def _agree(points: float | None, row: Row, tolerance: float) -> bool:
     return bool(abs(points - 100 * row["difference"]) <= tolerance)
 
 
+def _all_agree(shown: str, row: Row) -> bool:
+    """Return whether the numbers in a text are the difference of a row and its interval."""
+    numbers = NUMBER.findall(shown.replace("\u2011", "-"))
+    expected = [100 * row[name] for name in ("difference", "low", "high")]
+    return len(numbers) in (0, 1, 3) and all(
+        abs(float(number) - value) <= _half(number)
+        for number, value in zip(numbers, expected, strict=False)
+    )
+
+
 def _half(number: str) -> float:
     """Return half of the last decimal of a number, and what rounding in between may add."""
     return 0.51 * 10.0 ** -len(number.partition(".")[2])
@@ -128,13 +167,15 @@ def _table(front: Sequence[str]) -> dict[str, dict[str, Any]]:
     }
     if None in columns.values():
         return {}
+    intervals = [place for place, cell in enumerate(header) if cell.endswith("% interval")]
     found: dict[str, dict[str, Any]] = {}
     for line in rows[2:]:
         cells = _cells(line)
         if len(cells) != len(header):
             break
         values = {key: cells[place] for key, place in columns.items() if place is not None}
-        found[re.split(r"[: ]", values["arm"])[0]] = values
+        values["difference"] += "".join(cells[place] for place in intervals)
+        found[values["arm"].partition(": ")[0]] = values
     return found
 
 
