@@ -9,7 +9,7 @@ one,dropout,1002,False,,0.92
 one,mixup,1000,True,0.9,0.91
 one,mixup,1001,True,0.92,0.92
 """
-CONTRASTS = """study,arm,strength,n,difference,low,high,verdict
+CONTRASTS = """study,arm,strength,n,difference,low,high,verdict,below_margin
 one,dropout,rate=0.1,2,0.025,0.01,0.04,helps,False
 one,mixup,,2,-0.005,-0.02,0.01,inconclusive,False
 """
