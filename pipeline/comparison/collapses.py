@@ -6,7 +6,7 @@ with an exact interval and an exact test. Differences between arms are about the
 Means of single arms, learning curves and figures are over all runs that are done.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import nan
 from typing import Any
@@ -17,7 +17,7 @@ import scipy  # imports its parts on first use
 from numpy.typing import NDArray
 
 from pipeline.comparison.family import family
-from pipeline.comparison.intervals import Array
+from pipeline.comparison.intervals import Array, mean
 from pipeline.comparison.levels import LEVEL, PRIMARY
 from pipeline.comparison.matching import WHERE, Arm, Outcomes, compared
 from pipeline.comparison.weights import last_weight, of_last_look
@@ -30,7 +30,7 @@ NORMAL = 1.4826  # standard deviations of a normal distribution per median absol
 SPIKED = 1.2533  # the same per mean absolute deviation, for scores of which most are equal
 MORE, LESS = "more", "less"
 RATE = ("runs", "collapsed", "diverged", "rate", "low", "high", "unseen")
-TESTED = ("pairs", "only_arm", "only_reference", "p", "p_holm", "often", "repeats")
+TESTED = ("pairs", "only_arm", "only_reference", "p", "p_holm", "often", "undone", "repeats")
 COLUMNS = ("study", "arm", "reference", *RATE, *TESTED)
 
 Lost = NDArray[np.bool_]
@@ -163,7 +163,9 @@ def collapses(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
     `pairs` are the seeds at which arm and reference have such runs, with the numbers of
     those at which one of the two alone is lost. `p` is McNemar's, `p_holm` corrected over the
     contrasts of the report; `often` is "more" or "less" where it is significant. Under looks, p
-    and bounds are corrected by the weight of the last look of an arm.
+    and bounds are corrected by the weight of the last look of an arm. `undone` is the rate of
+    losses beyond those of the other arm at which the mean over all runs of the better one would be
+    no better: the difference of typical runs over `depth`; NaN where no run was lost.
 
     Args:
         plan: The confirmation plan.
@@ -178,12 +180,13 @@ def collapses(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
     weights = np.array([last_weight([arm], plan.looks) for arm in arms])
     p_values = of_last_look(np.array([p for _, p in counts]), weights)
     adjusted = corrected.holm(p_values)
+    lost_by = depth(arms, outcomes)
     baselines: dict[Any, dict[str, Any]] = {}
     rows = []
     for number, arm in enumerate(arms):
         reference = arm.pair()[0]
         if reference.described.name == BASELINE:
-            alone = {"reference": "", "often": "", "repeats": False}
+            alone = {"reference": "", "often": "", "undone": nan, "repeats": False}
             weight = last_weight([reference], plan.looks)
             baselines.setdefault(reference.identity, _rate(reference, outcomes, weight) | alone)
         (pairs, only_arm, only_reference), _ = counts[number]
@@ -196,10 +199,49 @@ def collapses(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
             "p": p_values[number],
             "p_holm": adjusted[number],
             "often": often(only_arm, only_reference, adjusted[number]),
+            "undone": abs(_difference(arm, outcomes)) / lost_by if lost_by > 0 else nan,
             "repeats": corrected.repeats[number],
         }
         rows.append(row)
     return pd.DataFrame([*baselines.values(), *rows], columns=list(COLUMNS))
+
+
+def depth(arms: Sequence[Arm], outcomes: Outcomes) -> float:
+    """Return how far lost runs are below the median of the others of their arm, on average.
+
+    A run that diverged counts as one that is right on no example. NaN where no run was lost.
+
+    Args:
+        arms: The compared arms.
+        outcomes: States and scores of their runs, with those that collapsed.
+    """
+    below: list[float] = []
+    for one in {one.identity: one for arm in arms for one in arm.pair()}.values():
+        names = [run.fingerprint for run in one.runs.values()]
+        scores = {name: _score(outcomes, one, name) for name in names}
+        kept = [
+            scores[name]
+            for name in names
+            if outcomes.states[name] == "done" and name not in outcomes.collapsed
+        ]
+        lost = [scores[name] for name in names if name in outcomes.collapsed]
+        lost += [0.0 for name in names if outcomes.states[name] == "diverged"]
+        if kept:
+            below += [float(np.nanmedian(kept)) - score for score in lost]
+    return mean(np.array(below)) if below else nan
+
+
+def _difference(arm: Arm, outcomes: Outcomes) -> float:
+    """Return the mean difference of typical runs; NaN without pairs or scores."""
+    values = []
+    for side in outcomes.sides(arm.pair())[0]:
+        own, other = (
+            _score(outcomes, one, run)
+            for one, run in zip((arm, arm.pair()[0]), side[::-1], strict=True)
+        )
+        values.append(own - other)
+    known = np.array(values, dtype=float)
+    return mean(known[np.isfinite(known)])
 
 
 def often(only_arm: int, only_reference: int, p_holm: float) -> str:

@@ -13,7 +13,7 @@ from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, PlannedArm, PlannedStudy
 from pipeline.records.ledger import LEDGER, changes
 from pipeline.reporting import markdown as md
-from pipeline.reporting.collapse_sentences import collapse_sentences, rare_note
+from pipeline.reporting.collapse_sentences import collapse_sentences, rare_note, undone_note
 from pipeline.reporting.evidence import MOST, ReportData
 from pipeline.reporting.front_cells import ARM, contrast_cells, seeds_words
 from pipeline.reporting.labels import efficiency_name
@@ -218,6 +218,7 @@ def headline_table(data: ReportData) -> str:
         "Gap: train minus validation accuracy, in points. Costs: counted operations, as multiples "
         f"of those of the reference.{cost_note(data, FROM_FRONT)} {_passes_note(data)}"
         f"{_parts_note(data)}{_seeds_note(data)}{rare_note(data.rates)}"
+        f"{undone_note(data.rates, data.distinct)}"
     )
     rows = [_headline_cells(data, row) for row in data.grouped.to_dict("records")]
     return md.format_table(rows, caption, words=(ARM, "study", "verdict", "seeds"))
