@@ -67,7 +67,7 @@ def front_differences(
         contrasts: The file of the table `contrasts` of the report.
         written: Its other tables and numbers.
     """
-    tables = _Tables(read_table(contrasts), written)
+    tables = WrittenTables(read_table(contrasts), written)
     yield from (("contrasts.csv", words) for words in tables.contradictions())
     header, rows = arm_table(front)
     yield from (("report.md", words) for words in tables.table_differences(header, rows))
@@ -90,7 +90,7 @@ def arm_table(front: str) -> tuple[list[str], list[dict[str, str]]]:
     return header, rows
 
 
-class _Tables:
+class WrittenTables:
     """The contrasts of a written report as its front page has them."""
 
     def __init__(self, contrasts: pd.DataFrame, written: WrittenReport) -> None:
