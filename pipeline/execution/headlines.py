@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.records.ledger import LEDGER, read_ledger
+from pipeline.config.plan import BASELINE
+from pipeline.records.ledger import LEDGER, Planned, read_ledger
 from pipeline.records.reports import (
     FRONT,
     Row,
@@ -47,10 +48,10 @@ def headline_differences(report: Path) -> list[str]:
         report: The folder of the report.
     """
     try:
-        read_ledger(report / LEDGER)
+        openings = read_ledger(report / LEDGER)
         written = read_report(report)
         front = (report / FRONT).read_text(encoding="utf-8")
-        found = list(_all_differences(report, written, front))
+        found = list(_all_differences(report, written, front, openings[-1] if openings else {}))
     except Refusal as refusal:
         return list(refusal.lines)
     except OSError:
@@ -78,8 +79,16 @@ def index_differences(reports: Path) -> list[str]:
     return found
 
 
-def _all_differences(report: Path, written: WrittenReport, front: str) -> Iterator[tuple[str, str]]:
+def _all_differences(
+    report: Path, written: WrittenReport, front: str, plan: Planned
+) -> Iterator[tuple[str, str]]:
     """Yield the file and the words for each difference.
+
+    Args:
+        report: The folder of the report.
+        written: What is in it.
+        front: The text of the front page.
+        plan: That of the last entry of the ledger, empty without a ledger.
 
     Raises:
         Refusal: A table is damaged.
@@ -90,9 +99,51 @@ def _all_differences(report: Path, written: WrittenReport, front: str) -> Iterat
         yield from _of_older_front(arms, front.splitlines())
         return
     try:
-        yield from pkgutil.resolve_name(FRONT_CHECK)(front, report / ALL_CONTRASTS, written)
+        epochs = plan["settings"]["training"]["epochs"] if plan else None
+        yield from pkgutil.resolve_name(FRONT_CHECK)(front, report / ALL_CONTRASTS, written, epochs)
+        yield from _of_plan(written, plan) if plan else ()
     except (ValueError, KeyError, TypeError):
         raise Refusal(f"{report / ALL_CONTRASTS}: damaged; run: gapwise restore") from None
+
+
+def _of_plan(written: WrittenReport, plan: Planned) -> Iterator[tuple[str, str]]:
+    """Yield what is not as the last entry of the ledger planned it: arms, seeds, settings, margin.
+
+    Studies whose arms are not compared one by one have no seeds in the report.
+    """
+    rows: dict[tuple[str, str], list[Row]] = {}
+    for row in written.seeds:
+        rows.setdefault((str(row["study"]), str(row["arm"])), []).append(row)
+    studies = {study for study, _ in rows}
+    planned = {
+        (study, name): arm
+        for study in sorted(studies & plan["arms"].keys())
+        for name, arm in plan["arms"][study].items()
+        if name != BASELINE and arm["seeds"]
+    }
+    for study, name in sorted(planned.keys() ^ rows.keys()):
+        yield "seeds.csv", f"{name} of {study}: not among the arms of both it and {LEDGER}"
+    for key in sorted(planned.keys() & rows.keys()):
+        arm, found = planned[key], rows[key]
+        values = {
+            "seeds": (sorted(row["seed"] for row in found), arm["seeds"]),
+            "reference": ({row["reference"] for row in found}, {arm["against"]}),
+            "setting": (found[0]["setting"], arm["setting"]),
+        }
+        for what, (one, other) in values.items():
+            if one != other:
+                yield "seeds.csv", f"{key[1]} of {key[0]}: {what}: not what {LEDGER} has"
+    looks = plan.get("looks") or {}
+    facts = {
+        "margin": plan["margin"],
+        "dataset": plan["settings"]["data"]["dataset"],
+        "train_size": plan["settings"]["data"]["train_size"],
+    }
+    if looks:
+        facts["looks"] = {name: looks[name] for name in ("seeds", "weights")}
+    for name, value in facts.items():
+        if written.facts.get(name) != value:
+            yield "protocol.json", f"{name}: {written.facts.get(name)}, but {value} in {LEDGER}"
 
 
 def _of_numbers(written: WrittenReport, arms: Mapping[str, Row]) -> Iterator[tuple[str, str]]:

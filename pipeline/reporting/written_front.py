@@ -37,6 +37,7 @@ from pipeline.reporting.verdict_sentences import (
 )
 
 CLASSIFIERS = r"(?:, | and )?(?:majority class|1-nearest neighbour|logistic regression)"
+EPOCHS = re.compile(r"(\d+) epochs?\b")
 CONDITIONS = (
     r"(?:,| and) \d+ epochs?(?: \(too few for \d+ arms?\))?"
     r"(?:(?:,| and) (?:these test examples|an untuned baseline))*, (?:among the values tried, )?"
@@ -58,7 +59,7 @@ REFERENCE = "reference_"  # how columns of the scores of references begin
 
 
 def front_differences(
-    front: str, contrasts: Path, written: WrittenReport
+    front: str, contrasts: Path, written: WrittenReport, epochs: int | None
 ) -> Iterator[tuple[str, str]]:
     """Yield the file and the words for everything that the tables of a report contradict.
 
@@ -66,6 +67,7 @@ def front_differences(
         front: The text of the front page.
         contrasts: The file of the table `contrasts` of the report.
         written: Its other tables and numbers.
+        epochs: Those of its plan, None where it is not known.
     """
     tables = WrittenTables(read_table(contrasts), written)
     yield from (("contrasts.csv", words) for words in tables.contradictions())
@@ -73,6 +75,9 @@ def front_differences(
     yield from (("report.md", words) for words in tables.table_differences(header, rows))
     answer = next((line for line in front.splitlines()[1:] if line), "")
     yield from (("report.md", words) for words in tables.answer_differences(answer, header, rows))
+    shown = EPOCHS.search(answer)
+    if shown and epochs is not None and int(shown[1]) != epochs:
+        yield "report.md", f"the answer has {shown[0]}, the ledger {epochs}"
 
 
 def arm_table(front: str) -> tuple[list[str], list[dict[str, str]]]:

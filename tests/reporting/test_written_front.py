@@ -14,6 +14,7 @@ from pipeline.comparison.levels import COSTS
 from pipeline.comparison.matching import WHERE, outcomes
 from pipeline.comparison.seeds import seed_scores
 from pipeline.config.plan import PlannedLooks
+from pipeline.execution import headlines
 from pipeline.execution.headlines import headline_differences
 from pipeline.records.reports import read_report
 from pipeline.records.tables import read_table, write_table
@@ -209,6 +210,41 @@ def test_every_cell_of_the_table_of_arms_is_compared(report, tables):
 def test_edits_of_tables_are_named(edited, name, old, new, words):
     lines = edited(name, old, new)
     assert any(words in line for line in lines)
+
+
+ARM = {"against": "baseline", "setting": {}, "seeds": [1000, 1001, 1002]}
+ARMS = {"baseline": ARM, **dict.fromkeys(EFFECTS, ARM)}
+DATA = {"dataset": "digits", "train_size": 7}
+PLAN = {
+    "margin": 0.01,
+    "settings": {"data": DATA, "training": {"epochs": 2}},
+    "arms": {"one": ARMS},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, ()),
+        ({"margin": 0.02}, ("protocol.json: margin: 0.01, but 0.02",)),
+        ({"arms": {"one": {**ARMS, "dropped": ARM}}}, ("dropped of one: not among",)),
+        ({"arms": {"one": {**ARMS, "mixup": {**ARM, "seeds": [1000]}}}}, ("mixup of one: seeds",)),
+        (
+            {"arms": {"one": {**ARMS, "mixup": {**ARM, "setting": {"mixup": {}}}}}},
+            ("mixup of one: setting",),
+        ),
+        (
+            {"settings": {"data": DATA, "training": {"epochs": 3}}},
+            ("the answer has 2 epochs, the ledger 3",),
+        ),
+        ({"looks": {"seeds": [2, 3], "weights": [0.4, 0.6]}}, ("protocol.json: looks: None",)),
+    ],
+)
+def test_the_plan_of_a_report_is_the_last_one_of_its_ledger(report, change, words, monkeypatch):
+    monkeypatch.setattr(headlines, "read_ledger", lambda path: [{}, PLAN | change])
+    lines = headline_differences(report)
+    assert len(lines) == len(words)
+    assert all(word in line for word, line in zip(words, lines, strict=True))
 
 
 BOUNDS = ("low", "high", "low_90", "high_90", "low_all", "high_all")
