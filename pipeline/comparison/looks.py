@@ -118,13 +118,17 @@ def look_equivalence(
 ) -> dict[str, float]:
     """Return p and interval of equivalence after the looks of an arm.
 
+    A look before the last one does not count where the last mean difference is beyond the margin.
+
     Args:
         looks: As for `look_statistics`.
         weights: The weights of these looks.
         margin: The margin of equivalence, in the units of the differences.
     """
     low, high = looks[-1].interval(2 * LEVEL * weights[-1])
-    p_values = [look.equivalence_p(margin) for look in looks]
+    is_within = abs(looks[-1].value) < margin
+    p_values = [look.equivalence_p(margin) if is_within else nan for look in looks[:-1]]
+    p_values.append(looks[-1].equivalence_p(margin))
     return {"low_90": low, "high_90": high, "p_equivalence": smallest_p(p_values, weights)}
 
 
@@ -191,21 +195,27 @@ def look_tests(differences: Array, seeds: Sequence[int], margin: float) -> Tests
     return Tests(*(np.array(column) for column in zip(*rows, strict=True)))
 
 
-def weighted_p(tests: Tests, weights: Sequence[float], had: Integers) -> tuple[Array, Array]:
+def weighted_p(
+    tests: Tests, weights: Sequence[float], had: Integers, margin: float
+) -> tuple[Array, Array]:
     """Return p of a difference and of equivalence (arms,), corrected for the looks had.
+
+    Which looks count is as for `look_statistics` and `look_equivalence`.
 
     Args:
         tests: The tests of all arms at every look.
         weights: The weights of the looks.
         had: The number of looks that each arm has had (arms,), from 1.
+        margin: The margin of equivalence, in the units of the differences.
     """
     numbers = np.arange(len(weights))[:, None]
     last = np.take_along_axis(tests.mean, had[None] - 1, axis=0)
     is_last = numbers == had - 1
     counts = (numbers < had) & (is_last | (tests.mean * last > 0))
+    within = (numbers < had) & (is_last | (np.abs(last) < margin))
     of_looks = np.array(weights)[:, None]
     found = []
-    for p_values, counted in ((tests.p, counts), (tests.p_equivalence, numbers < had)):
+    for p_values, counted in ((tests.p, counts), (tests.p_equivalence, within)):
         known = np.where(counted & ~np.isnan(p_values), p_values / of_looks, np.inf)
         least = known.min(axis=0)
         found.append(np.where(np.isinf(least), nan, np.minimum(least, 1.0)))
@@ -243,7 +253,8 @@ def outlook(
         corrected: The family of the arms.
         margin: The margin of equivalence, in the units of the scores.
     """
-    adjusted, p_equivalence = (corrected.holm(p) for p in weighted_p(tests, looks.weights, had))
+    weighted = weighted_p(tests, looks.weights, had, margin)
+    adjusted, p_equivalence = (corrected.holm(p) for p in weighted)
     place = had[None] - 1
     n, mean, sd = (
         np.take_along_axis(column, place, axis=0)[0] for column in (tests.n, tests.mean, tests.sd)

@@ -102,8 +102,24 @@ def test_a_look_of_the_other_sign_does_not_count():
     found = look_statistics(means(values[:4], values), LOOKS.weights)
     assert found["p"] == pytest.approx(stats.ttest_1samp(values, 0).pvalue / 0.75)
     tests = look_tests(values[None], LOOKS.seeds, MARGIN)
-    assert weighted_p(tests, LOOKS.weights, np.array([2]))[0] == pytest.approx([found["p"]])
-    assert weighted_p(tests, LOOKS.weights, np.array([1]))[0] < 0.001
+    assert weighted_p(tests, LOOKS.weights, np.array([2]), MARGIN)[0] == pytest.approx([found["p"]])
+    assert weighted_p(tests, LOOKS.weights, np.array([1]), MARGIN)[0] < 0.001
+
+
+def test_equivalence_at_a_look_before_one_beyond_the_margin_does_not_count():
+    values = np.array([0.0001, -0.0001, 0.0002, 0.0, 0.05, 0.051, 0.049, 0.05])
+    found = look_equivalence(means(values[:4], values), LOOKS.weights, MARGIN)
+    assert found["p_equivalence"] == 1
+    tests = look_tests(values[None], LOOKS.seeds, MARGIN)
+    assert weighted_p(tests, LOOKS.weights, np.array([2]), MARGIN)[1] == 1
+    assert weighted_p(tests, LOOKS.weights, np.array([1]), MARGIN)[1] < 0.001
+    inside = np.array([0.0001, -0.0001, 0.0002, 0.0, 0.02, -0.02, 0.03, -0.01])
+    found = look_equivalence(means(inside[:4], inside), LOOKS.weights, MARGIN)
+    alone = look_equivalence(means(inside[:4]), LOOKS.weights[:1], MARGIN)
+    assert found["p_equivalence"] == pytest.approx(alone["p_equivalence"])
+    tests = look_tests(inside[None], LOOKS.seeds, MARGIN)
+    both = weighted_p(tests, LOOKS.weights, np.array([2]), MARGIN)[1]
+    assert both == pytest.approx([found["p_equivalence"]])
 
 
 def test_all_arms_at_once_have_the_statistics_of_each():
@@ -112,7 +128,7 @@ def test_all_arms_at_once_have_the_statistics_of_each():
     values[1, 3] = np.nan
     had = np.array([1, 2, 2, 1, 2, 2])
     tests = look_tests(values, LOOKS.seeds, MARGIN)
-    p_values, equivalence = weighted_p(tests, LOOKS.weights, had)
+    p_values, equivalence = weighted_p(tests, LOOKS.weights, had, MARGIN)
     for arm, looks in enumerate(had):
         some = [values[arm, :count] for count in LOOKS.seeds[:looks]]
         of_looks = means(*(each[np.isfinite(each)] for each in some))
@@ -507,7 +523,7 @@ def peeked(weights):
     tests = look_tests(values, GROWING, 1.0)
     found = np.zeros(DRAWS, dtype=bool)
     for look in range(1, len(GROWING) + 1):
-        found |= weighted_p(tests, weights, np.full(DRAWS, look))[0] < 0.05
+        found |= weighted_p(tests, weights, np.full(DRAWS, look), 1.0)[0] < 0.05
     return found.mean()
 
 

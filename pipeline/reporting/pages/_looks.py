@@ -31,9 +31,10 @@ that is compared with it does. p: the smallest of those at the looks that an arm
 divided by the weight of its look; a look whose difference has another sign than the last one does \
 not count. Intervals are at level 1 - {LEVEL:g} x weight of the last look of the arm, so that they \
 cover at least {md.CONFIDENCE} whenever an arm stops (union bound). Equivalence is corrected \
-likewise. Every other test of arms is corrected by the weight of the last look alone: rates of \
-lost runs, interactions, training accuracy, time to target, sign flips. Means of single arms have \
-single intervals, which are not corrected"""
+likewise; looks before a last difference that is beyond the margin do not count. Every other test \
+of arms is corrected by the weight of the last look alone: rates of lost runs, interactions, \
+training accuracy, time to target, sign flips. Means of single arms have single intervals, which \
+are not corrected"""
 BY_WEIGHT = " p is divided by the weight of the last [look](method.md#statistics) of {whose}{more}."
 BY_WEIGHT_HERE = BY_WEIGHT.replace("method.md#statistics", "#looks")
 
