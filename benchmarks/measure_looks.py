@@ -131,19 +131,21 @@ class Report:
             on = np.array([reason is None for reason in reasons]) & (self.had == look)
             self.had[on] = look + 1
         tests = look_tests(test, looks.seeds, margin)
-        self._judge(tests, looks, effects, corrected)
+        self._judge(tests, looks, effects, corrected, margin)
         while resolves:
             unclear = np.array([one == Verdict.INCONCLUSIVE for one in self.verdicts])
             further = unclear & (self.had < count)
             if not further.any():
                 break
             self.had[further] += 1
-            self._judge(tests, looks, effects, corrected)
+            self._judge(tests, looks, effects, corrected, margin)
         seeds = np.array(looks.seeds)[self.had - 1]
         self.runs = int(seeds.sum() + seeds.max())
 
-    def _judge(self, tests: Tests, looks: PlannedLooks, effects: Array, corrected: Family) -> None:
-        p_values, equivalence = weighted_p(tests, looks.weights, self.had)
+    def _judge(
+        self, tests: Tests, looks: PlannedLooks, effects: Array, corrected: Family, margin: float
+    ) -> None:
+        p_values, equivalence = weighted_p(tests, looks.weights, self.had, margin)
         place = self.had[None] - 1
         columns = tests.n, tests.mean, tests.sd
         n, mean, sd = (np.take_along_axis(column, place, axis=0)[0] for column in columns)

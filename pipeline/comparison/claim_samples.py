@@ -13,10 +13,10 @@ import scipy  # imports its parts on first use
 from pipeline.comparison.curves import Histories
 from pipeline.comparison.intervals import Array, mean, standard_error, varies
 from pipeline.comparison.levels import LEVEL, PRIMARY
-from pipeline.comparison.looks import last_weight
 from pipeline.comparison.matching import Arm, Outcomes, Side, compared, finite
 from pipeline.comparison.search_methods import BASIS, HALVES, STORED
 from pipeline.comparison.verdicts import Losses
+from pipeline.comparison.weights import last_weight
 from pipeline.config.claims import COSTS, Claim, Contrast
 from pipeline.config.plan import BASELINE, Plan, PlannedStudy
 from pipeline.config.test_rules import DETERMINISTIC

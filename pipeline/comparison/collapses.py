@@ -6,7 +6,7 @@ with an exact interval and an exact test. Differences between arms are about the
 Means of single arms, learning curves and figures are over all runs that are done.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import nan
 from typing import Any
@@ -17,9 +17,10 @@ import scipy  # imports its parts on first use
 from numpy.typing import NDArray
 
 from pipeline.comparison.family import family
-from pipeline.comparison.intervals import Array
+from pipeline.comparison.intervals import Array, mean
 from pipeline.comparison.levels import LEVEL, PRIMARY
 from pipeline.comparison.matching import WHERE, Arm, Outcomes, compared
+from pipeline.comparison.weights import last_weight, of_last_look
 from pipeline.config.plan import BASELINE, Plan
 
 FAR = 8.0  # robust standard deviations below the median of an arm to a collapsed run
@@ -29,7 +30,7 @@ NORMAL = 1.4826  # standard deviations of a normal distribution per median absol
 SPIKED = 1.2533  # the same per mean absolute deviation, for scores of which most are equal
 MORE, LESS = "more", "less"
 RATE = ("runs", "collapsed", "diverged", "rate", "low", "high", "unseen")
-TESTED = ("pairs", "only_arm", "only_reference", "p", "p_holm", "often", "repeats")
+TESTED = ("pairs", "only_arm", "only_reference", "p", "p_holm", "often", "undone", "repeats")
 COLUMNS = ("study", "arm", "reference", *RATE, *TESTED)
 
 Lost = NDArray[np.bool_]
@@ -90,28 +91,33 @@ def collapsed(runs: pd.DataFrame, margin: float) -> Lost:
     return either
 
 
-def rate_interval(lost: int, runs: int) -> tuple[float, float]:
+def rate_interval(lost: int, runs: int, weight: float = 1.0) -> tuple[float, float]:
     """Return the exact 95 % interval of a rate (Clopper and Pearson, Biometrika 26, 1934).
 
     Args:
         lost: The number of runs that collapsed or diverged.
         runs: The number of all runs; without any the bounds are NaN.
+        weight: The weight of the look at which they were counted.
     """
     if not runs:
         return nan, nan
-    tail, kept = LEVEL / 2, runs - lost
+    tail, kept = LEVEL * weight / 2, runs - lost
     low = float(scipy.special.betaincinv(lost, kept + 1, tail)) if lost else 0.0
     high = float(scipy.special.betaincinv(lost + 1, kept, 1 - tail)) if kept else 1.0
     return low, high
 
 
-def highest_rate(runs: int) -> float:
-    """Return the rate at which not one of these runs collapses in only 5 % of reports.
+def highest_rate(runs: int, weight: float = 1.0) -> float:
+    """Return the rate at which not one of these runs collapses in only 5 % of reports, or fewer.
 
     It is the upper 95 % bound where no run collapsed, about 3 / n ("rule of three", Hanley and
     Lippman-Hand, JAMA 249, 1983).
+
+    Args:
+        runs: The number of runs.
+        weight: The weight of the look at which they were counted.
     """
-    return float(1 - LEVEL ** (1 / runs)) if runs else 1.0
+    return float(1 - (LEVEL * weight) ** (1 / runs)) if runs else 1.0
 
 
 def mcnemar_p(only_first: int, only_second: int) -> float:
@@ -156,7 +162,10 @@ def collapses(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
     interval; `unseen` is the rate that no loss in as many runs leaves possible (`highest_rate`).
     `pairs` are the seeds at which arm and reference have such runs, with the numbers of
     those at which one of the two alone is lost. `p` is McNemar's, `p_holm` corrected over the
-    contrasts of the report; `often` is "more" or "less" where it is significant.
+    contrasts of the report; `often` is "more" or "less" where it is significant. Under looks, p
+    and bounds are corrected by the weight of the last look of an arm. `undone` is the rate of
+    losses beyond those of the other arm at which the mean over all runs of the better one would be
+    no better: the difference of typical runs over `depth`; NaN where no run was lost.
 
     Args:
         plan: The confirmation plan.
@@ -168,29 +177,71 @@ def collapses(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
     arms = list(compared(plan))
     corrected = family([tuple(one.identity for one in arm.pair()) for arm in arms])
     counts = [paired_losses(arm, outcomes) for arm in arms]
-    p_values = np.array([p for _, p in counts])
+    weights = np.array([last_weight([arm], plan.looks) for arm in arms])
+    p_values = of_last_look(np.array([p for _, p in counts]), weights)
     adjusted = corrected.holm(p_values)
+    lost_by = depth(arms, outcomes)
     baselines: dict[Any, dict[str, Any]] = {}
     rows = []
     for number, arm in enumerate(arms):
         reference = arm.pair()[0]
         if reference.described.name == BASELINE:
-            alone = {"reference": "", "often": "", "repeats": False}
-            baselines.setdefault(reference.identity, _rate(reference, outcomes) | alone)
-        (pairs, only_arm, only_reference), p = counts[number]
+            alone = {"reference": "", "often": "", "undone": nan, "repeats": False}
+            weight = last_weight([reference], plan.looks)
+            baselines.setdefault(reference.identity, _rate(reference, outcomes, weight) | alone)
+        (pairs, only_arm, only_reference), _ = counts[number]
         row = {
-            **_rate(arm, outcomes),
+            **_rate(arm, outcomes, weights[number]),
             "reference": reference.described.name,
             "pairs": pairs,
             "only_arm": only_arm,
             "only_reference": only_reference,
-            "p": p,
+            "p": p_values[number],
             "p_holm": adjusted[number],
             "often": often(only_arm, only_reference, adjusted[number]),
+            "undone": abs(_difference(arm, outcomes)) / lost_by if lost_by > 0 else nan,
             "repeats": corrected.repeats[number],
         }
         rows.append(row)
     return pd.DataFrame([*baselines.values(), *rows], columns=list(COLUMNS))
+
+
+def depth(arms: Sequence[Arm], outcomes: Outcomes) -> float:
+    """Return how far lost runs are below the median of the others of their arm, on average.
+
+    A run that diverged counts as one that is right on no example. NaN where no run was lost.
+
+    Args:
+        arms: The compared arms.
+        outcomes: States and scores of their runs, with those that collapsed.
+    """
+    below: list[float] = []
+    for one in {one.identity: one for arm in arms for one in arm.pair()}.values():
+        names = [run.fingerprint for run in one.runs.values()]
+        scores = {name: _score(outcomes, one, name) for name in names}
+        kept = [
+            scores[name]
+            for name in names
+            if outcomes.states[name] == "done" and name not in outcomes.collapsed
+        ]
+        lost = [scores[name] for name in names if name in outcomes.collapsed]
+        lost += [0.0 for name in names if outcomes.states[name] == "diverged"]
+        if kept:
+            below += [float(np.nanmedian(kept)) - score for score in lost]
+    return mean(np.array(below)) if below else nan
+
+
+def _difference(arm: Arm, outcomes: Outcomes) -> float:
+    """Return the mean difference of typical runs; NaN without pairs or scores."""
+    values = []
+    for side in outcomes.sides(arm.pair())[0]:
+        own, other = (
+            _score(outcomes, one, run)
+            for one, run in zip((arm, arm.pair()[0]), side[::-1], strict=True)
+        )
+        values.append(own - other)
+    known = np.array(values, dtype=float)
+    return mean(known[np.isfinite(known)])
 
 
 def often(only_arm: int, only_reference: int, p_holm: float) -> str:
@@ -212,22 +263,22 @@ def paired_losses(arm: Arm, outcomes: Outcomes) -> tuple[tuple[int, int, int], f
     return (losses.both_ended, only_arm, only_reference), p
 
 
-def _rate(arm: Arm, outcomes: Outcomes) -> dict[str, Any]:
+def _rate(arm: Arm, outcomes: Outcomes, weight: float) -> dict[str, Any]:
     names = [run.fingerprint for run in arm.runs.values()]
     diverged = sum(outcomes.states[name] == "diverged" for name in names)
     lost = sum(name in outcomes.collapsed for name in names)
     runs = diverged + sum(outcomes.states[name] == "done" for name in names)
     return {
         **dict(zip(("study", "arm"), arm.key, strict=True)),
-        **rate_columns(lost, diverged, runs),
+        **rate_columns(lost, diverged, runs, weight),
     }
 
 
-def rate_columns(lost: int, diverged: int, runs: int) -> Mapping[str, float]:
-    """Return the columns `RATE` from numbers of runs."""
-    low, high = rate_interval(lost + diverged, runs)
+def rate_columns(lost: int, diverged: int, runs: int, weight: float = 1.0) -> Mapping[str, float]:
+    """Return the columns `RATE` from numbers of runs, and the weight of the look they are of."""
+    low, high = rate_interval(lost + diverged, runs, weight)
     rate = (lost + diverged) / runs if runs else nan
-    unseen = highest_rate(runs)
+    unseen = highest_rate(runs, weight)
     return dict(zip(RATE, (runs, lost, diverged, rate, low, high, unseen), strict=True))
 
 

@@ -13,7 +13,6 @@ from pipeline.comparison.family import Family, family
 from pipeline.comparison.intervals import Array, interval, standard_error
 from pipeline.comparison.levels import COSTS, PRIMARY, SCORES
 from pipeline.comparison.looks import (
-    last_weight,
     look_equivalence,
     look_statistics,
     mean_over_seeds,
@@ -28,6 +27,7 @@ from pipeline.comparison.paired import (
     simultaneous,
 )
 from pipeline.comparison.verdicts import LOST_RUNS, Judged, Losses, judged_with_losses
+from pipeline.comparison.weights import last_weight, smallest_p
 from pipeline.config.plan import Plan
 from pipeline.evaluation.metrics import GAPS
 from pipeline.records.runs import STATES
@@ -218,6 +218,7 @@ def _rows(
             by_look, weights = sides_by_look(arm, sides, plan.looks)
             looks = [mean_over_seeds(np.diff(scores(some, metric), axis=0)[0]) for some in by_look]
             statistics |= look_statistics(looks, weights)
+            statistics["p_sign_flip"] = smallest_p([statistics["p_sign_flip"]], [weight])
             if metric == PRIMARY:
                 statistics |= look_equivalence(looks, weights, plan.margin)
         yield {

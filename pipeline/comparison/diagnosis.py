@@ -10,7 +10,10 @@ import numpy as np
 import pandas as pd
 
 from pipeline.comparison.intervals import Array, interval
+from pipeline.comparison.looks import look_statistics, mean_over_seeds
+from pipeline.comparison.matching import compared
 from pipeline.comparison.significance import holm
+from pipeline.comparison.weights import last_weight
 from pipeline.config.plan import BASELINE, Plan
 
 Problem = Literal["variance", "bias", "both", "neither"]
@@ -42,7 +45,8 @@ def diagnosis(plan: Plan, outcomes: pd.DataFrame) -> pd.DataFrame:
 
     The baseline has the measures training_error, avoidable_bias (over `optimal_error`) and gap,
     with the problem; every other arm has train_accuracy, its difference from the baseline paired by
-    seed, with its p after Holm's correction over the arms.
+    seed, with its p after Holm's correction over the arms; under looks both are corrected by the
+    weight of the last look of the arm.
 
     Args:
         plan: The confirmation plan.
@@ -67,17 +71,20 @@ def diagnosis(plan: Plan, outcomes: pd.DataFrame) -> pd.DataFrame:
         bias = float(error.mean()) - plan.optimal_error
         named = problem(bias, float(measures["gap"].mean()), plan.margin)
     table = pd.DataFrame([row | {"problem": named} for row in rows], columns=list(COLUMNS))
-    return pd.concat([table, _train_changes(outcomes, baseline)], ignore_index=True)
+    return pd.concat([table, _train_changes(plan, outcomes, baseline)], ignore_index=True)
 
 
-def _train_changes(outcomes: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
+def _train_changes(plan: Plan, outcomes: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
     start = baseline.set_index("seed")["train_accuracy"]
     arms = outcomes[outcomes["arm"] != BASELINE].groupby(["study", "arm"], sort=False)
+    weights = {arm.key: last_weight([arm], plan.looks) for arm in compared(plan)}
     rows, p_values = [], []
     for (study, arm), runs in arms:
         change = (runs.set_index("seed")["train_accuracy"] - start).dropna().to_numpy(float)
-        rows.append({"study": study, "arm": arm, **_row("train_accuracy", change), "problem": ""})
-        p_values.append(interval(change).p)
+        found = look_statistics([mean_over_seeds(change)], [weights[study, arm]])
+        p_values.append(found.pop("p"))
+        row = _row("train_accuracy", change) | found
+        rows.append({"study": study, "arm": arm, **row, "problem": ""})
     adjusted = holm(np.array(p_values)) if rows else None
     return pd.DataFrame(rows, columns=list(COLUMNS)).assign(p_holm=adjusted)
 

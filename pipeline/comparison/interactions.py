@@ -14,9 +14,11 @@ import pandas as pd
 
 from pipeline.comparison.intervals import Array, detectable_range, interval, mean, sign_flip_p
 from pipeline.comparison.levels import LEVEL, PRIMARY
+from pipeline.comparison.looks import look_statistics, mean_over_seeds
 from pipeline.comparison.matching import Arm, Outcomes, compared, pretrainings
 from pipeline.comparison.significance import holm
 from pipeline.comparison.verdicts import LOST_RUNS
+from pipeline.comparison.weights import last_weight, smallest_p
 from pipeline.config.plan import BASELINE, Plan
 from pipeline.config.run import RunConfig
 
@@ -87,7 +89,8 @@ def interactions(plan: Plan, outcomes: Outcomes, parts: Parts) -> pd.DataFrame:
     equal machines. `effect` is the mean of arm minus baseline there, `sum` that of both parts'
     effects, `difference` is effect minus sum, with interval and p, and whether the
     interval excludes 0; `p_holm` is corrected over the rows of the metric; `detectable` is the
-    interaction that these seeds find with 80 % power at level 0.05, with its range.
+    interaction that these seeds find with 80 % power at level 0.05, with its range. Under looks
+    all of it is corrected by the weight of the last look that all four arms have had.
 
     Args:
         plan: The confirmation plan.
@@ -102,7 +105,7 @@ def interactions(plan: Plan, outcomes: Outcomes, parts: Parts) -> pd.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     for factorial in _factorials(plan, parts):
-        rows += _rows(factorial, outcomes)
+        rows += _rows(factorial, outcomes, last_weight(factorial, plan.looks))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     for _, same in table.groupby("metric", sort=False):
         table.loc[same.index, "p_holm"] = holm(same["p"].to_numpy(float))
@@ -159,7 +162,7 @@ def _factorials(plan: Plan, parts: Parts) -> Iterator[Factorial]:
                     yield arm, arms[first], arms[second], arm.pair()[0]
 
 
-def _rows(factorial: Factorial, outcomes: Outcomes) -> Iterator[dict[str, Any]]:
+def _rows(factorial: Factorial, outcomes: Outcomes, weight: float) -> Iterator[dict[str, Any]]:
     sides, _ = outcomes.sides(factorial)
     arm, first, second, _ = (one.described.name for one in factorial)
     for metric in METRICS:
@@ -174,21 +177,23 @@ def _rows(factorial: Factorial, outcomes: Outcomes) -> Iterator[dict[str, Any]]:
             "n": len(differences),
             "effect": mean(both - neither),
             "sum": mean(one - neither) + mean(other - neither),
-            **estimate(differences),
+            **estimate(differences, weight),
         }
 
 
-def estimate(differences: Array) -> dict[str, Any]:
-    """Return the statistics of an interaction, `ESTIMATE`, from its value at every seed (n,)."""
+def estimate(differences: Array, weight: float) -> dict[str, Any]:
+    """Return the statistics of an interaction, `ESTIMATE`.
+
+    Args:
+        differences: Its value at every seed (n,).
+        weight: The weight of the last look that all arms have had, 1 without looks.
+    """
     between = interval(differences)
     return {
         "difference": between.mean,
-        "low": between.low,
-        "high": between.high,
-        "excludes_zero": between.excludes_zero,
-        "p": between.p,
-        "p_sign_flip": sign_flip_p(differences),
-        **detectable_range(between.sd, between.n, LEVEL),
+        **look_statistics([mean_over_seeds(differences)], [weight]),
+        "p_sign_flip": smallest_p([sign_flip_p(differences)], [weight]),
+        **detectable_range(between.sd, between.n, LEVEL * weight),
     }
 
 

@@ -36,6 +36,7 @@ from pipeline.comparison.levels import FUTILE, LEVEL, LIKELY, PRIMARY
 from pipeline.comparison.matching import WHERE, Arm, Outcomes, Side, compared
 from pipeline.comparison.significance import t_equivalence_p, t_test_p
 from pipeline.comparison.verdicts import Verdict
+from pipeline.comparison.weights import looks_had, smallest_p
 from pipeline.config.plan import Plan, PlannedLooks, Reason
 from pipeline.planning.choice import Score
 
@@ -49,20 +50,6 @@ COLUMNS = (
 
 Integers = NDArray[np.integer[Any]]
 Key = tuple[str, str]  # study, arm
-
-
-def smallest_p(p_values: Sequence[float], weights: Sequence[float]) -> float:
-    """Return the smallest p_k / w_k of the looks that an arm has had, at most 1.
-
-    Args:
-        p_values: The p of each look; NaN where it is undefined.
-        weights: The weights of these looks.
-
-    Returns:
-        The corrected p; NaN where the p of every look is undefined.
-    """
-    known = [p / w for p, w in zip(p_values, weights, strict=True) if not np.isnan(p)]
-    return min([*known, 1.0]) if known else nan
 
 
 @dataclass(frozen=True)
@@ -131,30 +118,18 @@ def look_equivalence(
 ) -> dict[str, float]:
     """Return p and interval of equivalence after the looks of an arm.
 
+    A look before the last one does not count where the last mean difference is beyond the margin.
+
     Args:
         looks: As for `look_statistics`.
         weights: The weights of these looks.
         margin: The margin of equivalence, in the units of the differences.
     """
     low, high = looks[-1].interval(2 * LEVEL * weights[-1])
-    p_values = [look.equivalence_p(margin) for look in looks]
+    is_within = abs(looks[-1].value) < margin
+    p_values = [look.equivalence_p(margin) if is_within else nan for look in looks[:-1]]
+    p_values.append(looks[-1].equivalence_p(margin))
     return {"low_90": low, "high_90": high, "p_equivalence": smallest_p(p_values, weights)}
-
-
-def looks_had(arm: Arm, looks: PlannedLooks) -> int:
-    """Return the number of looks for which an arm and its reference have seeds, at least 1."""
-    seeds = min(len(one.runs) for one in arm.pair())
-    return max(sum(count <= seeds for count in looks.seeds), 1)
-
-
-def last_weight(arms: Sequence[Arm], looks: PlannedLooks | None) -> float:
-    """Return the weight of the last look that arms and their references have had; 1 without looks.
-
-    It is what the level of a single statistic at their last look is multiplied by.
-    """
-    if looks is None:
-        return 1.0
-    return looks.weights[min(looks_had(arm, looks) for arm in arms) - 1]
 
 
 def sides_by_look(
@@ -220,21 +195,27 @@ def look_tests(differences: Array, seeds: Sequence[int], margin: float) -> Tests
     return Tests(*(np.array(column) for column in zip(*rows, strict=True)))
 
 
-def weighted_p(tests: Tests, weights: Sequence[float], had: Integers) -> tuple[Array, Array]:
+def weighted_p(
+    tests: Tests, weights: Sequence[float], had: Integers, margin: float
+) -> tuple[Array, Array]:
     """Return p of a difference and of equivalence (arms,), corrected for the looks had.
+
+    Which looks count is as for `look_statistics` and `look_equivalence`.
 
     Args:
         tests: The tests of all arms at every look.
         weights: The weights of the looks.
         had: The number of looks that each arm has had (arms,), from 1.
+        margin: The margin of equivalence, in the units of the differences.
     """
     numbers = np.arange(len(weights))[:, None]
     last = np.take_along_axis(tests.mean, had[None] - 1, axis=0)
     is_last = numbers == had - 1
     counts = (numbers < had) & (is_last | (tests.mean * last > 0))
+    within = (numbers < had) & (is_last | (np.abs(last) < margin))
     of_looks = np.array(weights)[:, None]
     found = []
-    for p_values, counted in ((tests.p, counts), (tests.p_equivalence, numbers < had)):
+    for p_values, counted in ((tests.p, counts), (tests.p_equivalence, within)):
         known = np.where(counted & ~np.isnan(p_values), p_values / of_looks, np.inf)
         least = known.min(axis=0)
         found.append(np.where(np.isinf(least), nan, np.minimum(least, 1.0)))
@@ -272,7 +253,8 @@ def outlook(
         corrected: The family of the arms.
         margin: The margin of equivalence, in the units of the scores.
     """
-    adjusted, p_equivalence = (corrected.holm(p) for p in weighted_p(tests, looks.weights, had))
+    weighted = weighted_p(tests, looks.weights, had, margin)
+    adjusted, p_equivalence = (corrected.holm(p) for p in weighted)
     place = had[None] - 1
     n, mean, sd = (
         np.take_along_axis(column, place, axis=0)[0] for column in (tests.n, tests.mean, tests.sd)

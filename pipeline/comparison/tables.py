@@ -171,8 +171,8 @@ def transfer_tables(
     return {
         "transfer": transfer(plan, starts, tables["contrasts"], tables["arms"], matched, costs),
         "crossovers": crossovers(cells, matched),
-        "transfer_gains": gains(cells, matched),
-        "transfer_leads": leads(cells, matched),
+        "transfer_gains": gains(cells, matched, plan.looks),
+        "transfer_leads": leads(cells, matched, plan.looks),
     }
 
 

@@ -17,7 +17,9 @@ import scipy  # imports its parts on first use
 from pipeline.comparison.curves import Histories
 from pipeline.comparison.intervals import Array
 from pipeline.comparison.levels import LEVEL
+from pipeline.comparison.matching import Arm, compared
 from pipeline.comparison.significance import holm
+from pipeline.comparison.weights import last_weight, smallest_p
 from pipeline.config.plan import BASELINE, Plan
 
 RUNS = ("study", "arm", "seed", "fingerprint", "target", "updates", "flops")
@@ -76,8 +78,9 @@ def time_to_target(plan: Plan, of_runs: pd.DataFrame) -> pd.DataFrame:
         NaN below six runs); the share of pairs of an arm's run and one of its reference in which
         the arm's is `sooner`, ties by half, and the two-sided p of this rank test (Mann and
         Whitney, 1947) of the operations, infinite times tie; and that p after Holm over all arms of
-        the report.
+        the report, under looks divided by the weight of the last look of the arm.
     """
+    arms = {arm.key: arm for arm in compared(plan)}
     groups = dict(iter(of_runs.groupby(["study", "arm"], sort=False)))
     rows = []
     for study in plan.studies_of("comparison"):
@@ -86,15 +89,19 @@ def time_to_target(plan: Plan, of_runs: pd.DataFrame) -> pd.DataFrame:
             if mine is None:
                 continue
             updates, flops = mine["updates"].to_numpy(float), mine["flops"].to_numpy(float)
-            reference = groups.get((study.name, arm.against))
-            tested = (nan, nan) if arm.name == BASELINE else _rank_test(flops, reference)
+            test = nan, nan
+            if arm.name != BASELINE:
+                planned = arms[study.name, arm.name]
+                reference = _at_seeds(groups.get((study.name, arm.against)), planned)
+                sooner, p = _rank_test(flops, reference)
+                test = sooner, smallest_p([p], [last_weight([planned], plan.looks)])
             reached = int(np.isfinite(updates).sum())
             place = study.name, arm.name, float(mine["target"].iloc[0])
             medians = *_median(updates), *_median(flops)
-            rows.append((*place, len(mine), reached, *medians, *tested, nan))
+            rows.append((*place, len(mine), reached, *medians, *test, nan))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    compared = table["arm"] != BASELINE
-    table.loc[compared, "p_holm"] = holm(table.loc[compared, "p"].to_numpy(float))
+    tested = table["arm"] != BASELINE
+    table.loc[tested, "p_holm"] = holm(table.loc[tested, "p"].to_numpy(float))
     return table
 
 
@@ -132,12 +139,17 @@ def _median(values: Array) -> tuple[float, float, float]:
     return median, float(ordered[cut]), float(ordered[n - 1 - cut])
 
 
+def _at_seeds(runs: pd.DataFrame | None, arm: Arm) -> pd.DataFrame | None:
+    """Return the runs at the seeds of an arm: under looks its reference may have more."""
+    return None if runs is None else runs[runs["seed"].isin(list(arm.runs))]
+
+
 def _rank_test(flops: Array, reference: pd.DataFrame | None) -> tuple[float, float]:
     """Return the share of pairs in which a run is sooner than one of the reference, and p.
 
     p is NaN where all times are equal, and both are where the reference has no run.
     """
-    if reference is None:
+    if reference is None or reference.empty:
         return nan, nan
     others = reference["flops"].to_numpy(float)
     ranks = scipy.stats.rankdata(np.concatenate([flops, others]))

@@ -19,7 +19,8 @@ from pipeline.comparison.levels import LEVEL, PRIMARY
 from pipeline.comparison.matching import Arm, Outcomes, compared, pretrainings
 from pipeline.comparison.significance import holm
 from pipeline.comparison.verdicts import LOST_RUNS
-from pipeline.config.plan import BASELINE, FIRST_PHASE, Plan
+from pipeline.comparison.weights import last_weight
+from pipeline.config.plan import BASELINE, FIRST_PHASE, Plan, PlannedLooks
 from pipeline.config.run import RunConfig
 from pipeline.config.start import RunStart
 
@@ -273,7 +274,7 @@ def crossing(differences: Array, sizes: Sequence[int]) -> Array:
     return result
 
 
-def leads(cells: Cells, outcomes: Outcomes) -> pd.DataFrame:
+def leads(cells: Cells, outcomes: Outcomes, looks: PlannedLooks | None) -> pd.DataFrame:
     """Return what fine-tuning has over the probe at every size, and how that changes with the size.
 
     A row for every pretraining and size that has both: `difference` is fine-tuning minus probe,
@@ -288,27 +289,33 @@ def leads(cells: Cells, outcomes: Outcomes) -> pd.DataFrame:
     Args:
         cells: What `cells_of` returns.
         outcomes: States, machines and scores of the runs.
+        looks: The looks of the plan: the last one that the arms of a row have had corrects it.
 
     Returns:
         A table with `LEADS`.
     """
     sizes = _sizes(cells)
     rows = [
-        _lead(cells, source, size, outcomes) for source, tried in sizes.items() for size in tried
+        _lead(cells, source, size, outcomes, looks)
+        for source, tried in sizes.items()
+        for size in tried
     ]
     for source, (smallest, largest) in _ends(sizes).items():
         last = [cells[source, mode, largest] for mode in (FINE_TUNING, PROBE)]
         first = [cells[source, mode, smallest] for mode in (FINE_TUNING, PROBE)]
-        rows.append(_difference("", last, first, outcomes))
+        rows.append(_difference("", last, first, outcomes, looks))
     table = pd.DataFrame(rows, columns=list(LEADS[:-1]))
     p_values = table["p"].to_numpy(float)
     return table.assign(p_holm=holm(p_values) if len(table) else p_values)
 
 
-def _lead(cells: Cells, source: str, size: int, outcomes: Outcomes) -> dict[str, Any]:
+def _lead(
+    cells: Cells, source: str, size: int, outcomes: Outcomes, looks: PlannedLooks | None
+) -> dict[str, Any]:
     """Return a row of `leads`: fine-tuning against the probe at one size."""
     pair = [cells[source, mode, size] for mode in (FINE_TUNING, PROBE)]
-    fine_tuning, probe = _scores([one.arm for one in pair], outcomes)
+    arms = [one.arm for one in pair]
+    fine_tuning, probe = _scores(arms, outcomes)
     return {
         "pretraining": source,
         "per_class": pair[0].per_class is not None,
@@ -317,7 +324,7 @@ def _lead(cells: Cells, source: str, size: int, outcomes: Outcomes) -> dict[str,
         "n": len(probe),
         "effect": mean(fine_tuning),
         "other_effect": mean(probe),
-        **estimate(fine_tuning - probe),
+        **estimate(fine_tuning - probe, last_weight(arms, looks)),
     }
 
 
@@ -334,7 +341,7 @@ def _ends(sizes: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, int]]:
     }
 
 
-def gains(cells: Cells, outcomes: Outcomes) -> pd.DataFrame:
+def gains(cells: Cells, outcomes: Outcomes, looks: PlannedLooks | None) -> pd.DataFrame:
     """Return what the gain over scratch at the smallest size has over that at the largest.
 
     A row for every pretraining and for probe and fine-tuning: `effect` is the mean gain at `size`,
@@ -346,40 +353,50 @@ def gains(cells: Cells, outcomes: Outcomes) -> pd.DataFrame:
     Args:
         cells: What `cells_of` returns.
         outcomes: States, machines and scores of the runs.
+        looks: The looks of the plan: the last one that the arms of a row have had corrects it.
 
     Returns:
         A table with `GAINS`.
     """
-    rows = [*_gains(cells, outcomes), *_leads(cells, outcomes)]
+    rows = [*_gains(cells, outcomes, looks), *_leads(cells, outcomes, looks)]
     table = pd.DataFrame(rows, columns=list(GAINS[:-1]))
     p_values = table["p"].to_numpy(float)
     return table.assign(p_holm=holm(p_values) if len(table) else p_values)
 
 
-def _gains(cells: Cells, outcomes: Outcomes) -> Iterator[dict[str, Any]]:
+def _gains(
+    cells: Cells, outcomes: Outcomes, looks: PlannedLooks | None
+) -> Iterator[dict[str, Any]]:
     scratch = {size for _, train, size in cells if train == SCRATCH}
     for source, mode in _tried(cells):
         sizes = [size for size in _at(cells, source, mode) if size in scratch]
         if len(sizes) > 1:
             first = [cells[source, mode, sizes[0]], cells["", SCRATCH, sizes[0]]]
             last = [cells[source, mode, sizes[-1]], cells["", SCRATCH, sizes[-1]]]
-            yield _difference("", first, last, outcomes)
+            yield _difference("", first, last, outcomes, looks)
 
 
-def _leads(cells: Cells, outcomes: Outcomes) -> Iterator[dict[str, Any]]:
+def _leads(
+    cells: Cells, outcomes: Outcomes, looks: PlannedLooks | None
+) -> Iterator[dict[str, Any]]:
     for (source, mode), (other, same) in itertools.combinations(_tried(cells), 2):
         sizes = [size for size in _at(cells, source, mode) if size in _at(cells, other, mode)]
         if mode == same and len(sizes) > 1:
             first = [cells[source, mode, sizes[0]], cells[other, mode, sizes[0]]]
             last = [cells[source, mode, sizes[-1]], cells[other, mode, sizes[-1]]]
-            yield _difference(other, first, last, outcomes)
+            yield _difference(other, first, last, outcomes, looks)
 
 
 def _difference(
-    other: str, first: Sequence[Started], last: Sequence[Started], outcomes: Outcomes
+    other: str,
+    first: Sequence[Started],
+    last: Sequence[Started],
+    outcomes: Outcomes,
+    looks: PlannedLooks | None,
 ) -> dict[str, Any]:
     """Return a row of `gains`: what the first of two has over the second, at two sizes."""
-    scores = _scores([one.arm for one in (*first, *last)], outcomes)
+    arms = [one.arm for one in (*first, *last)]
+    scores = _scores(arms, outcomes)
     at_first, at_last = scores[0] - scores[1], scores[2] - scores[3]
     return {
         "train": first[0].train,
@@ -391,7 +408,7 @@ def _difference(
         "n": len(at_first),
         "effect": mean(at_first),
         "other_effect": mean(at_last),
-        **estimate(at_first - at_last),
+        **estimate(at_first - at_last, last_weight(arms, looks)),
     }
 
 

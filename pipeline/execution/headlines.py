@@ -1,53 +1,152 @@
 """Compare the headline of a committed report with its own tables, where predictions are not here.
 
-A report of older code has fewer tables; what it lacks is not compared.
+Of a report of the present code all numbers and verdicts of the answer and of the table of arms are
+made again. A report of older code has fewer tables; what it lacks is not compared.
 """
 
 import math
+import pkgutil
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.records.ledger import LEDGER, read_ledger
-from pipeline.records.reports import FRONT, Row, WrittenReport, read_report
+from pipeline.config.plan import BASELINE
+from pipeline.records.ledger import LEDGER, Planned, read_ledger
+from pipeline.records.reports import (
+    FRONT,
+    Row,
+    WrittenReport,
+    partial_names,
+    read_report,
+    report_names,
+)
 from pipeline.runtime.errors import Refusal
 
-NAMED = re.compile(r"\*\*([^*]+)\*\* \(([+-]?\d+(?:\.\d+)?) points")
+NAMED = re.compile(r"\*\*([^*]+)\*\* \(([+-]?\d[^;)]* points(?: \[[^\]]*\])?)")
 NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 ROUNDED = 0.0051  # points: metrics.json has two decimals
 PRECISION = 1e-8  # of a fraction: tables have ten digits
+ALL_CONTRASTS = "contrasts.csv"  # of every metric
+CURE = "run: gapwise restore, or make run"
+PAGES = {  # over all reports
+    "README.md": "pipeline.reporting.index:index_page",
+    "claims.md": "pipeline.reporting.claims_index:claims_page",
+}
+FRONT_CHECK = "pipeline.reporting.written_front:front_differences"
 SCORE, REFERENCE = "test_accuracy", "reference_test_accuracy"
 
 
 def headline_differences(report: Path) -> list[str]:
     """Return a line for each number of a headline that is not that of the report's tables.
 
-    Scores of every seed give the differences of arms; these give `metrics.json`, the first sentence
-    of the front page and its table. The chain of the ledger is checked too, if there is one.
+    Scores of every seed give the differences of arms, p-values and lost runs the verdicts; these
+    give `metrics.json`, the answer of the front page and its table. The chain of the ledger is
+    checked too, if there is one.
 
     Args:
         report: The folder of the report.
     """
     try:
-        read_ledger(report / LEDGER)
+        openings = read_ledger(report / LEDGER)
         written = read_report(report)
-        front = (report / FRONT).read_text(encoding="utf-8").splitlines()
+        front = (report / FRONT).read_text(encoding="utf-8")
+        found = list(_all_differences(report, written, front, openings[-1] if openings else {}))
     except Refusal as refusal:
         return list(refusal.lines)
     except OSError:
         return [f"{report / FRONT}: missing; run: gapwise restore"]
-    arms = {str(row["arm"]): row for row in written.contrasts}
-    return [
-        f"{report / place}: {words}; run: gapwise restore, or make run"
-        for place, words in _all_differences(written, arms, front)
-    ]
+    return [f"{report / place}: {words}; {CURE}" for place, words in found]
+
+
+def index_differences(reports: Path) -> list[str]:
+    """Return a line for each page over all reports that is not that of their tables.
+
+    Args:
+        reports: The folder of all reports.
+    """
+    try:
+        whole = {name: read_report(reports / name) for name in report_names(reports)}
+        partial = {name: read_report(reports / name) for name in partial_names(reports)}
+    except Refusal as refusal:
+        return list(refusal.lines)
+    found = []
+    for name, page in PAGES.items():
+        path = reports / name
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        if text != pkgutil.resolve_name(page)(whole, partial):
+            found.append(f"{path}: differs from what the tables of the reports give; {CURE}")
+    return found
 
 
 def _all_differences(
-    written: WrittenReport, arms: Mapping[str, Row], front: Sequence[str]
+    report: Path, written: WrittenReport, front: str, plan: Planned
 ) -> Iterator[tuple[str, str]]:
-    """Yield the file and the words for each difference."""
+    """Yield the file and the words for each difference.
+
+    Args:
+        report: The folder of the report.
+        written: What is in it.
+        front: The text of the front page.
+        plan: That of the last entry of the ledger, empty without a ledger.
+
+    Raises:
+        Refusal: A table is damaged.
+    """
+    arms = {str(row["arm"]): row for row in written.contrasts}
+    yield from _of_numbers(written, arms)
+    if not (report / ALL_CONTRASTS).is_file():
+        yield from _of_older_front(arms, front.splitlines())
+        return
+    try:
+        epochs = plan["settings"]["training"]["epochs"] if plan else None
+        yield from pkgutil.resolve_name(FRONT_CHECK)(front, report / ALL_CONTRASTS, written, epochs)
+        yield from _of_plan(written, plan) if plan else ()
+    except (ValueError, KeyError, TypeError):
+        raise Refusal(f"{report / ALL_CONTRASTS}: damaged; run: gapwise restore") from None
+
+
+def _of_plan(written: WrittenReport, plan: Planned) -> Iterator[tuple[str, str]]:
+    """Yield what is not as the last entry of the ledger planned it: arms, seeds, settings, margin.
+
+    Studies whose arms are not compared one by one have no seeds in the report.
+    """
+    rows: dict[tuple[str, str], list[Row]] = {}
+    for row in written.seeds:
+        rows.setdefault((str(row["study"]), str(row["arm"])), []).append(row)
+    studies = {study for study, _ in rows}
+    planned = {
+        (study, name): arm
+        for study in sorted(studies & plan["arms"].keys())
+        for name, arm in plan["arms"][study].items()
+        if name != BASELINE and arm["seeds"]
+    }
+    for study, name in sorted(planned.keys() ^ rows.keys()):
+        yield "seeds.csv", f"{name} of {study}: not among the arms of both it and {LEDGER}"
+    for key in sorted(planned.keys() & rows.keys()):
+        arm, found = planned[key], rows[key]
+        values = {
+            "seeds": (sorted(row["seed"] for row in found), arm["seeds"]),
+            "reference": ({row["reference"] for row in found}, {arm["against"]}),
+            "setting": (found[0]["setting"], arm["setting"]),
+        }
+        for what, (one, other) in values.items():
+            if one != other:
+                yield "seeds.csv", f"{key[1]} of {key[0]}: {what}: not what {LEDGER} has"
+    looks = plan.get("looks") or {}
+    facts = {
+        "margin": plan["margin"],
+        "dataset": plan["settings"]["data"]["dataset"],
+        "train_size": plan["settings"]["data"]["train_size"],
+    }
+    if looks:
+        facts["looks"] = {name: looks[name] for name in ("seeds", "weights")}
+    for name, value in facts.items():
+        if written.facts.get(name) != value:
+            yield "protocol.json", f"{name}: {written.facts.get(name)}, but {value} in {LEDGER}"
+
+
+def _of_numbers(written: WrittenReport, arms: Mapping[str, Row]) -> Iterator[tuple[str, str]]:
     for name, row in arms.items():
         found = _of_seeds(written.seeds, row)
         if found is not None and abs(found - row["difference"]) > PRECISION:
@@ -58,16 +157,19 @@ def _all_differences(
     for name in points.keys() & arms.keys():
         if not _agree(points[name], arms[name], ROUNDED):
             yield "metrics.json", f"points.{name}: {points[name]}, not that of plots/contrasts.csv"
+
+
+def _of_older_front(arms: Mapping[str, Row], front: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield what the first sentences and the table of a report of older code have besides."""
     answer = next((line for line in front[1:] if line), "")
     for name, shown in NAMED.findall(answer):
-        if name in arms and not _agree(float(shown), arms[name], _half(shown)):
-            yield FRONT, f"the answer has {shown} points of {name}, not plots/contrasts.csv"
+        if name in arms and not _all_agree(shown, arms[name]):
+            yield FRONT, f"the answer has {shown} of {name}, not plots/contrasts.csv"
     for name, cells in _table(front).items():
         if name not in arms:
             continue
-        shown = NUMBER.match(cells["difference"].replace("\u2011", "-"))
-        if shown and not _agree(float(shown[0]), arms[name], _half(shown[0])):
-            yield FRONT, f"the table has {shown[0]} points of {name}, not plots/contrasts.csv"
+        if not _all_agree(cells["difference"], arms[name]):
+            yield FRONT, f"the table has {cells['difference']} of {name}, not plots/contrasts.csv"
         verdict = arms[name].get("verdict")
         if verdict and not cells["verdict"].startswith(str(verdict)):
             yield FRONT, f"the table has {cells['verdict']} of {name}, not plots/contrasts.csv"
@@ -91,6 +193,16 @@ def _agree(points: float | None, row: Row, tolerance: float) -> bool:
     return bool(abs(points - 100 * row["difference"]) <= tolerance)
 
 
+def _all_agree(shown: str, row: Row) -> bool:
+    """Return whether the numbers in a text are the difference of a row and its interval."""
+    numbers = NUMBER.findall(shown.replace("\u2011", "-"))
+    expected = [100 * row[name] for name in ("difference", "low", "high")]
+    return len(numbers) in (0, 1, 3) and all(
+        abs(float(number) - value) <= _half(number)
+        for number, value in zip(numbers, expected, strict=False)
+    )
+
+
 def _half(number: str) -> float:
     """Return half of the last decimal of a number, and what rounding in between may add."""
     return 0.51 * 10.0 ** -len(number.partition(".")[2])
@@ -106,13 +218,15 @@ def _table(front: Sequence[str]) -> dict[str, dict[str, Any]]:
     }
     if None in columns.values():
         return {}
+    intervals = [place for place, cell in enumerate(header) if cell.endswith("% interval")]
     found: dict[str, dict[str, Any]] = {}
     for line in rows[2:]:
         cells = _cells(line)
         if len(cells) != len(header):
             break
         values = {key: cells[place] for key, place in columns.items() if place is not None}
-        found[re.split(r"[: ]", values["arm"])[0]] = values
+        values["difference"] += "".join(cells[place] for place in intervals)
+        found[values["arm"].partition(": ")[0]] = values
     return found
 
 

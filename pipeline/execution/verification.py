@@ -23,7 +23,7 @@ from pipeline.config.parameters import read_parameters
 from pipeline.config.plan import read_plan
 from pipeline.config.yaml_files import parse_yaml
 from pipeline.data.prepared import SUMMARY, pretraining_folder
-from pipeline.execution.headlines import headline_differences
+from pipeline.execution.headlines import headline_differences, index_differences
 from pipeline.execution.ledger_history import hidden_entries
 from pipeline.execution.record_checks import PHASES, record_differences
 from pipeline.execution.stage import Incomplete
@@ -81,27 +81,43 @@ class Options:
 def verify(protocols: Sequence[str], options: Options | None = None) -> None:
     """Verify reports: by default those of `params.yaml`, and the headlines of all others.
 
+    Of a protocol of `params.yaml` that cannot be recomputed, as in a fresh clone, the headline is
+    verified too, and so are the pages over all reports.
+
     Raises:
         Incomplete: A report differs.
+        Refusal: A report cannot be recomputed.
     """
     options = options or Options()
-    differing = []
+    differing: list[str] = []
+    refused: dict[str, Refusal] = {}
     chosen = protocols or read_parameters().protocols
     for protocol in chosen:
-        lines = [*differences(protocol), *_more_differences(protocol, options)]
+        try:
+            lines = [*differences(protocol), *_more_differences(protocol, options)]
+        except Refusal as refusal:
+            if protocols:
+                raise
+            refused[protocol] = refusal
+            continue
         differing += lines
         print(f"{protocol}: {_count(lines) if lines else 'verified'}")
     for folder in [] if protocols else sorted(REPORTS.glob("*")):
-        if folder.name in chosen or not is_report(folder):
+        if folder.name in {*chosen} - {*refused} or not is_report(folder):
             continue
         lines = headline_differences(folder)
         if options.history and (folder / LEDGER).exists():
             lines += hidden_entries(folder / LEDGER)
         differing += lines
-        agree = "its headline agrees with its tables (not recomputed: not in params.yaml)"
+        why = "see below" if folder.name in refused else "not in params.yaml"
+        agree = f"its headline agrees with its tables (not recomputed: {why})"
         print(f"{folder.name}: {_count(lines) if lines else agree}")
+    differing += index_differences(REPORTS) if refused else []
+    reasons = [line for refusal in refused.values() for line in refusal.lines]
     if differing:
-        raise Incomplete("\n".join(differing))
+        raise Incomplete("\n".join([*differing, *reasons]))
+    if reasons:
+        raise Refusal(*reasons)
 
 
 def _count(lines: Sequence[str]) -> str:

@@ -1,8 +1,12 @@
 """Say which arms lost runs that collapsed or diverged, how often, and what is known of the rate."""
 
+from math import nan
+
 import pandas as pd
 
 from pipeline.comparison.collapses import FAR, FEWEST, SHARING
+from pipeline.comparison.verdicts import Verdict
+from pipeline.config.plan import BASELINE
 from pipeline.reporting import markdown as md
 
 NAMED = 3  # arms with lost runs that a sentence names; more are counted
@@ -54,11 +58,12 @@ def collapse_sentences(rates: pd.DataFrame) -> list[str]:
     ]
 
 
-def rate_table(rates: pd.DataFrame) -> str:
+def rate_table(rates: pd.DataFrame, note: str = "") -> str:
     """Return how often the runs of every arm were lost; empty where none was.
 
     Args:
         rates: As `collapse_sentences` takes them.
+        note: What the caption says besides.
     """
     if lost_arms(rates).empty:
         return ""
@@ -74,7 +79,7 @@ def rate_table(rates: pd.DataFrame) -> str:
         }
         for row in rates.to_dict("records")
     ]
-    return md.format_table(rows, CAPTION, words=("arm",))
+    return md.format_table(rows, f"{CAPTION}{note}", words=("arm",))
 
 
 def rare_note(rates: pd.DataFrame) -> str:
@@ -92,6 +97,37 @@ def rare_note(rates: pd.DataFrame) -> str:
         f"{lost}If none of {md.format_count(int(row['runs']), 'run')} of an arm collapses "
         "(accuracy far below its others), the rate of collapses may still be up to "
         f"{_percent(row['unseen'])} % (one-sided {md.CONFIDENCE} bound)."
+    )
+
+
+def undone_note(rates: pd.DataFrame, contrasts: pd.DataFrame) -> str:
+    """Return which verdicts the rates of lost runs may undo, for means over all runs.
+
+    A verdict is named where the exact interval of the arm that is better has the rate, beyond that
+    of the other arm, at which its mean would be no better. "" without any.
+
+    Args:
+        rates: As `collapse_sentences` takes them, with `undone`.
+        contrasts: Columns label and verdict.
+    """
+    if lost_arms(rates).empty:
+        return ""
+    verdicts = dict(zip(contrasts["label"], contrasts["verdict"], strict=True))
+    highest = dict(zip(zip(rates["study"], rates["arm"], strict=True), rates["high"], strict=True))
+    of_baseline = rates.loc[rates["arm"] == BASELINE, "high"].max()
+    named = []
+    for row in rates.to_dict("records"):
+        verdict = verdicts.get(row["label"], "")
+        other = highest.get((row["study"], row["reference"]), of_baseline)
+        better = {Verdict.HELPS: row["high"], Verdict.HURTS: other}
+        if row["undone"] < better.get(verdict, nan):
+            named.append(f"**{row['label']}** ({verdict}: {_percent(row['undone'])} %)")
+    if not named:
+        return ""
+    return (
+        " Verdicts are about runs that were not lost. Over all runs the better arm of a pair would "
+        "be no better if it lost so many more of its runs than the other, which these seeds do not "
+        f"exclude: {md.format_few(named)}."
     )
 
 

@@ -68,7 +68,14 @@ def protocol_facts(data: ReportData) -> dict[str, Any]:
         "network": settings["model"].get("import", settings["model"]["name"]),
         "train_size": settings["data"]["train_size"],
         "margin": data.confirmation.margin,
+        **_looks(data),
     }
+
+
+def _looks(data: ReportData) -> dict[str, Any]:
+    """Return the numbers of seeds at which arms may stop, with their weights; empty without."""
+    looks = data.confirmation.looks
+    return {} if looks is None else {"looks": looks.model_dump(include={"seeds", "weights"})}
 
 
 def _baseline_target(data: ReportData) -> dict[str, float | None]:

@@ -24,6 +24,8 @@ VERDICTS = {  # (verdict, below the margin): the words after one arm and after s
     (Verdict.INCONCLUSIVE, False): ("is inconclusive", "are inconclusive"),
 }
 RANKED = (Verdict.HELPS, Verdict.HURTS)  # verdicts whose largest difference is named
+NO_HELP = "no arm has been shown to help."
+AMONG_BEST = "; among the best, since not shown to differ from it: "
 NAMED = 3  # arms of one verdict that are named; more are counted
 DETECTABLE = (
     f"A detectable difference is the smallest that these seeds find with {100 * POWER:g} % power; "
@@ -79,7 +81,7 @@ def _among_best(labels: Sequence[str]) -> str:
     if not labels:
         return ""
     names = md.format_few([f"**{label}**" for label in labels])
-    return f"; among the best, since not shown to differ from it: {names}"
+    return f"{AMONG_BEST}{names}"
 
 
 def _withheld(

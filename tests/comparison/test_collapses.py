@@ -12,6 +12,7 @@ from pipeline.comparison.collapses import (
     FEWEST,
     collapsed,
     collapses,
+    depth,
     highest_rate,
     mcnemar_p,
     rate_interval,
@@ -21,6 +22,7 @@ from pipeline.comparison.collapses import (
 from pipeline.comparison.contrasts import contrasts
 from pipeline.comparison.levels import PRIMARY
 from pipeline.comparison.matching import WHERE, Outcomes
+from pipeline.comparison.matching import compared as pairs
 from pipeline.comparison.seeds import seed_scores
 from pipeline.comparison.verdicts import LOST_RUNS, Losses, Verdict, judged_with_losses
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
@@ -282,6 +284,23 @@ def test_the_rates_are_a_family_of_exact_tests(plan):
     assert table["often"].tolist() == ["", "more", "", ""]
     assert table.loc["worse", "pairs"] == 11
     assert np.isnan(table.loc["baseline", "p"])
+
+
+def test_the_rate_that_undoes_a_verdict_makes_means_over_all_runs_equal(plan):
+    lost = found(plan, {"alike3": 0.4}, {"baseline1": "diverged"})
+    table = collapses(plan, lost).set_index("arm")
+    scores = {run: value for (run, _, _, *where), value in lost.scores.items()}
+    typical = {
+        arm: [scores[f"{arm}{s}"] for s in SEEDS if (arm, s) not in (("alike", 3), ("baseline", 1))]
+        for arm in ARMS
+    }
+    depths = np.median(typical["alike"]) - 0.4, np.median(typical["baseline"])
+    assert depth(list(pairs(plan)), lost) == pytest.approx(np.mean(depths))
+    for arm in ("better", "worse"):
+        kept = [scores[f"{arm}{s}"] - scores[f"baseline{s}"] for s in SEEDS if s != 1]
+        assert table.loc[arm, "undone"] == pytest.approx(abs(np.mean(kept)) / np.mean(depths))
+    assert np.isnan(table.loc["baseline", "undone"])
+    assert collapses(plan, found(plan))["undone"].isna().all()
 
 
 def test_results_from_elsewhere_are_judged_by_the_same_code(plan):

@@ -11,8 +11,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from pipeline.comparison.collapses import collapses
 from pipeline.comparison.contrasts import contrasts
+from pipeline.comparison.diagnosis import diagnosis
 from pipeline.comparison.family import family
+from pipeline.comparison.interactions import estimate
+from pipeline.comparison.intervals import sign_flip_p
 from pipeline.comparison.levels import PRIMARY
 from pipeline.comparison.looks import (
     decide,
@@ -25,11 +29,13 @@ from pipeline.comparison.looks import (
     look_tests,
     mean_over_seeds,
     outlook,
-    smallest_p,
     weighted_p,
 )
 from pipeline.comparison.matching import WHERE, Outcomes, outcomes
 from pipeline.comparison.paired import paired_statistics
+from pipeline.comparison.significance import holm
+from pipeline.comparison.targets import RUNS, time_to_target
+from pipeline.comparison.weights import smallest_p
 from pipeline.config.plan import BASELINE, Plan, PlannedArm, PlannedLooks, PlannedRun, PlannedStudy
 from pipeline.planning.choice import Score
 
@@ -96,8 +102,24 @@ def test_a_look_of_the_other_sign_does_not_count():
     found = look_statistics(means(values[:4], values), LOOKS.weights)
     assert found["p"] == pytest.approx(stats.ttest_1samp(values, 0).pvalue / 0.75)
     tests = look_tests(values[None], LOOKS.seeds, MARGIN)
-    assert weighted_p(tests, LOOKS.weights, np.array([2]))[0] == pytest.approx([found["p"]])
-    assert weighted_p(tests, LOOKS.weights, np.array([1]))[0] < 0.001
+    assert weighted_p(tests, LOOKS.weights, np.array([2]), MARGIN)[0] == pytest.approx([found["p"]])
+    assert weighted_p(tests, LOOKS.weights, np.array([1]), MARGIN)[0] < 0.001
+
+
+def test_equivalence_at_a_look_before_one_beyond_the_margin_does_not_count():
+    values = np.array([0.0001, -0.0001, 0.0002, 0.0, 0.05, 0.051, 0.049, 0.05])
+    found = look_equivalence(means(values[:4], values), LOOKS.weights, MARGIN)
+    assert found["p_equivalence"] == 1
+    tests = look_tests(values[None], LOOKS.seeds, MARGIN)
+    assert weighted_p(tests, LOOKS.weights, np.array([2]), MARGIN)[1] == 1
+    assert weighted_p(tests, LOOKS.weights, np.array([1]), MARGIN)[1] < 0.001
+    inside = np.array([0.0001, -0.0001, 0.0002, 0.0, 0.02, -0.02, 0.03, -0.01])
+    found = look_equivalence(means(inside[:4], inside), LOOKS.weights, MARGIN)
+    alone = look_equivalence(means(inside[:4]), LOOKS.weights[:1], MARGIN)
+    assert found["p_equivalence"] == pytest.approx(alone["p_equivalence"])
+    tests = look_tests(inside[None], LOOKS.seeds, MARGIN)
+    both = weighted_p(tests, LOOKS.weights, np.array([2]), MARGIN)[1]
+    assert both == pytest.approx([found["p_equivalence"]])
 
 
 def test_all_arms_at_once_have_the_statistics_of_each():
@@ -106,7 +128,7 @@ def test_all_arms_at_once_have_the_statistics_of_each():
     values[1, 3] = np.nan
     had = np.array([1, 2, 2, 1, 2, 2])
     tests = look_tests(values, LOOKS.seeds, MARGIN)
-    p_values, equivalence = weighted_p(tests, LOOKS.weights, had)
+    p_values, equivalence = weighted_p(tests, LOOKS.weights, had, MARGIN)
     for arm, looks in enumerate(had):
         some = [values[arm, :count] for count in LOOKS.seeds[:looks]]
         of_looks = means(*(each[np.isfinite(each)] for each in some))
@@ -428,6 +450,69 @@ def test_the_spread_of_exploration_is_pooled_over_settings():
     assert math.isnan(explored_spread([{"changes": [0.1]}]))
 
 
+def test_rates_of_lost_runs_are_corrected_by_the_weight_of_the_last_look():
+    planned = plan()
+    lost = {"good0", "good1", "good2", "good3", "good7", "alike0", "alike1", "alike2"}
+    names = planned.fingerprints()
+    states = {name: "diverged" if name in lost else "done" for name in names}
+    known = replace(scored(planned), states=states)
+    table = collapses(planned, known).set_index("arm")
+    good, alike = 2 * 0.5**5 / 0.75, 2 * 0.5**3 / 0.25
+    assert table.loc["good", "p"] == pytest.approx(good)
+    assert table.loc["alike", "p"] == min(alike, 1)
+    assert table.loc["good", "p_holm"] == pytest.approx(2 * good)
+    plain = collapses(planned.model_copy(update={"looks": None}), known).set_index("arm")
+    assert plain.loc["good", "p"] == pytest.approx(2 * 0.5**5)
+    for arm, count, runs, weight in (("good", 5, 8, 0.75), ("alike", 3, 4, 0.25)):
+        exact = stats.binomtest(count, runs).proportion_ci(1 - 0.05 * weight, method="exact")
+        assert (table.loc[arm, "low"], table.loc[arm, "high"]) == pytest.approx(exact)
+        unseen = table.loc[arm, "unseen"]
+        assert (1 - unseen) ** runs == pytest.approx(0.05 * weight)
+    exact = stats.binomtest(0, 8).proportion_ci(1 - 0.05 * 0.75, method="exact")
+    assert table.loc[BASELINE, "high"] == pytest.approx(exact.high)
+
+
+def test_other_single_tests_are_corrected_likewise():
+    first = stats.ttest_1samp(DIFFERENCES, 0)
+    found = estimate(DIFFERENCES, 0.25)
+    assert found["p"] == pytest.approx(min(first.pvalue / 0.25, 1))
+    assert (found["low"], found["high"]) == pytest.approx(first.confidence_interval(1 - 0.0125))
+    assert found["p_sign_flip"] == pytest.approx(min(sign_flip_p(DIFFERENCES) / 0.25, 1))
+    assert found["detectable"] > estimate(DIFFERENCES, 1.0)["detectable"]
+    planned = plan()
+    table = contrasts(planned, scored(planned), {}, {}, (PRIMARY,)).set_index("arm")
+    flips = sign_flip_p(DIFFERENCES)
+    assert table.loc["good", "p_sign_flip"] == pytest.approx(min(flips / 0.75, 1))
+    rows = [
+        {
+            **{"study": "one", "arm": run.arm, "seed": run.seed, "gap": 0.1},
+            "train_accuracy": 0.9 + (DIFFERENCES[run.seed - 1000] if run.arm != BASELINE else 0),
+        }
+        for run in planned.runs
+    ]
+    changes = diagnosis(planned, pd.DataFrame(rows)).set_index("arm")
+    p_values = [
+        stats.ttest_1samp(DIFFERENCES[:count], 0).pvalue / weight
+        for count, weight in zip(LOOKS.seeds, LOOKS.weights, strict=True)
+    ]
+    expected = holm(np.minimum(p_values, 1.0))
+    shown = [changes.loc[arm, "p_holm"] for arm in ("alike", "good")]
+    assert shown == pytest.approx(expected)
+
+
+def test_a_rank_test_has_the_seeds_and_the_weight_of_its_arm():
+    planned = plan()
+    flops = {BASELINE: np.arange(8) + 0.5, "good": np.arange(8.0) - 5, "alike": np.arange(4.0) - 1}
+    rows = [
+        ("one", run.arm, run.seed, run.fingerprint, 0.9, 1.0, flops[run.arm][run.seed - 1000])
+        for run in planned.runs
+    ]
+    table = time_to_target(planned, pd.DataFrame(rows, columns=list(RUNS))).set_index("arm")
+    for arm, weight in (("good", 0.75), ("alike", 0.25)):
+        same = stats.mannwhitneyu(flops[arm], flops[BASELINE][: len(flops[arm])])
+        assert table.loc[arm, "p"] == pytest.approx(min(same.pvalue / weight, 1))
+
+
 DRAWS = 20_000
 GROWING = (6, 12, 24)
 
@@ -438,7 +523,7 @@ def peeked(weights):
     tests = look_tests(values, GROWING, 1.0)
     found = np.zeros(DRAWS, dtype=bool)
     for look in range(1, len(GROWING) + 1):
-        found |= weighted_p(tests, weights, np.full(DRAWS, look))[0] < 0.05
+        found |= weighted_p(tests, weights, np.full(DRAWS, look), 1.0)[0] < 0.05
     return found.mean()
 
 

@@ -75,10 +75,10 @@ def test_without_starts_there_are_no_rows():
     found = starts_of(plain.plan, plain.read)
     assert found == []
     assert tuple(crossovers(cells_of(found), plain.outcomes)) == CROSSOVERS
-    table = gains(cells_of(found), plain.outcomes)
+    table = gains(cells_of(found), plain.outcomes, None)
     assert tuple(table) == GAINS
     assert table.empty
-    assert tuple(leads(cells_of(found), plain.outcomes)) == LEADS
+    assert tuple(leads(cells_of(found), plain.outcomes, None)) == LEADS
 
 
 def test_an_arm_that_changes_more_is_no_plain_one(made):
@@ -232,7 +232,7 @@ def test_sizes_are_those_in_common_where_there_are_two(made, left, expected):
         if not (cell[0] == "similar" and cell[2] in left)
     }
     fewer = Planted(cells)
-    table = leads(cells_of(starts_of(fewer.plan, fewer.read)), fewer.outcomes).dropna(
+    table = leads(cells_of(starts_of(fewer.plan, fewer.read)), fewer.outcomes, None).dropna(
         subset="other_size"
     )
     ends = {
@@ -244,7 +244,7 @@ def test_sizes_are_those_in_common_where_there_are_two(made, left, expected):
 def test_a_seed_without_one_of_the_runs_counts_in_no_row_with_it(made):
     lost = next(run for run in made.plan.runs if run.arm == "head_similar_10")
     outcomes = replace(made.outcomes, states=made.outcomes.states | {lost.fingerprint: "failed"})
-    table = leads(cells_of(starts_of(made.plan, made.read)), outcomes)
+    table = leads(cells_of(starts_of(made.plan, made.read)), outcomes, None)
     missing = (table["pretraining"] == "similar") & (
         (table["size"] == 10) | (table["other_size"] == 10)
     )

@@ -1,38 +1,9 @@
 """Edits of a committed report whose predictions are not here."""
 
-import json
-
 import pytest
+from written import FILES
 
 from pipeline.execution.headlines import headline_differences
-
-SEEDS = """study,arm,seed,paired,test_accuracy,reference_test_accuracy
-one,dropout,1000,True,0.93,0.91
-one,dropout,1001,True,0.95,0.92
-one,dropout,1002,False,,0.92
-one,mixup,1000,True,0.9,0.91
-one,mixup,1001,True,0.92,0.92
-"""
-CONTRASTS = """study,arm,strength,n,difference,low,high,verdict
-one,dropout,rate=0.1,2,0.025,0.01,0.04,helps
-one,mixup,,2,-0.005,-0.02,0.01,inconclusive
-"""
-FRONT = """# Which regularizers close the gap: tiny
-
-With 2 fresh seeds, **dropout** (+2.5 points [+1.0, +4.0]) helps. **mixup** is inconclusive.
-
-| arm: setting | verdict | difference [95 % interval] |
-| --- | --- | ---: |
-| dropout: rate=0.1 | helps | +2.5 [+1.0, +4.0] |
-| mixup | inconclusive | -0.5 [-2.0, +1.0] |
-"""
-METRICS = {"baseline": {"accuracy": 91.5}, "runs": {}, "points": {"dropout": 2.5, "mixup": -0.5}}
-FILES = {
-    "seeds.csv": SEEDS,
-    "plots/contrasts.csv": CONTRASTS,
-    "report.md": FRONT,
-    "metrics.json": json.dumps(METRICS),
-}
 
 
 @pytest.fixture
@@ -50,8 +21,10 @@ def report(tmp_path):
         ("plots/contrasts.csv", "0.1,2,0.025,", "0.1,2,0.035,", "seeds.csv: dropout"),
         ("metrics.json", "2.5", "3.5", "metrics.json: points.dropout: 3.5"),
         ("metrics.json", '"mixup"', '"other"', "metrics.json: points: not the arms"),
-        ("report.md", "(+2.5 points", "(+3.5 points", "the answer has +3.5 points of dropout"),
-        ("report.md", "helps | +2.5", "helps | +3.5", "the table has +3.5 points of dropout"),
+        ("report.md", "(+2.5 points", "(+3.5 points", "the answer has +3.5 points [+1.0, +4.0] of"),
+        ("report.md", "points [+1.0,", "points [+1.1,", "the answer has +2.5 points [+1.1, +4.0]"),
+        ("report.md", "helps | +2.5", "helps | +3.5", "the table has +3.5 [+1.0, +4.0] of dropout"),
+        ("report.md", "[-2.0, +1.0]", "[-2.0, +2.0]", "the table has -0.5 [-2.0, +2.0] of mixup"),
         ("report.md", "| inconclusive |", "| helps |", "the table has helps of mixup"),
     ],
 )

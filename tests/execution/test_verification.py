@@ -1,9 +1,24 @@
 """What `verify` says where it cannot compare, and how it reads a long lock."""
 
-import pytest
+from typing import NamedTuple
 
+import pytest
+from written import FILES
+
+from pipeline.execution import verification
+from pipeline.execution.stage import Incomplete
 from pipeline.execution.verification import INPUTS, _unrecorded, compared_files, differences
+from pipeline.report import read_summaries
+from pipeline.reporting.claims_index import claims_page
+from pipeline.reporting.index import index_page
 from pipeline.runtime.errors import Refusal
+
+
+class Parameters(NamedTuple):
+    """What verification reads of `params.yaml`."""
+
+    protocols: list[str]
+
 
 NO_GIT = "[core]\n    no_scm = true\n"
 REMOTE = f"{NO_GIT}    remote = shared\n['remote \"shared\"']\n    url = /nowhere\n"
@@ -22,6 +37,40 @@ def test_what_is_missing_is_pulled_only_from_a_remote(tmp_path, monkeypatch, con
     with pytest.raises(Refusal) as refused:
         differences("tiny")
     assert refused.value.lines == (f"artifacts/tiny/data: missing; run: make run{cure}",)
+
+
+def test_what_cannot_be_recomputed_has_its_headline_and_the_index_verified(
+    tmp_path, monkeypatch, capsys
+):
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text(NO_GIT)
+    for name in ("tiny", "other"):
+        folder = tmp_path / "reports" / name
+        for file, text in FILES.items():
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(verification, "read_parameters", lambda: Parameters(["tiny"]))
+    summaries = read_summaries(tmp_path / "reports")
+    (tmp_path / "reports" / "README.md").write_text(index_page(summaries, {}))
+    (tmp_path / "reports" / "claims.md").write_text(claims_page(summaries, {}))
+    missing = "artifacts/tiny/data: missing; run: make run"
+    with pytest.raises(Refusal) as refused:
+        verification.verify([])
+    assert refused.value.lines == (missing,)
+    assert capsys.readouterr().out.count("its headline agrees") == 2
+    index = tmp_path / "reports" / "README.md"
+    index.write_text(index.read_text().replace("+2.5", "+2.6"))
+    front = tmp_path / "reports" / "tiny" / "report.md"
+    front.write_text(front.read_text().replace("helps |", "hurts |"))
+    with pytest.raises(Incomplete) as found:
+        verification.verify([])
+    of_front, of_index, last = str(found.value).splitlines()
+    assert of_front.startswith("reports/tiny/report.md: the table has hurts of dropout")
+    assert of_index.startswith("reports/README.md: differs")
+    assert last == missing
+    with pytest.raises(Refusal, match="missing"):
+        verification.verify(["tiny"])
 
 
 def test_a_lock_of_many_protocols_is_read(tmp_path):

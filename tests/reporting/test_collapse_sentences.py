@@ -8,10 +8,16 @@ import pytest
 from report_data import VERDICTS, report_data
 
 from pipeline.comparison.collapses import rate_columns
-from pipeline.reporting.collapse_sentences import collapse_sentences, rare_note, rate_table
+from pipeline.reporting.collapse_sentences import (
+    collapse_sentences,
+    rare_note,
+    rate_table,
+    undone_note,
+)
 from pipeline.reporting.labels import lost_words, verdict_cell
 from pipeline.reporting.pages import all_pages, front
 
+NAN = float("nan")
 PLAIN = {"verdict": "helps", "below_margin": False, "withheld": False}
 PLAIN |= {"ended": 12, "reference_ended": 11, "both_ended": 10}
 
@@ -23,6 +29,31 @@ def rates(**lost):
         for arm, counts in lost.items()
     ]
     return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("lost", "undone", "named"),
+    [
+        ((0, 0), (0.05, 0.05), ()),  # no run of the report was lost
+        ((0, 1), (0.05, 0.05), ("a", "b")),
+        ((0, 1), (0.27, 0.05), ("b",)),  # none of 12 lost: at most 26 %
+        ((0, 1), (0.05, 0.39), ("a",)),  # one of 12 lost by the reference: at most 38 %
+    ],
+)
+def test_verdicts_that_rates_of_lost_runs_may_undo_are_named(lost, undone, named):
+    of_arm, of_reference = lost
+    table = rates(baseline=(of_reference, 0, 12), a=(of_arm, 0, 12), b=(0, 0, 12))
+    table = table.assign(
+        study="one",
+        arm=table["label"],
+        reference=["", "baseline", "baseline"],
+        undone=[NAN, *undone],
+    )
+    verdicts = pd.DataFrame({"label": ["a", "b"], "verdict": ["helps", "hurts"]})
+    note = undone_note(table, verdicts)
+    assert set(re.findall(r"\*\*(\w+)\*\*", note)) == set(named)
+    unclear = verdicts.assign(verdict="inconclusive")
+    assert undone_note(table, unclear) == ""
 
 
 @pytest.mark.parametrize(

@@ -168,8 +168,8 @@ class Planted:
             "arms": means,
             "transfer": transfer(*arguments),
             "crossovers": crossovers(cells, self.outcomes),
-            "transfer_gains": gains(cells, self.outcomes),
-            "transfer_leads": leads(cells, self.outcomes),
+            "transfer_gains": gains(cells, self.outcomes, None),
+            "transfer_leads": leads(cells, self.outcomes, None),
         }
 
 

@@ -82,10 +82,14 @@ def _fitting(data: ReportData) -> str:
         for row in rows.to_dict("records")
     ]
     return (
-        f"Arms shown to have less training error than the baseline (Holm over {arms}; single "
-        "intervals): "
+        "Arms shown to have less training error than the baseline (Holm over "
+        f"{arms}{_looks(data)}; single intervals): "
         f"{format_list(names)}."
     )
+
+
+def _looks(data: ReportData) -> str:
+    return ", each corrected for its looks" if data.confirmation.looks else ""
 
 
 def _arm(data: ReportData, row: Row) -> str:

@@ -7,6 +7,7 @@ from pipeline.comparison.verdicts import Verdict
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.labels import lost_words
+from pipeline.reporting.pages._looks import weight_note
 from pipeline.reporting.units import METRICS
 
 PARTS = {
@@ -41,6 +42,7 @@ def interaction_table(data: ReportData, study: str) -> str:
         "interval of the mean over seeds: difference of the pair minus the sum of its parts' "
         "differences. p: two-sided paired t test; Holm: over the pairs of the report; "
         "and the exact sign-flip test; no verdict."
+        f"{weight_note(data, 'all four arms', ', and intervals are at its level')}"
     )
     return md.format_table(cells, caption.strip(), words=("pair", "parts", "metric"))
 

@@ -31,7 +31,12 @@ that is compared with it does. p: the smallest of those at the looks that an arm
 divided by the weight of its look; a look whose difference has another sign than the last one does \
 not count. Intervals are at level 1 - {LEVEL:g} x weight of the last look of the arm, so that they \
 cover at least {md.CONFIDENCE} whenever an arm stops (union bound). Equivalence is corrected \
-likewise"""
+likewise; looks before a last difference that is beyond the margin do not count. Every other test \
+of arms is corrected by the weight of the last look alone: rates of lost runs, interactions, \
+training accuracy, time to target, sign flips. Means of single arms have single intervals, which \
+are not corrected"""
+BY_WEIGHT = " p is divided by the weight of the last [look](method.md#statistics) of {whose}{more}."
+BY_WEIGHT_HERE = BY_WEIGHT.replace("method.md#statistics", "#looks")
 
 
 def looks_note(data: ReportData) -> str:
@@ -41,6 +46,20 @@ def looks_note(data: ReportData) -> str:
         return ""
     weights = md.format_list([f"{weight:.3g}" for weight in looks.weights])
     return METHOD.format(seeds=_numbers(looks.seeds), weights=weights)
+
+
+def weight_note(data: ReportData, whose: str, more: str = "", *, here: bool = False) -> str:
+    """Return that p is corrected by the weight of the last look; empty without looks.
+
+    Args:
+        data: The report.
+        whose: Whose look it is.
+        more: What else is corrected by it.
+        here: Whether the page has the table of looks.
+    """
+    if data.confirmation.looks is None:
+        return ""
+    return (BY_WEIGHT_HERE if here else BY_WEIGHT).format(whose=whose, more=more)
 
 
 def looks_section(data: ReportData) -> str:

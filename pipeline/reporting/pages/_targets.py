@@ -5,6 +5,7 @@ import math
 from pipeline.config.plan import BASELINE, PlannedStudy
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
+from pipeline.reporting.pages._looks import weight_note
 from pipeline.reporting.pages._pretrainings import FROM_PAGE, cost_note
 
 NEVER = "never"
@@ -40,7 +41,9 @@ def target_section(data: ReportData, study: PlannedStudy) -> str:
         f"{md.format_count(_points(data, study), 'point')} of a curve. Interval: exact, of order "
         "statistics. Sooner: share of pairs of runs, of arm and reference, in which the arm is "
         "first; ties count half. p (Holm): two-sided rank test of the operations, over "
-        f"{_family(data)}, apart from the verdicts.{cost_note(data, FROM_PAGE)}"
+        f"{_family(data)}, apart from the verdicts."
+        f"{weight_note(data, 'the arm', '; intervals of medians are single')}"
+        f"{cost_note(data, FROM_PAGE)}"
     )
     image = (
         f"![Time to target in {study.name}: the share of runs of each arm that have reached the "

@@ -13,9 +13,10 @@ from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, PlannedArm, PlannedStudy
 from pipeline.records.ledger import LEDGER, changes
 from pipeline.reporting import markdown as md
-from pipeline.reporting.collapse_sentences import collapse_sentences, rare_note
+from pipeline.reporting.collapse_sentences import collapse_sentences, rare_note, undone_note
 from pipeline.reporting.evidence import MOST, ReportData
-from pipeline.reporting.labels import efficiency_name, named_setting, verdict_cell
+from pipeline.reporting.front_cells import ARM, contrast_cells, seeds_words
+from pipeline.reporting.labels import efficiency_name
 from pipeline.reporting.pages._data_size import data_size_figure, has_sizes
 from pipeline.reporting.pages._diagnosis import diagnosis_section
 from pipeline.reporting.pages._findings import findings
@@ -29,9 +30,8 @@ from pipeline.reporting.pages._trust import not_above, qualifiers, trust_section
 from pipeline.reporting.pages.claims import claims_sentence
 from pipeline.reporting.pages.search import search_lines
 from pipeline.reporting.pages.variance import largest_streams
-from pipeline.reporting.verdict_sentences import detectable_note, verdict_sentences
+from pipeline.reporting.verdict_sentences import NO_HELP, detectable_note, verdict_sentences
 
-ARM = "arm: setting"
 INTERVAL_WORDS = (
     f"with the {md.INTERVAL} of the mean over seeds, not corrected; for these test examples and "
     "this pool of training examples ([over test examples too](pages/verdicts.md))"
@@ -146,7 +146,7 @@ def headline(data: ReportData) -> str:
         data.distinct, data.confirmation.margin, data.format, ties=data.ties
     )
     if not (data.distinct["verdict"] == Verdict.HELPS).any():
-        findings.insert(0, "no arm has been shown to help.")
+        findings.insert(0, NO_HELP)
     findings += collapse_sentences(data.rates)
     accuracy, gap = (data.baseline(name)["mean"] for name in ("test_accuracy", "gap"))
     findings.append(
@@ -218,6 +218,7 @@ def headline_table(data: ReportData) -> str:
         "Gap: train minus validation accuracy, in points. Costs: counted operations, as multiples "
         f"of those of the reference.{cost_note(data, FROM_FRONT)} {_passes_note(data)}"
         f"{_parts_note(data)}{_seeds_note(data)}{rare_note(data.rates)}"
+        f"{undone_note(data.rates, data.distinct)}"
     )
     rows = [_headline_cells(data, row) for row in data.grouped.to_dict("records")]
     return md.format_table(rows, caption, words=(ARM, "study", "verdict", "seeds"))
@@ -323,35 +324,29 @@ def left_out(data: ReportData) -> str:
 
 
 def _fresh_seeds(data: ReportData) -> str:
-    primary = data.distinct
-    least, most = int(primary["n"].min()), int(primary["n"].max())
-    seeds = md.format_count(most, "fresh seed")
-    if data.confirmation.looks and least < most:
-        return f"{least} to {seeds} (as many as each arm needs)"
-    return f"up to {seeds}" if least < most else seeds
+    primary, looks = data.distinct, data.confirmation.looks
+    stops = {(stop.study, stop.arm): stop.reason for stop in looks.stops} if looks else {}
+    reasons = [stops.get(key) for key in zip(primary["study"], primary["arm"], strict=True)]
+    futile = reasons.count("futile") if looks else None
+    return seeds_words(int(primary["n"].min()), int(primary["n"].max()), futile)
 
 
 def _headline_cells(data: ReportData, row: md.Row) -> dict[str, str]:
     key = row["study"], row["arm"]
-    study = {"study": row["study"]} if data.ambiguous else {}
-    gap = data.gap_contrasts.get(key)
-    training, test = data.cost_ratios.get(key, (nan, nan))
-    setting = named_setting(row["arm"], row["setting"])
-    name = row["arm"] + data.reference(*key)
     stops = short_stops(data)
-    seeds = {"seeds": f"{row['n']}: {stops[key]}"} if key in stops else {}
-    trained = not data.rate_ranges.empty
-    return {
-        ARM: f"{name}: {setting}" if setting else name,
-        **study,
-        **({"trials": str(data.trials(row["study"], row["arm"]))} if trained else {}),
-        "verdict": verdict_cell(row),
-        f"difference [{md.INTERVAL}]": md.unbroken(data.format.change(row, unit="")),
-        "change of gap": md.unbroken(data.format.change(gap, unit="")) if gap else md.VOID,
-        "training cost": md.format_ratio(training),
-        "test cost": md.format_ratio(test),
-        **seeds,
-    }
+    costs = data.cost_ratios.get(key, (nan, nan))
+    first, *others = contrast_cells(
+        row, data.gap_contrasts.get(key), costs, data.format, data.reference(*key)
+    ).items()
+    return dict(
+        [
+            first,
+            *([("study", row["study"])] if data.ambiguous else []),
+            *([] if data.rate_ranges.empty else [("trials", str(data.trials(*key)))]),
+            *others,
+            *([("seeds", f"{row['n']}: {stops[key]}")] if key in stops else []),
+        ]
+    )
 
 
 def _reference(data: ReportData) -> str:

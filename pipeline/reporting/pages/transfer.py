@@ -17,6 +17,7 @@ from pipeline.comparison.transfer import (
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.labels import verdict_cell
+from pipeline.reporting.pages._looks import weight_note
 from pipeline.reporting.pages._page import MEAN_INTERVAL, Page
 from pipeline.reporting.pages._pretrainings import pretraining_sentence
 from pipeline.reporting.pages._transfer import (
@@ -296,6 +297,7 @@ def gain_table(data: ReportData) -> str:
         f"the same kind of machine. Interval: {md.CONFIDENCE} Student-t interval of the mean over "
         "seeds, not corrected. p: two-sided paired t test; Holm: corrected for this table. Rule: "
         "the test rule of each arm."
+        f"{weight_note(data, 'all four arms', ', and intervals are at its level')}"
     )
     return md.format_table(shown, caption.strip(), words=("what",))
 

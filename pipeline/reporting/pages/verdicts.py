@@ -6,7 +6,7 @@ from pipeline.reporting import markdown as md
 from pipeline.reporting.collapse_sentences import rate_table
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.labels import setting_cell, verdict_cell
-from pipeline.reporting.pages._looks import looks_section
+from pipeline.reporting.pages._looks import looks_section, weight_note
 from pipeline.reporting.pages._page import (
     CONTRAST_INTERVAL,
     PAIRS,
@@ -34,7 +34,7 @@ def pages(data: ReportData) -> Iterator[Page]:
         verdict_table(data),
         md.section("Looks", looks_section(data)),
         pair_table(data),
-        md.section("Collapsed and diverged runs", rate_table(data.rates)),
+        md.section("Collapsed and diverged runs", rate_table(data.rates, _rate_looks(data))),
         md.section("Precision", standard_error_sentence(data)),
     )
     yield Page("verdicts", "Verdicts", body)
@@ -61,6 +61,10 @@ def verdict_table(data: ReportData) -> str:
     ]
     words = ("arm", "study", "verdict", "setting")
     return md.format_table(md.without_void(rows), caption, words)
+
+
+def _rate_looks(data: ReportData) -> str:
+    return weight_note(data, "the arm", ", and intervals are at its level", here=True)
 
 
 def pair_table(data: ReportData) -> str:
