@@ -7,8 +7,6 @@ from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.pages._pretrainings import FROM_PAGE, cost_note
 
-NEVER = "never"
-
 
 def target_section(data: ReportData, study: PlannedStudy) -> str:
     """Return the table and the figure; empty where no run has a curve."""
@@ -34,8 +32,8 @@ def target_section(data: ReportData, study: PlannedStudy) -> str:
     ]
     shown, same = md.without_constant(cells, ("n",))
     caption = (
-        f"{same} n: done runs; reached: those that reach the target, {target} % validation "
-        "accuracy, the baseline's median at the end. Rule: deterministic. Updates and operations "
+        f"{same} n: runs done, or diverged, which never reach it; reached: those that reach the "
+        f"target, {target} % validation accuracy, the baseline's median at the end. Rule: deterministic. Updates and operations "
         "(FLOPs) until then: medians, of arrivals interpolated between "
         f"{md.format_count(_points(data, study), 'point')} of a curve. Interval: exact, of order "
         "statistics. Sooner: share of pairs of runs, of arm and reference, in which the arm is "
@@ -62,7 +60,7 @@ def _points(data: ReportData, study: PlannedStudy) -> int:
 
 
 def _number(value: float) -> str:
-    return NEVER if math.isinf(value) else md.format_operations(value)
+    return md.NEVER if math.isinf(value) else md.format_operations(value)
 
 
 def _interval(low: float, high: float) -> str:
