@@ -33,9 +33,9 @@ def target_section(data: ReportData, study: PlannedStudy) -> str:
     shown, same = md.without_constant(cells, ("n",))
     caption = (
         f"{same} n: runs done, or diverged, which never reach it; reached: those that reach the "
-        f"target, {target} % validation accuracy, the baseline's median at the end. Rule: deterministic. Updates and operations "
-        "(FLOPs) until then: medians, of arrivals interpolated between "
-        f"{md.format_count(_points(data, study), 'point')} of a curve. Interval: exact, of order "
+        f"target, {target} % validation accuracy, the baseline's median at the end. Rule: "
+        "deterministic. Updates and operations (FLOPs) until then: medians, of arrivals "
+        f"interpolated between {md.format_count(_points(data, study), 'point')} of a curve. Interval: exact, of order "
         "statistics. Sooner: share of pairs of runs, of arm and reference, in which the arm is "
         "first; ties count half. p (Holm): two-sided rank test of the operations, over "
         f"{_family(data)}, apart from the verdicts.{cost_note(data, FROM_PAGE)}"
