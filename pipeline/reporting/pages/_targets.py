@@ -35,10 +35,11 @@ def target_section(data: ReportData, study: PlannedStudy) -> str:
         f"{same} n: runs done, or diverged, which never reach it; reached: those that reach the "
         f"target, {target} % validation accuracy, the baseline's median at the end. Rule: "
         "deterministic. Updates and operations (FLOPs) until then: medians, of arrivals "
-        f"interpolated between {md.format_count(_points(data, study), 'point')} of a curve. Interval: exact, of order "
-        "statistics. Sooner: share of pairs of runs, of arm and reference, in which the arm is "
-        "first; ties count half. p (Holm): two-sided rank test of the operations, over "
-        f"{_family(data)}, apart from the verdicts.{cost_note(data, FROM_PAGE)}"
+        f"interpolated between {md.format_count(_points(data, study), 'point')} of a curve. "
+        "Interval: exact, of order statistics. Sooner: share of pairs of runs, of arm "
+        "and reference, in which the arm is first; ties count half. p (Holm): two-sided rank test "
+        f"of the operations, over {_family(data)}, apart from the verdicts."
+        f"{cost_note(data, FROM_PAGE)}"
     )
     image = (
         f"![Time to target in {study.name}: the share of runs of each arm that have reached the "
