@@ -114,6 +114,12 @@ ROWS = (
         "bar_megabytes",
     ),
     Row(
+        "a run with 10 points of its learning curve over one scored at its end alone, digits",
+        "curves",
+        "{:.2f} times",
+        "ratio_of_protocol",
+    ),
+    Row(
         "a linear probe that passes batches through its trunk, over one on stored features",
         "features",
         "{:.1f} times",

@@ -11,7 +11,7 @@ import pandas as pd
 import scipy  # imports its parts on first use
 
 from pipeline.comparison.curves import Histories
-from pipeline.comparison.intervals import Array, mean, standard_error, varies
+from pipeline.comparison.intervals import Array, mean, signed_rank, standard_error, varies
 from pipeline.comparison.levels import LEVEL, PRIMARY
 from pipeline.comparison.matching import Arm, Outcomes, Side, compared, finite
 from pipeline.comparison.search_methods import BASIS, HALVES, STORED
@@ -83,7 +83,8 @@ class Sample:
 
     Attributes:
         differences: The value of the contrast at every seed or group (n,).
-        before: That of the first side (n,), empty where there are not two sides.
+        before: That of the first side (n,), empty where there are not two sides; times to target as
+            they are, infinite for runs that never reach it.
         after: That of the second.
         key: Equal for claims about the same values.
         weight: The share of the level of 5 % that the looks had leave; 1 without looks.
@@ -92,6 +93,8 @@ class Sample:
         reason: Why nothing can be tested, "" where something can.
         is_planned: Whether it was to be tested, so that it counts in corrections.
         given: The value with its error, where it is no mean of differences.
+        is_ranked: Whether signed ranks judge it, as they do times to target, of which some are
+            infinite; its value is then the estimate that belongs to them.
     """
 
     differences: Array = field(default_factory=lambda: np.empty(0))
@@ -104,13 +107,15 @@ class Sample:
     reason: str = ""
     is_planned: bool = True
     given: Estimate | None = None
+    is_ranked: bool = False
 
     @property
     def estimate(self) -> Estimate:
         """Return the value with its error."""
         values = self.differences
         error = standard_error(values) if varies(values) else nan
-        return self.given or Estimate(mean(values), error, len(values))
+        middle = signed_rank(values)[0] if self.is_ranked else mean(values)
+        return self.given or Estimate(middle, error, len(values))
 
 
 def rank_correlation(first: Array, second: Array) -> float:
@@ -171,6 +176,9 @@ class SampleReader:
 
     def sample(self, claim: Claim, study: PlannedStudy) -> Sample:
         """Return what a claim of a study is judged by."""
+        return replace(self._sample(claim, study), is_ranked=claim.measure in TARGETS)
+
+    def _sample(self, claim: Claim, study: PlannedStudy) -> Sample:
         if missing := self._unmet(claim):
             return Sample(reason=f"needs {missing}", is_planned=False)
         if claim.contrast is None:
@@ -205,10 +213,11 @@ class SampleReader:
         if contrast.passes:
             return self._passed(claim, contrast, arms[0])
         values = self._values(claim, arms)
+        sides = self._arrivals(claim, arms) if claim.measure in TARGETS else values
         sample = Sample(
             values[-1] - values[0],
-            values[0],
-            values[-1],
+            sides[0],
+            sides[-1],
             _key(claim, tuple(arm.identity for arm in arms)),
             self._weight(arms),
             reason=self._absent(claim, arms, values),
@@ -283,6 +292,17 @@ class SampleReader:
         if np.isnan([*ends, *times]).any():
             return [nan] * len(side)
         return [float(np.log(value)) for value in times_on_one_scale(times, ends)]
+
+    def _arrivals(self, claim: Claim, arms: Sequence[Arm]) -> Array:
+        """Return the times to target (arms, n) of what `_values` compares; infinite for never."""
+        sides, _ = self.sources.outcomes.sides(arms)
+        times = self.targets[TARGETS[claim.measure]]
+        rows = [
+            [times[run] for run in side]
+            for side in sides
+            if not np.isnan(self._times(TARGETS[claim.measure], side)).any()
+        ]
+        return np.array(rows, dtype=float).reshape(-1, len(arms)).T
 
     def _zeros(self, run: str) -> float:
         """Return the share of weights that are exactly 0, as the audit of the run has it."""

@@ -22,10 +22,10 @@ from pipeline.comparison.claim_samples import (
     reference_of,
 )
 from pipeline.comparison.family import family
-from pipeline.comparison.intervals import detectable_range, half_width, mean
+from pipeline.comparison.intervals import Array, detectable_range, half_width, mean, signed_rank
 from pipeline.comparison.levels import LEVEL
 from pipeline.comparison.verdicts import Outcome
-from pipeline.config.claims import FRACTIONS, LOGARITHMIC, Claim, Contrast
+from pipeline.config.claims import FRACTIONS, LOGARITHMIC, TIMES, Claim, Contrast
 from pipeline.config.plan import Plan, PlannedStudy
 
 COLUMNS = (
@@ -45,8 +45,10 @@ def claims(plan: Plan, sources: Sources) -> pd.DataFrame:
 
     `before` and `after` are means of both sides, geometric ones of `LOGARITHMIC` measures, whose
     `difference`, `low` and `high` are natural logarithms of ratios; `change` is the share of the
-    first side. Costs are multiples of the first side's. The value of a contrast is in the unit of
-    its measure: fractions for accuracy, error and gap, nats for losses.
+    first side. Of times to target they are medians, infinite where most runs never reach it, and
+    value, interval and p are those of signed ranks. Costs are multiples of the first side's. The
+    value of a contrast is in the unit of its measure: fractions for accuracy, error and gap, nats
+    for losses; of an interaction `before` and `after` are the values of its two contrasts.
 
     `p` is two-sided, of a value equal to the threshold, and `p_holm` corrects it over all claims.
     `p_equivalence` is of a value within the margin of the threshold (two one-sided t tests), or not
@@ -164,7 +166,10 @@ def _tests(claim: Claim, sample: Sample, margin: float) -> tuple[float, float]:
     above = replace(estimate, value=estimate.value - claim.threshold)
     if not above.error > 0:
         return nan, nan
-    p = 2 * float(scipy.special.stdtr(above.n - 1, -abs(above.value) / above.error))
+    if sample.is_ranked:
+        p = signed_rank(sample.differences - claim.threshold)[3]
+    else:
+        p = 2 * float(scipy.special.stdtr(above.n - 1, -abs(above.value) / above.error))
     bounded = bound_p(above, margin, claim.expect)
     return min(p / sample.weight, 1.0), min(bounded / sample.weight, 1.0)
 
@@ -184,7 +189,11 @@ def _row(
     printed = claim.figures or (nan, nan)
     spread = estimate.error * sqrt(estimate.n)
     if claim.measure in LOGARITHMIC:
-        before, after, change = _exp(before), _exp(after), expm1(estimate.value)
+        change = expm1(estimate.value)
+        if claim.measure in TIMES and claim.rule != "interaction":
+            before, after = _median(sample.before), _median(sample.after)
+        elif claim.rule != "interaction":
+            before, after = _exp(before), _exp(after)
     outcome, reason = _judged(claim, sample, adjusted)
     return {
         "claim": claim.id,
@@ -250,8 +259,15 @@ def _bounds(sample: Sample) -> tuple[float, float]:
     estimate = sample.estimate
     if estimate.n and not estimate.error > 0:
         return estimate.value, estimate.value
+    if sample.is_ranked:
+        return signed_rank(sample.differences, LEVEL * sample.weight)[1:3]
     half = float(half_width(estimate.error, estimate.n, LEVEL * sample.weight))
     return estimate.value - half, estimate.value + half
+
+
+def _median(times: Array) -> float:
+    """Return the median time to target, infinite where most runs never reach it."""
+    return float(np.median(times)) if len(times) else nan
 
 
 def _exp(value: float) -> float:

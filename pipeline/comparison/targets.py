@@ -1,9 +1,9 @@
 """Compute the time to target: updates and operations until a run is as good as the baseline's end.
 
 The target is the median of the final validation accuracies of the baseline. A run that never
-reaches it has an infinite time, so there are medians and ranks and no means (AlgoPerf: Dahl et al.,
-Benchmarking Neural Network Training Algorithms, arXiv 2306.07179). The rank tests are a Holm family
-of their own, and no verdict.
+reaches it, or diverges, has an infinite time, so there are medians and ranks and no means
+(AlgoPerf: Dahl et al., Benchmarking Neural Network Training Algorithms, arXiv 2306.07179). The rank
+tests are a Holm family of their own, and no verdict.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,15 +37,20 @@ def times(plan: Plan, histories: Histories, records: Records) -> pd.DataFrame:
     Args:
         plan: The confirmation plan.
         histories: The learning curves of the runs that are compared and done, by fingerprint.
-        records: The records of the runs; `cost` has training_flops and updates.
+        records: The records of the runs: `state`; `cost` has training_flops and updates.
 
     Returns:
         A table with the columns `RUNS`: the target is a fraction; updates are interpolated between
-        the points of the curve, infinite for a run that never reaches the target, and operations
-        are their share of those of the whole training. Empty where no baseline has a curve.
+        the points of the curve, infinite for a run that never reaches the target or diverged, and
+        operations are their share of those of the whole training. Empty where no baseline has a
+        curve.
     """
-    runs = [run for run in plan.runs_of("comparison") if run.fingerprint in histories]
-    curves = {run.fingerprint: _curve(histories[run.fingerprint]) for run in runs}
+    runs = [
+        run
+        for run in plan.runs_of("comparison")
+        if run.fingerprint in histories or _has_diverged(run.fingerprint, records)
+    ]
+    curves = {run.fingerprint: _curve(histories.get(run.fingerprint, ())) for run in runs}
     first = plan.studies_of("comparison")[0].name
     ends = [
         curves[run.fingerprint][1][-1]
@@ -60,8 +65,9 @@ def times(plan: Plan, histories: Histories, records: Records) -> pd.DataFrame:
         updates = _reached(*curves[run.fingerprint], target)
         cost = records[run.fingerprint].get("cost", {})
         per_update = cost["training_flops"] / cost["updates"] if cost.get("updates") else nan
+        flops = inf if _has_diverged(run.fingerprint, records) else updates * per_update
         names = run.study, run.arm, run.seed, run.fingerprint
-        rows.append((*names, target, updates, updates * per_update))
+        rows.append((*names, target, updates, flops))
     return pd.DataFrame(rows, columns=list(RUNS))
 
 
@@ -103,6 +109,10 @@ def time_to_target(plan: Plan, of_runs: pd.DataFrame) -> pd.DataFrame:
     tested = table["arm"] != BASELINE
     table.loc[tested, "p_holm"] = holm(table.loc[tested, "p"].to_numpy(float))
     return table
+
+
+def _has_diverged(fingerprint: str, records: Records) -> bool:
+    return records.get(fingerprint, {}).get("state") == "diverged"
 
 
 def _curve(history: Sequence[Mapping[str, Any]]) -> tuple[Array, Array]:

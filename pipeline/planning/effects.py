@@ -19,7 +19,7 @@ from pipeline.config.validation import invalid
 from pipeline.data.description import describe
 from pipeline.data.weights import weights_digest
 from pipeline.models._layers import Layer, layers, trained_layers
-from pipeline.models._randomness import restored_globals
+from pipeline.models._randomness import global_states, restored_globals
 from pipeline.models._standardized import Standardized
 from pipeline.models._start import NORMS, begin
 from pipeline.models._weights import match_weights
@@ -80,6 +80,8 @@ def _effects(
     named_effects = [[item.name, item.effect(network, shape)] for item in acting]
     require_fit(trial, values, shape, equipped)  # pooling by less takes deeper networks
     require_trainable(optimizers.settings()[optimizer](), trial, acting)
+    if optimizers.settings()[optimizer].full_batch:
+        _require_no_draws(trial, shape, optimizer)
     if acting:
         _require_passes(trial, shape, classes)
     return named_effects
@@ -253,6 +255,24 @@ def _dataset(settings: Mapping[str, Any]) -> str:
     """Return the dataset and the classes of it that are kept."""
     data = settings["data"]
     return json.dumps({"dataset": data["dataset"], "classes": data["classes"]})
+
+
+def _require_no_draws(network: nn.Module, shape: tuple[int, ...], optimizer: str) -> None:
+    """Check that a training pass draws nothing, as a function in a forward does.
+
+    Raises:
+        Refusal: It draws from a global generator.
+    """
+    images = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+    with restored_globals(), torch.no_grad(), mode(network, training=True, sampling=False):
+        before = global_states()
+        network(images)
+        draws = global_states() != before
+    if draws:
+        raise Refusal(
+            f"noise of the network's own with {optimizer}: a line search compares losses of the "
+            "same function, and this changes it; expected another optimizer"
+        )
 
 
 def _require_passes(network: nn.Module, shape: tuple[int, ...], classes: int) -> None:

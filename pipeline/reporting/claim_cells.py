@@ -1,6 +1,6 @@
 """Format the numbers of claims, of one report and of several."""
 
-from math import exp, isnan
+from math import exp, isinf, isnan
 from typing import Any
 
 import pandas as pd
@@ -93,7 +93,7 @@ def effect_cell(row: md.Row, form: Formatter, interval: bool = True) -> str:
 
 
 def sides_cell(row: md.Row, form: Formatter) -> str:
-    """Return the means of both sides, `before → after`."""
+    """Return the means of both sides, `before → after`; the medians of times to target."""
     before, after = row["before"], row["after"]
     if isnan(before) or isnan(after):
         return md.VOID
@@ -109,7 +109,7 @@ def sides_cell(row: md.Row, form: Formatter) -> str:
         if row["measure"] in COSTS:
             return md.format_ratio(number)
         if row["measure"] in LOGARITHMIC:
-            return md.format_measure(number)
+            return md.NEVER if isinf(number) else md.format_measure(number)
         return md.format_number(number, DIGITS)
 
     return f"{spell(before)} → {spell(after)}"

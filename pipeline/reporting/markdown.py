@@ -13,6 +13,7 @@ from pipeline.reporting.units import METRICS, PRIMARY_METRIC, Metric
 CONFIDENCE = f"{100 * (1 - LEVEL):g} %"
 INTERVAL = f"{CONFIDENCE} interval"
 VOID = "–"
+NEVER = "never"  # of a time to target that is infinite
 FEW = 3  # names that a sentence lists; more are counted
 PREFIXES = ("", " k", " M", " G", " T", " P", " E")
 

@@ -31,7 +31,8 @@ WRONG = "wrong"
 EXPLANATION = (
     f"Relative distance between the gradient and the two-sided difference of the loss, in float64, "
     f"on {EXAMPLES} random images with fixed noise, at the initial weights and after {UPDATES} "
-    "updates. Good: at most 1e-7; fair: 1e-5; look: up to 1e-3; wrong: above."
+    "updates. Good: at most 1e-7; fair: 1e-5; look: up to 1e-3; wrong: above. Kinks, too small: "
+    "not compared."
 )
 
 
@@ -116,12 +117,12 @@ def _moments(trial: Trial, kind: DatasetInfo, label: str) -> list[list[Compared]
 
 def _error(compared: Compared) -> str:
     if math.isnan(compared.error):
-        return f"{compared.kinks} kinks"
+        return "too small" if compared.compared else f"{compared.kinks} kinks"
     return f"{compared.error:.0e}" if compared.error else "0"
 
 
 def _verdict(compared: Sequence[Compared]) -> str:
-    """Return the word for the largest error, `unknown` where every coordinate was left out."""
+    """Return the word for the largest error, `unknown` where no parameter could be compared."""
     errors = [one.error for one in compared if not math.isnan(one.error)]
     if not errors:
         return "unknown"

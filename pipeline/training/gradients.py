@@ -23,7 +23,8 @@ STEP = 1e-5
 COORDINATES = 4  # of each tensor
 SAME = 1e-7  # of the slope, how much a gradient may differ before a kink is looked for
 KINK = 1e-6  # of the slope, how much two steps may disagree
-NOTHING = 1e-9  # a gradient below it counts as none: the bias before batch norm has none
+NOTHING = 1e-9  # what differences of the loss do not resolve
+ROUNDING = 1e-13  # of a gradient that is 0: that of the bias before batch norm
 SEED = 0
 
 
@@ -34,7 +35,8 @@ class Compared:
     Attributes:
         name: The name of the parameter.
         error: |difference - gradient| / (|difference| + |gradient|), Euclidean norms over the
-            coordinates compared; 0 where both are 0, NaN where none was compared.
+            coordinates compared; 0 where both are 0, NaN where none was compared or the gradient is
+            too small for differences of the loss, as in a deep network of small weights.
         compared: The number of coordinates compared.
         kinks: The number of coordinates left out.
     """
@@ -140,7 +142,10 @@ def _compared(
     values = torch.tensor(pairs, dtype=torch.double)
     norms = values.norm(dim=0).sum().item()
     distance = (values[:, 0] - values[:, 1]).norm().item()
-    error = 0.0 if norms < NOTHING * len(pairs) ** 0.5 else distance / norms
+    if norms >= NOTHING * len(pairs) ** 0.5:
+        error = distance / norms
+    else:
+        error = 0.0 if values[:, 0].abs().max() < ROUNDING else float("nan")
     return Compared(name, error, len(pairs), len(places) - len(pairs))
 
 

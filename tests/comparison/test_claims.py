@@ -1,5 +1,6 @@
 """Claims: each value by hand, each outcome by a planted one, corrections by statsmodels."""
 
+from itertools import combinations_with_replacement
 from math import exp, log
 
 import numpy as np
@@ -463,9 +464,40 @@ def test_norms_and_times_are_compared_by_their_ratio():
     assert (norm["difference"], norm["outcome"]) == (pytest.approx(log(0.5)), "supported")
     assert (norm["before"], norm["change"]) == (pytest.approx(200), pytest.approx(-0.5))
     reached = [20 + seed % 3 for seed in SEEDS]
-    expected = np.mean([log(reached[0] / 60), *(log(value / 40) for value in reached[1:])])
-    assert time["difference"] == pytest.approx(expected)  # the one that never arrives took 60
+    ratios = [log(reached[0] / 60), *(log(value / 40) for value in reached[1:])]  # never: took 60
+    means = [(one + other) / 2 for one, other in combinations_with_replacement(ratios, 2)]
+    assert time["difference"] == pytest.approx(np.median(means))
+    assert (time["low"], time["high"]) == pytest.approx((min(means), max(means)))
+    assert time["p"] == pytest.approx(2 / 2**6)  # all six are sooner
     assert fit["difference"] == pytest.approx(0.025)
+
+
+@pytest.mark.parametrize("missed", [2, 3, 4, 6])
+def test_both_sides_of_a_time_are_medians_whatever_is_never_reached(missed):
+    """As in the table of times to target; both of the same seeds miss it."""
+    planned = plan(claim({"arm": "better"}, measure="updates_to_target"))
+    rows = []
+    for name in planned.fingerprints():
+        number = int(name[-4:]) - SEEDS[0]
+        reached = np.inf if number < missed else 30.0 + number
+        rows.append((name, reached, reached))
+    table = pd.DataFrame(rows, columns=["fingerprint", "updates", "flops"])
+    (row,) = claims(planned, sources(planned, target_times=table)).to_dict("records")
+    median = np.median([np.inf] * missed + [30.0 + number for number in range(missed, 6)])
+    assert row["before"] == row["after"] == median
+    assert row["difference"] == 0
+    assert row["outcome"] == "inconclusive"
+
+
+def test_sides_of_an_interaction_of_times_are_ratios_in_logarithms():
+    given = {"measure": "updates_to_target", "rule": "interaction", "than": {"arm": "worse"}}
+    planned = plan(claim({"arm": "better"}, **given))
+    taken = {"better": 20.0, "worse": 80.0}
+    rows = [(name, taken.get(name[:-4], 40.0), 1.0) for name in planned.fingerprints()]
+    table = pd.DataFrame(rows, columns=["fingerprint", "updates", "flops"])
+    (row,) = claims(planned, sources(planned, target_times=table)).to_dict("records")
+    assert (row["before"], row["after"]) == pytest.approx((log(2), log(0.5)))
+    assert row["difference"] == pytest.approx(log(0.25))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from pipeline.comparison.intervals import (
     interval,
     seeds_needed,
     sign_flip_p,
+    signed_rank,
     standard_error,
     total_error,
 )
@@ -411,3 +412,26 @@ def test_tests_with_given_errors_agree_with_those_of_the_differences(pairs):
     assert t_equivalence_p(*given, 0.02)[0] == pytest.approx(equivalence_p(differences, 0.02))
     assert np.isnan(t_test_p(given[0], np.zeros(1), given[2])).all()
     assert np.isnan(t_equivalence_p(given[0], np.zeros(1), given[2], 0.02)).all()
+
+
+@pytest.mark.parametrize("n", [6, 9, 12, 20])
+def test_signed_ranks_are_those_of_scipy_and_their_interval_is_the_inverted_test(n):
+    values = np.random.default_rng(n).normal(0.4, 1, n)
+    estimate, low, high, p = signed_rank(values)
+    assert p == pytest.approx(stats.wilcoxon(values, method="exact").pvalue)
+    means = [(one + two) / 2 for one, two in itertools.combinations_with_replacement(values, 2)]
+    assert estimate == pytest.approx(np.median(means))
+    for bound, inside in ((low, 1e-9), (high, -1e-9)):
+        assert stats.wilcoxon(values - bound - inside, method="exact").pvalue > 0.05
+        assert stats.wilcoxon(values - bound + inside, method="exact").pvalue <= 0.05
+
+
+def test_signed_ranks_with_ties_and_zeros_enumerate_all_signs():
+    values = np.array([0.0, 0.0, 1.0, 1.0, 2.0, -1.0, 3.0])
+    ranks = stats.rankdata(np.abs(values))[2:]
+    sums = [np.dot(signs, ranks) for signs in itertools.product((0, 1), repeat=5)]
+    found = ranks[values[2:] > 0].sum()
+    assert signed_rank(values)[3] == pytest.approx(2 * np.mean([one >= found for one in sums]))
+    assert np.isnan(signed_rank(np.zeros(4))[3])
+    assert np.isnan(signed_rank(values[:5])[1])
+    assert np.isnan(signed_rank(np.array([]))).all()

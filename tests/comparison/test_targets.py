@@ -56,6 +56,21 @@ def test_a_run_reaches_the_median_end_of_the_baseline_between_two_points(plan):
     assert isnan(table.loc["baseline", "p"])
 
 
+def test_a_run_that_diverges_never_reaches_the_target(plan):
+    """It has no curve, and is no reason to call its arm as fast as the runs that are left."""
+    done = histories(plan, baseline=[(0.5, 0.9)] * 3, a=[(0.9, 0.9)] * 3)
+    *_, lost = (run.fingerprint for run in plan.runs if run.arm == "a")
+    *_, pending = (run.fingerprint for run in plan.runs if run.arm == "b")
+    del done[lost]
+    records = {name: {"state": "done", **COST} for name in plan.fingerprints()}
+    records |= {lost: {"state": "diverged", "cost": {}}, pending: {}}
+    of_runs = times(plan, done, records).set_index("fingerprint")
+    assert of_runs.loc[lost, ["updates", "flops"]].to_list() == [inf, inf]
+    assert pending not in of_runs.index
+    table = time_to_target(plan, of_runs.reset_index()).set_index("arm")
+    assert table.loc["a", ["n", "reached", "updates"]].to_list() == [3, 2, 10]
+
+
 def test_no_baseline_with_a_curve_is_an_empty_table(plan):
     of_runs = times(plan, histories(plan, a=[(0.5,)] * 3), {})
     assert of_runs.empty

@@ -172,3 +172,48 @@ def test_a_missing_site_is_said_once_for_an_arm(project, monkeypatch):
         read(project, "ratio: [1.3, 1.41, 1.5]")
     (line,) = caught.value.lines
     assert line.startswith("experiments/pooling.yaml: arms.pooling (ratio=1.3): ")
+
+
+DRAWING = """
+from torch import nn
+from torch.nn import functional
+
+
+class Net(nn.Module):
+    def __init__(self, rate):
+        super().__init__()
+        self.layer, self.rate = nn.Linear(64, 10), rate
+
+    def forward(self, images):
+        kept = functional.dropout(images.flatten(1), self.rate, self.training and self.rate > 0)
+        return self.layer(kept)
+"""
+
+
+def test_a_network_that_draws_in_its_own_forward_does_not_train_with_a_line_search(
+    project, monkeypatch
+):
+    """No module says that it does."""
+    (project / "drawing_network.py").write_text(DRAWING)
+    monkeypatch.syspath_prepend(project)
+    (project / "params.yaml").write_text("protocols: [tiny]\nstudies: [pooling]\n")
+    (project / "experiments" / "pooling.yaml").write_text(
+        "question: Which?\narms:\n  late: [{protocol: {training.schedule: cosine}}]\n"
+    )
+    path = project / "experiments" / "protocols" / "tiny.yaml"
+    kept = [line for line in path.read_text().splitlines() if not line.startswith("model:")]
+
+    def planned(rate, optimizer):
+        text = "\n".join(kept).replace("batch_size: 10", f"batch_size: 30, optimizer: {optimizer}")
+        model = f"model: {{import: 'drawing_network:Net', arguments: {{rate: {rate}}}}}"
+        path.write_text(f"{text}\n{model}\n")
+        return read_experiment("tiny")
+
+    state = torch.default_generator.get_state()
+    with pytest.raises(Refusal) as refused:
+        planned(0.5, "lbfgs")
+    (line,) = refused.value.lines
+    assert "noise of the network's own with lbfgs: a line search compares losses" in line
+    assert torch.equal(torch.default_generator.get_state(), state)
+    assert len(planned(0.0, "lbfgs").studies[0].arms) == 2
+    assert len(planned(0.5, "adam").studies[0].arms) == 2

@@ -134,6 +134,18 @@ def test_whether_lowering_the_rate_improves_the_end(verdict, answer):
 
 
 @pytest.mark.parametrize(
+    ("protocol", "regularizers"), [({}, ("dropout",)), ({"model.batch_norm": False}, ())]
+)
+def test_an_arm_that_changes_something_else_too_answers_neither(protocol, regularizers):
+    arrived = targets(baseline=(90, nan, nan), mixed=(80, 0.2, 0.01))
+    for value in ({"training.optimizer.momentum": 0.0}, {"training.schedule": "constant"}):
+        mixed = arm("mixed", value | protocol, regularizers)
+        assert answers([mixed], verdicts={"mixed": "hurts"}, arrived=arrived) == []
+        alone = arm("mixed", value | SEARCHED)
+        assert len(answers([alone], verdicts={"mixed": "hurts"}, arrived=arrived)) == 1
+
+
+@pytest.mark.parametrize(
     ("outcome", "answer"), [("wider", "Yes"), ("narrower", "No"), ("undecided", "Undecided")]
 )
 def test_whether_batch_norm_widens_the_range(outcome, answer):

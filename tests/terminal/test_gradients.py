@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.execution.stage import Incomplete
 from pipeline.runtime.errors import Refusal
-from pipeline.terminal.gradients import _verdict, show_gradients
+from pipeline.terminal.gradients import _error, _verdict, show_gradients
 from pipeline.training.gradients import Compared
 
 NET = """
@@ -90,3 +90,9 @@ def test_a_network_that_needs_float32_is_one_line(project, monkeypatch):
 def test_the_verdict_is_by_the_lecture_s_thresholds_of_the_worst(error, word):
     smaller = Compared("smaller", 0.0 if error == error else error, 1, 0)
     assert _verdict([smaller, Compared("worst", error, 1, 0)]) == word
+
+
+def test_what_was_not_compared_says_why():
+    assert _error(Compared("deep", float("nan"), 4, 0)) == "too small"
+    assert _error(Compared("kinked", float("nan"), 0, 4)) == "4 kinks"
+    assert _error(Compared("none", 0.0, 4, 0)) == "0"

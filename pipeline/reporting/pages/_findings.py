@@ -12,11 +12,11 @@ from pipeline.config.plan import BASELINE, PlannedArm, PlannedStudy
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.labels import canonical, verdict_cell
-from pipeline.reporting.pages._targets import NEVER
 from pipeline.reporting.pages._training import format_factor, format_range, format_seeds
 
 OPTIMIZER = "training.optimizer"
 MOMENTUM = "training.optimizer.momentum"
+NESTEROV = "training.optimizer.nesterov"
 SCHEDULE = "training.schedule"
 NOT_SHOWN = "Not shown"
 GOOD = (Verdict.HELPS, Verdict.EQUIVALENT)
@@ -86,11 +86,19 @@ def _momentum(data: ReportData, study: PlannedStudy) -> Iterator[str]:
 
 
 def _is_without_momentum(arm: PlannedArm) -> bool:
+    """Return whether an arm has no momentum, and changes nothing else but the learning rate."""
     changed = arm.factor.protocol
+    if not _changes_only(arm, OPTIMIZER, MOMENTUM, NESTEROV):
+        return False
     whole = changed.get(OPTIMIZER)
     if isinstance(whole, Mapping) and whole.get("name") == "sgd":
         return whole.get("momentum") == 0
     return changed.get(MOMENTUM) == 0
+
+
+def _changes_only(arm: PlannedArm, *keys: str) -> bool:
+    """Return whether an arm changes nothing but these values of the protocol and the rate."""
+    return set(arm.factor.protocol) <= {RATE, *keys} and not arm.factor.regularizers
 
 
 def _decay_of_rate(data: ReportData, study: PlannedStudy) -> Iterator[str]:
@@ -106,7 +114,7 @@ def _decay_of_rate(data: ReportData, study: PlannedStudy) -> Iterator[str]:
         if given == "constant" or _name(arm.factor.protocol.get(SCHEDULE)) != "constant":
             continue
         row = _judged(data, study, arm)
-        if row and arm.against == BASELINE and OPTIMIZER not in arm.factor.protocol:
+        if row and arm.against == BASELINE and _changes_only(arm, SCHEDULE):
             yield (
                 "Does lowering the learning rate improve the end of training? "
                 f"{answers[row['verdict']]}: against {given} (baseline), a rate that stays "
@@ -162,7 +170,7 @@ def _targets(data: ReportData, study: PlannedStudy) -> dict[str, md.Row]:
 
 def _updates(row: md.Row) -> str:
     value = row["updates"]
-    return NEVER if value == float("inf") else f"{md.format_operations(value)} updates"
+    return md.NEVER if value == float("inf") else f"{md.format_operations(value)} updates"
 
 
 def _rank(row: md.Row) -> str:

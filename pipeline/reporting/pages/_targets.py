@@ -8,8 +8,6 @@ from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.pages._looks import weight_note
 from pipeline.reporting.pages._pretrainings import FROM_PAGE, cost_note
 
-NEVER = "never"
-
 
 def target_section(data: ReportData, study: PlannedStudy) -> str:
     """Return the table and the figure; empty where no run has a curve."""
@@ -35,13 +33,13 @@ def target_section(data: ReportData, study: PlannedStudy) -> str:
     ]
     shown, same = md.without_constant(cells, ("n",))
     caption = (
-        f"{same} n: done runs; reached: those that reach the target, {target} % validation "
-        "accuracy, the baseline's median at the end. Rule: deterministic. Updates and operations "
-        "(FLOPs) until then: medians, of arrivals interpolated between "
-        f"{md.format_count(_points(data, study), 'point')} of a curve. Interval: exact, of order "
-        "statistics. Sooner: share of pairs of runs, of arm and reference, in which the arm is "
-        "first; ties count half. p (Holm): two-sided rank test of the operations, over "
-        f"{_family(data)}, apart from the verdicts."
+        f"{same} n: runs done, or diverged, which never reach it; reached: those that reach the "
+        f"target, {target} % validation accuracy, the baseline's median at the end. Rule: "
+        "deterministic. Updates and operations (FLOPs) until then: medians, of arrivals "
+        f"interpolated between {md.format_count(_points(data, study), 'point')} of a curve. "
+        "Interval: exact, of order statistics. Sooner: share of pairs of runs, of arm "
+        "and reference, in which the arm is first; ties count half. p (Holm): two-sided rank test "
+        f"of the operations, over {_family(data)}, apart from the verdicts."
         f"{weight_note(data, 'the arm', '; intervals of medians are single')}"
         f"{cost_note(data, FROM_PAGE)}"
     )
@@ -65,7 +63,7 @@ def _points(data: ReportData, study: PlannedStudy) -> int:
 
 
 def _number(value: float) -> str:
-    return NEVER if math.isinf(value) else md.format_operations(value)
+    return md.NEVER if math.isinf(value) else md.format_operations(value)
 
 
 def _interval(low: float, high: float) -> str:
