@@ -17,6 +17,4 @@ RATE = "training.learning_rate"
 WITHIN = 0.01  # validation accuracy, a fraction; a learning rate works this near to the best one
 WIDER, NARROWER, UNDECIDED = "wider", "narrower", "undecided"  # a range of rates against another
 SMALL_DESIGN = 50  # settings; of fewer, less than 5 are among the best tenth
-BUDGET_COVERED = (
-    0.9  # of simulated designs: the band by trials, at all of them; measure_searches.py
-)
+BUDGET_COVERED = 0.9  # of simulated designs, by the band of chances (measure_searches.py)
