@@ -2,7 +2,9 @@
 
 import functools
 import itertools
+import random
 
+import numpy as np
 import pytest
 import torch
 from declarations import (
@@ -19,15 +21,18 @@ from declarations import (
     neutral,
     shares_a_draw,
 )
+from foreign import Drawing
 from interrupted import assert_same_end, ended
 from observed import watch
 from pydantic import ValidationError
 from torch import nn
 from torch.nn import functional
 
-from pipeline import regularizers
+from pipeline import models, regularizers
 from pipeline.config.run import RunConfig
 from pipeline.config.test_rules import TestRule
+from pipeline.models._standardized import Inputs, Standardized
+from pipeline.models.imported import probed
 from pipeline.prediction.members import deterministic, noise
 from pipeline.prediction.network import as_images, assemble
 from pipeline.regularizers._audit import NoEffect
@@ -35,7 +40,10 @@ from pipeline.regularizers._noise import noise_layers, seed_noise, switch
 from pipeline.regularizers._regularizer import batch_generator
 from pipeline.regularizers.dropout import Dropout
 from pipeline.runtime.errors import Refusal
+from pipeline.training.task import Task
 from pipeline.training.trainer import train
+
+FAMILIES = {regularizers.settings()[name].family: name for name in NAMES}  # one of each
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +207,67 @@ class TestEvery:
             assert torch.autograd.gradcheck(
                 lambda images, *_: loss(network, chosen, images), given, fast_mode=True
             )
+
+
+@pytest.fixture(scope="module")
+def drawn(pool):
+    """Return what a network draws in the passes of a training; each is trained once here."""
+
+    @functools.cache
+    def by_text(text):
+        passes, step = [], Task.training_step
+
+        def training_step(self, *batch):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(Drawing, "note", lambda self, *drawn: passes.append(drawn))
+                return step(self, *batch)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Task, "training_step", training_step)
+            disturb(len(text))
+            train(RunConfig.model_validate_json(text), pool)
+        return tuple(zip(*passes, strict=True))
+
+    return lambda config: by_text(config.model_dump_json())
+
+
+@pytest.fixture
+def drawing(configure, monkeypatch):
+    """Return a function that makes the settings of a run of a network that draws itself."""
+
+    def build(given, shape, classes):
+        network = Drawing()
+        return Standardized(network, Inputs(shape), probed(network, shape))
+
+    monkeypatch.setattr(models, "build", build)
+    return lambda *items: configure(*items).model_copy(update={"model": {"name": "drawing"}})
+
+
+def disturb(seed):
+    """Seed the global generators as if something else had drawn from them."""
+    torch.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_draws_of_the_network_are_those_of_the_baseline(name, drawing, drawn):
+    """From torch as each epoch begins: how many `RReLU` draws depends on its inputs."""
+    (first, others), (expected_first, expected) = drawn(drawing(item(name))), drawn(drawing())
+    assert others == expected
+    assert len(others) == 6
+    assert first[::3] == expected_first[::3]
+    assert len(set(first)) == 6
+
+
+@pytest.mark.parametrize("name", FAMILIES.values())
+def test_a_network_that_draws_itself_resumes_at_the_same_bits(name, drawing, pool, tmp_path):
+    """Whatever was drawn before."""
+    config = drawing(item(name))
+    disturb(0)
+    run = ended(config, pool)
+    disturb(1)
+    assert_same_end(config, pool, tmp_path, 1, whole=run)
 
 
 @pytest.mark.parametrize(("name", "settings"), cases(is_noisy))

@@ -24,6 +24,11 @@ from pipeline.models._standardized import Standardized
 from pipeline.models._start import NORMS, begin
 from pipeline.models._weights import match_weights
 from pipeline.models.imported import require_fit
+from pipeline.planning.networks import (
+    require_drawn_weights,
+    require_known_layers,
+    require_stored_draws,
+)
 from pipeline.planning.pretraining import pretrained_by
 from pipeline.planning.protocols import IMPORTED, Protocol
 from pipeline.planning.starts import phases
@@ -75,6 +80,8 @@ def _effects(
     network, shape, classes = _plain(name, dataset, source, model)
     values = json.loads(model)
     trial = equipped(values)
+    if values.get("weights") or not settings.is_fresh:
+        _require_stored_draws(name, dataset, source, model)
     if path := values.get("weights"):
         _weights_note(name, dataset, source, model, path, weights_digest(path))
     named_effects = [[item.name, item.effect(network, shape)] for item in acting]
@@ -313,7 +320,15 @@ def _plain(
         _require_size(given, kind.shape, kind.classes)
     with torch.random.fork_rng(devices=[]):
         network = models.build(given, kind.shape, kind.classes)
+    require_known_layers(network, kind.shape)
+    require_drawn_weights(network, given["initialization"])
     return network, kind.shape, kind.classes
+
+
+@functools.lru_cache(maxsize=32)
+def _require_stored_draws(name: str, dataset: str, source: str, model: str) -> None:
+    network, shape, classes = _plain(name, dataset, source, model)
+    require_stored_draws(network, json.loads(model), shape, classes)
 
 
 def _require_size(given: Mapping[str, Any], shape: tuple[int, ...], classes: int) -> None:

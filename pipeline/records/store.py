@@ -233,10 +233,11 @@ def _ask_git(folder: Path, *questions: str) -> list[str]:
     command = ["git", "-C", str(folder), "rev-parse", "--path-format=absolute", *questions]
     here = {name: value for name, value in os.environ.items() if name not in GIT}
     try:
-        git = subprocess.run(command, capture_output=True, text=True, check=True, env=here)
+        git = subprocess.run(command, capture_output=True, check=True, env=here)
     except (OSError, subprocess.CalledProcessError):
         return []
-    return git.stdout.split("\n")[: len(questions)]
+    # names of folders may hold any bytes
+    return os.fsdecode(git.stdout).split("\n")[: len(questions)]
 
 
 def _fail(run: Path, reason: str) -> None:

@@ -24,6 +24,7 @@ from pipeline.models._routing import Route, routes
 from pipeline.models._sites import kind_of, plain, reads_images, why_not
 from pipeline.models._weights import match_weights
 from pipeline.models.imported import require_fit
+from pipeline.planning.networks import require_drawn_weights, require_known_layers
 from pipeline.planning.protocols import document_of
 from pipeline.planning.resolution import resolved
 from pipeline.planning.sizes import require_protocol_sizes
@@ -69,6 +70,8 @@ def show_sites(name: str) -> None:
         make = functools.partial(models.build, shape=kind.shape, classes=kind.classes)
         network = make(protocol.model)
         require_fit(network.network, protocol.model, kind.shape, make)
+        require_known_layers(network, kind.shape)
+        require_drawn_weights(network, protocol.model["initialization"])
         path = protocol.model.get("weights")
         start = match_weights(network.network, path).note(path) if path else ""
     require_protocol_sizes(protocol)

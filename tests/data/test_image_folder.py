@@ -798,3 +798,10 @@ def test_another_size_or_color_is_decoded_again(root):
 def test_a_link_to_a_missing_folder_is_no_missing_class(root):
     (root / "fox").symlink_to(root / "unmounted")
     assert "animals: fox: links to what is missing; expected folders" in refusal(root)
+
+
+def test_an_archive_in_place_of_a_folder_is_one_line(tmp_path):
+    (tmp_path / "photos.zip").write_bytes(b"PK")
+    for name, state in (("photos.zip", "a file"), ("photos", "missing")):
+        with pytest.raises(Refusal, match=rf"{name}: {state}; expected a folder with one for each"):
+            data.read("image_folder", {"path": str(tmp_path / name)})

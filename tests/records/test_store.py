@@ -219,9 +219,14 @@ def separate_git_folder(folder):
     return main, main
 
 
+def name_in_latin_1(folder):
+    return plain(folder / os.fsdecode(b"caf\xe9"))
+
+
 @pytest.mark.parametrize(
     "layout",
     [
+        name_in_latin_1,
         *(plain, without_git, in_a_larger_repository, linked_tree_of_a_larger_repository),
         *(submodule, linked_tree_of_a_submodule, tree_of_a_bare_repository, separate_git_folder),
     ],

@@ -1,6 +1,11 @@
-"""A residual block as users and torchvision write it, for tests of networks not ours."""
+"""Networks as users and torchvision write them: a residual block, and one that draws itself."""
 
+import random
+
+import numpy as np
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class ForeignBlock(nn.Module):
@@ -28,3 +33,37 @@ class ForeignBlock(nn.Module):
         out += identity
         activated: Tensor = self.relu(out)
         return activated
+
+
+class Drawing(nn.Module):
+    """Draws in every way that users have, with sites for every regularizer.
+
+    Module and functional dropout, drop path, `RReLU`, a mask, and numbers when it is made: from
+    torch, numpy and Python.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.RReLU())
+        self.block, self.pool = ForeignBlock(4, 4), nn.MaxPool2d(2)
+        self.head = nn.Sequential(
+            *(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 16), nn.ReLU()),
+            *(nn.Dropout(0.1), nn.Linear(16, 10)),
+        )
+        drawn = [random.random(), np.random.rand(), float(torch.rand(()))]
+        self.register_buffer("scales", torch.tensor([1 + sum(drawn)]))
+
+    def forward(self, images: Tensor) -> Tensor:
+        first = float(torch.rand(())) if self.training else 0.0
+        maps = self.stem(images)
+        if not self.training:
+            return self.scales * self.head(self.pool(self.block(maps)))
+        kept, mask = random.random() < 0.8, np.random.rand(4) < 0.9
+        maps = maps * torch.from_numpy(mask).float().view(1, 4, 1, 1)
+        maps = functional.dropout(self.block(maps) if kept else maps, 0.1)
+        logits: Tensor = self.scales * self.head(self.pool(maps))
+        self.note(first, [kept, *mask])
+        return logits
+
+    def note(self, first: float, drawn: list[bool]) -> None:
+        """Keep nothing; tests see here what a pass draws: first from torch, then from others."""

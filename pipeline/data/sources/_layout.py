@@ -59,7 +59,8 @@ def find_layout(root: Path) -> Layout:
         Refusal: They give none.
     """
     if not root.is_dir():
-        raise _refusal(f"source.path: {root}: missing; expected a folder with one for each class")
+        state = "a file" if root.exists() else "missing"
+        raise _refusal(f"source.path: {root}: {state}; expected a folder with one for each class")
     folders = _split_folders(_unwrapped(root, SPLITS))
     for folder in folders.values():
         _require_flat(folder)
