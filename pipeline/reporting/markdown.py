@@ -14,6 +14,7 @@ CONFIDENCE = f"{100 * (1 - LEVEL):g} %"
 INTERVAL = f"{CONFIDENCE} interval"
 VOID = "–"
 FEW = 3  # names that a sentence lists; more are counted
+RANGE_NOTE = "(In brackets, a range: few seeds measure the spread only roughly.)"
 PREFIXES = ("", " k", " M", " G", " T", " P", " E")
 
 Row = Mapping[str, Any]
