@@ -43,7 +43,8 @@ def read_score_table(path: Path, content: str = "scores") -> pd.DataFrame:
         raise Refusal(f"{path}: {again[0]}: given twice; expected one column of each name")
     for line, row in rows:
         if len(row) != len(head):
-            raise Refusal(f"{path}: line {line}: {len(row)} cells; expected {len(head)}")
+            where = f"{path}: line {line}: cells"
+            raise Refusal(f"{where}: invalid number {len(row)}; expected {len(head)}")
     return pd.DataFrame([row for _, row in rows], columns=head, dtype=str)
 
 
