@@ -49,14 +49,14 @@ def importance(study: str, arm: str, design: Design) -> pd.DataFrame:
     if count < SMALL_DESIGN:
         return pd.DataFrame(columns=list(IMPORTANCE))
     generator = np.random.default_rng(derive(0, "importance", study, arm))
-    everything = np.arange(count)
-    sizes = divergences(design, everything, design.ranked)
+    all_points = np.arange(count)
+    sizes = divergences(design, all_points, design.ranked)
     estimate = _shares(sizes)
     halves = [design.half(generator) for _ in range(HALVES)]
     drawn = [_shares(divergences(design, kept, design.ranked[kept])) for kept in halves]
     width = stats.t.ppf(1 - LEVEL / 2, HALVES - 1) * np.std(drawn, axis=0, ddof=1)
     shuffled = [
-        divergences(design, everything, generator.permutation(design.ranked)).max()
+        divergences(design, all_points, generator.permutation(design.ranked)).max()
         for _ in range(SHUFFLES)
     ]
     low, high = (estimate - width).clip(0, 1), (estimate + width).clip(0, 1)
@@ -83,9 +83,11 @@ def ranks(low: Array, high: Array) -> tuple[list[int], list[int]]:
         high: Upper bounds (k,).
     """
     count = len(low)
-    above = [int((low > each).sum()) for each in high]
-    below = [int((high < each).sum()) for each in low]
-    return [1 + number for number in above], [count - number for number in below]
+    certainly_above = [int((low > bound).sum()) for bound in high]
+    certainly_below = [int((high < bound).sum()) for bound in low]
+    first = [1 + number for number in certainly_above]
+    last = [count - number for number in certainly_below]
+    return first, last
 
 
 def divergences(design: Design, points: NDArray[np.int64], scores: Array) -> Array:
@@ -121,8 +123,8 @@ def divergences(design: Design, points: NDArray[np.int64], scores: Array) -> Arr
     evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=TOP)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # where all scores are equal
-        found = evaluator.evaluate(study)
-    return np.array([found[name] for name in kinds])
+        by_name = evaluator.evaluate(study)
+    return np.array([by_name[name] for name in kinds])
 
 
 def _shares(sizes: Array) -> Array:
