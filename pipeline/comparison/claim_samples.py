@@ -353,13 +353,13 @@ class SampleReader:
         """
         table = self.sources.search_methods
         rows = table[(table["study"] == study) & (table["arm"] == contrast.arm)]
-        found = rows[rows["method"] == contrast.search].to_dict("records")
+        methods = rows[rows["method"] == contrast.search].to_dict("records")
         key = _key(claim, (study, contrast.arm, contrast.search))
-        if not found:
+        if not methods:
             return Sample(key=key, reason=f"the report has no search by {contrast.search}")
         if contrast.search and STORED in BASIS[contrast.search]:
             return Sample(key=key, reason=f"{contrast.search} is replayed on {STORED}")
-        row = found[0]
+        row = methods[0]
         if np.isnan(row["difference"]):
             return Sample(key=key, reason="too many searches find nothing")
         half = (row["high"] - row["low"]) / 2
@@ -433,16 +433,16 @@ def _of_units(
         compared_runs: What identifies both sides.
         absent: The reason where no unit has both.
     """
-    known = {unit: row for unit, row in rows.items() if np.isfinite(row).all()}
-    values = finite(list(known.values()), 2)
+    complete = {unit: row for unit, row in rows.items() if np.isfinite(row).all()}
+    values = finite(list(complete.values()), 2)
     if claim.measure in COSTS:
         values = values / values[0]
     if claim.measure == "error":
         values = 1 - values
     key = _key(claim, compared_runs)
-    reason = "" if known else absent
+    reason = "" if complete else absent
     before, after = values
-    return Sample(after - before, before, after, key, units=tuple(known), reason=reason)
+    return Sample(after - before, before, after, key, units=tuple(complete), reason=reason)
 
 
 def _key(claim: Claim, compared_runs: Any) -> Any:

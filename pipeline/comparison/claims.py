@@ -103,13 +103,13 @@ def claims(plan: Plan, sources: Sources) -> pd.DataFrame:
         pairs = zip(corrected.holm(p_values), bounded.holm(p_equivalence), strict=True)
         for number, pair in zip(tested, pairs, strict=True):
             adjusted[number] = (float(pair[0]), float(pair[1]))
-    rows, known = [], set()
+    rows, judged_before = [], set()
     for number, (study, claim) in enumerate(listed):
         sample, margin = samples[number], margins[number]
         identity = (sample.key or claim.id, claim.rule, claim.expect, claim.threshold, margin)
         row = _row(claim, study, sample, alone[number][0], adjusted[number], corrected.level)
-        rows.append(row | {"margin": margin, "repeats": identity in known})
-        known.add(identity)
+        rows.append(row | {"margin": margin, "repeats": identity in judged_before})
+        judged_before.add(identity)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

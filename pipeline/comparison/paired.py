@@ -63,14 +63,14 @@ def judged_statistics(differences: Array, level: float, margin: float) -> dict[s
     """
     between = interval(differences)
     error = standard_error(differences)
-    known = error if between.sd > 0 else nan
-    half = float(half_width(known, between.n, 2 * LEVEL))
+    usable_error = error if between.sd > 0 else nan
+    half = float(half_width(usable_error, between.n, 2 * LEVEL))
     spreads = [share * between.sd for share in (1, *spread_range(between.n))]
     needed = (seeds_needed(between.mean, spread, level) for spread in spreads)
     return {
         "low_90": between.mean - half,
         "high_90": between.mean + half,
-        **simultaneous(between.mean, known, between.n, level),
+        **simultaneous(between.mean, usable_error, between.n, level),
         "p_equivalence": equivalence_p(differences, margin),
         **detectable_range(between.sd, between.n, level),
         **dict(zip(SEEDS_NEEDED, needed, strict=True)),

@@ -35,9 +35,9 @@ def best_of_random(scores: Array, sizes: Whole) -> Array:
     chances = _by_rank(len(scores), tuple(sizes.tolist()))
     _, starts, lengths = np.unique(scores[order], return_index=True, return_counts=True)
     shared = np.repeat(np.add.reduceat(chances, starts, axis=1) / lengths, lengths, axis=1)
-    found: Array = np.empty_like(shared)
-    found[:, order] = shared
-    return found
+    by_point: Array = np.empty_like(shared)
+    by_point[:, order] = shared
+    return by_point
 
 
 @cache
@@ -64,9 +64,9 @@ def random_means(design: Design, sizes: Whole) -> tuple[Array, Array]:
         Its validation scores and its test scores (sizes,).
     """
     chances = best_of_random(design.ranked, sizes)
-    known = design.ranked >= 0
-    chances = chances[:, known] / chances[:, known].sum(axis=1, keepdims=True)
-    return chances @ design.ranked[known], chances @ design.test[known]
+    is_scored = design.ranked >= 0
+    chances = chances[:, is_scored] / chances[:, is_scored].sum(axis=1, keepdims=True)
+    return chances @ design.ranked[is_scored], chances @ design.test[is_scored]
 
 
 def random_found(design: Design, sizes: Whole) -> Array:

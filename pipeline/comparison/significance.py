@@ -32,15 +32,15 @@ def t_test_p(differences: Array, errors: Array, freedom: Array) -> Array:
 
     An error that is 0 or NaN has p NaN.
     """
-    known = np.where(errors > 0, errors, np.nan)
-    p_values: Array = 2 * scipy.special.stdtr(freedom, -np.abs(differences) / known)
+    positive_errors = np.where(errors > 0, errors, np.nan)
+    p_values: Array = 2 * scipy.special.stdtr(freedom, -np.abs(differences) / positive_errors)
     return p_values
 
 
 def t_equivalence_p(differences: Array, errors: Array, freedom: Array, margin: float) -> Array:
     """Return p of two one-sided t tests, as `equivalence_p`, with given errors, all (n,)."""
-    known = np.where(errors > 0, errors, np.nan)
-    p_values: Array = scipy.special.stdtr(freedom, (np.abs(differences) - margin) / known)
+    positive_errors = np.where(errors > 0, errors, np.nan)
+    p_values: Array = scipy.special.stdtr(freedom, (np.abs(differences) - margin) / positive_errors)
     return p_values
 
 
@@ -52,9 +52,9 @@ def holm(p_values: Array) -> Array:
     all garbage of the process at each call: that takes longer than everything else here.
     """
     undefined = np.isnan(p_values)
-    known = np.where(undefined, 1.0, p_values)
-    order = np.argsort(known)
-    steps = np.maximum.accumulate(known[order] * np.arange(len(known), 0, -1))
-    adjusted = np.empty_like(known)
+    values = np.where(undefined, 1.0, p_values)
+    order = np.argsort(values)
+    steps = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    adjusted = np.empty_like(values)
     adjusted[order] = np.minimum(steps, 1.0)
     return np.where(undefined, np.nan, adjusted)

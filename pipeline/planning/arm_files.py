@@ -156,14 +156,14 @@ def _check_keys_of_arm(items: Sequence[Mapping[str, Any]], path: Path, name: str
         Refusal: One is beside other keys, or is listed twice.
     """
     for key in (AGAINST, RETUNE, SEARCH):
-        found = [index for index, item in enumerate(items) if key in item]
-        for index in found:
+        indices = [index for index, item in enumerate(items) if key in item]
+        for index in indices:
             if len(items[index]) > 1:
                 where = f"{path}: arms.{name}.{index}"
                 raise Refusal(invalid(where, items[index], f"an item with {key} alone"))
-        if len(found) > 1:
-            where = f"{path}: arms.{name}.{found[1]}"
-            raise Refusal(invalid(where, items[found[1]], f"{key} once in an arm"))
+        if len(indices) > 1:
+            where = f"{path}: arms.{name}.{indices[1]}"
+            raise Refusal(invalid(where, items[indices[1]], f"{key} once in an arm"))
 
 
 def _protocol_values(item: dict[str, Any], where: str) -> dict[str, Any]:

@@ -202,18 +202,18 @@ def append_opening(path: Path, planned: Planned) -> bool:
 def changes(before: Planned, after: Planned) -> list[Change]:
     """Return what differs between two plans of a ledger, in the order of importance."""
     before, after = (json.loads(_canonical(plan)) for plan in (before, after))  # tuples are lists
-    found = [
+    changed = [
         *_changed_arms(before["arms"], after["arms"]),
         *_changed_values(before, after),
         *_changed_looks(before.get("looks") or {}, after.get("looks") or {}),
         *_changed_studies(before["studies"], after["studies"]),
         *_changed_code(before, after),
     ]
-    if not found and before != after:
+    if not changed and before != after:
         of_done = ("code", "versions")  # a run that failed has none
         rest = [{key: plan[key] for key in plan if key not in of_done} for plan in (before, after)]
-        found.append(Change(DONE if rest[0] == rest[1] else "other parts of the plan", ""))
-    return found
+        changed.append(Change(DONE if rest[0] == rest[1] else "other parts of the plan", ""))
+    return changed
 
 
 def _changed_arms(before: Planned, after: Planned) -> Iterator[Change]:

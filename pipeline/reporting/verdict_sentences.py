@@ -105,8 +105,8 @@ def detectable_note(contrasts: pd.DataFrame) -> str:
     """
     rows = contrasts[contrasts["verdict"] == Verdict.INCONCLUSIVE]
     rows = rows[~rows["withheld"].astype(bool)]
-    known = rows[["difference", "detectable"]].notna().all(axis=1)
-    return f" {DETECTABLE}" if len(rows) <= NAMED and known.any() else ""
+    is_defined = rows[["difference", "detectable"]].notna().all(axis=1)
+    return f" {DETECTABLE}" if len(rows) <= NAMED and is_defined.any() else ""
 
 
 def _finding(row: md.Row, formatter: md.Formatter, metric: Metric) -> str:

@@ -147,8 +147,8 @@ def _no_better(data: ReportData, failed: Rows) -> str:
 
 def _budgets(data: ReportData, rows: Rows, failed: Rows) -> str:
     margin = md.format_margin(data.confirmation.margin)
-    known = [row for row in failed if row["value"] == row["value"]]
-    if failed and not known:
+    measured = [row for row in failed if row["value"] == row["value"]]
+    if failed and not measured:
         names = _names(data, failed, lambda row: "")
         return (
             f"The learning curve has fewer than two points: {names}. Set "
@@ -158,8 +158,8 @@ def _budgets(data: ReportData, rows: Rows, failed: Rows) -> str:
         epochs = data.confirmation.settings["training"]["epochs"]
         return (
             f"Validation accuracy still rises by more than {margin} over the last third of "
-            f"training: {_names(data, _sorted(known)[::-1], _change(data))}. Look at the learning "
-            f"curves. Train longer: `training.epochs: {2 * epochs}` in "
+            f"training: {_names(data, _sorted(measured)[::-1], _change(data))}. Look at the "
+            f"learning curves. Train longer: `training.epochs: {2 * epochs}` in "
             f"{_value_file(data, EPOCHS)}; if accuracy falls early in a curve, try a weaker "
             "setting."
         )

@@ -131,23 +131,23 @@ def _method_lines(data: ReportData, rows: pd.DataFrame) -> list[str]:
     """Return for each arm which methods differ from random search at equal cost."""
     lines = []
     for arm, methods in arms_of(rows[rows["method"] != "random"]).items():
-        found: dict[str, list[str]] = {"better": [], "worse": [], "": [], UNTESTED: []}
+        by_outcome: dict[str, list[str]] = {"better": [], "worse": [], "": [], UNTESTED: []}
         for row in methods.to_dict("records"):
             decided = row["p_holm"] < LEVEL
             side = ("worse", "better")[row["difference"] > 0] if decided else ""
             side = UNTESTED if pd.isna(row["difference"]) else side
             change = f" ({md.unbroken(_change(data, row))})" if decided else ""
-            found[side].append(f"{METHODS[row['method']]}{change}")
+            by_outcome[side].append(f"{METHODS[row['method']]}{change}")
         parts = [
-            f"{side} than {REFERENCE}: {md.format_list(found[side])}"
+            f"{side} than {REFERENCE}: {md.format_list(by_outcome[side])}"
             for side in ("better", "worse")
-            if found[side]
+            if by_outcome[side]
         ]
-        if found[""]:
-            parts.append(f"not shown to differ from {REFERENCE}: {md.format_list(found[''])}")
-        if found[UNTESTED]:
+        if by_outcome[""]:
+            parts.append(f"not shown to differ from {REFERENCE}: {md.format_list(by_outcome[''])}")
+        if by_outcome[UNTESTED]:
             parts.append(
-                f"not tested, since too many find nothing: {md.format_list(found[UNTESTED])}"
+                f"not tested, since too many find nothing: {md.format_list(by_outcome[UNTESTED])}"
             )
         lines.append(f"**{arm}**, mean test score of the chosen setting: {'; '.join(parts)}.")
     return lines
@@ -317,13 +317,13 @@ def _rank_line(arm: str, rows: pd.DataFrame, names: Mapping[str, str]) -> str:
     parts = [f"more than by chance: {md.format_list(above)}"] if above else []
     if below:
         parts.append(f"not shown to matter: {md.format_list(below)}")
-    known = [
+    places = [
         f"{names[row['hyperparameter']]} is number {row['first_rank']}"
         for row in rows[ranked & matters].to_dict("records")
     ]
     open_names = [names[name] for name in rows.loc[~ranked & matters, "hyperparameter"]]
-    if known:
-        parts.append(md.format_list(known))
+    if places:
+        parts.append(md.format_list(places))
     if len(open_names) > 1:
         parts.append(f"cannot rank {md.format_list(open_names)}")
     return f"**{arm}**: {'; '.join(parts)}."

@@ -59,10 +59,10 @@ def standard_error_sentence(data: ReportData) -> str:
 
 def pool_words(data: ReportData) -> str:
     """Return how much wider intervals over other pools are, or may be; empty if nobody can tell."""
-    known = data.pools.dropna(subset="factor").to_dict("records")
-    if not known:
+    measured = data.pools.dropna(subset="factor").to_dict("records")
+    if not measured:
         return _widest(data.pools["most"].max())
-    factors = [f"{row['factor']:.2f} ({row['arm']})" for row in known]
+    factors = [f"{row['factor']:.2f} ({row['arm']})" for row in measured]
     return (
         ", for which the interval over seeds is too narrow, by a factor of "
         f"{md.format_list(factors)}: so the study of variance estimates from redrawn splits"
