@@ -170,7 +170,12 @@ class SampleReader:
         }
 
     def sample(self, claim: Claim, study: PlannedStudy) -> Sample:
-        """Return what a claim of a study is judged by."""
+        """Return what a claim of a study is judged by.
+
+        Args:
+            claim: The claim.
+            study: Its study in the plan.
+        """
         if missing := self._unmet(claim):
             return Sample(reason=f"needs {missing}", is_planned=False)
         if claim.contrast is None:
@@ -417,7 +422,12 @@ class SampleReader:
 
 
 def reference_of(contrast: Contrast, study: PlannedStudy) -> Key:
-    """Return the study and the arm that the arm of a contrast is compared with."""
+    """Return the study and the arm that the arm of a contrast is compared with.
+
+    Args:
+        contrast: The contrast of a claim.
+        study: The study of the claim.
+    """
     reference = next((arm.against for arm in study.arms if arm.name == contrast.arm), BASELINE)
     return contrast.against_study or study.name, contrast.against or reference
 

@@ -117,6 +117,12 @@ def conclude(claim: Claim, difference: float, p: float, p_equivalence: float) ->
     """Return the outcome of a claim from its value, less the threshold, and corrected p-values.
 
     Undefined p-values (NaN) decide nothing.
+
+    Args:
+        claim: The claim.
+        difference: The value of its contrast minus the threshold, in the unit of the measure.
+        p: Of no difference from the threshold, corrected.
+        p_equivalence: Of a value within the margin, corrected.
     """
     above, below = (p < LEVEL and difference * sign > 0 for sign in (1, -1))
     within = p_equivalence < LEVEL
@@ -137,6 +143,11 @@ def bound_p(estimate: Estimate, margin: float, expect: str) -> float:
 
     Two one-sided t tests (Schuirmann, J. Pharmacokinet. Biopharm. 15, 1987); one of them for
     not_lower (above -margin) and not_higher (below margin). NaN without a margin or an error.
+
+    Args:
+        estimate: The value minus the threshold, with its error.
+        margin: The margin, in the unit of the measure; NaN for none.
+        expect: What the claim expects: lower, higher, equal, not_lower or not_higher.
     """
     if not (margin > 0 and estimate.error > 0):
         return nan
@@ -225,7 +236,12 @@ def relative_change(before: float, after: float) -> float:
 
 
 def contrast_name(contrast: Contrast | None, study: PlannedStudy) -> str:
-    """Return a contrast in words, the reference last."""
+    """Return a contrast in words, the reference last.
+
+    Args:
+        contrast: The contrast; None for a correlation over all arms.
+        study: The study of the claim.
+    """
     if contrast is None:
         return "all arms"
     if contrast.levels:

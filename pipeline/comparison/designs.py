@@ -165,6 +165,11 @@ def point_table(study: str, arm: str, design: Design) -> pd.DataFrame:
 
     `at` is a value as text, `place` is in [0, 1] on the scale of the hyperparameter; `is_best`
     marks the best tenth of the points by validation.
+
+    Args:
+        study: The name of the study.
+        arm: The name of the arm.
+        design: Its design.
     """
     least = np.quantile(design.ranked, 1 - BEST)
     scores = {

@@ -21,7 +21,12 @@ SEEDS_NEEDED = ("seeds_needed", "seeds_needed_low", "seeds_needed_high")
 
 
 def paired_statistics(reference: Array, arm: Array) -> dict[str, float]:
-    """Return means, difference, interval and p of the scores (n,) of two arms, paired by seed."""
+    """Return means, difference, interval and p of the scores (n,) of two arms, paired by seed.
+
+    Args:
+        reference: The scores (n,) of the reference.
+        arm: The scores (n,) of the arm at the same seeds.
+    """
     differences = arm - reference
     between = interval(differences)
     return {

@@ -60,6 +60,10 @@ def random_means(design: Design, sizes: Whole) -> tuple[Array, Array]:
 
     Means are over draws with a point that is not lost.
 
+    Args:
+        design: The design.
+        sizes: The numbers of points drawn, without replacement (sizes,).
+
     Returns:
         Its validation scores and its test scores (sizes,).
     """
@@ -70,7 +74,12 @@ def random_means(design: Design, sizes: Whole) -> tuple[Array, Array]:
 
 
 def random_found(design: Design, sizes: Whole) -> Array:
-    """Return the chance that not all of some points drawn are lost (sizes,)."""
+    """Return the chance that not all of some points drawn are lost (sizes,).
+
+    Args:
+        design: The design.
+        sizes: The numbers of points drawn, without replacement (sizes,).
+    """
     chances: Array = best_of_random(design.ranked, sizes)[:, design.ranked >= 0].sum(axis=1)
     return chances
 
@@ -119,6 +128,10 @@ def cost_of(means: Array, score: float) -> float:
 
     Between two costs it is interpolated; a score below the first mean has the cost 1. NaN, the
     score of searches without a candidate, is never reached.
+
+    Args:
+        means: Mean scores at the costs 1, 2, ... (costs,).
+        score: The score to reach.
     """
     reached = np.flatnonzero(means >= score - EPSILON)
     if not len(reached):

@@ -31,6 +31,11 @@ def t_test_p(differences: Array, errors: Array, freedom: Array) -> Array:
     """Return two-sided p of t tests with given standard errors and degrees of freedom, all (n,).
 
     An error that is 0 or NaN has p NaN.
+
+    Args:
+        differences: Mean differences (n,).
+        errors: Their standard errors (n,).
+        freedom: Their degrees of freedom (n,).
     """
     positive_errors = np.where(errors > 0, errors, np.nan)
     p_values: Array = 2 * scipy.special.stdtr(freedom, -np.abs(differences) / positive_errors)
@@ -38,7 +43,14 @@ def t_test_p(differences: Array, errors: Array, freedom: Array) -> Array:
 
 
 def t_equivalence_p(differences: Array, errors: Array, freedom: Array, margin: float) -> Array:
-    """Return p of two one-sided t tests, as `equivalence_p`, with given errors, all (n,)."""
+    """Return p of two one-sided t tests, as `equivalence_p`, with given errors, all (n,).
+
+    Args:
+        differences: Mean differences (n,).
+        errors: Their standard errors (n,).
+        freedom: Their degrees of freedom (n,).
+        margin: The margin of equivalence, in the unit of the differences.
+    """
     positive_errors = np.where(errors > 0, errors, np.nan)
     p_values: Array = scipy.special.stdtr(freedom, (np.abs(differences) - margin) / positive_errors)
     return p_values

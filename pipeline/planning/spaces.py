@@ -157,7 +157,12 @@ def grid(spaces: Sequence[Space]) -> list[tuple[Any, ...]]:
 
 
 def size(spaces: Sequence[Space], widened: bool = False) -> int:
-    """Return the number of settings of a grid, at most after all widenings if `widened`."""
+    """Return the number of settings of a grid, at most after all widenings if `widened`.
+
+    Args:
+        spaces: The search spaces of an arm.
+        widened: Whether further values of widening count.
+    """
     counts = [len(space.values) + (space.extend if widened else 0) for space in spaces]
     return int(np.prod(counts, dtype=float))
 

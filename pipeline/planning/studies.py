@@ -242,6 +242,10 @@ def untuned_study(experiment: Experiment) -> Study | None:
 def require_network(protocol: Protocol, source: str) -> None:
     """Check that the network of the protocol can be built for its data, and for its pretrainings.
 
+    Args:
+        protocol: The protocol.
+        source: Its file, for errors.
+
     Raises:
         Refusal: The data or the network cannot be made, or nothing can start from a pretraining.
     """

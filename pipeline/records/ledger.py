@@ -70,6 +70,10 @@ class Change:
 def run_identities(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return what the runs in a phase's folder were trained from; failed runs have nothing.
 
+    Args:
+        folder: The folder of the phase.
+        names: Fingerprints.
+
     Raises:
         Refusal: A run is damaged.
     """
@@ -182,6 +186,10 @@ def continue_ledger(path: Path, earlier: Path) -> None:
 def append_opening(path: Path, planned: Planned) -> bool:
     """Append an entry, unless the last one has an equal plan.
 
+    Args:
+        path: The file of the ledger.
+        planned: The plan under which the test set is opened.
+
     Returns:
         Whether it was appended.
 
@@ -200,7 +208,12 @@ def append_opening(path: Path, planned: Planned) -> bool:
 
 
 def changes(before: Planned, after: Planned) -> list[Change]:
-    """Return what differs between two plans of a ledger, in the order of importance."""
+    """Return what differs between two plans of a ledger, in the order of importance.
+
+    Args:
+        before: The plan of an entry.
+        after: The plan of the next entry.
+    """
     before, after = (json.loads(_canonical(plan)) for plan in (before, after))  # tuples are lists
     changed = [
         *_changed_arms(before["arms"], after["arms"]),
