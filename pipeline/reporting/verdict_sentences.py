@@ -26,8 +26,8 @@ VERDICTS = {  # (verdict, below the margin): the words after one arm and after s
 RANKED = (Verdict.HELPS, Verdict.HURTS)  # verdicts whose largest difference is named
 NAMED = 3  # arms of one verdict that are named; more are counted
 DETECTABLE = (
-    f"A detectable difference is the smallest that these seeds find with {100 * POWER:g} % power; "
-    "in brackets, what it may really be, since so few seeds measure the spread only roughly."
+    f"A detectable difference is the smallest that these seeds find with {100 * POWER:g} % power. "
+    "The range in brackets is there because few seeds measure the spread only roughly."
 )
 
 
@@ -79,7 +79,7 @@ def _among_best(labels: Sequence[str]) -> str:
     if not labels:
         return ""
     names = md.format_few([f"**{label}**" for label in labels])
-    return f"; among the best, since not shown to differ from it: {names}"
+    return f"; not shown to differ from it: {names}"
 
 
 def _withheld(

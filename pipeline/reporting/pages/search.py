@@ -49,8 +49,9 @@ def search_body(data: ReportData) -> str:
     return md.join_parts(
         "# Search",
         "Each arm of these studies was trained at settings that do not depend on scores: its "
-        "design. Searches are replayed on these runs, without further training. A lost run is the "
-        "worst of its design; a search whose runs are all lost finds nothing, and is in no mean.",
+        "design. Searches are replayed on these runs, without further training. A lost run "
+        "counts as the worst of its design. A search whose runs are all lost finds nothing and is "
+        "left out of means.",
         *(study_section(data, study) for study in search_studies(data)),
     )
 
@@ -202,12 +203,12 @@ def _test_table(data: ReportData, rows: pd.DataFrame) -> str:
     ]
     caption = (
         "Test accuracy of the setting chosen by validation, means over searches. Optimism: "
-        "validation minus test. Minus random: against random search at equal cost, which is taken "
-        f"to the nearest settings for {NEAREST}, as they are. A search that finds nothing good "
-        "lowers the mean much and the median in the figure little, so the two may order methods "
-        "differently, above all at a low cost. Interval and p: over designs, by halves of the "
-        "settings (jackknife); how often such intervals cover: `docs/statistics.md`. p (Holm): "
-        "corrected for this table. Rule: the test rule of each arm."
+        "validation minus test. Minus random: the difference to random search at equal cost, whose "
+        f"proposals are moved to the nearest settings for {NEAREST}, as theirs are. A search that "
+        "finds nothing good lowers the mean much and the median in the figure little, so the two "
+        "may order methods differently, mainly at a low cost. Interval and p: over designs, by "
+        "halves of the settings (jackknife); how often such intervals cover: "
+        "`docs/statistics.md`. p (Holm): corrected for this table. Rule: the test rule of each arm."
     )
     return md.format_table(cells, caption, words=("arm", "method"))
 
@@ -272,7 +273,7 @@ def importance_section(data: ReportData, study: PlannedStudy, names: Mapping[str
     """Return how much each hyperparameter decides, and which cannot be ranked."""
     rows = of(data.search_importance, study.name)
     if rows.empty:
-        return f"Designs of fewer than {SMALL_DESIGN} settings say too little of it."
+        return f"Designs with fewer than {SMALL_DESIGN} settings are too small to measure it."
     cells = [
         {
             "arm": row["arm"],
@@ -284,11 +285,11 @@ def importance_section(data: ReportData, study: PlannedStudy, names: Mapping[str
         for row in rows.to_dict("records")
     ]
     caption = (
-        "Share of each hyperparameter in PED-ANOVA: how far its values among the best tenth of the "
-        "trials, by validation, are from those of all. Interval: over halves of the trials "
-        f"(jackknife). By chance: in {md.CONFIDENCE} of shuffled scores, no hyperparameter has a "
-        "larger difference between these two distributions, as a share of the same sum. Rank: all "
-        "that the intervals leave open; hyperparameters whose intervals overlap are not ranked."
+        "Share: of each hyperparameter in PED-ANOVA, which compares the distribution of its values "
+        "among the best tenth of the trials, by validation, with that among all trials. Interval: "
+        "over halves of the trials (jackknife). By chance: a limit on the same scale; in "
+        f"{md.CONFIDENCE} of shuffles of the scores no hyperparameter is above it. Rank: all ranks "
+        "that the intervals allow; hyperparameters whose intervals overlap have no single rank."
     )
     lines = [_rank_line(arm, part, names) for arm, part in arms_of(rows).items()]
     return md.join_parts(
@@ -364,10 +365,10 @@ def end_table(data: ReportData, study: PlannedStudy, names: Mapping[str, str]) -
             }
         )
     caption = (
-        "Median validation score (%) in the fifth of the trials' range next to each end, with the "
-        "value of the end. An end fails where another fifth has better scores: a range that fails "
-        "at both is wide enough. Mann-Whitney tests, Bonferroni over fifths and Holm over the ends "
-        f"of an arm, level {100 * LEVEL:g} %."
+        "At each end: its value, and the median validation score (%) of the trials in the fifth of "
+        "the range next to it. An end fails where another fifth has better scores; a range that "
+        "fails at both ends is wide enough. Mann-Whitney tests, Bonferroni over fifths and Holm "
+        f"over the ends of an arm, level {100 * LEVEL:g} %."
     )
     return md.format_table(cells, caption, words=("arm", "hyperparameter", "fails at"))
 
