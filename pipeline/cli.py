@@ -28,16 +28,16 @@ gapwise plan                      what would be trained, and for how long
 gapwise run                       every stage that is not up to date, then the headline
 gapwise run dropout mixup         these studies alone; reports/<protocol>+dropout+mixup
 gapwise resolve                   the next declared look of arms that are inconclusive
-gapwise claims                    what lectures say, and how it came out here
+gapwise claims                    which claims of lectures and papers hold here
 gapwise restore                   results of the last commit; code and settings stay
 gapwise status                    runs by study and state, with reasons
-gapwise verify digits             is the report what its predictions give?
+gapwise verify digits             recompute the report from stored predictions
 gapwise export --html             the report as one file, reports/<protocol>.html
 gapwise diff HEAD~1 HEAD          what changed between two reports, for a pull request
-gapwise judge scores.csv          verdicts on results that were trained anywhere else
+gapwise judge scores.csv          verdicts on results of any other program
 gapwise track --dry-run           what would be sent to Weights & Biases
 gapwise doctor --model            where in the networks regularizers may act
-gapwise doctor --gradients        is every gradient that of the loss?
+gapwise doctor --gradients        compare every gradient with differences of the loss
 """
 REPORTS, PROTOCOLS = Path("reports"), Path("experiments", "protocols")
 application = typer.Typer(
@@ -308,7 +308,7 @@ def report(protocols: Protocols = None) -> None:
         from pipeline import report as verb
         from pipeline.terminal.headline import show_headline
 
-    for name in _named(protocols):
+    for name in _existing(protocols):
         verb.main(name)
         show_headline(name)
 
@@ -439,7 +439,7 @@ def track(
     """Mirror to Weights & Biases what it does not have yet."""
     from pipeline import track as verb
 
-    for name in _named(protocols):
+    for name in _existing(protocols):
         (verb.dry_run if dry_run else verb.main)(name)
 
 

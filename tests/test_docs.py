@@ -199,10 +199,10 @@ def test_the_shares_that_limit_the_verdicts_are_those_of_the_benchmark():
         r"a tenth of it: (\S+) %": [skewed["verdict"]],
         r"heavy tails have one in (\S+) % of reports, skewed arms in (\S+) %, unequal spreads in "
         r"(\S+) %": [one["report_flagged"] for one in (tails, skewed, unequal)],
-        r"5 % of their runs lose: (\S+) % of reports have a verdict, (\S+) % have": [
+        r"the same amount: (\S+) % of reports have a verdict, (\S+) % have": [
             means["arms_by_20"][name] for name in ("verdict", "withheld")
         ],
-        r"loses runs so: (\S+) % have a verdict, (\S+) % have": [
+        r"in this way instead: (\S+) % have a verdict, (\S+) % have": [
             means["baseline_by_20"][name] for name in ("verdict", "withheld")
         ],
         r"alone cover (\S+) % for arms that differ little by example, (\S+) %": [few, much],

@@ -175,7 +175,12 @@ class SampleReader:
         }
 
     def sample(self, claim: Claim, study: PlannedStudy) -> Sample:
-        """Return what a claim of a study is judged by."""
+        """Return what a claim of a study is judged by.
+
+        Args:
+            claim: The claim.
+            study: Its study in the plan.
+        """
         return replace(self._sample(claim, study), is_ranked=claim.measure in TARGETS)
 
     def _sample(self, claim: Claim, study: PlannedStudy) -> Sample:
@@ -373,13 +378,13 @@ class SampleReader:
         """
         table = self.sources.search_methods
         rows = table[(table["study"] == study) & (table["arm"] == contrast.arm)]
-        found = rows[rows["method"] == contrast.search].to_dict("records")
+        methods = rows[rows["method"] == contrast.search].to_dict("records")
         key = _key(claim, (study, contrast.arm, contrast.search))
-        if not found:
+        if not methods:
             return Sample(key=key, reason=f"the report has no search by {contrast.search}")
         if contrast.search and STORED in BASIS[contrast.search]:
             return Sample(key=key, reason=f"{contrast.search} is replayed on {STORED}")
-        row = found[0]
+        row = methods[0]
         if np.isnan(row["difference"]):
             return Sample(key=key, reason="too many searches find nothing")
         half = (row["high"] - row["low"]) / 2
@@ -437,7 +442,12 @@ class SampleReader:
 
 
 def reference_of(contrast: Contrast, study: PlannedStudy) -> Key:
-    """Return the study and the arm that the arm of a contrast is compared with."""
+    """Return the study and the arm that the arm of a contrast is compared with.
+
+    Args:
+        contrast: The contrast of a claim.
+        study: The study of the claim.
+    """
     reference = next((arm.against for arm in study.arms if arm.name == contrast.arm), BASELINE)
     return contrast.against_study or study.name, contrast.against or reference
 
@@ -453,16 +463,16 @@ def _of_units(
         compared_runs: What identifies both sides.
         absent: The reason where no unit has both.
     """
-    known = {unit: row for unit, row in rows.items() if np.isfinite(row).all()}
-    values = finite(list(known.values()), 2)
+    complete = {unit: row for unit, row in rows.items() if np.isfinite(row).all()}
+    values = finite(list(complete.values()), 2)
     if claim.measure in COSTS:
         values = values / values[0]
     if claim.measure == "error":
         values = 1 - values
     key = _key(claim, compared_runs)
-    reason = "" if known else absent
+    reason = "" if complete else absent
     before, after = values
-    return Sample(after - before, before, after, key, units=tuple(known), reason=reason)
+    return Sample(after - before, before, after, key, units=tuple(complete), reason=reason)
 
 
 def _key(claim: Claim, compared_runs: Any) -> Any:

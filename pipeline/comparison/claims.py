@@ -105,13 +105,13 @@ def claims(plan: Plan, sources: Sources) -> pd.DataFrame:
         pairs = zip(corrected.holm(p_values), bounded.holm(p_equivalence), strict=True)
         for number, pair in zip(tested, pairs, strict=True):
             adjusted[number] = (float(pair[0]), float(pair[1]))
-    rows, known = [], set()
+    rows, judged_before = [], set()
     for number, (study, claim) in enumerate(listed):
         sample, margin = samples[number], margins[number]
         identity = (sample.key or claim.id, claim.rule, claim.expect, claim.threshold, margin)
         row = _row(claim, study, sample, alone[number][0], adjusted[number], corrected.level)
-        rows.append(row | {"margin": margin, "repeats": identity in known})
-        known.add(identity)
+        rows.append(row | {"margin": margin, "repeats": identity in judged_before})
+        judged_before.add(identity)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -119,6 +119,12 @@ def conclude(claim: Claim, difference: float, p: float, p_equivalence: float) ->
     """Return the outcome of a claim from its value, less the threshold, and corrected p-values.
 
     Undefined p-values (NaN) decide nothing.
+
+    Args:
+        claim: The claim.
+        difference: The value of its contrast minus the threshold, in the unit of the measure.
+        p: Of no difference from the threshold, corrected.
+        p_equivalence: Of a value within the margin, corrected.
     """
     above, below = (p < LEVEL and difference * sign > 0 for sign in (1, -1))
     within = p_equivalence < LEVEL
@@ -139,6 +145,11 @@ def bound_p(estimate: Estimate, margin: float, expect: str) -> float:
 
     Two one-sided t tests (Schuirmann, J. Pharmacokinet. Biopharm. 15, 1987); one of them for
     not_lower (above -margin) and not_higher (below margin). NaN without a margin or an error.
+
+    Args:
+        estimate: The value minus the threshold, with its error.
+        margin: The margin, in the unit of the measure; NaN for none.
+        expect: What the claim expects: lower, higher, equal, not_lower or not_higher.
     """
     if not (margin > 0 and estimate.error > 0):
         return nan
@@ -234,7 +245,12 @@ def relative_change(before: float, after: float) -> float:
 
 
 def contrast_name(contrast: Contrast | None, study: PlannedStudy) -> str:
-    """Return a contrast in words, the reference last."""
+    """Return a contrast in words, the reference last.
+
+    Args:
+        contrast: The contrast; None for a correlation over all arms.
+        study: The study of the claim.
+    """
     if contrast is None:
         return "all arms"
     if contrast.levels:

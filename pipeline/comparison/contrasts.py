@@ -112,8 +112,8 @@ def contrasts(
     corrected = family([_identities(arm) for arm in arms])
     rows: list[dict[str, Any]] = []
     for arm, again in zip(arms, corrected.repeats, strict=True):
-        found = _rows(arm, outcomes, costs, metrics, corrected.level, plan)
-        rows += [row | {"repeats": again} for row in found]
+        of_arm = _rows(arm, outcomes, costs, metrics, corrected.level, plan)
+        rows += [row | {"repeats": again} for row in of_arm]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     for metric in CORRECTED:
         of_metric = table["metric"] == metric
@@ -144,7 +144,7 @@ def _judged(
 
     def verdicts(p_holm: Array, p_equivalence: Array) -> list[Judged]:
         concluded = corrected.verdicts(differences, p_holm, p_equivalence)
-        return [judged_with_losses(*found) for found in zip(concluded, losses, strict=True)]
+        return [judged_with_losses(one, lost) for one, lost in zip(concluded, losses, strict=True)]
 
     def corrected_p(p_values: pd.Series, signs: Array) -> Array:
         return corrected.holm(_doubled(p_values.to_numpy(float), signs, selected))
@@ -159,10 +159,10 @@ def _judged(
         "image_error": over["image_error"].to_numpy(),
         "low_images": over["low_images"].to_numpy(),
         "high_images": over["high_images"].to_numpy(),
-        "verdict": [str(found.verdict) for found in here],
-        "below_margin": [found.below_margin for found in here],
-        "withheld": [found.withheld for found in here],
-        "verdict_other_images": [str(found.verdict) for found in elsewhere],
+        "verdict": [str(verdict.verdict) for verdict in here],
+        "below_margin": [verdict.below_margin for verdict in here],
+        "withheld": [verdict.withheld for verdict in here],
+        "verdict_other_images": [str(verdict.verdict) for verdict in elsewhere],
     }
 
 

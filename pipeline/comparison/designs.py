@@ -158,12 +158,12 @@ def designs_of(
         scores: The table `scores`.
         histories: The learning curves of the runs that are done, by fingerprint.
     """
-    found = _final_scores(plan, scores)
+    final_scores = _final_scores(plan, scores)
     for study in plan.studies_of("search"):
         for arm in study.arms:
             runs = [run for run in plan.runs if (run.study, run.arm) == (study.name, arm.name)]
             if arm.space and runs:
-                yield study, arm, _design(arm, runs, found, histories)
+                yield study, arm, _design(arm, runs, final_scores, histories)
 
 
 def point_table(study: str, arm: str, design: Design) -> pd.DataFrame:
@@ -171,6 +171,11 @@ def point_table(study: str, arm: str, design: Design) -> pd.DataFrame:
 
     `at` is a value as text, `place` is in [0, 1] on the scale of the hyperparameter; `is_best`
     marks the best tenth of the points by validation.
+
+    Args:
+        study: The name of the study.
+        arm: The name of the arm.
+        design: Its design.
     """
     least = np.quantile(design.ranked, 1 - BEST)
     scores = {
@@ -272,9 +277,9 @@ def _final_scores(plan: Plan, scores: pd.DataFrame) -> dict[str, dict[str, float
     rules = plan.rules()
     names = {run.fingerprint for run in plan.runs_of("search")}
     rows = scores[(scores["metric"] == "accuracy") & scores["fingerprint"].isin(names)]
-    found: dict[str, dict[str, float]] = {"validation": {}, "test": {}}
+    by_split: dict[str, dict[str, float]] = {"validation": {}, "test": {}}
     for row in rows.to_dict("records"):
         rule = rules[row["fingerprint"]]
-        if row["split"] in found and (row["view"], row["members"]) == (rule.view, rule.members):
-            found[row["split"]][row["fingerprint"]] = float(row["value"])
-    return found
+        if row["split"] in by_split and (row["view"], row["members"]) == (rule.view, rule.members):
+            by_split[row["split"]][row["fingerprint"]] = float(row["value"])
+    return by_split

@@ -87,9 +87,11 @@ def ranks(low: Array, high: Array) -> tuple[list[int], list[int]]:
         high: Upper bounds (k,).
     """
     count = len(low)
-    above = [int((low > each).sum()) for each in high]
-    below = [int((high < each).sum()) for each in low]
-    return [1 + number for number in above], [count - number for number in below]
+    certainly_above = [int((low > bound).sum()) for bound in high]
+    certainly_below = [int((high < bound).sum()) for bound in low]
+    first = [1 + number for number in certainly_above]
+    last = [count - number for number in certainly_below]
+    return first, last
 
 
 def study_of(design: Design) -> "optuna.Study":
@@ -133,8 +135,8 @@ def divergences(design: Design, study: "optuna.Study", scores: Array) -> Array:
     evaluator = PedAnovaImportanceEvaluator(target_quantile=TOP)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that low targets are good; where all scores are equal
-        found = evaluator.evaluate(study, target=lambda trial: float(losses[trial.number]))
-    return np.array([found[name] for name in design.spaces])
+        by_name = evaluator.evaluate(study, target=lambda trial: float(losses[trial.number]))
+    return np.array([by_name[name] for name in design.spaces])
 
 
 def _among(scores: Array, points: NDArray[np.int64]) -> Array:

@@ -178,7 +178,13 @@ def detectable(sd: float, n: int, level: float) -> float:
 
 
 def detectable_range(sd: float, n: int, level: float) -> dict[str, float]:
-    """Return `detectable`, and its range `detectable_low`, `detectable_high` by `spread_range`."""
+    """Return `detectable`, and its range `detectable_low`, `detectable_high` by `spread_range`.
+
+    Args:
+        sd: The standard deviation of the paired differences.
+        n: The number of seeds.
+        level: The level of the test, such as 0.05 divided by the number of contrasts.
+    """
     middle = detectable(sd, n, level)
     low, high = (share * middle for share in spread_range(n))
     return {"detectable": middle, "detectable_low": low, "detectable_high": high}

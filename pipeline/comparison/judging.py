@@ -177,7 +177,7 @@ def judge(
         margin: The largest difference that does not matter, in the units of the scores; one point
             of fractions and percentages.
         direction: `higher` or `lower` is better; higher where it is None.
-        unit: `fraction`, `percent` or `number`; found by the scores where it is None.
+        unit: `fraction`, `percent` or `number`; taken from the scores where it is None.
         wide: Whether there is a column per arm, whatever the names of the columns say.
         keep_going: Whether to leave out runs without a score.
         source: What errors call the table.
@@ -187,13 +187,13 @@ def judge(
         Refusal: A column, a score or an argument is not what is described here.
     """
     names = Names(arm, seed, score, against, wide, keep_going)
-    found = read_scores(pd.DataFrame(scores), names, source)
-    better = _direction(direction or found.constants.get("direction"), found.title, source)
-    values = found.pairs[["score", "reference_score"]].stack().dropna().to_numpy(float)
+    loaded = read_scores(pd.DataFrame(scores), names, source)
+    better = _direction(direction or loaded.constants.get("direction"), loaded.title, source)
+    values = loaded.pairs[["score", "reference_score"]].stack().dropna().to_numpy(float)
     kind = _unit(unit, values, better, margin, source)
     limit = _margin(margin, kind, source)
-    runs = _runs(found.pairs, limit, better)
-    groups = dict(iter(_with_losses(found.pairs, runs).groupby("arm", sort=False)))
+    runs = _runs(loaded.pairs, limit, better)
+    groups = dict(iter(_with_losses(loaded.pairs, runs).groupby("arm", sort=False)))
     if not any(rows["counts"].sum() > 1 for rows in groups.values()):
         raise Refusal(
             f"{source}: no arm shares two seeds with its reference; "
@@ -204,20 +204,20 @@ def judge(
     if images is not None:
         hits = read_hits(pd.DataFrame(images), names, images_source)
         _require_hits(hits, groups, kind, better, images_source)
-    table = _table(groups, found, corrected, limit, better, hits, WHOLE.get(kind, math.nan))
+    table = _table(groups, loaded, corrected, limit, better, hits, WHOLE.get(kind, math.nan))
     return Judgement(
-        score=found.title,
+        score=loaded.title,
         unit=kind,
         direction=better,
         margin=limit,
         table=table,
-        seeds=found.pairs.assign(direction=str(better)),
+        seeds=loaded.pairs.assign(direction=str(better)),
         collapses=runs.loc[runs["collapsed"], list(COLLAPSED)].reset_index(drop=True),
         rates=_rates(groups, runs, corrected),
         twins=_twins(groups),
         seeds_required=seeds_required(max(len(corrected.counted), 1)),
         ties=_ties(groups, table),
-        n_test=_examples(found.constants.get("n_test"), hits, source, images_source),
+        n_test=_examples(loaded.constants.get("n_test"), hits, source, images_source),
     )
 
 
@@ -337,7 +337,7 @@ def _identities(arm: str, rows: pd.DataFrame) -> tuple[Any, Any]:
 
 def _table(
     groups: Mapping[str, pd.DataFrame],
-    found: Scores,
+    scores: Scores,
     corrected: Family,
     margin: float,
     direction: Direction,
@@ -345,7 +345,7 @@ def _table(
     whole: float,
 ) -> pd.DataFrame:
     rows = [
-        _row(name, group, found.left[name], corrected.level, margin)
+        _row(name, group, scores.left[name], corrected.level, margin)
         | _over_images(name, group, hits, margin, whole)
         for name, group in groups.items()
     ]
@@ -365,9 +365,9 @@ def _table(
     table = table.assign(
         p_holm=adjusted,
         p_equivalence=within,
-        verdict=[str(found.verdict) for found in judged],
-        below_margin=[found.below_margin for found in judged],
-        withheld=[found.withheld for found in judged],
+        verdict=[str(one.verdict) for one in judged],
+        below_margin=[one.below_margin for one in judged],
+        withheld=[one.withheld for one in judged],
         verdict_other_images=elsewhere,
         repeats=corrected.repeats,
     )

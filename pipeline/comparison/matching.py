@@ -112,8 +112,8 @@ class Outcomes:
         alike, _ = self._alike(arms)
         collapsed = sum(bool(self.collapsed.intersection(side)) for side in alike)
         states = [[self.states[run] for run in side] for side in _all_sides(arms)]
-        known = [side for side in states if all(state in FINISHED for state in side)]
-        return collapsed + sum("diverged" in side for side in known)
+        finished = [side for side in states if all(state in FINISHED for state in side)]
+        return collapsed + sum("diverged" in side for side in finished)
 
     def _alike(self, arms: Sequence[Arm]) -> tuple[list[Side], int]:
         """Return the sides whose runs are done, on equal machines, and how many are on others."""

@@ -59,12 +59,12 @@ def statistics_over_images(
         total = whole * crossed_error(of_seeds / whole, pairs, hits)
         error = total if varies(differences) else nan
         means.append(LookMean(mean(differences), error, len(differences)))
-    found = look_statistics(means, weights)
+    statistics = look_statistics(means, weights)
     within = look_equivalence(means, weights, margin)
     return {
-        "low_images": found["low"],
-        "high_images": found["high"],
-        "p_images": found["p"],
+        "low_images": statistics["low"],
+        "high_images": statistics["high"],
+        "p_images": statistics["p"],
         "p_equivalence_images": within["p_equivalence"],
         "total_error": total,
         "image_error": sqrt(max(total**2 - of_seeds**2, 0.0)),

@@ -21,7 +21,12 @@ SEEDS_NEEDED = ("seeds_needed", "seeds_needed_low", "seeds_needed_high")
 
 
 def paired_statistics(reference: Array, arm: Array) -> dict[str, float]:
-    """Return means, difference, interval and p of the scores (n,) of two arms, paired by seed."""
+    """Return means, difference, interval and p of the scores (n,) of two arms, paired by seed.
+
+    Args:
+        reference: The scores (n,) of the reference.
+        arm: The scores (n,) of the arm at the same seeds.
+    """
     differences = arm - reference
     between = interval(differences)
     return {
@@ -63,14 +68,14 @@ def judged_statistics(differences: Array, level: float, margin: float) -> dict[s
     """
     between = interval(differences)
     error = standard_error(differences)
-    known = error if between.sd > 0 else nan
-    half = float(half_width(known, between.n, 2 * LEVEL))
+    usable_error = error if between.sd > 0 else nan
+    half = float(half_width(usable_error, between.n, 2 * LEVEL))
     spreads = [share * between.sd for share in (1, *spread_range(between.n))]
     needed = (seeds_needed(between.mean, spread, level) for spread in spreads)
     return {
         "low_90": between.mean - half,
         "high_90": between.mean + half,
-        **simultaneous(between.mean, known, between.n, level),
+        **simultaneous(between.mean, usable_error, between.n, level),
         "p_equivalence": equivalence_p(differences, margin),
         **detectable_range(between.sd, between.n, level),
         **dict(zip(SEEDS_NEEDED, needed, strict=True)),

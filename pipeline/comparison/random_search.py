@@ -35,9 +35,9 @@ def best_of_random(scores: Array, sizes: Whole) -> Array:
     chances = _by_rank(len(scores), tuple(sizes.tolist()))
     _, starts, lengths = np.unique(scores[order], return_index=True, return_counts=True)
     shared = np.repeat(np.add.reduceat(chances, starts, axis=1) / lengths, lengths, axis=1)
-    found: Array = np.empty_like(shared)
-    found[:, order] = shared
-    return found
+    by_point: Array = np.empty_like(shared)
+    by_point[:, order] = shared
+    return by_point
 
 
 @cache
@@ -60,17 +60,26 @@ def random_means(design: Design, sizes: Whole) -> tuple[Array, Array]:
 
     Means are over draws with a point that is not lost.
 
+    Args:
+        design: The design.
+        sizes: The numbers of points drawn, without replacement (sizes,).
+
     Returns:
         Its validation scores and its test scores (sizes,).
     """
     chances = best_of_random(design.ranked, sizes)
-    known = design.ranked >= 0
-    chances = chances[:, known] / chances[:, known].sum(axis=1, keepdims=True)
-    return chances @ design.ranked[known], chances @ design.test[known]
+    is_scored = design.ranked >= 0
+    chances = chances[:, is_scored] / chances[:, is_scored].sum(axis=1, keepdims=True)
+    return chances @ design.ranked[is_scored], chances @ design.test[is_scored]
 
 
 def random_found(design: Design, sizes: Whole) -> Array:
-    """Return the chance that not all of some points drawn are lost (sizes,)."""
+    """Return the chance that not all of some points drawn are lost (sizes,).
+
+    Args:
+        design: The design.
+        sizes: The numbers of points drawn, without replacement (sizes,).
+    """
     chances: Array = best_of_random(design.ranked, sizes)[:, design.ranked >= 0].sum(axis=1)
     return chances
 
@@ -119,6 +128,10 @@ def cost_of(means: Array, score: float) -> float:
 
     Between two costs it is interpolated; a score below the first mean has the cost 1. NaN, the
     score of searches without a candidate, is never reached.
+
+    Args:
+        means: Mean scores at the costs 1, 2, ... (costs,).
+        score: The score to reach.
     """
     reached = np.flatnonzero(means >= score - EPSILON)
     if not len(reached):

@@ -52,12 +52,12 @@ def rates_tried(plan: Plan, tried: Iterable[Row]) -> pd.DataFrame:
         baseline too.
     """
     rows = list(tried)
-    found: list[dict[str, Any]] = []
+    tried_rates: list[dict[str, Any]] = []
     for study, arm, source in _searched(plan):
         mine = [row for row in rows if (row["study"], row["arm"]) == source and row["budget"] == 1]
         trials = [_trial(study, arm.name, row) for row in mine]
-        found += sorted(trials, key=lambda trial: float(trial["learning_rate"]))
-    table = pd.DataFrame(found, columns=list(TRIED))
+        tried_rates += sorted(trials, key=lambda trial: float(trial["learning_rate"]))
+    table = pd.DataFrame(tried_rates, columns=list(TRIED))
     return table.astype({SCORE: float, "fitted": float})
 
 
@@ -106,10 +106,10 @@ def _searched(plan: Plan) -> Iterator[tuple[str, PlannedArm, Place]]:
         if arm.name == BASELINE and _searches_rate(arm)
     ]
     for study in plan.studies_of("comparison"):
-        own = [arm for arm in study.arms if arm.name != BASELINE and _searches_rate(arm)]
-        if own:
+        searched = [arm for arm in study.arms if arm.name != BASELINE and _searches_rate(arm)]
+        if searched:
             yield from ((study.name, arm, (TUNING, BASELINE)) for arm in tuned)
-            yield from ((study.name, arm, (study.name, arm.name)) for arm in own)
+            yield from ((study.name, arm, (study.name, arm.name)) for arm in searched)
 
 
 def _searches_rate(arm: PlannedArm) -> bool:
@@ -128,19 +128,19 @@ def _range(trials: pd.DataFrame, dimensions: int) -> dict[str, Any]:
     none = {**empty, "low_open": False, "high_open": False}
     if dimensions != 1:
         return {"basis": "several values searched", **none}
-    known = trials[trials[SCORE].notna() | (trials["diverged"] > 0)]
-    scores = known["fitted"].where(known["fitted"].notna(), known[SCORE])
-    scores = scores.mask(known["diverged"] > 0, -inf)
+    ended = trials[trials[SCORE].notna() | (trials["diverged"] > 0)]
+    scores = ended["fitted"].where(ended["fitted"].notna(), ended[SCORE])
+    scores = scores.mask(ended["diverged"] > 0, -inf)
     if scores.empty or scores.max() == -inf:
         return {"basis": "no trial done", **none}
-    places = [log(rate) for rate in known["learning_rate"]]
+    places = [log(rate) for rate in ended["learning_rate"]]
     values = scores.tolist()
     best = max(values)
     peak = values.index(best)
     low, low_open = _end(places[peak::-1], values[peak::-1], best - WITHIN)
     high, high_open = _end(places[peak:], values[peak:], best - WITHIN)
     return {
-        "basis": "curve" if known["fitted"].notna().any() else "mean",
+        "basis": "curve" if ended["fitted"].notna().any() else "mean",
         "best": best,
         "low": exp(low),
         "high": exp(high),

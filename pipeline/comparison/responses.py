@@ -55,20 +55,21 @@ def responses(study: str, arm: str, design: Design) -> pd.DataFrame:
         scale; `from` and `to` are the values at its ends, as text; quartiles of the
         scores of its trials, those with a `lost` run counted with the lowest score of the design.
     """
-    scores, rows = _lowest_for_lost(design), []
+    scores = _lowest_for_lost(design)
+    rows = []
     for column, (name, space) in enumerate(design.spaces.items()):
         count = len(space.values) or TENTHS
         parts = _parts(design.places[:, column], count)
         for number in range(count):
-            inside = parts == number
-            if not inside.any():
+            is_inside = parts == number
+            if not is_inside.any():
                 continue
-            quartiles = np.percentile(scores[inside], (25, 50, 75))
-            lost = int((design.ranked[inside] < 0).sum())
-            ends = _ends_of(space, number, count)
-            place = (number + 0.5) / count
-            key = study, arm, name, space.scale or "", place
-            rows.append((*key, *ends, int(inside.sum()), lost, *quartiles))
+            quartiles = np.percentile(scores[is_inside], (25, 50, 75))
+            trials = int(is_inside.sum())
+            lost = int((design.ranked[is_inside] < 0).sum())
+            middle = (number + 0.5) / count
+            part = study, arm, name, space.scale or "", middle, *_ends_of(space, number, count)
+            rows.append((*part, trials, lost, *quartiles))
     return pd.DataFrame(rows, columns=list(RESPONSES))
 
 
@@ -90,7 +91,8 @@ def ends(study: str, arm: str, design: Design) -> pd.DataFrame:
         best fifth, `p` (Bonferroni over the other fifths), `p_holm` (Holm over the rows of the
         arm), and whether it `fails` at the 5 % level.
     """
-    scores, rows = _lowest_for_lost(design), []
+    scores = _lowest_for_lost(design)
+    rows = []
     for column, (name, space) in enumerate(design.spaces.items()):
         if not design.is_ordered[column]:
             continue
@@ -98,10 +100,12 @@ def ends(study: str, arm: str, design: Design) -> pd.DataFrame:
         groups = [scores[parts == number] for number in range(FIFTHS)]
         medians = [float(np.median(group)) if len(group) else nan for group in groups]
         for end, number in (("low", 0), ("high", FIFTHS - 1)):
-            others = [group for place, group in enumerate(groups) if place != number]
+            others = [group for fifth, group in enumerate(groups) if fifth != number]
             value = _label(space, float(number > 0))
-            counted = len(groups[number]), medians[number], float(np.nanmax(medians))
-            rows.append((study, arm, name, end, value, *counted, _p_worse(groups[number], others)))
+            best = float(np.nanmax(medians))
+            p = _p_worse(groups[number], others)
+            trials = len(groups[number])
+            rows.append((study, arm, name, end, value, trials, medians[number], best, p))
     table = pd.DataFrame(rows, columns=list(ENDS[:-2]))
     corrected = holm(table["p"].to_numpy(float))
     return table.assign(p_holm=corrected, fails=corrected < LEVEL)
@@ -166,38 +170,35 @@ def shifts(study: str, arm: str, design: Design, rate: str | None) -> pd.DataFra
         number for number in range(len(names)) if number != column and design.is_ordered[number]
     ]
     generator = np.random.default_rng(derive(0, "shifts", study, arm))
-    drawn = [design.redrawn(generator) for _ in range(RESAMPLES)]
+    samples = [design.redrawn(generator) for _ in range(RESAMPLES)]
+    tail = LEVEL / 2 / max(1, len(others))
+    places = design.places[:, column]
     rows = []
     for other in others:
         split = float(np.median(design.places[:, other]))
         is_above = design.places[:, other] > split
-        fewer = int(min(is_above.sum(), (~is_above).sum()))
-        if fewer < FEWEST:
+        smaller_side = int(min(is_above.sum(), (~is_above).sum()))
+        if smaller_side < FEWEST:
             continue
-        places = design.places[:, column]
-        below, above = (_best_place(places, design.ranked, side) for side in (~is_above, is_above))
-        resampled = np.array(
-            [
-                _best_place(places[points], scores, is_above[points])
-                - _best_place(places[points], scores, ~is_above[points])
-                for points, scores in drawn
-            ]
-        )
-        tail = LEVEL / 2 / len(others)
-        moved = (above - below, *np.quantile(resampled, [tail, 1 - tail]))
-        values = _value(space, below), _value(space, above)
-        names_of = study, arm, rate, space.scale, names[other]
-        at = _label(design.spaces[names[other]], split)
-        shown = [_on_scale(space, each) for each in moved]
-        rows.append((*names_of, at, fewer, *values, *shown, RESAMPLES))
+        below, above = _best_places(places, design.ranked, is_above)
+        resampled = [
+            _shift(*_best_places(places[points], scores, is_above[points]))
+            for points, scores in samples
+        ]
+        low, high = np.quantile(resampled, [tail, 1 - tail])
+        compared = study, arm, rate, space.scale, names[other]
+        split_value = _label(design.spaces[names[other]], split)
+        best_values = _value(space, below), _value(space, above)
+        moved = [_on_scale(space, shift) for shift in (_shift(below, above), low, high)]
+        rows.append((*compared, split_value, smaller_side, *best_values, *moved, RESAMPLES))
     return pd.DataFrame(rows, columns=list(SHIFTS))
 
 
 def _lowest_for_lost(design: Design) -> Array:
     """Return the validation scores; a point with a lost run has the lowest score of all."""
-    known = design.ranked >= 0
-    lowest = design.ranked[known].min() if known.any() else 0.0
-    return np.where(known, design.ranked, lowest)
+    is_scored = design.ranked >= 0
+    lowest = design.ranked[is_scored].min() if is_scored.any() else 0.0
+    return np.where(is_scored, design.ranked, lowest)
 
 
 def _parts(places: Array, count: int) -> NDArray[np.int64]:
@@ -233,20 +234,32 @@ def _p_worse(group: Array, others: Sequence[Array]) -> float:
     compared = [other for other in others if len(other)]
     if not (len(group) and compared):
         return nan
-    each = [stats.mannwhitneyu(group, other, alternative="less").pvalue for other in compared]
-    return float(min(1.0, len(each) * min(each)))
+    values = [stats.mannwhitneyu(group, other, alternative="less").pvalue for other in compared]
+    return float(min(1.0, len(values) * min(values)))
 
 
-def _best_place(places: Array, scores: Array, is_used: Mask) -> float:
-    """Return the mean place of the best quarter of the trials that are used; ties share."""
-    mine, reached = places[is_used], scores[is_used]
-    if not len(mine):
+def _best_places(places: Array, scores: Array, is_above: Mask) -> tuple[float, float]:
+    """Return the best place of the trials below a split, and of those above it."""
+    below = _best_place(places[~is_above], scores[~is_above])
+    return below, _best_place(places[is_above], scores[is_above])
+
+
+def _shift(below: float, above: float) -> float:
+    return above - below
+
+
+def _best_place(places: Array, scores: Array) -> float:
+    """Return the mean place of the best quarter of trials; tied trials have equal weights.
+
+    NaN without trials.
+    """
+    if not len(places):
         return nan
-    count = max(1, round(QUARTER * len(mine)))
-    level = np.partition(reached, -count)[-count]
-    above, equal = mine[reached > level], mine[reached == level]
-    tied = (count - len(above)) * equal.mean()
-    return float((above.sum() + tied) / count)
+    count = max(1, round(QUARTER * len(places)))
+    threshold = np.partition(scores, -count)[-count]
+    better, tied = places[scores > threshold], places[scores == threshold]
+    sum_of_tied = (count - len(better)) * tied.mean()
+    return float((better.sum() + sum_of_tied) / count)
 
 
 def _kernel(at: Array, places: Array, width: float) -> Array:

@@ -191,9 +191,9 @@ class _Reader:
         name = self.found(role)
         if name is None:
             wanted = getattr(self.names, role) or role
-            known = _listed(self.table.columns)
+            listed = _listed(self.table.columns)
             wide = ", or --wide where each column is an arm" if role == "score" else ""
-            raise self.error(f"{wanted}: no such column", f"one of {known} as --{role}{wide}")
+            raise self.error(f"{wanted}: no such column", f"one of {listed} as --{role}{wide}")
         return name
 
     def score_column(self) -> str:
@@ -321,11 +321,11 @@ class _Reader:
         wanted = self.names.against or BASELINE
         if wanted in arms:
             return wanted
-        known = _listed(arms)
+        listed = _listed(arms)
         if self.names.against:
-            raise self.error(f"--against {wanted}: no such arm", f"one of {known}")
+            raise self.error(f"--against {wanted}: no such arm", f"one of {listed}")
         rows = "" if self.names.wide or not self.is_wide else f"; {LONG}"
-        raise self.error(f"no arm is named {BASELINE}", f"--against one of {known}{rows}")
+        raise self.error(f"no arm is named {BASELINE}", f"--against one of {listed}{rows}")
 
     def given_references(self, arms: pd.Series) -> dict[str, str]:
         """Return the reference of every arm as the column `reference` gives it."""
@@ -335,30 +335,30 @@ class _Reader:
             )
         cells = self.table["reference"].map(_text)
         given = [arm if _is_nothing(cell) else cell for arm, cell in zip(arms, cells, strict=True)]
-        found: dict[str, str] = {}
+        references: dict[str, str] = {}
         for row, (arm, reference) in enumerate(zip(arms, given, strict=True)):
-            if found.setdefault(arm, reference) != reference:
+            if references.setdefault(arm, reference) != reference:
                 raise self.error(
                     f"{self.line(row)}: reference: {reference!r} for arm {arm!r}",
-                    f"{found[arm]!r} as in earlier rows",
+                    f"{references[arm]!r} as in earlier rows",
                 )
             if reference not in set(arms):
                 raise self.error(
                     f"{self.line(row)}: reference: no arm {reference!r}",
                     f"one of {_listed(set(arms))}",
                 )
-        return found
+        return references
 
     def constants(self) -> dict[str, str]:
         """Return the values of the columns that are the same in every row."""
-        found = {}
+        by_column = {}
         for name in ("direction", "n_test"):
             if name in self.table:
                 values = list(dict.fromkeys(self.table[name].map(_text)))
                 if len(values) > 1:
                     raise self.error(f"{name}: {_listed(values)}", "one value in all rows")
-                found[name] = values[0]
-        return found
+                by_column[name] = values[0]
+        return by_column
 
     def labels(self, column: str) -> list[str]:
         """Return a column of names as text."""

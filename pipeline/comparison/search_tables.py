@@ -71,22 +71,22 @@ def study_tables(study: str, designs: Mapping[str, Design], replay: Replay) -> T
         replay: The searches that are replayed.
     """
     searches = [Search(method=method, trials=replay.trials) for method in replay.methods]
-    found: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
+    by_table: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
     for arm, design in designs.items():
         curves, methods = method_tables(study, arm, design, searches, replay.replays)
         ranked = importance(study, arm, design)
         names = list(ranked["hyperparameter"]) or list(design.spaces)
-        found["search_points"].append(point_table(study, arm, design))
-        found["search_curves"].append(curves)
-        found["search_methods"].append(methods)
-        found["search_importance"].append(ranked)
-        found["search_responses"].append(responses(study, arm, design))
-        found["search_ends"].append(ends(study, arm, design))
-        found["search_surface"].append(surface(study, arm, design, names))
-        found["search_shifts"].append(shifts(study, arm, design, moved(design, names)))
+        by_table["search_points"].append(point_table(study, arm, design))
+        by_table["search_curves"].append(curves)
+        by_table["search_methods"].append(methods)
+        by_table["search_importance"].append(ranked)
+        by_table["search_responses"].append(responses(study, arm, design))
+        by_table["search_ends"].append(ends(study, arm, design))
+        by_table["search_surface"].append(surface(study, arm, design, names))
+        by_table["search_shifts"].append(shifts(study, arm, design, moved(design, names)))
     for one, other in itertools.combinations(designs.items(), 2):
-        found["tuning_budget"].append(budget_table(study, one, other, replay.trials))
-    tables = {name: _joined(found[name], columns) for name, columns in TABLES.items()}
+        by_table["tuning_budget"].append(budget_table(study, one, other, replay.trials))
+    tables = {name: _joined(by_table[name], columns) for name, columns in TABLES.items()}
     return tables | {"search_methods": _corrected(tables["search_methods"])}
 
 

@@ -56,9 +56,9 @@ def with_targets(seeds: pd.DataFrame, of_runs: pd.DataFrame) -> pd.DataFrame:
         The rows with two columns for each of `TARGETS`; infinite for a run that never reaches the
         target, NaN for one without a curve.
     """
-    known = of_runs.drop_duplicates("fingerprint").set_index("fingerprint")
+    times = of_runs.drop_duplicates("fingerprint").set_index("fingerprint")
     columns = {
-        f"{side}{name}": seeds[f"{side}fingerprint"].map(known[column]).astype(float)
+        f"{side}{name}": seeds[f"{side}fingerprint"].map(times[column]).astype(float)
         for name, column in TARGETS.items()
         for side in ("", "reference_")
     }

@@ -31,16 +31,28 @@ def t_test_p(differences: Array, errors: Array, freedom: Array) -> Array:
     """Return two-sided p of t tests with given standard errors and degrees of freedom, all (n,).
 
     An error that is 0 or NaN has p NaN.
+
+    Args:
+        differences: Mean differences (n,).
+        errors: Their standard errors (n,).
+        freedom: Their degrees of freedom (n,).
     """
-    known = np.where(errors > 0, errors, np.nan)
-    p_values: Array = 2 * scipy.special.stdtr(freedom, -np.abs(differences) / known)
+    positive_errors = np.where(errors > 0, errors, np.nan)
+    p_values: Array = 2 * scipy.special.stdtr(freedom, -np.abs(differences) / positive_errors)
     return p_values
 
 
 def t_equivalence_p(differences: Array, errors: Array, freedom: Array, margin: float) -> Array:
-    """Return p of two one-sided t tests, as `equivalence_p`, with given errors, all (n,)."""
-    known = np.where(errors > 0, errors, np.nan)
-    p_values: Array = scipy.special.stdtr(freedom, (np.abs(differences) - margin) / known)
+    """Return p of two one-sided t tests, as `equivalence_p`, with given errors, all (n,).
+
+    Args:
+        differences: Mean differences (n,).
+        errors: Their standard errors (n,).
+        freedom: Their degrees of freedom (n,).
+        margin: The margin of equivalence, in the unit of the differences.
+    """
+    positive_errors = np.where(errors > 0, errors, np.nan)
+    p_values: Array = scipy.special.stdtr(freedom, (np.abs(differences) - margin) / positive_errors)
     return p_values
 
 
@@ -52,9 +64,9 @@ def holm(p_values: Array) -> Array:
     all garbage of the process at each call: that takes longer than everything else here.
     """
     undefined = np.isnan(p_values)
-    known = np.where(undefined, 1.0, p_values)
-    order = np.argsort(known)
-    steps = np.maximum.accumulate(known[order] * np.arange(len(known), 0, -1))
-    adjusted = np.empty_like(known)
+    values = np.where(undefined, 1.0, p_values)
+    order = np.argsort(values)
+    steps = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    adjusted = np.empty_like(values)
     adjusted[order] = np.minimum(steps, 1.0)
     return np.where(undefined, np.nan, adjusted)

@@ -185,13 +185,14 @@ def _above_references(plan: Plan, scores: pd.DataFrame, references: pd.DataFrame
     study = plan.studies_of("comparison")[0].name
     runs = [run for run in plan.runs_of("comparison") if (run.study, run.arm) == (study, BASELINE)]
     seeds = {run.fingerprint: run.seed for run in runs}
-    found = scores[
+    baseline = scores[
         scores["fingerprint"].isin(seeds)
         & (scores["view"] == "deterministic")
         & (scores["split"] == "validation")
         & (scores["metric"] == "accuracy")
     ]
-    baseline = found.assign(seed=found["fingerprint"].map(seeds)).set_index("seed")["value"]
+    by_seed = baseline.assign(seed=baseline["fingerprint"].map(seeds))
+    baseline = by_seed.set_index("seed")["value"]
     for classifier, rows in references.groupby("classifier", sort=False):
         reference = rows.set_index("seed")["validation_accuracy"]
         numbers = _estimate((baseline - reference).dropna().to_numpy(float))

@@ -37,13 +37,18 @@ def budget_table(
         that holds for all numbers of trials at once (95 %, bootstrap over the points of both
         designs), and `leader`: the arm whose chance is above one half by that band, "" for none.
     """
-    (arm, one), (other, two) = first, second
-    points = min(len(one.values), len(two.values))
-    sizes = np.arange(1, max(1, min(trials, int(MOST * points))) + 1)
-    estimate = wins(one.ranked, _test(one), two.ranked, _test(two), sizes)
+    (arm, design), (other, other_design) = first, second
+    points = min(len(design.values), len(other_design.values))
+    most = max(1, min(trials, int(MOST * points)))
+    sizes = np.arange(1, most + 1)
+    estimate = wins(
+        design.ranked, _test_scores(design), other_design.ranked, _test_scores(other_design), sizes
+    )
     generator = np.random.default_rng(derive(0, "tuning budget", study, arm, other))
-    drawn = np.array([_drawn(one, two, sizes, generator) for _ in range(RESAMPLES)])
-    low, high = band(estimate, drawn)
+    resampled = np.array(
+        [_resampled_wins(design, other_design, sizes, generator) for _ in range(RESAMPLES)]
+    )
+    low, high = band(estimate, resampled)
     leaders = np.where(low > 0.5, arm, np.where(high < 0.5, other, ""))
     columns = {"trials": sizes, "chance": estimate, "low": low, "high": high, "leader": leaders}
     names = {"study": study, "arm": arm, "other": other, "resamples": RESAMPLES}
@@ -65,10 +70,10 @@ def wins(
     Returns:
         Chances (sizes,), exact, with equal test scores as half a win.
     """
-    ours = best_of_random(validation, sizes)
-    theirs = best_of_random(other_validation, sizes)
-    better = (np.sign(test[:, None] - other_test) + 1) / 2
-    chances: Array = (ours @ better * theirs).sum(axis=1)
+    chosen = best_of_random(validation, sizes)  # the chance of each point to be the best one
+    other_chosen = best_of_random(other_validation, sizes)
+    won = (np.sign(test[:, None] - other_test) + 1) / 2  # 1, 1/2 or 0 of each pair of points
+    chances: Array = (chosen @ won * other_chosen).sum(axis=1)
     return chances
 
 
@@ -88,11 +93,17 @@ def band(estimate: Array, resampled: Array) -> tuple[Array, Array]:
     return (estimate - width).clip(0, 1), (estimate + width).clip(0, 1)
 
 
-def _test(design: Design) -> Array:
+def _test_scores(design: Design) -> Array:
+    """Return the test scores (points,), those of lost runs below all others."""
     return np.nan_to_num(design.test, nan=LOST)
 
 
-def _drawn(one: Design, two: Design, sizes: Whole, generator: np.random.Generator) -> Array:
-    points, ours = one.redrawn(generator)
-    others, theirs = two.redrawn(generator)
-    return wins(ours, _test(one)[points], theirs, _test(two)[others], sizes)
+def _resampled_wins(
+    design: Design, other: Design, sizes: Whole, generator: np.random.Generator
+) -> Array:
+    """Return the chances of `wins` (sizes,) for a bootstrap sample of both designs."""
+    points, validation = design.redrawn(generator)
+    other_points, other_validation = other.redrawn(generator)
+    test = _test_scores(design)[points]
+    other_test = _test_scores(other)[other_points]
+    return wins(validation, test, other_validation, other_test, sizes)

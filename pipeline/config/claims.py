@@ -122,7 +122,7 @@ class Claim(Settings):
         id: Its name, which no other claim has.
         source: Where it is from: lecture and topic, or the paper with its table or figure.
         by: Who says it.
-        says: The sentence, in own words.
+        says: The claim, paraphrased.
         contrast: What is compared; null for a correlation over all arms.
         than: A second contrast, for an interaction: the first one minus this one is judged.
         measure: What is measured of both sides. Of times to target and `squared_weight_norm` the
@@ -139,10 +139,10 @@ class Claim(Settings):
         margin: The largest difference that counts as none, in the unit of the measure; null: that
             of the protocol, for fractions.
         figures: Before and after, as printed in a paper; errors in percent.
-        setting: Network, data and whatever else the figures belong to.
-        datasets: Those it speaks of; null: any.
-        needs: Values of the protocol without which it cannot show, by dotted key: a number is the
-            least one, as in {data.label_noise: 0.1}.
+        setting: The network, the data and the rest of the setting of the figures.
+        datasets: The datasets that it is about; null: any.
+        needs: Values of the protocol that it needs to be testable, by dotted key; a number is a
+            minimum, as in {data.label_noise: 0.1}.
         alternative: The claim that says the opposite.
     """
 

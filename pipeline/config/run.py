@@ -64,16 +64,16 @@ class Training(Settings):
     """How a network is trained; the same for every arm unless an arm changes it.
 
     Attributes:
-        learning_rate: The highest one, which the schedule multiplies.
+        learning_rate: The highest learning rate; the schedule multiplies it.
         optimizer: Name and settings of one of `pipeline/optimizers`; a name stands for its
             defaults.
-        schedule: The same of one of `pipeline/schedules`.
+        schedule: Name and settings of one of `pipeline/schedules`, in the same form.
         warm_up: The share of the updates in which the learning rate rises linearly, before the
             schedule begins.
         epochs: Passes over the training examples.
         batch_size: Examples of an update; an incomplete last batch is left out.
         curve_points: Points of the learning curve.
-        precision: That of Lightning.
+        precision: The precision, as Lightning names it.
         snapshots: Weights kept after the warm-up, evenly spaced; also the cycles of cyclic_cosine.
     """
 
@@ -118,7 +118,7 @@ class Hardware(Settings):
 
     Attributes:
         accelerator: auto: a GPU where there is one.
-        devices: Of several, each takes its share of every batch.
+        devices: The devices of one run; each takes its share of every batch.
         strategy: How several devices cooperate.
     """
 

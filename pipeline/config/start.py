@@ -18,11 +18,11 @@ class Rates(Settings):
     """Learning rates by depth, as multiples of `training.learning_rate`.
 
     Attributes:
-        trunk: That of every layer below the head.
-        decay: What each further layer below multiplies it by: the layer d layers below the head has
-            trunk * decay ** d. Howard and Ruder, Universal Language Model Fine-tuning for Text
+        trunk: The factor of the learning rate for every layer below the head.
+        decay: The factor from each layer to the next one below: the layer d layers below the head
+            has trunk * decay ** d. Howard and Ruder, Universal Language Model Fine-tuning for Text
             Classification, ACL 2018, use 1 / 2.6.
-        head: That of the head, in the first phase of head_then_all.
+        head: The factor for the head in the first phase of head_then_all.
     """
 
     trunk: float = Field(1.0, gt=0)

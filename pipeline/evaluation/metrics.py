@@ -21,18 +21,33 @@ SMALLEST = float(np.finfo(np.float64).tiny)
 
 
 def hits(probabilities: Array, labels: Labels) -> Array:
-    """Return (examples,): 1 where the most probable class is the label, else 0."""
+    """Return (examples,): 1 where the most probable class is the label, else 0.
+
+    Args:
+        probabilities: Of every class (examples, classes).
+        labels: Classes (examples,), from 0.
+    """
     undefined = np.isnan(probabilities).any(axis=1)
     return np.where(undefined, np.nan, probabilities.argmax(axis=1) == labels)
 
 
 def accuracy(probabilities: Array, labels: Labels) -> float:
-    """Return the share of examples whose top class is the label, 0 to 1; the first wins a tie."""
+    """Return the share of examples whose top class is the label, 0 to 1; the first wins a tie.
+
+    Args:
+        probabilities: Of every class (examples, classes).
+        labels: Classes (examples,), from 0.
+    """
     return float(hits(probabilities, labels).mean())
 
 
 def nll(probabilities: Array, labels: Labels) -> float:
-    """Return the mean negative log-likelihood in nats, >= 0; probability 0 counts as 2.2e-308."""
+    """Return the mean negative log-likelihood in nats, >= 0; probability 0 counts as 2.2e-308.
+
+    Args:
+        probabilities: Of every class (examples, classes).
+        labels: Classes (examples,), from 0.
+    """
     return float(-np.log(np.maximum(at_labels(probabilities, labels), SMALLEST)).mean())
 
 
@@ -40,6 +55,10 @@ def brier(probabilities: Array, labels: Labels) -> float:
     """Return the mean squared distance to the one-hot label, 0 to 2.
 
     Brier, Monthly Weather Review 78, 1950.
+
+    Args:
+        probabilities: Of every class (examples, classes).
+        labels: Classes (examples,), from 0.
     """
     of_label = at_labels(probabilities, labels)
     return float((np.square(probabilities).sum(axis=1) - 2 * of_label + 1).mean())

@@ -15,6 +15,10 @@ def validation_scores(store: Store, plan: Plan) -> dict[str, Score]:
     """Return the score of every run of a plan that has ended, by fingerprint.
 
     A run with the weights of its reference has failed.
+
+    Args:
+        store: The run store.
+        plan: The plan of a phase.
     """
     unchanged = store.unchanged(plan)
     ended = [name for name in plan.fingerprints() if store.state(name) != "missing"]

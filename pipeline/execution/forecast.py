@@ -86,10 +86,10 @@ def forecast_of(
         summary = read_summary(folder / "data")
         digest, apart = summary["digest"], summary.get("pretraining", {})
     explored = explore(read, digest, {}, ahead=True, apart=apart)
-    known: Plan | None = None
-    while known != explored.plan:
-        known = explored.plan
-        explored = explore(read, digest, scores(store, known), ahead=True, apart=apart)
+    explored_plan: Plan | None = None
+    while explored_plan != explored.plan:
+        explored_plan = explored.plan
+        explored = explore(read, digest, scores(store, explored_plan), ahead=True, apart=apart)
     experiment = read(explored.plan.tuned or _other_values(read({})))
     assumed = {
         study.name: {arm.name: most_compared(arm) for arm in study.arms}

@@ -29,8 +29,8 @@ class Network(Settings):
         initialization: `own` keeps the weights that PyTorch or the network draws.
         input_normalization: Whether the mean of the training examples is subtracted from inputs
             (centred), and they are divided by the standard deviation too (standardized).
-        input_statistics: What mean and deviation are of: each channel (of a table: each feature),
-            each pixel of each channel (feature), or all pixels (global).
+        input_statistics: Mean and deviation are computed for each channel (of a table: each
+            feature), for each pixel of each channel (feature), or over all pixels (global).
         weights: A file of pretrained weights, relative to the project, from which every run starts:
             .safetensors, or what `torch.save` wrote of a state. Tensors are loaded where name and
             shape fit.

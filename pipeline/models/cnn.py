@@ -16,7 +16,7 @@ class Model(Network):
         widths: Channels of each stage.
         hidden: Hidden units of the head.
         batch_norm: Whether convolutions have batch norm.
-        activation: That of convolutions and of the head.
+        activation: The activation of convolutions and of the head.
     """
 
     widths: tuple[Annotated[int, Field(ge=1)], ...] = Field((16, 32), min_length=1)

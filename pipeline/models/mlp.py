@@ -20,7 +20,7 @@ class Model(Network):
     Attributes:
         hidden: Units of each hidden layer; none for logistic regression.
         batch_norm: Whether hidden layers have batch norm, before their activation.
-        activation: That of hidden layers.
+        activation: The activation of hidden layers.
     """
 
     takes_rows: ClassVar = True

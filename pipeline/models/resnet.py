@@ -21,7 +21,7 @@ class Model(Network):
         hidden: Hidden units.
         grid: Side of the last grid, in pixels.
         batch_norm: Whether blocks have batch norm.
-        activation: That of blocks and of the hidden layer.
+        activation: The activation of blocks and of the hidden layer.
     """
 
     widths: tuple[Annotated[int, Field(ge=1)], ...] = Field((8, 16, 32), min_length=1)

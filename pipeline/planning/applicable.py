@@ -25,6 +25,11 @@ def applicable(
 ) -> dict[str, StudyRuns]:
     """Return the runs of those studies that exist and whose arms can act, in order.
 
+    Args:
+        protocol: The protocol.
+        names: The names of studies.
+        root: The folder of the project.
+
     Raises:
         Refusal: None of them can; the error is that of the first.
     """
@@ -49,6 +54,11 @@ def required_studies(
 ) -> dict[str, StudyRuns]:
     """Return the runs of studies that a user has named.
 
+    Args:
+        protocol: The protocol.
+        names: The names of studies.
+        root: The folder of the project.
+
     Raises:
         Refusal: One does not exist, or an arm cannot act.
     """
@@ -60,7 +70,12 @@ def required_studies(
 
 
 def runs_of(study: Study, protocol: Protocol) -> StudyRuns:
-    """Return how many runs a study has at most, apart from those of the baseline."""
+    """Return how many runs a study has at most, apart from those of the baseline.
+
+    Args:
+        study: The study.
+        protocol: The protocol that it runs under.
+    """
     if study.search:
         settings = sum(len(arm.trials) for arm in study.arms[1:])
         runs = settings * study.search.seeds

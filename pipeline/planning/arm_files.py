@@ -87,7 +87,8 @@ def read_arm(
     """
     where = f"{path}: arms.{name}"
     if name == BASELINE:
-        raise Refusal(f"{where}: the name of the empty arm, part of every study; expected another")
+        expected = "another name: the baseline, without changes, is part of every study"
+        raise Refusal(invalid(where, name, expected))
     if not items:
         raise Refusal(invalid(where, items, "a list of regularizers"))
     fixed: Setting = {}
@@ -113,7 +114,8 @@ def read_arm(
                 named(item, regularizers.settings(), path, place)  # an error
             regularizer = str(item["name"])
             if regularizer in fixed:
-                raise Refusal(f"{where}: {regularizer} is listed twice; expected each once")
+                expected = "each regularizer once"
+                raise Refusal(invalid(f"{path}: {place}.name", regularizer, expected))
             fixed[regularizer] = {key: value for key, value in item.items() if key != "name"}
             places[regularizer] = place
     factors = tuple(fixed)
@@ -153,13 +155,14 @@ def _check_keys_of_arm(items: Sequence[Mapping[str, Any]], path: Path, name: str
         Refusal: One is beside other keys, or is listed twice.
     """
     for key in (AGAINST, RETUNE, SEARCH):
-        found = [index for index, item in enumerate(items) if key in item]
-        for index in found:
+        indices = [index for index, item in enumerate(items) if key in item]
+        for index in indices:
             if len(items[index]) > 1:
                 where = f"{path}: arms.{name}.{index}"
                 raise Refusal(invalid(where, items[index], f"an item with {key} alone"))
-        if len(found) > 1:
-            raise Refusal(f"{path}: arms.{name}: {key} is listed twice; expected once")
+        if len(indices) > 1:
+            where = f"{path}: arms.{name}.{indices[1]}"
+            raise Refusal(invalid(where, items[indices[1]], f"{key} once in an arm"))
 
 
 def _protocol_values(item: dict[str, Any], where: str) -> dict[str, Any]:

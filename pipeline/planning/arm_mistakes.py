@@ -1,7 +1,7 @@
 """Find arms and settings that do not fit with the rest of their study."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from pipeline import optimizers, regularizers
@@ -16,17 +16,20 @@ from pipeline.planning.starts import phases
 from pipeline.runtime.errors import Refusal
 
 
-def mistakes(arms: Sequence[Arm], path: Path, is_tuned: bool = False) -> Iterator[str]:
+def mistakes(
+    arms: Sequence[Arm], path: Path, is_tuned: bool = False, unread: Collection[str] = ()
+) -> Iterator[str]:
     """Yield an error line for each arm or setting that does not fit with the rest of its study.
 
     Args:
-        arms: All arms of the study.
+        arms: The valid arms of the study.
         path: The study's file, for the lines.
         is_tuned: Whether the protocol has tuned values. These may make settings equal that were
             different as written.
+        unread: The names of arms with errors of their own. A reference to one of them is no error.
     """
     yield from _duplicates(arms, path, is_tuned)
-    yield from _unknown_references(arms, path)
+    yield from _unknown_references(arms, path, unread)
     yield from _mixed_rules(arms, path)
 
 
@@ -98,12 +101,12 @@ def _unchanged(arm: Arm, path: Path) -> str:
     return ""
 
 
-def _unknown_references(arms: Sequence[Arm], path: Path) -> Iterator[str]:
+def _unknown_references(arms: Sequence[Arm], path: Path, unread: Collection[str]) -> Iterator[str]:
     """Yield a line for each arm compared with one that does not exist or has several settings."""
-    fit = {arm.name for arm in arms if not arm.has_own_space}
+    allowed = {arm.name for arm in arms if not arm.has_own_space} | {*unread}
     for arm in arms:
-        if arm.against not in fit or arm.against == arm.name != BASELINE:
-            others = sorted(fit - {arm.name})
+        if arm.against not in allowed or arm.against == arm.name != BASELINE:
+            others = sorted(allowed - {arm.name})
             expected = f"{one_of(others)} (arms with one setting)"
             line = invalid(f"{path}: arms.{arm.name}.against", arm.against, expected)
             yield line + suggestion(arm.against, others)

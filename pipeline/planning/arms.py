@@ -142,8 +142,8 @@ class Arm:
     def design(self) -> Design | None:
         """Return the method that drew its settings; None for a grid and for rounds of trials."""
         search = self.written.search
-        known: tuple[Design, ...] = get_args(Design)
-        return next((one for one in known if search and search.method == one), None)
+        methods: tuple[Design, ...] = get_args(Design)
+        return next((one for one in methods if search and search.method == one), None)
 
     def trial_of(self, setting: Setting) -> Trial:
         """Return the trial of a setting that the arm has tried, also after widening.

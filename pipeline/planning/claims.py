@@ -103,8 +103,10 @@ def claim_mistakes(
         for key, contrast in (("contrast", claim.contrast), ("than", claim.than)):
             if contrast is None:
                 continue
-            found = "ensemble" if contrast.is_averaged else "search" if contrast.search else ""
-            if found != (kind if kind in ("ensemble", "search") else ""):
+            measured_by = (
+                "ensemble" if contrast.is_averaged else "search" if contrast.search else ""
+            )
+            if measured_by != (kind if kind in ("ensemble", "search") else ""):
                 expected = (
                     "methods or members in a study with ensemble, a search in one with search, "
                     "arms in any other"
@@ -114,9 +116,9 @@ def claim_mistakes(
             yield from (unknown_name(f"{where}.{key}", name, arms) for name in unknown)
         for key in claim.needs:
             section, _, name = key.partition(".")
-            known = [f"{section}.{field}" for field in SECTIONS.get(section, ())]
-            if section != "model" and key not in known:
-                yield unknown_name(f"{where}.needs", key, known or SECTIONS)
+            keys = [f"{section}.{field}" for field in SECTIONS.get(section, ())]
+            if section != "model" and key not in keys:
+                yield unknown_name(f"{where}.needs", key, keys or SECTIONS)
         for name in sorted(set(claim.datasets or ()) - set(datasets)):
             yield unknown_name(f"{where}.datasets", name, datasets)
 

@@ -175,7 +175,16 @@ def plan_of(
     planned: Sequence[tuple[PlannedRun, Identified]],
     looks: PlannedLooks | None = None,
 ) -> tuple[Plan, Identities]:
-    """Return the plan of a phase, and the identity of each of its runs by fingerprint."""
+    """Return the plan of a phase, and the identity of each of its runs by fingerprint.
+
+    Args:
+        experiment: The protocol with its studies.
+        phase: exploration or confirmation.
+        data_digest: The digest of the prepared data.
+        studies: The studies as the plan describes them.
+        planned: Each run with its identity.
+        looks: The looks of confirmation; None without any.
+    """
     protocol = experiment.protocol
     starts = distinct(described for _, described in planned)
     plan = Plan(

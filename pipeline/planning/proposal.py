@@ -563,8 +563,8 @@ def _train_reason(options: ProtocolOptions, splits: Splits, candidate: _Candidat
             "part of them at every seed"
         )
     if candidate.train % batch == 0:
-        return f"what validation and test leave, in whole batches of {batch}"
-    return "what validation and test leave"
+        return f"the examples outside validation and test, in whole batches of {batch}"
+    return "the examples outside validation and test"
 
 
 def _model_values(

@@ -54,7 +54,8 @@ class Protocol(Settings):
         model: The name and the settings of the network.
         training: The settings of training.
         pretraining: What is trained first, by name, for runs to start from.
-        start: What runs begin with, and what of it is trained; empty for random weights.
+        start: The weights that runs start from, and what of them is trained; empty for random
+            weights.
         tune: Search spaces of nuisance values, by dotted key: what the baseline is tuned by before
             arms are compared with it.
         seeds: The number of seeds of each phase.

@@ -301,14 +301,14 @@ def _widened(arm: Arm, trials: tuple[Trial, ...], tried: list[Tried]) -> tuple[A
     if spaces == dict(arm.written.spaces):
         return arm, []
     widened = replace(arm, written=replace(arm.written, spaces=spaces))
-    known = [trial.setting for trial in trials]
+    settings = [trial.setting for trial in trials]
     new = []
     for proposal in widened.written.proposals():
         try:
             trial = widened.written.trial(proposal.values)
         except Refusal:
             continue  # this value does not go with that of another space
-        if trial.setting not in known:
+        if trial.setting not in settings:
             new.append(_Planned(trial, proposal))
     return widened, new
 
@@ -327,7 +327,7 @@ def _last_values(
     complete = [item for item in tried if item.complete]
     fallen = collapsed(np.array([item.accuracy for item in complete]))
     level = [item.setting for item, low in zip(complete, fallen, strict=True) if not low]
-    found = []
+    settings = []
     for dimension in searched_values(arm):
         part, key = place = dimension.part, dimension.key
         space = arm.written.spaces[place]
@@ -341,8 +341,8 @@ def _last_values(
                 {**chosen, part: {**chosen[part], key: value}} for value in (last, *others[1:])
             ]
             if beside[0] in level and _next_value(arm, trials, place, end) is not None:
-                found += [setting for setting in beside if setting in level]
-    return [chosen, *found] if found else []
+                settings += [setting for setting in beside if setting in level]
+    return [chosen, *settings] if settings else []
 
 
 def _next_value(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str], end: int) -> Any:

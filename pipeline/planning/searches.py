@@ -254,8 +254,8 @@ def _coarse_to_fine(
     windows = {}
     for number, (name, space) in enumerate(spaces.items()):
         if space.scale is None:
-            found = {json.dumps(trial.values[number]) for trial in kept}
-            listed = tuple(value for value in space.values if json.dumps(value) in found)
+            kept_values = {json.dumps(trial.values[number]) for trial in kept}
+            listed = tuple(value for value in space.values if json.dumps(value) in kept_values)
             narrow[name] = replace(space, values=listed)
         else:
             centre = space.quantile(best[number])

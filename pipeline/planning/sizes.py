@@ -64,6 +64,10 @@ def _are_numbers(protocol: Protocol) -> bool:
 def require_arm_sizes(experiment: Experiment, development: Arrays) -> None:
     """Check that the development pool suffices for the splits of every arm.
 
+    Args:
+        experiment: The protocol with its studies.
+        development: All examples that are not test examples.
+
     Raises:
         Refusal: It does not; the error names the first arm.
     """

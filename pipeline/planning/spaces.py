@@ -116,12 +116,12 @@ class Space:
         """Return what divides every step between two values of a range into equal parts."""
         if self.scale is None:
             return []
-        found = []
+        values = []
         for one, other in itertools.pairwise(self.values):
             low, high = position(self.scale, one), position(self.scale, other)
             places = np.linspace(low, high, parts + 1)[1:-1]
-            found += [value_at(self.scale, float(place), FINE_DIGITS) for place in places]
-        return found
+            values += [value_at(self.scale, float(place), FINE_DIGITS) for place in places]
+        return values
 
     def with_value(self, value: Any) -> "Space":
         """Return the space with a further value, and one widening less."""
@@ -163,7 +163,12 @@ def grid(spaces: Sequence[Space]) -> list[tuple[Any, ...]]:
 
 
 def size(spaces: Sequence[Space], widened: bool = False) -> int:
-    """Return the number of settings of a grid, at most after all widenings if `widened`."""
+    """Return the number of settings of a grid, at most after all widenings if `widened`.
+
+    Args:
+        spaces: The search spaces of an arm.
+        widened: Whether further values of widening count.
+    """
     counts = [len(space.values) + (space.extend if widened else 0) for space in spaces]
     return int(np.prod(counts, dtype=float))
 

@@ -131,7 +131,12 @@ def _planned(
 
 
 def run_config(trial: Trial, streams: Streams) -> RunConfig:
-    """Return what decides the last phase of the training of a setting under these streams."""
+    """Return what decides the last phase of the training of a setting under these streams.
+
+    Args:
+        trial: The setting with its protocol.
+        streams: The seed of each stream of randomness.
+    """
     return _config(trial.protocol, trial.regularizers, streams)
 
 

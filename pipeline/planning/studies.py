@@ -10,7 +10,7 @@ from pydantic import Field
 
 from pipeline.config.claims import Claim
 from pipeline.config.parameters import PARAMETERS, Parameters, read_parameters
-from pipeline.config.plan import OVERTUNING, PROTOCOL, TUNING, Kind
+from pipeline.config.plan import BASELINE, OVERTUNING, PROTOCOL, TUNING, Kind
 from pipeline.config.schema import Design, Ensemble, Replay, Variance
 from pipeline.config.settings import Settings, Word
 from pipeline.config.validation import checked, errors_in, invalid, one_of, unknown_name
@@ -260,6 +260,10 @@ def untuned_study(experiment: Experiment) -> Study | None:
 def require_network(protocol: Protocol, source: str) -> None:
     """Check that the network of the protocol can be built for its data, and for its pretrainings.
 
+    Args:
+        protocol: The protocol.
+        source: Its file, for errors.
+
     Raises:
         Refusal: The data or the network cannot be made, or nothing can start from a pretraining.
     """
@@ -341,12 +345,13 @@ def read_study(name: str, protocol: Protocol, root: Path = Path(), is_tuned: boo
             arms.append(read_arm(arm, items, protocol, path, bool(document.sections)))
         except Refusal as refusal:
             errors += refusal.lines
-    errors += mistakes(arms, path, is_tuned)
+    unread = set(document.arms) - {arm.name for arm in arms}
+    errors += mistakes(arms, path, is_tuned, unread)
     errors += _section_mistakes(document, protocol, path)
     errors += _single_mistakes(document, arms, path)
     errors += dict.fromkeys(_search_mistakes(document, protocol, arms, path))
     kind = document.kind
-    errors += claim_mistakes(document.claims, kind, [arm.name for arm in arms], path)
+    errors += claim_mistakes(document.claims, kind, [BASELINE, *document.arms], path)
     if errors:
         raise Refusal(*errors)
     dataset = protocol.data.dataset

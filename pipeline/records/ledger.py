@@ -70,6 +70,10 @@ class Change:
 def run_identities(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return what the runs in a phase's folder were trained from; failed runs have nothing.
 
+    Args:
+        folder: The folder of the phase.
+        names: Fingerprints.
+
     Raises:
         Refusal: A run is damaged.
     """
@@ -182,6 +186,10 @@ def continue_ledger(path: Path, earlier: Path) -> None:
 def append_opening(path: Path, planned: Planned) -> bool:
     """Append an entry, unless the last one has an equal plan.
 
+    Args:
+        path: The file of the ledger.
+        planned: The plan under which the test set is opened.
+
     Returns:
         Whether it was appended.
 
@@ -200,20 +208,25 @@ def append_opening(path: Path, planned: Planned) -> bool:
 
 
 def changes(before: Planned, after: Planned) -> list[Change]:
-    """Return what differs between two plans of a ledger, in the order of importance."""
+    """Return what differs between two plans of a ledger, in the order of importance.
+
+    Args:
+        before: The plan of an entry.
+        after: The plan of the next entry.
+    """
     before, after = (json.loads(_canonical(plan)) for plan in (before, after))  # tuples are lists
-    found = [
+    changed = [
         *_changed_arms(before["arms"], after["arms"]),
         *_changed_values(before, after),
         *_changed_looks(before.get("looks") or {}, after.get("looks") or {}),
         *_changed_studies(before["studies"], after["studies"]),
         *_changed_code(before, after),
     ]
-    if not found and before != after:
+    if not changed and before != after:
         of_done = ("code", "versions")  # a run that failed has none
         rest = [{key: plan[key] for key in plan if key not in of_done} for plan in (before, after)]
-        found.append(Change(DONE if rest[0] == rest[1] else "other parts of the plan", ""))
-    return found
+        changed.append(Change(DONE if rest[0] == rest[1] else "other parts of the plan", ""))
+    return changed
 
 
 def _changed_arms(before: Planned, after: Planned) -> Iterator[Change]:

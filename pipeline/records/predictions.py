@@ -52,7 +52,13 @@ class Predictions:
 
 
 def write_predictions(folder: Path, run: str, predictions: Predictions) -> None:
-    """Write the predictions of one run into `folder`."""
+    """Write the predictions of one run into `folder`.
+
+    Args:
+        folder: The folder of predictions.
+        run: The fingerprint of the run.
+        predictions: Its logits and labels.
+    """
     tensors: dict[str, NDArray[Any]] = {}
     entries = []
     for view, logits in predictions.logits.items():

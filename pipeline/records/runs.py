@@ -40,7 +40,12 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 
 def done_records(folder: Path, runs: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return the records of the runs in a phase's folder that are done, in the order given."""
+    """Return the records of the runs in a phase's folder that are done, in the order given.
+
+    Args:
+        folder: The folder of the phase.
+        runs: Fingerprints.
+    """
     records = {run: read_record(folder / run) for run in runs}
     return {run: record for run, record in records.items() if record and record["state"] == "done"}
 

@@ -43,7 +43,8 @@ def read_score_table(path: Path, content: str = "scores") -> pd.DataFrame:
         raise Refusal(f"{path}: {again[0]}: given twice; expected one column of each name")
     for line, row in rows:
         if len(row) != len(head):
-            raise Refusal(f"{path}: line {line}: {len(row)} cells; expected {len(head)}")
+            where = f"{path}: line {line}: cells"
+            raise Refusal(f"{where}: invalid number {len(row)}; expected {len(head)}")
     return pd.DataFrame([row for _, row in rows], columns=head, dtype=str)
 
 
@@ -74,8 +75,8 @@ def read_score_files(pattern: str, score: str, arm: str, seed: str) -> pd.DataFr
     rows = []
     for path, parts in files:
         missing = [role for role in keys if role not in parts]
-        found = {role: _setting(path, keys[role], role) for role in missing}
-        rows.append({**parts, **found, score: _last(path, score), "file": str(path)})
+        values = {role: _setting(path, keys[role], role) for role in missing}
+        rows.append({**parts, **values, score: _last(path, score), "file": str(path)})
     return pd.DataFrame(rows, columns=["arm", "seed", score, "file"])
 
 
@@ -86,9 +87,9 @@ def _matching(pattern: str) -> list[tuple[Path, dict[str, str]]]:
     expression = re.compile(_expression(relative))
     files = []
     for path in Path(root).glob(PLACEHOLDER.sub("*", relative)):
-        found = expression.fullmatch(path.relative_to(root).as_posix())
-        if found and path.is_file():
-            files.append((path, found.groupdict()))
+        match = expression.fullmatch(path.relative_to(root).as_posix())
+        if match and path.is_file():
+            files.append((path, match.groupdict()))
         if len(files) > MOST_FILES:
             raise Refusal(f"--glob {pattern}: more than {MOST_FILES} files; expected one per run")
     return sorted(files)
@@ -117,9 +118,9 @@ def _last(path: Path, score: str) -> str:
     _require_file(path)
     with path.open(encoding="utf-8-sig", newline="") as lines:
         rows = csv.DictReader(lines)
-        known = list(rows.fieldnames or ())
-        if score not in known:
-            raise Refusal(f"{path}: {score}: no such column; expected one of {', '.join(known)}")
+        columns = list(rows.fieldnames or ())
+        if score not in columns:
+            raise Refusal(f"{path}: {score}: no such column; expected one of {', '.join(columns)}")
         last = ""
         for row in rows:
             last = row[score] or last
@@ -148,10 +149,10 @@ def _value(settings: Mapping[str, Any], key: str) -> Any:
     """Return what stands at a dotted key, None if there is nothing."""
     if key in settings:
         return settings[key]
-    found: Any = settings
+    value: Any = settings
     for part in key.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
 
 
 def _require_file(path: Path, content: str = "scores") -> None:

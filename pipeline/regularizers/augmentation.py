@@ -5,8 +5,8 @@ Document Analysis, ICDAR 2003); mirroring, random crops and PCA color jitter (Kr
 ImageNet Classification with Deep Convolutional Neural Networks, NIPS 2012); cutout (DeVries and
 Taylor, Improved Regularization of Convolutional Neural Networks with Cutout, arXiv 1708.04552,
 2017). Labels stay the same, so mirroring digits is a negative control. Acts on batches, before
-standardization, and draws the same numbers whatever is switched on, so that one strength moves the
-draws of no other.
+standardization. It draws the same numbers whichever strengths are on, so that one strength does not
+change the draws of another.
 Test rule: deterministic (clean images).
 """
 
@@ -162,7 +162,7 @@ class Augmentation(Regularizer):
         contrast: Multiplied by 1 - strength to 1 + strength.
         pca_jitter: Standard deviation of the coordinates along the principal components of color
             (AlexNet: 0.1).
-        cutout: Side in pixels of a black square, its middle anywhere.
+        cutout: Side in pixels of a black square with a random center.
     """
 
     name: ClassVar = "augmentation"

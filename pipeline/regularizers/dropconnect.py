@@ -3,10 +3,9 @@
 Wan, Zeiler, Zhang, LeCun and Fergus, Regularization of Neural Networks using DropConnect, ICML
 2013.
 
-Acts on linear layers with a mask for every example, as in the paper and exactly: masks are drawn
-chunk by chunk and drawn again in the backward pass, so memory stays bounded. Convolutions get one
-mask a batch, a compromise for speed. Not stochastic depth, which some libraries call drop_connect.
-Inverted scaling.
+Acts on linear layers with a mask for every example, as in the paper. Masks are drawn chunk by chunk
+and drawn again in the backward pass, so memory stays bounded. Convolutions get one mask per batch,
+a compromise for speed. Inverted scaling. (Some libraries call stochastic depth drop_connect.)
 Test rule: deterministic, by the mean weights or by the paper's Gaussian moments where a ReLU
 follows.
 """

@@ -2,9 +2,9 @@
 
 Prechelt, Early Stopping - But When?, 1998.
 
-Looks at the points of the learning curve; the weights of the best point are restored. It couples
-fitting and regularizing: a stopped run has had fewer updates, and the learning-rate schedule was
-made for all of them.
+Checks the points of the learning curve, and restores the weights of the best point. It couples
+fitting and regularizing: a stopped run has fewer updates, but its learning-rate schedule was made
+for the whole training.
 Test rule: deterministic, with the restored weights.
 """
 

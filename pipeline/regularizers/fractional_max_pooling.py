@@ -2,9 +2,10 @@
 
 Graham, Fractional Max-Pooling, arXiv 1412.6071, 2014.
 
-Acts on the max-pooling layers that shrink their input: they become maxima over regions of at most
-two pixels by two, drawn for every example and shared by its channels (`_regions.py`); fixed regions
-without noise. `regions: fixed` is the control that has the resolution without the randomness.
+Acts on the max-pooling layers that shrink their input. They become maxima over regions of at most
+2 x 2 pixels, which are drawn for every example and shared by its channels (`_regions.py`). Without
+noise, regions are fixed. `regions: fixed` is the control that has the resolution without the
+randomness.
 Test rule: 12 noise passes (deterministic with `regions: fixed`, which has no noise).
 """
 

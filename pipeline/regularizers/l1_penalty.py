@@ -2,10 +2,10 @@
 
 Tibshirani, Regression Shrinkage and Selection via the Lasso, JRSS B 58, 1996.
 
-Takes a proximal step after every update (Daubechies et al., Comm. Pure Appl. Math. 57, 2004): a
-subgradient never gives exact zeros, the proximal step does. Its threshold is strength times how far
-the optimizer follows a constant gradient in one step, learning rate / (1 - momentum) for sgd: at a
-minimum the pulls of loss and penalty have to be equal. Acts on weights, not on biases or
+Takes a proximal step after every update (Daubechies et al., Comm. Pure Appl. Math. 57, 2004), which
+gives exact zeros; a subgradient never does. The threshold is strength times the distance that the
+optimizer follows a constant gradient in one step, learning rate / (1 - momentum) for sgd. So the
+gradients of loss and penalty are equal at a minimum. Acts on weights, not on biases or
 normalization.
 Test rule: deterministic.
 """

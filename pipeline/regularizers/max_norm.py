@@ -44,7 +44,7 @@ class MaxNorm(Regularizer):
     """Settings of max-norm; no finite strength is without effect.
 
     Attributes:
-        strength: The largest norm allowed to a unit's incoming weights, so the smaller the
+        strength: The largest norm of the incoming weights of a unit, so the smaller the
             stronger; the paper's is 3 to 4.
     """
 

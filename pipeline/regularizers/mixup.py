@@ -2,8 +2,8 @@
 
 Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018.
 
-Acts on training batches: every image and its target become a weighted mean of their own and of
-another example of the batch; one weight per batch, pairs by a permutation.
+Acts on training batches: every image and its target are replaced by a weighted mean with those of
+another example of the batch. One weight per batch; pairs are drawn by a permutation.
 Test rule: deterministic.
 """
 

@@ -48,12 +48,12 @@ def running_mean(average: Tensor, value: Tensor, count: int) -> Tensor:
 class WeightAveraging(Regularizer):
     """Settings of weight averaging.
 
-    A decay of 0 keeps the last weights, so it is neutral. The first weights averaged are copied,
-    which gives them the mass that an EMA started at zero would have to be corrected for.
+    A decay of 0 keeps the last weights, so it is neutral. The average starts as a copy of the first
+    weights, so no correction for a start at zero is needed.
 
     Attributes:
         kind: ema or mean.
-        decay: That of the EMA, per update.
+        decay: The decay of the EMA per update.
         start: The share of training after which averaging begins.
     """
 

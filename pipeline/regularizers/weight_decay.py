@@ -3,10 +3,11 @@
 Krogh and Hertz, A Simple Weight Decay, NIPS 1991; decoupled: Loshchilov and Hutter, Decoupled
 Weight Decay Regularization, ICLR 2019.
 
-Adds strength / 2 times the squared norm, without biases and normalization: the optimizer adds
-strength times the weights to their gradient. An adaptive optimizer rescales that with the gradient;
-the decoupled form does not, x <- (1 - learning rate * strength) * x before the optimizer's step.
-Strengths of the two are not interchangeable. The optimizer adamw always decouples.
+Adds strength / 2 times the squared norm to the loss, without biases and normalization: the
+optimizer adds strength times the weights to their gradient. An adaptive optimizer rescales this
+term together with the gradient. The decoupled form avoids that:
+x <- (1 - learning rate * strength) * x before the step of the optimizer. Strengths of the two forms
+are not interchangeable. The optimizer adamw always decouples.
 Test rule: deterministic.
 """
 

@@ -60,17 +60,17 @@ def judged_claims(
         reports: The reports of protocols by name.
         partial: Those of some studies of a protocol alone.
     """
-    found: dict[str, dict[str, Row]] = {}
+    by_protocol: dict[str, dict[str, Row]] = {}
     places: dict[str, dict[str, str]] = {}
     for place, report in (*reports.items(), *partial.items()):
         protocol = place.partition("+")[0]
         for row in report.claims:
             if row["outcome"] in TESTED:
-                found.setdefault(row["claim"], {}).setdefault(protocol, row)
+                by_protocol.setdefault(row["claim"], {}).setdefault(protocol, row)
                 places.setdefault(row["claim"], {}).setdefault(protocol, place)
     judged = {
         name: Judged(next(iter(rows.values())), _verdict(rows.values()), rows, places[name])
-        for name, rows in found.items()
+        for name, rows in by_protocol.items()
     }
     return list(_in_pairs(judged))
 

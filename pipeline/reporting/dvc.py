@@ -80,8 +80,8 @@ def _looks(data: ReportData) -> dict[str, Any]:
 
 def _baseline_target(data: ReportData) -> dict[str, float | None]:
     rows = data.targets[data.targets["arm"] == BASELINE].to_dict("records")
-    known = rows[0] if rows else {}
-    return {f"{name}_to_target": _finite(known.get(name, nan)) for name in ("updates", "flops")}
+    target = rows[0] if rows else {}
+    return {f"{name}_to_target": _finite(target.get(name, nan)) for name in ("updates", "flops")}
 
 
 def _targets(data: ReportData) -> dict[str, dict[str, float | None]]:

@@ -313,12 +313,14 @@ def _over_images(row: md.Row, formatter: md.Formatter, metric: Metric) -> str:
 
 def _unknown(judged: Judgement, rows: pd.DataFrame) -> str:
     """Return what only the person who trained the arms can know."""
-    known = rows["correlation"].dropna()
+    correlations = rows["correlation"].dropna()
     lines = [f"**{what}**: {why}" for what, why in UNKNOWN.items()]
     return md.join_parts(
         "These verdicts are about the scores in the table. It does not tell:",
         md.format_bullets(lines if _has_images(judged) else [*lines, NO_IMAGES]),
-        "" if known.empty else CORRELATED.format(_span(known.min(), known.max())),
+        ""
+        if correlations.empty
+        else CORRELATED.format(_span(correlations.min(), correlations.max())),
     )
 
 

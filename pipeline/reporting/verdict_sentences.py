@@ -28,8 +28,8 @@ NO_HELP = "no arm has been shown to help."
 AMONG_BEST = "; among the best, since not shown to differ from it: "
 NAMED = 3  # arms of one verdict that are named; more are counted
 DETECTABLE = (
-    f"A detectable difference is the smallest that these seeds find with {100 * POWER:g} % power; "
-    "in brackets, what it may really be, since so few seeds measure the spread only roughly."
+    f"A detectable difference is the smallest that these seeds find with {100 * POWER:g} % power. "
+    "The range in brackets is there because few seeds measure the spread only roughly."
 )
 
 
@@ -107,8 +107,8 @@ def detectable_note(contrasts: pd.DataFrame) -> str:
     """
     rows = contrasts[contrasts["verdict"] == Verdict.INCONCLUSIVE]
     rows = rows[~rows["withheld"].astype(bool)]
-    known = rows[["difference", "detectable"]].notna().all(axis=1)
-    return f" {DETECTABLE}" if len(rows) <= NAMED and known.any() else ""
+    is_defined = rows[["difference", "detectable"]].notna().all(axis=1)
+    return f" {DETECTABLE}" if len(rows) <= NAMED and is_defined.any() else ""
 
 
 def _finding(row: md.Row, formatter: md.Formatter, metric: Metric) -> str:

@@ -96,15 +96,15 @@ def _measured_cells(report: str, row: Row) -> dict[str, str]:
 @functools.cache
 def _single_arms() -> Mapping[tuple[str, str], str]:
     """Return the regularizer of every arm that adds one and nothing else, by study and arm."""
-    found = {}
+    by_name = {}
     for study in yaml_names(EXPERIMENTS):
         arms: Mapping[str, list[Mapping[str, Any]]] = read_yaml(EXPERIMENTS / f"{study}.yaml")[
             "arms"
         ]
         for arm, items in arms.items():
             if len(items) == 1 and "name" in items[0]:
-                found[study, arm] = str(items[0]["name"])
-    return found
+                by_name[study, arm] = str(items[0]["name"])
+    return by_name
 
 
 if __name__ == "__main__":

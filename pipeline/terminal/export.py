@@ -2,21 +2,28 @@
 
 from pathlib import Path
 
+from pipeline.config.validation import unknown_name
+from pipeline.config.yaml_files import yaml_names
 from pipeline.records.reports import report_files
 from pipeline.reporting.web_page import web_page
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import write_bytes
 from pipeline.terminal.tables import say
 
-REPORTS = Path("reports")
+REPORTS, PROTOCOLS = Path("reports"), Path("experiments", "protocols")
 
 
 def export_html(name: str, target: Path | None = None) -> None:
     """Write `reports/<name>.html`, or the file `target`.
 
     Raises:
-        Refusal: There is no report of that name, or the folder of the target does not exist.
+        Refusal: There is no report of that name and no protocol, the report of a protocol is not
+            made yet, or the folder of the target does not exist.
     """
+    names = {path.parent.name for path in REPORTS.glob("*/report.md")}
+    names |= {*yaml_names(PROTOCOLS)}
+    if name not in names:
+        raise Refusal(unknown_name("export: report", name, names))
     pages, figures = report_files(REPORTS / name)
     file = target or REPORTS / f"{name}.html"
     content = web_page(pages, figures).encode()

@@ -44,5 +44,5 @@ def _expected(expected: Forecast) -> str:
     if isnan(spread):
         return UNKNOWN
     gains = {(row["study"], row["arm"]): row["gain"] for row in chosen["searches"]}
-    known = {key: gain for key, gain in gains.items() if gain is not None}
-    return f"about {expected_runs(expected.most, known, spread):.0f} expected by exploration"
+    measured = {key: gain for key, gain in gains.items() if gain is not None}
+    return f"about {expected_runs(expected.most, measured, spread):.0f} expected by exploration"

@@ -90,9 +90,9 @@ def show_plan(
     runs = [len(plan.fingerprints()) for plan in plans]
     seeds = [len(explored.first_seeds()), len({run.seed for run in confirmed.runs})]
     minutes, workers = minutes_of(plans, missing, seconds_per_run)
-    known = "so far" if confirmed.looks else "at most"  # a further look may follow
+    limit = "so far" if confirmed.looks else "at most"  # a further look may follow
     print(
-        f"{known} {sum(runs)} runs, each counted once: "
+        f"{limit} {sum(runs)} runs, each counted once: "
         f"{runs[0]} on {seeds[0]} exploration {'seed' if seeds[0] == 1 else 'seeds'}, "
         f"{runs[1]} on {seeds[1]} fresh ones"
     )
@@ -102,15 +102,15 @@ def show_plan(
     if most_added.widening:
         minutes_added = most_added.widening * seconds_per_run / workers / 60
         print(
-            f"search spaces whose best value stands at their end are widened, and their "
-            f"last values tried on further seeds: at most {most_added.widening} runs more, "
+            "search spaces whose best value is at an end are widened, and their last values tried "
+            f"on further seeds: at most {most_added.widening} more runs, "
             f"about {minutes_added:.1f} minutes"
         )
     if most_added.searching:
         minutes_added = most_added.trainings * seconds_per_run / workers / 60
         print(
-            f"later rounds of searches follow from the scores: at most {most_added.searching} runs "
-            f"more, about {minutes_added:.1f} minutes"
+            f"later rounds of searches depend on scores: at most {most_added.searching} more runs, "
+            f"about {minutes_added:.1f} minutes"
         )
     print(
         f"{len(missing)} runs to train: "

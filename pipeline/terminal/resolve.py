@@ -74,7 +74,7 @@ def further_looks(
         raise Refusal(f"resolve: {protocol}: arms wait for a look; run: gapwise run")
     arms = {arm for _, arm in verdicts}
     errors = [unknown_name("resolve: arm", name, arms) for name in names if name not in arms]
-    found = {}
+    further = {}
     for key, verdict in verdicts.items():
         named = key[1] in names
         if names and not named:
@@ -85,15 +85,15 @@ def further_looks(
                     f"resolve: {key[1]}: the verdict is {verdict}; expected an inconclusive arm"
                 )
         elif had[key] < len(looks.seeds):
-            found[key] = looks.seeds[had[key]]
+            further[key] = looks.seeds[had[key]]
         elif named:
             seeds = looks.seeds[-1]
             errors.append(f"resolve: {key[1]}: has had the last look, of {seeds} seeds; {LAST}")
     if errors:
         raise Refusal(*dict.fromkeys(errors))
-    if not found:
+    if not further:
         raise Refusal(f"resolve: {protocol}: no inconclusive arm has a look left; {LAST}")
-    return found
+    return further
 
 
 def show_looks(protocol: str, wanted: Mapping[Key, int]) -> None:

@@ -111,7 +111,7 @@ def _acting(network: nn.Module, shape: tuple[int, ...]) -> Acting:
     weights: dict[str, int] = {}
     others: list[str] = []
     refusals: list[str] = []
-    known = {name for name, _ in network.named_modules() if name}
+    module_names = {name for name, _ in network.named_modules() if name}
     for label, regularizer in _variants():
         try:
             regularizer.effect(network, shape)
@@ -123,9 +123,9 @@ def _acting(network: nn.Module, shape: tuple[int, ...]) -> Acting:
         names = [_name(site) for site in sites if not isinstance(site, nn.Parameter)]
         if not names:
             weights[label] = len(sites)
-        elif known.isdisjoint(names):
+        elif module_names.isdisjoint(names):
             others.append(label)
-        for name in known.intersection(names):
+        for name in module_names.intersection(names):
             modules[name].append(label)
     return Acting(modules, weights, others, refusals)
 

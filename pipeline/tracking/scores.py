@@ -51,8 +51,8 @@ def read_wandb_scores(project: str, score: str, arm: str, seed: str) -> pd.DataF
     for run in runs:
         place = f"--wandb {project}: run {run.id}"
         value = run.summary_metrics.get(score) if run.state == FINISHED else None
-        found = {"arm": _value(run, arm, place, "arm"), "seed": _value(run, seed, place, "seed")}
-        rows.append({**found, score: "" if value is None else str(value), "file": place})
+        values = {"arm": _value(run, arm, place, "arm"), "seed": _value(run, seed, place, "seed")}
+        rows.append({**values, score: "" if value is None else str(value), "file": place})
     return pd.DataFrame(rows, columns=["arm", "seed", score, "file"])
 
 
@@ -60,9 +60,9 @@ def _runs(project: str) -> list[Any]:
     import wandb  # slow to import
 
     api = wandb.Api(timeout=int(PATIENCE))
-    found = api.runs(project, order="+created_at", per_page=500, lazy=False)
+    of_project = api.runs(project, order="+created_at", per_page=500, lazy=False)
     runs = []
-    for run in found:
+    for run in of_project:
         runs.append(run)
         if len(runs) > MOST_RUNS:
             raise ValueError(f"more than {MOST_RUNS} runs")
@@ -84,7 +84,7 @@ def _value(run: Any, key: str, place: str, role: str) -> str:
 
 
 def _nested(config: Mapping[str, Any], key: str) -> Any:
-    found: Any = config
+    value: Any = config
     for part in key.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value

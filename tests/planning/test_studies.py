@@ -117,7 +117,10 @@ def arms(text: str) -> str:
         (arms("  a: dropout"), "arms.a"),
         (arms("  a/b: [{name: dropout}]"), "arms.a/b"),
         (arms("  ..: [{name: dropout}]"), "arms..."),
-        (arms("  baseline: [{name: dropout}]"), "arms.baseline: the name of the empty arm"),
+        (
+            arms("  baseline: [{name: dropout}]"),
+            'arms.baseline: invalid value "baseline"; expected another name',
+        ),
         (arms("  a: [{name: dropout}]\n  a: [{name: dropout, rate: 0.1}]"), "duplicate key"),
         (
             arms("  a: [{name: dropout, rate: 0.1}]\n  b: [{name: dropout, rate: 0.1}]"),
@@ -128,10 +131,13 @@ def arms(text: str) -> str:
             arms("  a: [{name: dropout, rate: 0.1}, {search: {method: sobol, trials: 8}}]"),
             "arms.a: search without a search space; expected one",
         ),
-        (arms("  a: [{name: dropout}, {name: dropout}]"), "arms.a: dropout is listed twice"),
+        (
+            arms("  a: [{name: dropout}, {name: dropout}]"),
+            'arms.a.1.name: invalid value "dropout"; expected each regularizer once',
+        ),
         (
             arms("  a: [{name: dropout}, {retune: true}, {retune: true}]"),
-            "arms.a: retune is listed twice; expected once",
+            'arms.a.2: invalid value {"retune": true}; expected retune once in an arm',
         ),
         (
             arms("  a: [{name: dropout, rate: 0.1, search: {method: grid, trials: 8}}]"),
@@ -296,6 +302,12 @@ def test_a_protocol_that_does_not_exist_names_those_that_do(project):
         read_experiment("../tiny")
     with pytest.raises(Refusal, match="expected one of: tiny"):
         read_protocol("other")
+
+
+def test_a_mistake_in_an_arm_makes_no_line_for_what_refers_to_it(project):
+    text = "  some: [{name: dropuot}]\n  b: [{name: dropout}, {against: some}]"
+    (line,) = refused(project, study=arms(text) + CLAIMS)
+    assert "arms.some.0.name: unknown name 'dropuot'" in line
 
 
 def test_all_errors_of_all_files_at_once(project):

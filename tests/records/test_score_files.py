@@ -27,8 +27,8 @@ def test_cells_are_texts_as_written(tmp_path):
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("a,b\n1,2\n1\n", "line 3: 1 cells; expected 2"),
-        ("a,b\n1,2,3\n", "line 2: 3 cells; expected 2"),
+        ("a,b\n1,2\n1\n", "line 3: cells: invalid number 1; expected 2"),
+        ("a,b\n1,2,3\n", "line 2: cells: invalid number 3; expected 2"),
         ("a,b,a\n1,2,3\n", "a: given twice; expected one column of each name"),
         ("a;b\n1;2\n", "'a;b' in the first line; expected names between commas"),
         ('a,b\n1,"2"3\n', "not a CSV file in UTF-8 ("),

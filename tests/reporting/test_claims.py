@@ -98,7 +98,7 @@ def test_figures_of_papers_are_next_to_measured_ones():
 
 def test_what_follows_from_settings_or_cannot_be_tested_is_listed_apart():
     page = claims_body(shown(ERROR, COST, ELSEWHERE))
-    tables, rest = page.split("## What follows from the settings")
+    tables, rest = page.split("## Costs that follow from the settings")
     assert "**cheaper**" not in tables
     assert "1.00 → 0.78" in rest
     assert "- **away**: Dropout \\| helps. (needs the study two)" in rest

@@ -439,9 +439,9 @@ def test_a_pair_whose_lost_runs_contradict_its_verdict_has_none(found: ReportDat
 @pytest.mark.parametrize(
     ("factor", "most", "shown", "missing"),
     [
-        (1.07, 1.55, "1.07 times (dropout)", "1.55"),
-        (NAN, 1.55, "at most 1.55 times", "dropout)"),
-        (NAN, NAN, "", "times"),
+        (1.07, 1.55, "1.07 (dropout)", "1.55"),
+        (NAN, 1.55, "at most 1.55", "dropout)"),
+        (NAN, NAN, "", "factor"),
     ],
 )
 def test_intervals_say_how_much_wider_another_pool_makes_them(
@@ -463,7 +463,7 @@ def test_a_pair_has_its_interval_over_test_examples(found: ReportData, elsewhere
     row |= {"low_images": -0.004, "high_images": 0.044, "verdict_other_images": elsewhere}
     made = dataclasses.replace(found, parts=pd.DataFrame([row]))
     line = _interactions.interaction_lines(made)
-    assert "+2.0 points [+1.0, +3.0]; over test examples too [-0.4, +4.4]" in line
+    assert "+2.0 points [+1.0, +3.0]; over seeds and test examples [-0.4, +4.4]" in line
     assert ("inconclusive" in line) is said
     assert "verdict is corrected" in line
 
@@ -591,7 +591,7 @@ def test_within_arms_a_collapsed_arm_decides_nothing(found: ReportData) -> None:
     )
     outcomes.loc[outcomes["arm"] == "early", ["gap", "test_accuracy"]] = [[0.0, 0.1]] * 3
     said = gap.smallest_gap(dataclasses.replace(found, **derived(found, outcomes)))
-    assert "inside single arms it is -1.00." in said
+    assert "it is -1.00." in said
     assert "its gap is essentially its validation error" in said
 
 

@@ -32,7 +32,7 @@ def test_a_report_is_one_file_beside_its_folder_or_where_it_is_wanted(reports, p
     ("protocols", "options", "line"),
     [
         (["tiny"], {"html": False}, "export: no format; expected --html"),
-        (["other"], {}, "reports/other/report.md: missing; run: make run"),
+        (["other"], {}, "export: report: unknown name 'other'; expected one of: tiny"),
         (["tiny", "b"], {"to": "x"}, "export: --to: 2 reports in one file; expected one report"),
     ],
 )

@@ -160,7 +160,7 @@ def _sizes(options: DataOptions, sides: NDArray[np.int64]) -> tuple[tuple[int, .
     elif median < SMALLEST:
         why = f"the short axis has {median} pixels in the median; networks need {SMALLEST}"
     else:
-        why = "the short axis in the median"
+        why = "the median length of the shorter side"
     return (best, *smaller), why
 
 

@@ -37,7 +37,7 @@ class Source(Settings):
     Attributes:
         path: One `.npz` file with `images` and `labels`.
         images: A `.npy` file, in place of `path`.
-        labels: The same for `images`.
+        labels: A `.npy` file with the labels of `images`.
         flips_keep_labels: Whether a mirrored image keeps its label.
         layout: The axes of the images; null: the only one that fits the shape.
         white: The level that becomes 1, such as 4095 for 12 bits; null: 255 for uint8, 65535 for

@@ -51,9 +51,9 @@ def _primary_table(data: ReportData, rows: list[md.Row]) -> str:
     ]
     shown, same = md.without_constant(md.without_void(cells), CONSTANT)
     caption = (
-        f"Test accuracy, differences in points. {same} n: {PAIRS}. Rule: at test. Interval, p, "
-        "detectable, seeds needed: [statistics](method.md#statistics), p (Holm) over all arms of "
-        "the front page. Correlation: of arm and baseline over seeds."
+        f"Test accuracy, differences in points. {same} n: {PAIRS}. Rule: the test rule. Interval, "
+        "p, detectable and seeds needed are explained under [statistics](method.md#statistics). "
+        "p (Holm): over all arms of the front page. Correlation: of arm and baseline, over seeds."
     )
     return md.format_table(shown, " ".join(caption.split()), words=("arm", "verdict", "rule"))
 
@@ -77,9 +77,9 @@ def _other_table(data: ReportData, rows: list[md.Row]) -> str:
         for arm in dict.fromkeys(arm for arm, _ in changed)
     ]
     caption = (
-        f"Differences. n: as above. Interval: as above; no verdict. Rule: the arm's; gaps "
-        f"are always deterministic. {md.VOID}: exactly the baseline's. Scores, p and further "
-        "metrics: [contrasts.csv](../contrasts.csv)."
+        "Differences. n: as above. Interval: as above, no verdict. Rule: the test rule of the arm; "
+        f"gaps are always deterministic. {md.VOID}: equal to the baseline at every seed. Scores, p "
+        "and further metrics: [contrasts.csv](../contrasts.csv)."
     )
     return md.format_table(cells, caption, words=("arm",))
 

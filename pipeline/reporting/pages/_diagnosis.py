@@ -7,10 +7,10 @@ from pipeline.reporting.markdown import Row, format_bullets, format_count, forma
 
 ADVICE = {
     "variance": "The gap is the larger part: the problem is **variance**, the network overfits. "
-    "Regularizers and more data are meant for it{result}.",
+    "Regularizers and more data are the usual remedies{result}.",
     "bias": "The avoidable bias is the larger part: the problem is **bias**, the network does not "
     "fit its own training examples. Try a larger network or longer training first; add a "
-    "regularizer only once it overfits.",
+    "regularizer only when it overfits.",
     "both": "Neither is clearly larger: the problem is **both** bias and variance. A larger "
     "network or longer training reduces bias; regularizers reduce variance but may increase bias.",
     "neither": "Both are within the margin: little is left for a regularizer to improve.",
@@ -62,8 +62,8 @@ def _closing(data: ReportData) -> str:
         return ""
     return (
         "Arms shown to have a smaller gap, but not to raise test accuracy: "
-        f"{format_list(names)}. (Holm's correction over all arms; the intervals hold for all arms "
-        "at once, which is stricter, and may include 0.)"
+        f"{format_list(names)}. (p values with Holm's correction over all arms. The intervals hold "
+        "for all arms at once, which is stricter, so they may include 0.)"
     )
 
 

@@ -11,8 +11,8 @@ from pipeline.reporting.pages._gains import SCALED, Gain, gain_of
 
 FATES = {  # of a gain in NLL, by the sign of its interval after temperature scaling
     1: "of {} remain",
-    0: "of {} are no longer shown (the interval of the scaled difference contains 0)",
-    -1: "of {} turn into losses: they gained calibration, which temperature scaling also gives",
+    0: "of {} are no longer shown (the interval after scaling includes 0)",
+    -1: "of {} turn into losses (they were gains in calibration, which scaling gives as well)",
 }
 
 
@@ -46,7 +46,10 @@ def efficient_methods(methods: Sequence[Gain], formatter: md.Formatter) -> str:
             f"{md.format_ratio(method.value('training_cost'))} x training and "
             f"{md.format_ratio(method.value('test_cost'))} x test{gain}."
         )
-    start = "**Best mean accuracy for its cost** (not tested): none is as good at no higher cost."
+    start = (
+        "**Best mean accuracy for its cost** (not tested): no other method is as accurate at no "
+        "higher cost."
+    )
     return "\n".join([start, *lines.values()])
 
 
@@ -64,8 +67,8 @@ def scaled_gains(methods: Sequence[Gain]) -> str:
     for sign, words in FATES.items():
         names = [f"**{gain.name}**" for gain in gains if gain.sign(SCALED) == sign]
         if names:
-            parts.append(f"those {words.format(md.format_few(names))}")
-    start = "**After temperature scaling**, of the NLL gains whose single interval excludes 0"
+            parts.append(f"the gains {words.format(md.format_few(names))}")
+    start = "**NLL gains after temperature scaling** (of those whose single interval excludes 0)"
     return f"{start}: {'; '.join(parts)}." if parts else ""
 
 
@@ -78,12 +81,12 @@ def size_gains(sizes: pd.DataFrame, formatter: md.Formatter) -> str:
             gain_of(str(method), rows[rows["members"] == size], formatter) for size in (most, 2)
         )
         parts.append(
-            f"{md.format_count(most, 'member')} of {method} {whole.change('accuracy')}, the second "
+            f"{method} with {md.format_count(most, 'member')} {whole.change('accuracy')}, with 2 "
             f"{second.change('accuracy')}"
         )
     if not parts:
         return ""
-    return f"**More members**, over one of the same method: {'; '.join(parts)}."
+    return f"**More members**, compared with one member: {'; '.join(parts)}."
 
 
 def overconfidence(methods: Sequence[Gain], shown: Sequence[str], formatter: md.Formatter) -> str:
@@ -116,9 +119,10 @@ def optimism(methods: Sequence[Gain]) -> str:
     else:
         words = "no sign that selection overfits its half"
     return (
-        "**Greedy selection** chooses models by the NLL on one half of validation; its cost "
-        "includes all candidates. Its gain over their plain mean (above 0 is better) is "
-        f"{seen} on that half and {unseen} on the other: {words} (difference {more})."
+        "**Greedy selection** chooses models by the NLL on one half of the validation examples. "
+        "Its cost includes all candidates. Its gain in NLL over the plain mean of all candidates "
+        f"(above 0 is better) is {seen} on that half and {unseen} on the other half: {words} "
+        f"(difference {more})."
     )
 
 

@@ -180,8 +180,8 @@ def _rank(row: md.Row) -> str:
 def _judged(data: ReportData, study: PlannedStudy, arm: PlannedArm) -> md.Row | None:
     """Return the contrast of an arm that carries a verdict, None without pairs."""
     rows = of(data.primary, study.name)
-    found = rows[(rows["arm"] == arm.name) & rows["difference"].notna()].to_dict("records")
-    return found[0] if found else None
+    judged = rows[(rows["arm"] == arm.name) & rows["difference"].notna()].to_dict("records")
+    return judged[0] if judged else None
 
 
 def _result(data: ReportData, row: md.Row) -> str:

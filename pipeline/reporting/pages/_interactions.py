@@ -37,11 +37,11 @@ def interaction_table(data: ReportData, study: str) -> str:
         return ""
     cells, same = md.without_constant([_cells(data, row) for row in rows], ("pair", "parts", "n"))
     caption = (
-        f"{same} n: seeds with all four runs done, on the same kind of machine. Rule: the test "
+        f"{same} Interaction: the difference of the pair minus the sum of the differences of its "
+        "parts. n: seeds with all four runs done, on the same kind of machine. Rule: the test "
         f"rule of each arm; gaps are always deterministic. Interval: {md.CONFIDENCE} Student-t "
-        "interval of the mean over seeds: difference of the pair minus the sum of its parts' "
-        "differences. p: two-sided paired t test; Holm: over the pairs of the report; "
-        "and the exact sign-flip test; no verdict."
+        "interval of the mean over seeds. p: two-sided paired t test. p (Holm): corrected over the "
+        "pairs of the report. p (sign flips): exact, not corrected over pairs. No verdict."
         f"{weight_note(data, 'all four arms', ', and intervals are at its level')}"
     )
     return md.format_table(cells, caption.strip(), words=("pair", "parts", "metric"))
@@ -51,8 +51,8 @@ def _sentence(data: ReportData, row: md.Row) -> str:
     pair, both = f"**{row['arm']}**", f"**{row['first']}** and **{row['second']}**"
     if row["n"] < FEWEST:
         return (
-            f"{pair}: too few seeds have {pair}, {both} and the baseline "
-            "to estimate an interaction."
+            f"{pair}: too few seeds have all four runs ({pair}, {both} and the baseline) to "
+            "estimate an interaction."
         )
     points = data.format.points
     return (
@@ -83,7 +83,7 @@ def _over_images(data: ReportData, row: md.Row) -> str:
         return ""
     verdict = row["verdict_other_images"]
     other = "" if verdict == row["verdict"] else f", where the pair is {verdict}"
-    return f"; over test examples too {bounds}{other}"
+    return f"; over seeds and test examples {bounds}{other}"
 
 
 def _meaning(data: ReportData, row: md.Row) -> str:
@@ -93,8 +93,8 @@ def _meaning(data: ReportData, row: md.Row) -> str:
     if not row["p_holm"] < LEVEL:
         return (
             "Not significant, corrected over all pairs. A single test has "
-            f"{100 * POWER:g} % power to detect {data.format.detectable(row, unit='points')}. (A "
-            "range, since few seeds measure the spread.)"
+            f"{100 * POWER:g} % power to detect {data.format.detectable(row, unit='points')}. "
+            f"{md.RANGE_NOTE}"
         )
     less = row["difference"] < 0
     if row["effect"] > 0 and row["sum"] > 0:

@@ -19,7 +19,7 @@ from pipeline.reporting.pages._pretrainings import FROM_FRONT, cost_note
 
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")  # a text that YAML reads as one without quotes
 WORDS = {"true", "false", "null", "yes", "no", "on", "off"}  # texts that YAML reads otherwise
-AMONG = "Among the best, since not shown to differ from it"
+AMONG = "Not shown to differ from it"
 BETTER, WORSE = "Shown to be better than it", "Shown to be worse than it"
 PLACES = (AMONG, BETTER, WORSE)
 LEFT_OUT = {Verdict.HURTS: "hurts", Verdict.EQUIVALENT: "makes no difference above the margin"}
@@ -62,7 +62,7 @@ def _flow(value: Any) -> str:
 def _gain(data: ReportData, chosen: md.Row) -> str:
     contrasts = md.format_count(data.contrast_count, "contrast")
     return (
-        f"It gains {data.format.change(chosen)} of test accuracy, with an interval corrected for "
+        f"It gains {data.format.change(chosen)} of test accuracy; the interval is corrected for "
         f"the choice among {contrasts}. Training costs {md.format_ratio(chosen['training_ratio'])} "
         f"and a test example {md.format_ratio(chosen['test_ratio'])} times what the baseline "
         f"costs.{cost_note(data, FROM_FRONT)} It is the cheapest arm that is shown to help and "
@@ -216,8 +216,7 @@ def _more_seeds(data: ReportData) -> str:
         f"Inconclusive with the largest gain: **{row['label']}** "
         f"({data.format.joint_change(row)}). If that were its true gain, "
         f"{md.format_seeds_needed(row, 'seeds')} would detect it with "
-        f"{100 * POWER:g} % power at level {LEVEL:g}, corrected. (A range, since few seeds measure "
-        "the spread.)"
+        f"{100 * POWER:g} % power at level {LEVEL:g}, corrected. {md.RANGE_NOTE}"
     )
 
 

@@ -33,13 +33,14 @@ def target_section(data: ReportData, study: PlannedStudy) -> str:
     ]
     shown, same = md.without_constant(cells, ("n",))
     caption = (
-        f"{same} n: runs done, or diverged, which never reach it; reached: those that reach the "
-        f"target, {target} % validation accuracy, the baseline's median at the end. Rule: "
-        "deterministic. Updates and operations (FLOPs) until then: medians, of arrivals "
-        f"interpolated between {md.format_count(_points(data, study), 'point')} of a curve. "
-        "Interval: exact, of order statistics. Sooner: share of pairs of runs, of arm "
-        "and reference, in which the arm is first; ties count half. p (Holm): two-sided rank test "
-        f"of the operations, over {_family(data)}, apart from the verdicts."
+        f"{same} Target: {target} % validation accuracy, the median of the baseline at the end of "
+        "training. n: runs that are done, or diverged, which never reach it. Reached: runs that "
+        "reach the target. Updates, operations (FLOPs): medians until the target, interpolated "
+        f"between {md.format_count(_points(data, study), 'point')} of a curve. Rule: "
+        "deterministic. Interval: exact, of order statistics. Sooner: share of pairs of runs, one "
+        "of the arm and one of its reference, in which the arm reaches the target first; ties "
+        "count half. p (Holm): two-sided rank test of the operations, corrected over "
+        f"{_family(data)}, separate from the verdicts."
         f"{weight_note(data, 'the arm', '; intervals of medians are single')}"
         f"{cost_note(data, FROM_PAGE)}"
     )

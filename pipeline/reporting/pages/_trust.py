@@ -87,8 +87,8 @@ def _how_to_tune(data: ReportData, *, is_searched: bool) -> str:
         return f"{GIVEN} `tune` without a search space: write {tune} there, or null to use {file}."
     if RATE in overridden:
         return (
-            f"{GIVEN} `{RATE}`, and a value given there is not tuned: set it to null there, and "
-            f"let {tune} in {file} search it."
+            f"{GIVEN} `{RATE}`, and a value given there is not tuned. Set it to null there, and "
+            f"write {tune} in {file}."
         )
     return f"Add {tune} to {file}."
 
@@ -105,10 +105,11 @@ def _interior(data: ReportData, rows: Rows, failed: Rows) -> str:
     bounds = [row for row in rows if row["at_bound"]]
     if bounds:
         return (
-            f"No value chosen is at an end of its search space ({len(rows)}) that could be "
-            f"widened. At a limit of what is allowed or acts: {_names(data, bounds, _place)}."
+            f"None of the chosen values ({len(rows)}) is at an end of its search space that could "
+            "be widened. At an end beyond which no value is allowed or has an effect: "
+            f"{_names(data, bounds, _place)}."
         )
-    return f"Every value chosen is inside its search space ({len(rows)})."
+    return f"Every chosen value ({len(rows)}) is inside its search space."
 
 
 def _gains(data: ReportData, rows: Rows, failed: Rows) -> str:
@@ -120,7 +121,7 @@ def _gains(data: ReportData, rows: Rows, failed: Rows) -> str:
         )
     least = min(rows, key=lambda row: row["value"])
     return (
-        "Every chosen setting beats its reference on validation, by the least "
+        "Every chosen setting beats its reference on validation. The smallest difference: "
         f"{_names(data, [least], _points(data))}."
     )
 
@@ -146,8 +147,8 @@ def _no_better(data: ReportData, failed: Rows) -> str:
 
 def _budgets(data: ReportData, rows: Rows, failed: Rows) -> str:
     margin = md.format_margin(data.confirmation.margin)
-    known = [row for row in failed if row["value"] == row["value"]]
-    if failed and not known:
+    measured = [row for row in failed if row["value"] == row["value"]]
+    if failed and not measured:
         names = _names(data, failed, lambda row: "")
         return (
             f"The learning curve has fewer than two points: {names}. Set "
@@ -157,15 +158,15 @@ def _budgets(data: ReportData, rows: Rows, failed: Rows) -> str:
         epochs = data.confirmation.settings["training"]["epochs"]
         return (
             f"Validation accuracy still rises by more than {margin} over the last third of "
-            f"training: {_names(data, _sorted(known)[::-1], _change(data))}. Look at the learning "
-            f"curves. Train longer: `training.epochs: {2 * epochs}` in "
+            f"training: {_names(data, _sorted(measured)[::-1], _change(data))}. Look at the "
+            f"learning curves. Train longer: `training.epochs: {2 * epochs}` in "
             f"{_value_file(data, EPOCHS)}; if accuracy falls early in a curve, try a weaker "
             "setting."
         )
     most = max(rows, key=lambda row: row["value"])
     return (
         f"Validation accuracy no longer rises by more than {margin} over the last third of "
-        f"training, at most {_names(data, [most], _change(data))}."
+        f"training. The largest rise: {_names(data, [most], _change(data))}."
     )
 
 
@@ -175,9 +176,9 @@ def _above_references(data: ReportData, rows: Rows, failed: Rows) -> str:
     if failed:
         return (
             f"The baseline is not shown to be above {md.format_list(shown)} in validation "
-            f"accuracy. Change the network or how it is trained in {_protocol_file(data)}, or try "
-            f"a longer training first: `training.epochs: {2 * epochs}` in "
-            f"{_value_file(data, EPOCHS)}."
+            f"accuracy. Train longer first: `training.epochs: {2 * epochs}` in "
+            f"{_value_file(data, EPOCHS)}. If that is not enough, change the network or its "
+            f"training in {_protocol_file(data)}."
         )
     return f"The baseline is above {md.format_list(shown)} in validation accuracy."
 
@@ -186,13 +187,13 @@ def _other_images(data: ReportData, rows: Rows, failed: Rows) -> str:
     if not failed:
         return (
             f"{md.format_count(len(rows), 'verdict')} other than inconclusive: "
-            f"{_verb(rows, 'it stays', 'all stay')} the same if the error over test examples is "
-            "included."
+            f"{_verb(rows, 'it stays', 'all stay')} the same when the intervals also include the "
+            "error from the choice of test examples."
         )
     return (
-        f"{_part(failed, rows, 'verdict')} {_verb(failed, 'does', 'do')} not stay the same if "
-        "the error over test examples is included: "
-        f"{_names(data, failed, _change(data))}, over seeds and examples. Raise "
+        f"{_part(failed, rows, 'verdict')} {_verb(failed, 'changes', 'change')} when the "
+        "intervals also include the error from the choice of test examples: "
+        f"{_names(data, failed, _change(data))}, over seeds and test examples. Raise "
         f"{_seeds_key(data)}, or `data.test_fraction` of a dataset without a test set, in "
         f"{PARAMETERS}."
     )
@@ -206,7 +207,10 @@ def _seeds(data: ReportData, rows: Rows, failed: Rows) -> str:
             f"{seeds} are too few for the exact sign-flip test over {arms}. "
             f"{_enough_seeds(data, required)} in {PARAMETERS}."
         )
-    return f"{seeds} are enough for the exact sign-flip test over {arms} (at least {required})."
+    return (
+        f"{seeds} are enough for the exact sign-flip test over {arms} (at least {required} are "
+        "needed)."
+    )
 
 
 def _seeds_key(data: ReportData) -> str:
@@ -222,10 +226,13 @@ def _enough_seeds(data: ReportData, required: int) -> str:
 def _trials(data: ReportData, rows: Rows, failed: Rows) -> str:
     if not failed:
         fewer = [row for row in rows if row["value"] < row["limit"]]
-        full = f"; {_names(data, fewer, _counts)}: no further setting differs" if fewer else ""
+        full = ""
+        if fewer:
+            names = _names(data, fewer, _counts)
+            full = f", or has no further distinct setting: {names}"
         return (
             f"Every searched arm ({len(rows)}) had as many trials as its reference{full}. Trials "
-            "that widening a space added are not counted."
+            "added by widening a space are not counted."
         )
     parts = []
     if few := [row for row in failed if row["value"] < row["limit"]]:

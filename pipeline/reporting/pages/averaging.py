@@ -17,10 +17,10 @@ FIGURE = (
     "of panels for each arm with noise, with bands, its deterministic score as a dashed line"
 )
 WORDS = (
-    "A regularizer that adds noise in training can be tested without it (the deterministic rule) "
-    "or averaged over noise passes (noise layers sampling, batch norm frozen). Only test accuracy "
-    "under the declared rule has a verdict; the differences on this page have no verdict and no "
-    "corrected p."
+    "A network that was trained with noise can be tested without it (the deterministic rule), or "
+    "its predictions can be averaged over several noise passes (noise layers sample, batch norm is "
+    "frozen). Only test accuracy under the declared rule has a verdict. The differences on this "
+    "page have no verdict and no corrected p."
 )
 
 
@@ -30,8 +30,8 @@ def pages(data: ReportData) -> Iterator[Page]:
         return
     last, gains = last_number(data.pass_gains), pass_gains(data)
     start = (
-        f"The average of {md.format_count(last, 'noise pass', 'es')}, compared with the arm's "
-        "deterministic score, each with a single interval:"
+        f"The average of {md.format_count(last, 'noise pass', 'es')} compared with the "
+        "deterministic score of the same arm (single intervals):"
     )
     links = [f"[{study}](study_{study}.md)" for study in dict.fromkeys(data.pass_gains["study"])]
     body = md.join_parts(
@@ -78,12 +78,11 @@ def pass_table(data: ReportData, gains: list[Gain]) -> str:
             )
     caption = (
         "n: done confirmation runs. Rule: the arithmetic mean of the probabilities of "
-        "the named number of noise passes, on the test examples; every arm's declared rule is "
-        "deterministic unless "
-        f"another is marked. Difference: {md.format_count(last, 'pass', 'es')} minus "
-        "deterministic, points of accuracy and nats: a gain is above 0 in accuracy and below 0 in "
-        f"NLL. Interval: {md.CONFIDENCE} Student-t interval of the mean difference, paired by "
-        "seed, not corrected."
+        "the named number of noise passes, on the test examples. Declared: the test rule of the "
+        "arm; where none is marked, it is the deterministic one. Difference: "
+        f"{md.format_count(last, 'pass', 'es')} minus deterministic; a gain is above 0 in accuracy "
+        f"and below 0 in NLL. Interval: {md.CONFIDENCE} Student-t interval of the mean difference, "
+        "paired by seed, not corrected."
     )
     return md.format_table(rows, caption, words=("arm", "metric"))
 

@@ -33,7 +33,7 @@ OUTCOMES = {  # the words for one claim and for several
 FIGURE = "Claims that are judged in points: difference with its interval, expectation and outcome"
 NAMED = (Outcome.SUPPORTED, Outcome.CONTRADICTED)  # outcomes whose claims a sentence names
 WORDS = ("claim", "contrast", "measure", "expected", "first → second", "outcome")  # columns of text
-PUBLISHED_WORDS = ("claim", "published", "published for", "here", "outcome")
+PUBLISHED_WORDS = ("claim", "published", "setting of the paper", "here", "outcome")
 EXPECTED = {  # an expectation, of the second side against the first
     "lower": "lower",
     "higher": "higher",
@@ -57,18 +57,18 @@ def claims_body(data: ReportData) -> str:
     tested = [row for row in judged if row["outcome"] != Outcome.NOT_TESTABLE]
     numbers = {row["claim"]: sources.index(row["source"]) + 1 for row in rows}
     caption = (
-        "Claims that say opposite things are next to each other. Expected: of the second side "
-        "against the first. Unit: points for accuracy, error and gap; nats for NLL; ratios for "
-        f"times to target and norms of weights. Interval: {md.CONFIDENCE} Student-t interval over "
-        "seeds, or groups of models, not corrected over claims. Of times to target, both sides are "
-        "medians; difference, interval and p are those of Wilcoxon's signed ranks. p: of no "
-        "difference, after Holm's correction over all claims of this report; p (within): that the "
-        "value is within the margin, or not beyond it on the side that the claim excludes, "
-        "corrected likewise. "
-        "Detectable: what is found with 80 % power, and its range, since few seeds measure the "
-        "spread. Contradicted: on the other side, or shown to "
-        "lie within the margin, even on the expected side. Claims about the same contrast are one "
-        "in the sentence above."
+        "Opposite claims are next to each other. First → second: means of the two sides of the "
+        "contrast; for an interaction, the two differences. Expected: of the second side, compared "
+        "with the first. Difference: in points for accuracy, error and gap, in nats for NLL, as a "
+        f"ratio for times to target and norms of weights. Interval: {md.CONFIDENCE} Student-t "
+        "interval over seeds, or over groups of models, not corrected. For times to target, both "
+        "sides are medians, and difference, interval and p are those of Wilcoxon's signed ranks. "
+        "p: two-sided test of no difference. p (within): one-sided tests that show the value to be "
+        "within the margin, or not beyond it on the side that the claim excludes. Both p are after Holm's correction "
+        "over all claims of this report. Detectable: the smallest difference found with 80 % "
+        f"power. {md.RANGE_NOTE} Contradicted: shown to be on the other side, or shown to be "
+        "within the margin (also if on the expected side). The sentence above counts claims with "
+        "the same contrast, measure and expectation once."
     )
     listing = "\n".join(f"{number}. {md.escape(name)}" for number, name in enumerate(sources, 1))
     return md.join_parts(
@@ -78,8 +78,8 @@ def claims_body(data: ReportData) -> str:
         md.format_table([_cells(data, row, numbers) for row in tested], caption, WORDS)
         if tested
         else "",
-        md.section("Figures of papers", _published(data, rows, numbers)),
-        md.section("What follows from the settings", _identities(data, rows)),
+        md.section("Published numbers", _published(data, rows, numbers)),
+        md.section("Costs that follow from the settings", _identities(data, rows)),
         md.section("Not testable here", _untestable(judged)),
         md.section("Sources", listing),
     )
@@ -164,7 +164,7 @@ def _published(data: ReportData, rows: list[dict[str, Any]], numbers: Mapping[st
         {
             "claim": row["claim"],
             "published": f"{_figures(row)} [{numbers[row['claim']]}]",
-            "published for": md.escape(row["published_setting"]),
+            "setting of the paper": md.escape(row["published_setting"]),
             "here": f"{sides_cell(row, data.format)} ({_percent(row['change'])})",
             "outcome": row["outcome"],
         }
@@ -172,9 +172,8 @@ def _published(data: ReportData, rows: list[dict[str, Any]], numbers: Mapping[st
         if row["published_setting"] and row["outcome"] != Outcome.NOT_TESTABLE
     ]
     caption = (
-        "Pairs of figures: before → after (the change in percent of before). Signs can be "
-        "compared; sizes only roughly, because networks, data and budgets differ. A cost is "
-        "counted, not timed."
+        "Before → after (the change in percent of before). Compare signs; sizes only roughly, "
+        "because networks, data and budgets differ. A cost is counted, not timed."
     )
     return md.format_table(cells, caption, PUBLISHED_WORDS) if cells else ""
 

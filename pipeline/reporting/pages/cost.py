@@ -41,9 +41,10 @@ def cost_table(data: ReportData) -> str:
         for row in arms.to_dict("records")
     ]
     caption = (
-        "n: done confirmation runs, over which means are taken, without intervals. Counted, not "
-        "timed: matrix products, convolutions and attention. `gapwise report` writes the seconds "
-        "of your own runs to timing.md. Rule: the forward passes are those of each arm's test rule."
+        "n: done confirmation runs; means over them, without intervals. FLOPs are counted, not "
+        "timed: those of matrix products, convolutions and attention. `gapwise report` writes the "
+        "seconds of your own runs to timing.md. Rule: forward passes are those of the test rule of "
+        "the arm."
         f"{cost_note(data, FROM_PAGE)}"
     )
     return md.join_parts(md.format_table(rows, caption, words=("arm",)), left_out(arms))
@@ -69,9 +70,9 @@ def efficiency_table(data: ReportData) -> str:
         return ""
     caption = (
         f"n: seeds of an arm, or groups of an ensemble. Interval: {md.CONFIDENCE} Student-t "
-        "interval of the mean. Rule: as named, otherwise the test rule of the arm. Efficient: "
-        f"none of the {len(rows)} choices measured is at least as accurate at no higher cost. "
-        "Choices that are not efficient are shown only for ensembles."
+        "interval of the mean. Rule: as named, otherwise the test rule of the arm. Efficient: no "
+        f"other of the {len(rows)} choices measured is at least as accurate at no higher cost. "
+        "All ensembles are shown; of arms and test rules, the efficient ones."
         f"{cost_note(data, FROM_PAGE)}"
     )
     return md.format_table(cells, caption, words=("choice", "efficient"))
@@ -102,7 +103,7 @@ def budgets(data: ReportData) -> str:
     if not lines:
         return "Every arm took as many updates as the baseline."
     words = (
-        "Budgets differ, and with them how far the learning-rate schedule ran: both are part of "
-        "the effect."
+        "These arms took another number of updates, which also changes the learning-rate schedule. "
+        "Both are part of their effect."
     )
     return f"{words}\n\n{md.format_bullets(lines)}"

@@ -18,8 +18,8 @@ NO_VERDICTS = (
     "20 excludes 0."
 )
 COST = (
-    "Training, test: FLOPs of all models trained, and of one test example, x one baseline model; "
-    "passes with equal output count once"
+    "Training, test: FLOPs to train all models, and of one test example, as multiples of one "
+    "baseline model; passes with equal output count once"
 )
 SCORES = ("accuracy", "nll", "brier")  # equal in all groups: the same predictions
 SCALED_WORDS = (
@@ -31,19 +31,18 @@ SIZES = (
     "each method, with bands"
 )
 GROWING = (
-    f"Lines: mean over groups. Band: {MEAN_INTERVAL}. n, rule: as in the table. Independent "
-    "models: mean over all subsets of that size; other methods: the last members. Dashed line: "
-    "the first baseline model of every group."
+    f"Lines: mean over groups. Band: {MEAN_INTERVAL}. n and rule: as in the table. Independent "
+    "models: mean over all subsets of that size; other methods: the last members of a run. Dashed "
+    "line: the first baseline model of every group."
 )
 DIAGRAM = (
     "Reliability diagrams: accuracy against confidence, a panel for each method, with the diagonal "
     "of perfect calibration and bars for the share of test examples by confidence"
 )
 POOLED = (
-    "n: as in the table, groups pooled. Rule: the "
-    f"arithmetic mean of probabilities. Bar: exact binomial {md.INTERVAL}, of as many examples as "
-    "one group has in the bin, since groups share examples. Bins of fewer than "
-    f"{FEWEST} examples are left out."
+    "Groups are pooled; n: as in the table. Rule: the arithmetic mean of probabilities. Bar: exact "
+    f"binomial {md.INTERVAL} for the number of examples that one group has in the bin, because "
+    f"groups share examples. Bins of fewer than {FEWEST} examples are left out."
 )
 
 
@@ -73,12 +72,13 @@ def equal_cost_table(methods: Sequence[Gain], groups: int, formatter: md.Formatt
     shown = sorted(shown, key=lambda method: _place(method.rows["accuracy"]))
     cells, same = md.without_constant([_cells(method, formatter) for method in shown], ("n",))
     caption = (
-        f"{same} Bold: best accuracy for its cost, by cost; the others by accuracy. n: groups, of "
-        f"{groups} planned; means over them. Rule: the arithmetic mean of the probabilities of a "
-        f"row's members, or the geometric mean where named, on the test examples. {COST}. "
+        f"{same} Bold: best accuracy for its cost, ordered by cost; the others are ordered by "
+        f"accuracy. n: groups, of {groups} planned; means over them. Rule: the arithmetic mean of "
+        "the probabilities of the members of a row, or the geometric mean where named, on the test "
+        f"examples. {COST}. "
         "Difference: in points of accuracy. "
         f"Interval: {md.CONFIDENCE} Student-t interval of the mean difference, paired "
-        "over groups, not corrected. Methods that predict exactly as what they are compared with "
+        "over groups, not corrected. Methods whose predictions equal those they are compared with "
         "are left out."
     )
     return md.format_table(cells, caption.strip(), words=("method", "compared with"))

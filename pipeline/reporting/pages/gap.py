@@ -22,9 +22,9 @@ PARTS = {
 }
 WORDS = (
     "True gap: train minus validation accuracy of the same weights, deterministic, on clean "
-    "inputs. Noise and augmentation: change of the accuracy on training examples when these are "
-    "active, as during training; negative is lower. The gap in a training log is the sum of the "
-    "three."
+    "inputs. Noise, augmentation: by how much each of them changes the accuracy on training "
+    "examples while it is active, as in training. A training log shows the sum of all three as the "
+    "gap."
 )
 
 
@@ -48,8 +48,9 @@ def gap_table(data: ReportData) -> str:
         cells = {title: _band(data, band) for title, band in bands.items()}
         rows.append({"arm": data.label(study, arm.name), "n": str(n), **cells})
     caption = (
-        "Points of accuracy; 0 is exact. n: done confirmation runs. Rule: deterministic; noise and "
-        f"augmentation each averaged over passes. Interval: {MEAN_INTERVAL}."
+        "Points of accuracy; 0 without decimals is exact. n: done confirmation runs. Rule: "
+        "deterministic; the parts of noise and augmentation are averaged over passes. "
+        f"Interval: {MEAN_INTERVAL}."
     )
     return f"{WORDS}\n\n{format_table(rows, caption, words=('arm',))}"
 
@@ -76,7 +77,7 @@ def smallest_gap(data: ReportData) -> str:
     words = (
         f"Over the {data.correlations['n'].iloc[0]} confirmation runs, the rank "
         f"correlation of gap and test accuracy is {format_number(together, 2)}; "
-        f"inside single arms it is {format_number(within, 2)}."
+        f"within arms it is {format_number(within, 2)}."
     )
     if all(fitted):
         words += (

@@ -14,8 +14,8 @@ FIGURE = (
 )
 NOTE = (
     "Above each image: its class, and the percentage of seeds that classify it correctly, from "
-    "reference to arm. Shown are the images with the largest changes, from a quarter of the seeds "
-    "on: chosen by the result, they illustrate and prove nothing."
+    "reference to arm. Shown are the images with the largest changes, of a quarter of the seeds or "
+    "more. They were selected by the result, so they illustrate it and are no evidence."
 )
 ROWS = (
     "Rows of the test set that an arm classifies correctly in more, or fewer, of its seeds are in "
@@ -66,9 +66,9 @@ def _class_table(data: ReportData, keys: list[tuple[str, str]]) -> str:
         shown = {"class": name, "examples": f"{row['images']:.0f}"}
         rows.append({**shown, "reference (%)": data.format.percent(row["before"]), **changes})
     caption = (
-        "Accuracy on the test examples of each class, of the reference of the first arm, and the "
-        "change of every arm against its own reference in points; at most "
-        f"{COLUMNS} arms, those with a verdict that names a direction and the largest difference. "
-        "n: the seeds of the arm. Rule: the test rule of each arm. No intervals."
+        "Reference: accuracy on the test examples of each class of the reference of the first arm. "
+        "Arms: difference to the reference of each arm, in points. Shown are the arms that help or "
+        f"hurt, the {COLUMNS} with the largest differences. n: the seeds of the arm. Rule: the "
+        "test rule of each arm. No intervals."
     )
     return md.format_table(rows, caption, words=("class",))

@@ -23,72 +23,73 @@ STATISTICS = f"""\
 - **Primary metric**: test accuracy under the test rule of each arm, declared before any data was \
 seen.
 - **Test rule**: {{rules}}.
-- **Interval**: {CONTRAST_INTERVAL}. It covers fresh seeds on this test set and this pool \
-(all examples that are not test examples, from which every seed draws its training examples), not \
-another pool{{pools}}. The [page of verdicts](verdicts.md) has the interval over other test \
-examples too. Its coverage is 95 % for normally distributed differences, \
+- **Interval**: {CONTRAST_INTERVAL}. It covers fresh seeds on this test set and this pool. The \
+pool is all examples that are not test examples; every seed draws its training examples from it. \
+The interval does not cover another pool{{pools}}. The [page of verdicts](verdicts.md) also has \
+the interval over other test examples. Coverage is 95 % for normally distributed differences, \
 and 88 to 92 % for exponentially distributed ones with 3 to 20 seeds.
 - **p**: two-sided paired t test; Holm's correction over {{family}} ({{arms}}). The page of \
 each study also has the p of the exact sign-flip test, which assumes no normal distribution.
 - **Equivalence**: two one-sided paired t tests at level {LEVEL:g} within {{margin}}{{share}}, \
-with Holm's correction over the same contrasts, as a family of its own.
-- **Intervals of sentences**: wherever a sentence names an arm by its difference or change of \
-gap, the interval is the simultaneous one of all arms (Bonferroni), so that it also holds for the \
-best of many. Tables have single intervals. An arm can help although its simultaneous interval \
-includes 0, since Holm's procedure is less strict.
-- **Collapsed and diverged runs**: {RULE}. Such runs and diverged ones are a result of their own: \
-the rate of each arm has its exact {md.INTERVAL} (Clopper and Pearson), and an exact McNemar test \
-against the reference, with Holm over the same contrasts. If a run of a pair is lost, the pair is \
-left out of the differences: verdicts are about typical runs. An arm that lost more runs than its \
-reference, of all or at the seeds where the runs of both ended, does not help, and is not \
-equivalent. {{rare}}
+with Holm's correction over the same contrasts, separate from that of the p values.
+- **Intervals in sentences**: where a sentence gives the difference or the change of gap of an \
+arm, the interval is simultaneous over all arms (Bonferroni), so it also holds for the arm that is \
+named because it is the best. Tables have single intervals. An arm can help although its \
+simultaneous interval includes 0, because Holm's procedure is less strict.
+- **Collapsed and diverged runs**: {RULE}. Collapsed and diverged runs are lost runs. They \
+are counted by themselves: the rate of each arm has an exact {md.INTERVAL} (Clopper and Pearson) \
+and an exact McNemar test against the reference, with Holm's correction over the same \
+contrasts. If one run of a pair is lost, the pair is left out of the differences, so verdicts are \
+about typical runs. An arm that lost more runs than its reference has no verdict of helping or \
+equivalence. Lost runs are counted twice for this, over all runs and over the seeds at which both \
+runs ended. {{rare}}
 - **Detectable difference, seeds needed**: for {100 * POWER:g} % power at level {LEVEL:g} divided \
-by the number of contrasts, the strictest threshold of Holm's procedure. The range in brackets \
-follows from the range of the true spread (chi-square, {100 * UNSURE:g} to \
-{100 * (1 - UNSURE):g} %), since few seeds measure the spread only roughly. Seeds needed: if the \
-observed difference were the true one.
-- **Validation set**: {{validation}} examples. {{resolution}}. A setting that is ahead by less \
-may not be better; therefore the chosen one is confirmed on fresh seeds.
+by the number of contrasts, the strictest threshold of Holm's procedure. Few seeds estimate the \
+spread only roughly; the range in brackets follows from the range of the true spread (chi-square, \
+{100 * UNSURE:g} to {100 * (1 - UNSURE):g} %). Seeds needed: if the observed difference were the \
+true one.
+- **Validation set**: {{validation}} examples. {{resolution}}. A setting that leads by less \
+may not be better. Therefore the chosen one is confirmed on fresh seeds.
 - **Test set**: {{test}} examples, read only by `evaluate`, for {{runs}} of the {{phase}} phase \
-(models of ensembles included), whose settings were fixed beforehand."""
+(including models of ensembles). Their settings were fixed before."""
 READING = f"""\
 - **helps** (**hurts**): test accuracy is significantly higher (lower) than that of the reference, \
 after Holm's correction over all contrasts. The reference is the baseline unless a row names \
 another arm.
 - **helps, below the margin** (or hurts): significant, and shown to be smaller than the margin of \
 equivalence.
-- **equivalent**: two one-sided tests place the difference inside the margin: \
-evidence that there is no effect that matters.
+- **equivalent**: two one-sided tests show that the difference is inside the margin. This is \
+evidence that no effect of practical size exists.
 - **inconclusive**: none of these. This is not evidence of absence: an effect smaller than the \
 *detectable* difference is still possible. This number of seeds detects that difference with \
 {100 * POWER:g} % power after the correction.
 
 Only test accuracy has verdicts; every other metric has an interval and an uncorrected p. The \
-aim is not a small gap but accuracy on validation and test examples."""
+aim is not a small gap, but high accuracy on validation and test examples."""
 
 TRUST = f"""\
-A failed check changes no verdict. It limits what a verdict means, and the first paragraph of the \
-report says so where the values tried, the budget or simple classifiers are in question.
+A failed check changes no verdict. It limits what a verdict means. The first paragraph of the \
+report mentions failed checks of the values tried, the budget and the simple classifiers.
 
-- **Baseline tuned**: the values that `tune` of the protocol names were searched, and the best one \
-of two or more is inside its range, or the next value beyond it is not allowed or has no effect.
-- **Search spaces**: the same holds for every arm that searches a number.
+- **Baseline tuned**: the values under `tune` of the protocol were searched, at least two of them. \
+The best value is inside its range, or no value beyond it is allowed or has an effect.
+- **Search spaces**: the same for every arm that searches a number.
 - **Chosen settings**: the mean validation accuracy on the exploration seeds is above that of the \
 reference.
 - **Budget**: validation accuracy over the last third of training, interpolated between the \
 points of the curve, rises by no more than {{margin}} on average. A learning rate that falls \
-to zero always raises it somewhat.
+to zero always raises accuracy somewhat.
 - **Reference classifiers**: majority class, 1-nearest neighbour (Euclidean) and multinomial \
 logistic regression (scikit-learn), on the splits, standardized inputs and training labels of the \
-network. The mean difference in validation accuracy, paired by seed, is above 0 and so is its \
-interval. Large training sets are compared at the first 2 to 5 seeds.
-- **Other test examples**: the tests of the verdict, repeated with the standard error over seeds \
-and test examples together, give the same verdict. Variance: that over seeds plus that over \
-examples, minus that of single predictions, which both include.
-- **Seeds**: 2 / 2^n, the smallest p of the exact sign-flip test, times the number of arms is at \
-most {LEVEL:g}.
-- **Trials**: every arm that is searched tried as many settings as its reference, the baseline \
-in its tuning, apart from those that widening added.
+network. The mean difference in validation accuracy, paired by seed, is above 0, and its interval \
+excludes 0. Large training sets are compared at the first 2 to 5 seeds.
+- **Other test examples**: the tests of a verdict give the same verdict when the standard error \
+is that over seeds and test examples together. Its variance is that over seeds plus that over test \
+examples, minus the variance of single predictions, which is part of both.
+- **Seeds**: the smallest possible p of the exact sign-flip test, 2 / 2^n, times the number of \
+contrasts is at most {LEVEL:g}.
+- **Trials**: every searched arm tried as many settings as its reference (the baseline: in its \
+tuning). Settings added by widening are not counted.
 - **Machine**: processor type, threads and device are the same for all confirmation runs."""
 
 
@@ -136,8 +137,9 @@ def _protocol(data: ReportData) -> Iterator[str]:
     )
     yield from _tuning(data)
     yield (
-        "**Choice of a setting**: over a range with five or more settings, the highest value of a "
-        "smooth curve through their validation accuracies; else the highest mean"
+        "**Choice of a setting**: of a range with five or more settings, the one at which a smooth "
+        "curve through the validation accuracies is highest; otherwise the one with the highest "
+        "mean"
     )
 
 

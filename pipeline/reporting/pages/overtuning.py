@@ -34,15 +34,15 @@ def overtuning_body(data: ReportData) -> str:
         for row in data.overtuning.to_dict("records")
     ]
     caption = (
-        "Test accuracy, chosen minus other. First: the first of the file, or the lower end "
-        "of a range. n: seeds with both runs done, on the same kind of machine. Interval: "
-        f"{md.CONFIDENCE} Student-t interval of the mean difference over seeds; not corrected, "
-        "no verdict."
+        "Test accuracy, chosen minus other. First: the first setting in the file of the arm, or "
+        "the lower end of a range. n: seeds with both runs done, on the same kind of machine. "
+        f"Interval: {md.CONFIDENCE} Student-t interval of the mean difference over seeds; not "
+        "corrected, no verdict."
     )
     return md.join_parts(
         "# Overtuning",
-        "A search may choose a setting that was only lucky on validation. These arms have their "
-        "default among the settings tried. It was trained again on fresh seeds, as the chosen "
-        "setting was.",
+        "A search may choose a setting that was only lucky on validation. Therefore, where the "
+        "default is among the settings of an arm, the default and the first setting were trained "
+        "on the same fresh seeds as the chosen one.",
         md.format_table(cells, caption, words=("arm", "chosen", "compared with", "its setting")),
     )

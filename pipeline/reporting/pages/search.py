@@ -50,8 +50,9 @@ def search_body(data: ReportData) -> str:
     return md.join_parts(
         "# Search",
         "Each arm of these studies was trained at settings that do not depend on scores: its "
-        "design. Searches are replayed on these runs, without further training. A lost run is the "
-        "worst of its design; a search whose runs are all lost finds nothing, and is in no mean.",
+        "design. Searches are replayed on these runs, without further training. A lost run "
+        "counts as the worst of its design. A search whose runs are all lost finds nothing and is "
+        "left out of means.",
         *(study_section(data, study) for study in search_studies(data)),
         md.section("Tables", _table_list(data), 2),
     )
@@ -139,23 +140,23 @@ def _method_lines(data: ReportData, rows: pd.DataFrame) -> list[str]:
     """Return for each arm which methods differ from random search at equal cost."""
     lines = []
     for arm, methods in arms_of(rows[rows["method"] != "random"]).items():
-        found: dict[str, list[str]] = {"better": [], "worse": [], "": [], UNTESTED: []}
+        by_outcome: dict[str, list[str]] = {"better": [], "worse": [], "": [], UNTESTED: []}
         for row in methods.to_dict("records"):
             decided = row["p_holm"] < LEVEL
             side = ("worse", "better")[row["difference"] > 0] if decided else ""
             side = UNTESTED if pd.isna(row["difference"]) else side
             change = f" ({md.unbroken(_change(data, row))})" if decided else ""
-            found[side].append(f"{METHODS[row['method']]}{change}")
+            by_outcome[side].append(f"{METHODS[row['method']]}{change}")
         parts = [
-            f"{side} than {REFERENCE}: {md.format_list(found[side])}"
+            f"{side} than {REFERENCE}: {md.format_list(by_outcome[side])}"
             for side in ("better", "worse")
-            if found[side]
+            if by_outcome[side]
         ]
-        if found[""]:
-            parts.append(f"not shown to differ from {REFERENCE}: {md.format_list(found[''])}")
-        if found[UNTESTED]:
+        if by_outcome[""]:
+            parts.append(f"not shown to differ from {REFERENCE}: {md.format_list(by_outcome[''])}")
+        if by_outcome[UNTESTED]:
             parts.append(
-                f"not tested, since too many find nothing: {md.format_list(found[UNTESTED])}"
+                f"not tested, since too many find nothing: {md.format_list(by_outcome[UNTESTED])}"
             )
         lines.append(f"**{arm}**, mean test score of the chosen setting: {'; '.join(parts)}.")
     return lines
@@ -210,12 +211,12 @@ def _test_table(data: ReportData, rows: pd.DataFrame) -> str:
     ]
     caption = (
         "Test accuracy of the setting chosen by validation, means over searches. Optimism: "
-        "validation minus test. Minus random: against random search at equal cost, which is taken "
-        f"to the nearest settings for {NEAREST}, as they are. A search that finds nothing good "
-        "lowers the mean much and the median in the figure little, so the two may order methods "
-        "differently, above all at a low cost. Interval and p: over designs, by halves of the "
-        "settings (jackknife); how often such intervals cover: `docs/statistics.md`. p (Holm): "
-        "corrected for this table. Rule: the test rule of each arm."
+        "validation minus test. Minus random: the difference to random search at equal cost, whose "
+        f"proposals are moved to the nearest settings for {NEAREST}, as theirs are. A search that "
+        "finds nothing good lowers the mean much and the median in the figure little, so the two "
+        "may order methods differently, mainly at a low cost. Interval and p: over designs, by "
+        "halves of the settings (jackknife); how often such intervals cover: "
+        "`docs/statistics.md`. p (Holm): corrected for this table. Rule: the test rule of each arm."
     )
     return md.format_table(cells, caption, words=("arm", "method"))
 
@@ -281,7 +282,7 @@ def importance_section(data: ReportData, study: PlannedStudy, names: Mapping[str
     """Return how much each hyperparameter decides, and which cannot be ranked."""
     rows = of(data.search_importance, study.name)
     if rows.empty:
-        return f"Designs of fewer than {SMALL_DESIGN} settings say too little of it."
+        return f"Designs with fewer than {SMALL_DESIGN} settings are too small to measure it."
     cells = [
         {
             "arm": row["arm"],
@@ -293,11 +294,11 @@ def importance_section(data: ReportData, study: PlannedStudy, names: Mapping[str
         for row in rows.to_dict("records")
     ]
     caption = (
-        "Share of each hyperparameter in PED-ANOVA: how far its values among the best tenth of the "
-        "trials, by validation, are from those of all. Interval: over halves of the trials "
-        f"(jackknife). By chance: in {md.CONFIDENCE} of shuffled scores, no hyperparameter has a "
-        "larger difference between these two distributions, as a share of the same sum. Rank: all "
-        "that the intervals leave open; hyperparameters whose intervals overlap are not ranked."
+        "Share: of each hyperparameter in PED-ANOVA, which compares the distribution of its values "
+        "among the best tenth of the trials, by validation, with that among all trials. Interval: "
+        "over halves of the trials (jackknife). By chance: a limit on the same scale; in "
+        f"{md.CONFIDENCE} of shuffles of the scores no hyperparameter is above it. Rank: all ranks "
+        "that the intervals allow; hyperparameters whose intervals overlap have no single rank."
     )
     lines = [_rank_line(arm, part, names) for arm, part in arms_of(rows).items()]
     return md.join_parts(
@@ -326,13 +327,13 @@ def _rank_line(arm: str, rows: pd.DataFrame, names: Mapping[str, str]) -> str:
     parts = [f"more than by chance: {md.format_list(above)}"] if above else []
     if below:
         parts.append(f"not shown to matter: {md.format_list(below)}")
-    known = [
+    places = [
         f"{names[row['hyperparameter']]} is number {row['first_rank']}"
         for row in rows[ranked & matters].to_dict("records")
     ]
     open_names = [names[name] for name in rows.loc[~ranked & matters, "hyperparameter"]]
-    if known:
-        parts.append(md.format_list(known))
+    if places:
+        parts.append(md.format_list(places))
     if len(open_names) > 1:
         parts.append(f"cannot rank {md.format_list(open_names)}")
     return f"**{arm}**: {'; '.join(parts)}."
@@ -373,10 +374,10 @@ def end_table(data: ReportData, study: PlannedStudy, names: Mapping[str, str]) -
             }
         )
     caption = (
-        "Median validation score (%) in the fifth of the trials' range next to each end, with the "
-        "value of the end. An end fails where another fifth has better scores: a range that fails "
-        "at both is wide enough. Mann-Whitney tests, Bonferroni over fifths and Holm over the ends "
-        f"of an arm, level {100 * LEVEL:g} %."
+        "At each end: its value, and the median validation score (%) of the trials in the fifth of "
+        "the range next to it. An end fails where another fifth has better scores; a range that "
+        "fails at both ends is wide enough. Mann-Whitney tests, Bonferroni over fifths and Holm "
+        f"over the ends of an arm, level {100 * LEVEL:g} %."
     )
     return md.format_table(cells, caption, words=("arm", "hyperparameter", "fails at"))
 

@@ -26,13 +26,14 @@ def settings_body(data: ReportData) -> str:
         "seeds, means, response curves, the chosen setting starred](../figures/settings.png)"
     )
     caption = (
-        "Validation accuracy of each setting minus that of the reference, paired by exploration "
-        "seed: the arm that the arm is compared with, at its chosen setting; of the baseline's own "
-        "tuning, the value chosen. A value has its place on the scale of its search space. The "
-        "highest point of the dotted curve is chosen; without a curve, the highest mean. An arrow "
-        "stands for a setting that has collapsed, with its difference; no curve is drawn through "
-        "it. These seeds have made the choice, so no difference here is a result: those are on the "
-        "[front page](../report.md), from fresh seeds."
+        "Difference: validation accuracy of a setting minus that of the reference, paired by "
+        "exploration seed. The reference is the arm that this arm is compared with, at its chosen "
+        "setting; for the tuning of the baseline, it is the chosen value. Widened: settings added "
+        "beyond the end of a range because the best one was there. Horizontal axes have the scale "
+        "of the search space. The highest point of the dotted curve is chosen; without a curve, "
+        "the highest mean. An arrow stands for a setting that has collapsed, with its difference; "
+        "no curve is drawn through it. These seeds made the choice, so no difference here is a "
+        "result. The results, from fresh seeds, are on the [front page](../report.md)."
     )
     return md.join_parts("# Settings tried", image, md.format_table(_rows(data), caption, WORDS))
 

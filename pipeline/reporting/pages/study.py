@@ -38,7 +38,7 @@ ARMS = "What each arm changes is on the [front page](../report.md#arms)."
 TRIED = "[strengths.csv](../plots/strengths.csv)"
 ENDS = {  # whether no value is allowed beyond, or has an effect: words
     False: "of the values tried, so a better one may lie beyond",
-    True: "of what its field or its effect allows",
+    True: "beyond which no value is allowed or has an effect",
 }
 ALL = "[All searches of this report](settings.md)."
 LISTED = 20  # settings of a study; of more, the table has the chosen ones
@@ -101,7 +101,7 @@ def strengths_section(data: ReportData, study: str) -> str:
     """Return the settings tried, with a note if the best may be outside them."""
     tried = of(data.tried, study)
     if tried.empty:
-        return "Every arm has one setting; there was nothing to choose."
+        return "Every arm has one setting, so nothing was chosen."
     edges = _edges(of(data.searches, study).to_dict("records"))
     if not of(data.rate_ranges, study).empty and len(tried) > LISTED:
         return md.join_parts(f"{len(tried)} settings were tried: {TRIED}. {ALL}", *edges)
@@ -126,7 +126,7 @@ def _edges(searches: Sequence[Mapping[str, Any]]) -> list[str]:
             if row["edge"] and bool(row["at_bound"]) == at_bound
         ]
         if names:
-            lines.append(f"Chosen at the end {words}: {md.format_list(names)}.")
+            lines.append(f"The chosen value is at the end {words}: {md.format_list(names)}.")
     return lines
 
 
@@ -155,10 +155,11 @@ def strength_table(data: ReportData, tried: pd.DataFrame) -> str:
     chosen = f"The chosen ones of {len(tried)}; all are in {TRIED}. "
     intervals = f" Interval: {MEAN_INTERVAL}." if md.INTERVAL in kept[0] else ""
     caption = (
-        f"{chosen if is_long else ''}{same} n: exploration seeds; the last values of a widened "
-        "range have further ones, whose scores are shifted by what these seeds differ from the "
-        f"others. Rule: the test rule of each arm, on validation examples.{intervals} Chosen: the "
-        "highest value on a smooth curve through the scores of a range, or else the highest mean."
+        f"{chosen if is_long else ''}{same} n: exploration seeds. The last values of a widened "
+        "range have further seeds, and their scores are adjusted for the differences between "
+        f"seeds. Rule: the test rule of each arm, on validation "
+        f"examples.{intervals} Chosen: the highest value on a smooth curve through the scores of a "
+        "range, otherwise the highest mean."
     )
     return md.format_table(kept, " ".join(caption.split()), words=("arm", "setting", "chosen"))
 
@@ -249,8 +250,8 @@ def _curves(data: ReportData, study: PlannedStudy) -> str:
     )
     caption = (
         f"n: done confirmation runs ({counts}). Rule: deterministic, clean inputs. "
-        f"Band: {MEAN_INTERVAL}; for the loss, of its logarithm. A curve that leaves its panel has "
-        "lower accuracy there."
+        f"Band: {MEAN_INTERVAL}; for the loss, of its logarithm. Where a curve leaves its panel, "
+        "accuracy is lower than the panel shows."
     )
     image = (
         f"![Learning curves of {study.name}: train and validation accuracy and loss of each arm "

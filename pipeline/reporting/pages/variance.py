@@ -14,12 +14,12 @@ FIGURE = (
     "intervals"
 )
 ADVICE = {
-    "seeds": "By these medians, seeds are the larger part: more of them would narrow the "
-    "intervals, and more test examples would hardly do so.",
-    "images": "By these medians, test examples are the larger part: the results are precise for "
-    "this test set, but not for other test examples. More seeds would hardly help there.",
-    "both": "By these medians, both parts count: an interval over test examples needs more seeds "
-    "and more test examples to be narrower.",
+    "seeds": "Seeds are the larger part: more seeds would narrow the intervals, more test examples "
+    "hardly.",
+    "images": "Test examples are the larger part: the results are precise for this test set, but "
+    "not for other test examples, and more seeds would hardly change that.",
+    "both": "Both parts matter: a narrower interval over test examples needs more seeds and more "
+    "test examples.",
 }
 FINE = md.Formatter(2)  # for standard deviations and errors
 
@@ -31,9 +31,9 @@ def pages(data: ReportData) -> Iterator[Page]:
         groups = md.format_count(len(study.groups), "group")
         body = md.join_parts(
             f"# Study: {study.name}",
-            f"{md.escape(study.question)} {changes(study)} In each of {groups} every stream but "
-            "one keeps the group's seed; that one is redrawn. The baseline uses neither noise nor "
-            "augmentation.",
+            f"{md.escape(study.question)} {changes(study)} In each of {groups} one stream is "
+            "redrawn and every other one keeps the seed of the group. The baseline uses neither "
+            "noise nor augmentation.",
             largest_streams(data, study.name),
             component_table(data, components),
             f"![{FIGURE}](../figures/variance_{study.name}.png)" if len(components) else "",
@@ -51,21 +51,21 @@ def standard_error_sentence(data: ReportData) -> str:
     return (
         f"Median standard error of a difference: {FINE.percent(row['seed_error'])} points over "
         f"seeds, {FINE.percent(row['total_error'])} over seeds and test examples. The choice of "
-        f"these {data.test_use['test_examples']} test examples alone contributes "
-        f"{FINE.percent(row['image_error'])}; squares of errors add up. Medians over "
-        f"{md.format_count(int(row['n']), 'contrast')}. {ADVICE[row['advice']]}"
+        f"these {data.test_use['test_examples']} test examples contributes "
+        f"{FINE.percent(row['image_error'])}. (The squares of errors add up. Medians over "
+        f"{md.format_count(int(row['n']), 'contrast')}.) {ADVICE[row['advice']]}"
     )
 
 
 def pool_words(data: ReportData) -> str:
     """Return how much wider intervals over other pools are, or may be; empty if nobody can tell."""
-    known = data.pools.dropna(subset="factor").to_dict("records")
-    if not known:
+    measured = data.pools.dropna(subset="factor").to_dict("records")
+    if not measured:
         return _widest(data.pools["most"].max())
-    factors = [f"{row['factor']:.2f} times ({row['arm']})" for row in known]
+    factors = [f"{row['factor']:.2f} ({row['arm']})" for row in measured]
     return (
-        ", for which, by what the split of the variance study changes, the interval over seeds is "
-        f"to be widened {md.format_list(factors)}"
+        ", for which the interval over seeds is too narrow, by a factor of "
+        f"{md.format_list(factors)}: so the study of variance estimates from redrawn splits"
     )
 
 
@@ -74,9 +74,9 @@ def _widest(most: float) -> str:
     if pd.isna(most):
         return ""
     return (
-        ", for which the interval over seeds is too narrow: by how much, a study of variance would "
-        f"measure; at most {most:.2f} times, if all of the spread between seeds came from the "
-        "training examples that they draw"
+        f", for which the interval over seeds is too narrow, by a factor of at most {most:.2f} (if "
+        "all of the spread between seeds came from the training examples that they draw). A study "
+        "of variance estimates the factor"
     )
 
 
@@ -119,7 +119,7 @@ def component_table(data: ReportData, rows: pd.DataFrame) -> str:
         "rule of each arm. The variance of a stream includes its interactions with the others, so "
         "the variances need not add up to that between seeds. "
         f"Interval: {md.CONFIDENCE}, by chi-square of the pooled variance, which assumes normal "
-        "scores. test set: the binomial standard deviation of one run's accuracy over other test "
-        "sets of this size, without interval."
+        "scores. Row test set: the binomial standard deviation of the accuracy of one run over "
+        "other test sets of this size, without interval."
     )
     return md.format_table(cells, caption, words=("arm", "stream"))

@@ -45,14 +45,14 @@ def verdict_table(data: ReportData) -> str:
     caption = (
         f"n: {PAIRS}. Test rule: {rules(data)}; gaps are always deterministic. "
         f"Interval: {CONTRAST_INTERVAL}. It covers fresh seeds on these test examples and this "
-        "pool of training examples. Over test examples too: the interval over seeds and test "
-        "examples drawn anew (crossed variances), with the verdict of the same tests if it "
-        "changes. Neither covers another pool of training examples"
+        "pool of training examples. Over test examples too: the interval that also covers "
+        "other test examples (crossed variances), followed by the verdict of the same tests if it "
+        "is another. Neither interval covers another pool of training examples"
         f"{pool_words(data)}. "
         f"p: two-sided paired t test, Holm over {family(data)}; "
         "the intervals are not corrected, so an interval may exclude 0 although the verdict is "
-        "inconclusive. Equivalent: two one-sided tests at 5 % place the difference within the "
-        f"margin, Holm as well.{LOOKS if data.confirmation.looks else ''}"
+        "inconclusive. Equivalent: two one-sided tests at 5 %, with Holm's correction, show that "
+        f"the difference is within the margin.{LOOKS if data.confirmation.looks else ''}"
     )
     gaps = data.gap_contrasts
     rows = [
@@ -86,7 +86,7 @@ def pair_table(data: ReportData) -> str:
         "n: seeds with both runs done, on the same kind of machine. Rule: the test rule of each "
         f"arm. Interval: {md.CONFIDENCE} Student-t interval of the mean difference, paired by "
         f"seed. p: two-sided paired t test, Holm over {md.format_count(len(rows), 'row')}. Only "
-        "arms that help by more than the margin, compared with the baseline, are compared."
+        "arms that help by more than the margin are compared."
         f"{PAIR_LOOKS if data.confirmation.looks else ''}"
     )
     table = md.format_table(rows, caption, words=("arm", "minus"))

@@ -9,11 +9,15 @@ from matplotlib.figure import Figure
 
 from pipeline.reporting.style import GREY, TYPE
 
-LETTER = 0.59 * TYPE  # points of width, on average
-LINE = 1.2 * TYPE  # points of height
-NEAR, STEP, ROWS = 8.0, 0.9 * LINE, 6  # points between a point and its name; lines to go away
-OUTSIDE, COVERED = 1000.0, 50.0  # costs of leaving the panel, and of covering another name
-HIDDEN, MOST = 3.0, 3  # cost of covering a point, and how many count
+LETTER_WIDTH = 0.59 * TYPE  # points of type, on average
+LINE_HEIGHT = 1.2 * TYPE  # points of type
+DISTANCE = 8.0  # between a point and its name, in points of type
+ROW_HEIGHT = 0.9 * LINE_HEIGHT  # between two places that are tried
+ROWS = 6  # places that are tried above and below a point
+COST_OUTSIDE = 1000.0  # of a name that leaves the panel
+COST_NAME = 50.0  # of covering another name
+COST_POINT = 3.0  # of covering a point
+COUNTED_POINTS = 3  # covered points that count, at most
 LEADER: dict[str, Any] = {"arrowstyle": "-", "color": GREY, "linewidth": 0.7, "shrinkB": 4}
 GROUND: dict[str, Any] = {  # of a name: a stroke around its letters would make paths of them
     "bbox": {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6},
@@ -46,10 +50,10 @@ def write_names(
     frame = scale * np.array(ax.get_window_extent().extents)
     taken: list[Box] = []
     for (name, point), place in zip(names.items(), places, strict=False):
-        offset, box = _best(name, place, places, frame, taken)
+        offset, box = _cheapest_place(name, place, places, frame, taken)
         taken.append(box)
-        is_far = offset[1] != 0
-        look: dict[str, Any] = {"arrowprops": LEADER} if is_far else {}
+        is_on_other_row = offset[1] != 0
+        look: dict[str, Any] = {"arrowprops": LEADER} if is_on_other_row else {}
         look["ha"] = ("center", "left", "right")[int(np.sign(offset[0]))]
         ax.annotate(name, point, offset, textcoords="offset points", va="center", **look, **GROUND)
 
@@ -79,56 +83,70 @@ def write_ends(
         point = ax.transData.inverted().transform((0, height / scale))
         look: dict[str, Any] = {"textcoords": "offset points", "va": "center", "xycoords": right}
         line = {**LEADER, "color": palette[name], "shrinkA": 0, "shrinkB": 0, "relpos": (0, 0.5)}
-        offset = (2 * NEAR, place - height)
+        offset = (2 * DISTANCE, place - height)
         ax.annotate(name, (1, point[1]), offset, color=palette[name], arrowprops=line, **look)
 
 
 def _spread(heights: Any, low: float, high: float) -> Any:
     """Return heights, ascending ones, moved until they are a line apart, inside both bounds."""
-    rows = np.arange(len(heights)) * LINE
-    upward = np.maximum.accumulate(heights - rows) + rows
-    downward = np.minimum.accumulate((heights - rows)[::-1])[::-1] + rows
-    middle = np.maximum((upward + downward) / 2, low + rows)
-    return np.minimum(middle, np.maximum(high - rows[::-1], low + rows))
+    rows = np.arange(len(heights)) * LINE_HEIGHT
+    moved_up = np.maximum.accumulate(heights - rows) + rows
+    moved_down = np.minimum.accumulate((heights - rows)[::-1])[::-1] + rows
+    middle = (moved_up + moved_down) / 2
+    lowest = low + rows
+    highest = np.maximum(high - rows[::-1], lowest)
+    return np.clip(middle, lowest, highest)
 
 
-def _best(
-    name: str, place: Any, places: Any, frame: Any, taken: Sequence[Box]
+def _cheapest_place(
+    name: str, point: Any, points: Any, frame: Any, taken: Sequence[Box]
 ) -> tuple[tuple[float, float], Box]:
-    """Return the offset of a name from its point (points of type) that costs least, and its box."""
+    """Return the offset of a name from its point that costs least, and the box of the name.
+
+    Args:
+        name: The name.
+        point: Its point, as all places here in points of type.
+        points: All points that are better not covered (points, 2).
+        frame: The edges of the panel: left, bottom, right, top.
+        taken: The boxes of the names before.
+    """
     choices = []
     for row in sorted(range(-ROWS, ROWS + 1), key=abs):
-        for side in (1, -1, 0) if row else (1, -1):
-            offset = (side * NEAR, row * STEP)
-            box = _box(name, place, offset)
-            cost = abs(row) + _hidden(box, places) + COVERED * _overlaps(box, taken)
-            choices.append((cost + OUTSIDE * _leaves(box, frame), offset, box))
+        sides = (1, -1, 0) if row else (1, -1)
+        for side in sides:
+            offset = (side * DISTANCE, row * ROW_HEIGHT)
+            box = _box(name, point, offset)
+            cost = abs(row) + _cost_of_points(box, points)
+            cost += COST_NAME * sum(_overlaps(box, other) for other in taken)
+            cost += COST_OUTSIDE * _is_outside(box, frame)
+            choices.append((cost, offset, box))
     _, offset, box = min(choices, key=lambda choice: choice[0])
     return offset, box
 
 
-def _box(name: str, place: Any, offset: tuple[float, float]) -> Box:
-    width, middle = LETTER * len(name), place[1] + offset[1]
-    left = place[0] + offset[0] - width * (0.5, 0.0, 1.0)[int(np.sign(offset[0]))]
-    return left, middle - LINE / 2, left + width, middle + LINE / 2
+def _box(name: str, point: Any, offset: tuple[float, float]) -> Box:
+    """Return the box of a name: right of its place, left of it, or centered, by the offset."""
+    width = LETTER_WIDTH * len(name)
+    share_on_the_left = (0.5, 0.0, 1.0)[int(np.sign(offset[0]))]
+    left = point[0] + offset[0] - width * share_on_the_left
+    middle = point[1] + offset[1]
+    return left, middle - LINE_HEIGHT / 2, left + width, middle + LINE_HEIGHT / 2
 
 
-def _hidden(box: Box, places: Any) -> float:
+def _cost_of_points(box: Box, points: Any) -> float:
     """Return what it costs to write over points."""
-    inside = (places > box[:2]).all(axis=1) & (places < box[2:]).all(axis=1)
-    return HIDDEN * min(len(places[inside]), MOST)
+    is_covered = (points > box[:2]).all(axis=1) & (points < box[2:]).all(axis=1)
+    return COST_POINT * min(int(is_covered.sum()), COUNTED_POINTS)
 
 
-def _overlaps(box: Box, taken: Sequence[Box]) -> int:
-    return len(
-        [
-            other
-            for other in taken
-            if box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]
-        ]
-    )
+def _overlaps(box: Box, other: Box) -> bool:
+    """Return whether two boxes share a place."""
+    is_across = box[0] < other[2] and other[0] < box[2]
+    is_along = box[1] < other[3] and other[1] < box[3]
+    return is_across and is_along
 
 
-def _leaves(box: Box, frame: Any) -> bool:
-    inside = box[0] >= frame[0] and box[1] >= frame[1] and box[2] <= frame[2] and box[3] <= frame[3]
-    return not inside
+def _is_outside(box: Box, frame: Any) -> bool:
+    """Return whether a box leaves the panel."""
+    is_inside = box[0] >= frame[0] and box[1] >= frame[1]
+    return not (is_inside and box[2] <= frame[2] and box[3] <= frame[3])

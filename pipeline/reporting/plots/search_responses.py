@@ -1,5 +1,6 @@
 """Draw the validation score of every trial of a design against each of its hyperparameters."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -44,13 +45,14 @@ def search_responses(
     """
     keys = list(dict.fromkeys(rows["hyperparameter"]))
     columns = 2 if len(keys) == SQUARE else min(COLUMNS, len(keys))
-    lines = -(-len(keys) // columns)
+    lines = math.ceil(len(keys) / columns)
     with style():
         figure = Figure(figsize=(WIDTH, 2.5 * lines + 0.3), layout="constrained")
         panels = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
         for ax, key in zip(panels, keys, strict=False):
-            mine = rows["hyperparameter"] == key, points["hyperparameter"] == key
-            draw_response(ax, rows[mine[0]], points[mine[1]], color)
+            parts = rows[rows["hyperparameter"] == key]
+            trials = points[points["hyperparameter"] == key]
+            draw_response(ax, parts, trials, color)
             ax.set_xlabel(names[key])
         for ax in panels[len(keys) :]:
             ax.set_axis_off()
@@ -75,8 +77,9 @@ def draw_response(ax: Axes, rows: pd.DataFrame, points: pd.DataFrame, color: str
 
 def ticks(rows: pd.DataFrame) -> tuple[list[float], list[str]]:
     """Return places and labels: the values of a list, or some ends of the parts of a range."""
-    if not rows["scale"].iloc[0]:
-        step = -(-len(rows) // TICKS)
+    is_list = not rows["scale"].iloc[0]
+    if is_list:
+        step = math.ceil(len(rows) / TICKS)
         return list(rows["place"])[::step], list(rows["from"])[::step]
     first, last = rows.iloc[0], rows.iloc[-1]
     middle = rows.iloc[len(rows) // 2]

@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 from pipeline.comparison.transfer import FINE_TUNING, PROBE, SCRATCH
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.pages._transfer import FIGURE, MODES, series, size_name, size_of
-from pipeline.reporting.plots._names import GROUND, LINE, write_ends
+from pipeline.reporting.plots._names import GROUND, LINE_HEIGHT, write_ends
 from pipeline.reporting.style import BAND, DARK, DASHES, FAMILIES, GREY, WIDTH, style
 
 COLUMNS = ("size", "mean", "low", "high")
@@ -98,7 +98,7 @@ def draw_crossover(
     is_left = row["size"] ** 2 < left * right  # of the middle of a logarithmic axis
     source = f" ({row['pretraining']})" if is_named else ""
     text = f"fine-tuning overtakes\nthe probe{source}: {row['size']:.2g}"
-    offset = (5 if is_left else -5, 5 + 2.5 * LINE * place)
+    offset = (5 if is_left else -5, 5 + 2.5 * LINE_HEIGHT * place)
     ax.annotate(
         text,
         (row["size"], 0),
