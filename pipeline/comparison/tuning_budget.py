@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from pipeline.comparison.designs import LOST, Design
 from pipeline.comparison.levels import LEVEL
@@ -42,7 +43,8 @@ def budget_table(
     sizes = np.arange(1, max(1, min(trials, int(MOST * points))) + 1)
     estimate = wins(one.ranked, _test(one), two.ranked, _test(two), sizes)
     generator = np.random.default_rng(derive(0, "tuning budget", study, arm, other))
-    drawn = np.array([_drawn(one, two, sizes, generator) for _ in range(RESAMPLES)])
+    with threadpool_limits(1):  # products of small matrices: several threads wait for each other
+        drawn = np.array([_drawn(one, two, sizes, generator) for _ in range(RESAMPLES)])
     low, high = band(estimate, drawn)
     leaders = np.where(low > 0.5, arm, np.where(high < 0.5, other, ""))
     columns = {"trials": sizes, "chance": estimate, "low": low, "high": high, "leader": leaders}
