@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from pipeline.comparison.designs import LOST, Design
 from pipeline.comparison.levels import LEVEL
@@ -45,9 +46,10 @@ def budget_table(
         design.ranked, _test_scores(design), other_design.ranked, _test_scores(other_design), sizes
     )
     generator = np.random.default_rng(derive(0, "tuning budget", study, arm, other))
-    resampled = np.array(
-        [_resampled_wins(design, other_design, sizes, generator) for _ in range(RESAMPLES)]
-    )
+    with threadpool_limits(1):  # products of small matrices: several threads wait for each other
+        resampled = np.array(
+            [_resampled_wins(design, other_design, sizes, generator) for _ in range(RESAMPLES)]
+        )
     low, high = band(estimate, resampled)
     leaders = np.where(low > 0.5, arm, np.where(high < 0.5, other, ""))
     columns = {"trials": sizes, "chance": estimate, "low": low, "high": high, "leader": leaders}
