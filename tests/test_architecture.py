@@ -476,5 +476,5 @@ def test_reports_import_no_statistics(file):
     assert not [name for name in names if name.split(".")[0] in ("scipy", "statsmodels")]
     assert not [name for name in names if name.startswith("pipeline.comparison.intervals")]
     used = [name.rpartition(".")[2] for name in names if name.startswith("pipeline.comparison.")]
-    words = {"Verdict", "Outcome", "Check", "Judgement", "Direction", "Unit"}
+    words = {"Verdict", "Outcome", "Check", "Judgement", "Direction", "Unit", "WrittenContrasts"}
     assert all(name.isupper() or name in words for name in used), used

@@ -12,12 +12,7 @@ import pandas as pd
 from pipeline.comparison.family import Family, family
 from pipeline.comparison.intervals import Array, interval, standard_error
 from pipeline.comparison.levels import COSTS, PRIMARY, SCORES
-from pipeline.comparison.looks import (
-    look_equivalence,
-    look_statistics,
-    mean_over_seeds,
-    sides_by_look,
-)
+from pipeline.comparison.looks import sides_by_look
 from pipeline.comparison.matching import Arm, Outcomes, Side, compared, finite
 from pipeline.comparison.other_images import Hits, statistics_over_images
 from pipeline.comparison.paired import (
@@ -27,7 +22,13 @@ from pipeline.comparison.paired import (
     simultaneous,
 )
 from pipeline.comparison.verdicts import LOST_RUNS, Judged, Losses, judged_with_losses
-from pipeline.comparison.weights import last_weight, smallest_p
+from pipeline.comparison.weights import (
+    last_weight,
+    look_equivalence,
+    look_statistics,
+    mean_over_seeds,
+    smallest_p,
+)
 from pipeline.config.plan import Plan
 from pipeline.evaluation.metrics import GAPS
 from pipeline.records.runs import STATES

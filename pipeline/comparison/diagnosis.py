@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 
 from pipeline.comparison.intervals import Array, interval
-from pipeline.comparison.looks import look_statistics, mean_over_seeds
 from pipeline.comparison.matching import compared
 from pipeline.comparison.significance import holm
-from pipeline.comparison.weights import last_weight
+from pipeline.comparison.weights import last_weight, look_statistics, mean_over_seeds
 from pipeline.config.plan import BASELINE, Plan
 
 Problem = Literal["variance", "bias", "both", "neither"]

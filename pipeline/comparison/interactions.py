@@ -14,11 +14,10 @@ import pandas as pd
 
 from pipeline.comparison.intervals import Array, detectable_range, interval, mean, sign_flip_p
 from pipeline.comparison.levels import LEVEL, PRIMARY
-from pipeline.comparison.looks import look_statistics, mean_over_seeds
 from pipeline.comparison.matching import Arm, Outcomes, compared, pretrainings
 from pipeline.comparison.significance import holm
 from pipeline.comparison.verdicts import LOST_RUNS
-from pipeline.comparison.weights import last_weight, smallest_p
+from pipeline.comparison.weights import last_weight, look_statistics, mean_over_seeds, smallest_p
 from pipeline.config.plan import BASELINE, Plan
 from pipeline.config.run import RunConfig
 

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.comparison.intervals import Array, mean, standard_error, total_error, varies
-from pipeline.comparison.looks import LookMean, look_equivalence, look_statistics
+from pipeline.comparison.weights import LookMean, look_equivalence, look_statistics
 from pipeline.config.plan import Plan
 
 COLUMNS = ("image", "label")  # of the table `images`, before a column for each run

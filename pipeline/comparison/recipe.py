@@ -7,11 +7,10 @@ import pandas as pd
 
 from pipeline.comparison.intervals import interval
 from pipeline.comparison.levels import LEVEL, PRIMARY
-from pipeline.comparison.looks import look_statistics, mean_over_seeds
 from pipeline.comparison.matching import Arm, Outcomes, compared
 from pipeline.comparison.significance import holm
 from pipeline.comparison.verdicts import Verdict
-from pipeline.comparison.weights import last_weight
+from pipeline.comparison.weights import last_weight, look_statistics, mean_over_seeds
 from pipeline.config.plan import BASELINE, Plan
 
 KEYS = ("study", "arm")

@@ -18,7 +18,9 @@ from pipeline.comparison.curves import Histories
 from pipeline.comparison.explored import SEARCHES
 from pipeline.comparison.intervals import Array, interval
 from pipeline.comparison.levels import LEVEL, PRIMARY
+from pipeline.comparison.matching import compared
 from pipeline.comparison.verdicts import Verdict
+from pipeline.comparison.weights import last_weight
 from pipeline.config.plan import BASELINE, TUNING, Plan
 
 NUMBERS = ("value", "low", "high", "limit")
@@ -100,7 +102,7 @@ def trust(
         *_budgets(plan, histories),
         *_above_references(plan, tables["scores"], tables["references"]),
         *_other_images(primary),
-        *_seeds(primary, len(primary) + len(parts[~parts["repeats"].astype(bool)])),
+        *_seeds(plan, primary, len(primary) + len(parts[~parts["repeats"].astype(bool)])),
         *_trials(plan, searched.to_dict("records")),
         *_machines(records),
     ]
@@ -108,10 +110,13 @@ def trust(
     return table.astype({"passed": bool, **dict.fromkeys(NUMBERS, float)})
 
 
-def seeds_required(arms: int) -> int:
+def seeds_required(arms: float) -> int:
     """Return the smallest number of seeds at which the exact sign-flip test can be significant.
 
     Its smallest p is 2 / 2^n; Holm's correction multiplies it by the number of arms.
+
+    Args:
+        arms: The number of arms, under looks over the weight of the look.
     """
     return next(n for n in count(2) if arms * 2 / 2**n <= LEVEL)
 
@@ -210,9 +215,10 @@ def _other_images(primary: Iterable[Mapping[str, Any]]) -> Rows:
             yield _row(Check.IMAGES, passed, row, **named)
 
 
-def _seeds(primary: Sequence[Mapping[str, Any]], contrasts: int) -> Rows:
-    required = seeds_required(contrasts)
+def _seeds(plan: Plan, primary: Sequence[Mapping[str, Any]], contrasts: int) -> Rows:
+    weights = {arm.key: last_weight([arm], plan.looks) for arm in compared(plan)}
     for row in primary:
+        required = seeds_required(contrasts / weights.get((row["study"], row["arm"]), 1.0))
         yield _row(Check.SEEDS, row["n"] >= required, row, value=row["n"], limit=required)
 
 

@@ -1,4 +1,4 @@
-"""Correct single statistics for looks at growing numbers of seeds, by the weights of the looks.
+"""Correct the statistics of an arm for looks at growing numbers of seeds, by their weights.
 
 The chance that p_k / w_k is at most a at any look k is at most a, since the weights w_k sum to 1.
 So a p divided by the weight of the look at which an arm stopped is valid whatever decided to stop,
@@ -6,12 +6,15 @@ and an interval at level 1 - 0.05 w_k covers at least 95 %.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import nan
 
 import numpy as np
 
-from pipeline.comparison.intervals import Array
+from pipeline.comparison.intervals import Array, half_width, mean, standard_error, varies
+from pipeline.comparison.levels import LEVEL
 from pipeline.comparison.matching import Arm
+from pipeline.comparison.significance import t_equivalence_p, t_test_p
 from pipeline.config.plan import PlannedLooks
 
 
@@ -27,6 +30,86 @@ def smallest_p(p_values: Sequence[float], weights: Sequence[float]) -> float:
     """
     known = [p / w for p, w in zip(p_values, weights, strict=True) if not np.isnan(p)]
     return min([*known, 1.0]) if known else nan
+
+
+@dataclass(frozen=True)
+class LookMean:
+    """The mean difference of an arm at a look.
+
+    Attributes:
+        value: The mean.
+        error: Its standard error, over seeds or over seeds and test images; NaN where it is
+            undefined.
+        n: The number of differences.
+    """
+
+    value: float
+    error: float
+    n: int
+
+    @property
+    def p(self) -> float:
+        """Return the two-sided p of a t test."""
+        return float(t_test_p(*self._arrays()))
+
+    def equivalence_p(self, margin: float) -> float:
+        """Return the p of two one-sided t tests within the margin."""
+        return float(t_equivalence_p(*self._arrays(), margin))
+
+    def interval(self, level: float) -> tuple[float, float]:
+        """Return the bounds of the interval at one minus this level."""
+        half = float(half_width(self.error, self.n, level))
+        return self.value - half, self.value + half
+
+    def _arrays(self) -> tuple[Array, Array, Array]:
+        freedom = max(self.n, 2) - 1
+        return np.array(self.value), np.array(self.error), np.array(float(freedom))
+
+
+def mean_over_seeds(differences: Array) -> LookMean:
+    """Return the mean of differences (n,) with its error over seeds; NaN if they do not vary."""
+    error = standard_error(differences) if varies(differences) else nan
+    return LookMean(mean(differences), error, len(differences))
+
+
+def look_statistics(looks: Sequence[LookMean], weights: Sequence[float]) -> dict[str, float]:
+    """Return the interval and p of an arm after its looks, in place of those of one fixed number.
+
+    A look whose mean difference has another sign than that of the last one does not count: a
+    verdict says the direction of the last one.
+
+    Args:
+        looks: The mean difference at each look that the arm has had.
+        weights: The weights of these looks.
+    """
+    last = looks[-1]
+    p_values = [one.p if one.value * last.value > 0 else nan for one in looks[:-1]]
+    low, high = last.interval(LEVEL * weights[-1])
+    return {
+        "low": low,
+        "high": high,
+        "excludes_zero": low > 0 or high < 0,
+        "p": smallest_p([*p_values, last.p], weights),
+    }
+
+
+def look_equivalence(
+    looks: Sequence[LookMean], weights: Sequence[float], margin: float
+) -> dict[str, float]:
+    """Return p and interval of equivalence after the looks of an arm.
+
+    A look before the last one does not count where the last mean difference is beyond the margin.
+
+    Args:
+        looks: As for `look_statistics`.
+        weights: The weights of these looks.
+        margin: The margin of equivalence, in the units of the differences.
+    """
+    low, high = looks[-1].interval(2 * LEVEL * weights[-1])
+    is_within = abs(looks[-1].value) < margin
+    p_values = [look.equivalence_p(margin) if is_within else nan for look in looks[:-1]]
+    p_values.append(looks[-1].equivalence_p(margin))
+    return {"low_90": low, "high_90": high, "p_equivalence": smallest_p(p_values, weights)}
 
 
 def looks_had(arm: Arm, looks: PlannedLooks) -> int:

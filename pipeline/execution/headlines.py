@@ -33,6 +33,7 @@ PAGES = {  # over all reports
     "README.md": "pipeline.reporting.index:index_page",
     "claims.md": "pipeline.reporting.claims_index:claims_page",
 }
+RECOMPUTED = "pipeline.comparison.written:written_contrasts"
 FRONT_CHECK = "pipeline.reporting.written_front:front_differences"
 SCORE, REFERENCE = "test_accuracy", "reference_test_accuracy"
 
@@ -99,8 +100,11 @@ def _all_differences(
         yield from _of_older_front(arms, front.splitlines())
         return
     try:
+        contrasts = pkgutil.resolve_name(RECOMPUTED)(report / ALL_CONTRASTS, written)
         epochs = plan["settings"]["training"]["epochs"] if plan else None
-        yield from pkgutil.resolve_name(FRONT_CHECK)(front, report / ALL_CONTRASTS, written, epochs)
+        yield from ((ALL_CONTRASTS, words) for words in contrasts.contradictions())
+        front_words = pkgutil.resolve_name(FRONT_CHECK)(front, contrasts, epochs)
+        yield from ((FRONT, words) for words in front_words)
         yield from _of_plan(written, plan) if plan else ()
     except (ValueError, KeyError, TypeError):
         raise Refusal(f"{report / ALL_CONTRASTS}: damaged; run: gapwise restore") from None

@@ -23,11 +23,8 @@ from pipeline.comparison.looks import (
     decision_chance,
     expected_runs,
     explored_spread,
-    look_equivalence,
-    look_statistics,
     look_table,
     look_tests,
-    mean_over_seeds,
     outlook,
     weighted_p,
 )
@@ -35,7 +32,12 @@ from pipeline.comparison.matching import WHERE, Outcomes, outcomes
 from pipeline.comparison.paired import paired_statistics
 from pipeline.comparison.significance import holm
 from pipeline.comparison.targets import RUNS, time_to_target
-from pipeline.comparison.weights import smallest_p
+from pipeline.comparison.weights import (
+    look_equivalence,
+    look_statistics,
+    mean_over_seeds,
+    smallest_p,
+)
 from pipeline.config.plan import BASELINE, Plan, PlannedArm, PlannedLooks, PlannedRun, PlannedStudy
 from pipeline.planning.choice import Score
 

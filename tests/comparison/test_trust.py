@@ -8,7 +8,7 @@ import pytest
 from report_data import NAN, SEEDS, planned
 
 from pipeline.comparison.trust import COLUMNS, Check, seeds_required, trust
-from pipeline.config.plan import TUNING, Plan
+from pipeline.config.plan import TUNING, Plan, PlannedLooks
 
 MACHINE = {"cpu_capability": "AVX2", "threads": 1, "device": "cpu"}
 ARMS = ("a", "b", "c")
@@ -208,6 +208,10 @@ def test_every_arm_needs_enough_seeds(plan: Plan) -> None:
     assert set(rows["limit"]) == {7}
     more = checked(plan, Check.SEEDS, contrasts=contrasts, parts=[(False,), (True,), (False,)])
     assert set(more["limit"]) == {seeds_required(5)} == {8}
+    looks = PlannedLooks(seeds=(2, 3), weights=(0.5, 0.5))
+    looked = plan.model_copy(update={"looks": looks})
+    half = checked(looked, Check.SEEDS, contrasts=contrasts)
+    assert set(half["limit"]) == {seeds_required(6)} == {8}
 
 
 def test_an_arm_has_as_many_trials_as_its_reference_but_for_widening() -> None:

@@ -13,14 +13,15 @@ from pipeline.comparison.contrasts import contrasts
 from pipeline.comparison.levels import COSTS
 from pipeline.comparison.matching import WHERE, outcomes
 from pipeline.comparison.seeds import seed_scores
+from pipeline.comparison.written import written_contrasts
 from pipeline.config.plan import PlannedLooks
 from pipeline.execution import headlines
 from pipeline.execution.headlines import headline_differences
 from pipeline.records.reports import read_report
-from pipeline.records.tables import read_table, write_table
+from pipeline.records.tables import write_table
 from pipeline.reporting.dvc import metrics, plots, protocol_facts
 from pipeline.reporting.pages.front import front_page
-from pipeline.reporting.written_front import WrittenTables, arm_table
+from pipeline.reporting.written_front import WrittenFront, arm_table
 from pipeline.runtime.files import to_json
 
 EFFECTS = {  # mean difference of an arm; the second seed of those in LOST diverged
@@ -146,7 +147,7 @@ def test_a_report_with_looks_agrees_with_its_tables(tmp_path):
 @pytest.fixture(scope="module")
 def tables(report):
     """Return the tables of the report, which are read once."""
-    return WrittenTables(read_table(report / "contrasts.csv"), read_report(report))
+    return WrittenFront(written_contrasts(report / "contrasts.csv", read_report(report)))
 
 
 def test_every_number_and_verdict_of_the_answer_is_compared(report, tables):

@@ -201,7 +201,8 @@ def _other_images(data: ReportData, rows: Rows, failed: Rows) -> str:
 
 def _seeds(data: ReportData, rows: Rows, failed: Rows) -> str:
     seeds = md.format_count(int(min(row["value"] for row in rows)), "seed")
-    required, arms = int(rows[0]["limit"]), md.format_count(data.contrast_count, "contrast")
+    required = int(max(row["limit"] for row in failed or rows))
+    arms = md.format_count(data.contrast_count, "contrast")
     if failed:
         return (
             f"{seeds} are too few for the exact sign-flip test over {arms}. "

@@ -327,7 +327,7 @@ def _fresh_seeds(data: ReportData) -> str:
     primary, looks = data.distinct, data.confirmation.looks
     stops = {(stop.study, stop.arm): stop.reason for stop in looks.stops} if looks else {}
     reasons = [stops.get(key) for key in zip(primary["study"], primary["arm"], strict=True)]
-    futile = reasons.count("futile") if looks else None
+    futile = len([reason for reason in reasons if reason == "futile"]) if looks else None
     return seeds_words(int(primary["n"].min()), int(primary["n"].max()), futile)
 
 
