@@ -117,7 +117,7 @@ def _cheapest_place(
             offset = (side * DISTANCE, row * ROW_HEIGHT)
             box = _box(name, point, offset)
             cost = abs(row) + _cost_of_points(box, points)
-            cost += COST_NAME * sum(_overlaps(box, other) for other in taken)
+            cost += COST_NAME * len([other for other in taken if _overlaps(box, other)])
             cost += COST_OUTSIDE * _is_outside(box, frame)
             choices.append((cost, offset, box))
     _, offset, box = min(choices, key=lambda choice: choice[0])
@@ -136,7 +136,7 @@ def _box(name: str, point: Any, offset: tuple[float, float]) -> Box:
 def _cost_of_points(box: Box, points: Any) -> float:
     """Return what it costs to write over points."""
     is_covered = (points > box[:2]).all(axis=1) & (points < box[2:]).all(axis=1)
-    return COST_POINT * min(int(is_covered.sum()), COUNTED_POINTS)
+    return COST_POINT * min(len(points[is_covered]), COUNTED_POINTS)
 
 
 def _overlaps(box: Box, other: Box) -> bool:
