@@ -94,8 +94,8 @@ def rare_note(rates: pd.DataFrame) -> str:
     row = (rates if trained.empty else trained).sort_values("runs", kind="stable").iloc[0]
     lost = "" if lost_arms(rates).empty else "Lost: runs that collapsed or diverged. "
     return (
-        f"{lost}If none of {md.format_count(int(row['runs']), 'run')} of an arm collapses "
-        "(accuracy far below its others), the rate of collapses may still be up to "
+        f"{lost}Even if none of {md.format_count(int(row['runs']), 'run')} of an arm collapsed "
+        "(accuracy far below that of its other runs), its rate of collapses can be up to "
         f"{_percent(row['unseen'])} % (one-sided {md.CONFIDENCE} bound)."
     )
 

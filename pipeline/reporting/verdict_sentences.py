@@ -84,6 +84,18 @@ def _among_best(labels: Sequence[str]) -> str:
     return f"{AMONG_BEST}{names}"
 
 
+def joint_intervals(contrasts: int) -> str:
+    """Return the beginning of the note on the intervals of the answer, which is in brackets.
+
+    Args:
+        contrasts: For how many contrasts the intervals hold at once.
+    """
+    return (
+        f"(Differences in points of test accuracy; the {md.INTERVAL}s hold for all "
+        f"{md.format_count(contrasts, 'contrast')} at once"
+    )
+
+
 def _withheld(
     contrasts: pd.DataFrame, formatter: md.Formatter, metric: Metric, reference: str
 ) -> list[str]:

@@ -17,6 +17,7 @@ from pipeline.reporting.verdict_sentences import (
     AMONG_BEST,
     NO_HELP,
     detectable_note,
+    joint_intervals,
     verdict_sentences,
 )
 
@@ -120,11 +121,8 @@ class WrittenFront:
             return
         start = re.escape(f"With {seeds_words(min(counts), max(counts), futile)}")
         findings = [*self._findings(), *self._collapses()]
-        contrasts = md.format_count(self.contrasts.contrast_count(), "contrast")
         looks = r"(?:, corrected for \d+ looks?, at [\d, and]+ seeds)?" if has_looks else ""
-        note = re.escape(
-            f"(Points of test accuracy, {md.INTERVAL}s that hold for all {contrasts} at once"
-        )
+        note = re.escape(joint_intervals(self.contrasts.contrast_count()))
         note += rf"{looks}\.{re.escape(detectable_note(self.distinct))}\)"
         whole = re.compile(f"{start}{CONDITIONS}{' '.join(findings)}{BASELINE_WORDS}{note}")
         found = whole.fullmatch(answer)

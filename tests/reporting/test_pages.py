@@ -63,7 +63,7 @@ def test_the_front_page_says_how_often_the_test_set_was_opened(
     lines = [line for line in front.splitlines() if line.startswith("**Test set**")]
     assert len(lines) == (words is not None)
     assert all(line.startswith(f"**Test set**: {words}") for line in lines)
-    assert ("margin (3 x)." in front) == (len(margins) == 4)
+    assert ("margin (3 times)." in front) == (len(margins) == 4)
 
 
 def test_a_resolve_is_named_among_many_changes(found: ReportData) -> None:
@@ -74,7 +74,7 @@ def test_a_resolve_is_named_among_many_changes(found: ReportData) -> None:
         stop = {"study": "layers", "arm": "dropout", "look": look, "reason": reason}
         openings.append({**plan, "looks": {**looks, "stops": [stop]}})
     line = front.openings_line(dataclasses.replace(found, openings=tuple(openings)))
-    assert "further looks by gapwise resolve (2 x)" in line
+    assert "further looks by gapwise resolve (2 times)" in line
     assert "looks." not in line
 
 
@@ -290,7 +290,7 @@ def test_settings_of_a_design_that_diverged_are_no_lost_runs(found: ReportData) 
     more[0]["arm"] = "baseline"
     runs = pd.concat([found.runs, pd.DataFrame(more)], ignore_index=True)
     data = dataclasses.replace(found, confirmation=plan, runs=runs)
-    assert front.designs_note(data).startswith("1 of 3 runs of search designs diverged: ")
+    assert front.designs_note(data).startswith("1 of 3 runs of search designs diverged, ")
     text = front.front_page(data, [])
     assert "**2 runs of 24 not done: 1 failed, 1 diverged.**" in text
     assert front.designs_note(data) in text

@@ -182,12 +182,12 @@ def test_the_best_of_every_size_and_source_comes_first(found):
 def test_the_table_by_size_counts_the_arms_that_it_leaves_out(found):
     """Those of other modes, which may be better than what is bold."""
     rows = found.transfer
-    assert "Not in this table: 2 arms that" in transfer.grid(found)
+    assert "2 arms with another start or other training are [left out]" in transfer.grid(found)
     plain_ones = rows[~rows["train"].isin(["head_then_all", "last_k"])]
     assert "Not in" not in transfer.grid(dataclasses.replace(found, transfer=plain_ones))
     changed = plain_ones.assign(plain=plain_ones["pretraining"] != "different")
     counted = transfer.grid(dataclasses.replace(found, transfer=changed))
-    assert "Not in this table: 4 arms that" in counted
+    assert "4 arms with another start or other training are [left out]" in counted
 
 
 def test_fine_tuning_against_the_probe_is_said_as_far_as_it_is_shown(found):

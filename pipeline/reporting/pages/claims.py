@@ -65,10 +65,10 @@ def claims_body(data: ReportData) -> str:
         "sides are medians, and difference, interval and p are those of Wilcoxon's signed ranks. "
         "p: two-sided test of no difference. p (within): one-sided tests that show the value to be "
         "within the margin, or not beyond it on the side that the claim excludes. Both p are after "
-        "Holm's correction over all claims of this report. Detectable: the smallest difference found with 80 % "
-        f"power. {md.RANGE_NOTE} Contradicted: shown to be on the other side, or shown to be "
-        "within the margin (also if on the expected side). The sentence above counts claims with "
-        "the same contrast, measure and expectation once."
+        "Holm's correction over all claims of this report. Detectable: the smallest difference "
+        f"found with 80 % power. {md.RANGE_NOTE} Contradicted: shown to be on the other side, or "
+        "shown to be within the margin (also if on the expected side). The sentence above counts "
+        "claims with the same contrast, measure and expectation once."
     )
     listing = "\n".join(f"{number}. {md.escape(name)}" for number, name in enumerate(sources, 1))
     return md.join_parts(

@@ -30,11 +30,16 @@ from pipeline.reporting.pages._trust import not_above, qualifiers, trust_section
 from pipeline.reporting.pages.claims import claims_sentence
 from pipeline.reporting.pages.search import search_lines
 from pipeline.reporting.pages.variance import largest_streams
-from pipeline.reporting.verdict_sentences import NO_HELP, detectable_note, verdict_sentences
+from pipeline.reporting.verdict_sentences import (
+    NO_HELP,
+    detectable_note,
+    joint_intervals,
+    verdict_sentences,
+)
 
 INTERVAL_WORDS = (
-    f"with the {md.INTERVAL} of the mean over seeds, not corrected; for these test examples and "
-    "this pool of training examples ([over test examples too](pages/verdicts.md))"
+    f"with the {md.INTERVAL} of the mean over seeds, not corrected. It holds for these test "
+    "examples and this pool of training examples ([over test examples too](pages/verdicts.md))"
 )
 LEDGER_LINK = f"[ledger]({LEDGER})"
 TRAINED = ("training.optimizer", "training.schedule", "training.warm_up")
@@ -93,7 +98,7 @@ def designs_note(data: ReportData) -> str:
     if not diverged:
         return ""
     planned = md.format_count(len(data.runs[_in_designs(data)]), "run")
-    return f"{diverged} of {planned} of search designs diverged: wide ranges have such values."
+    return f"{diverged} of {planned} of search designs diverged, as is expected of wide ranges."
 
 
 def _diverged_in_designs(data: ReportData) -> pd.Series:
@@ -155,10 +160,8 @@ def headline(data: ReportData) -> str:
         f"{data.format.percent(gap)} points between train and validation accuracy"
         f"{not_above(data)}."
     )
-    contrasts = md.format_count(data.contrast_count, "contrast")
     note = (
-        f"(Points of test accuracy, {md.INTERVAL}s that hold for all {contrasts} at once"
-        f"{_looks_corrected(data)}."
+        f"{joint_intervals(data.contrast_count)}{_looks_corrected(data)}."
         f"{detectable_note(data.distinct)})"
     )
     conditions, values = qualifiers(data)
@@ -203,11 +206,14 @@ def openings_line(data: ReportData) -> str:
         found = [md.escape(str(change)) for change in between[0]]
     else:
         kinds = Counter(kind for of_one in between for kind in {change.kind for change in of_one})
-        found = [f"{md.escape(kind)} ({count} x)" for kind, count in kinds.most_common()]
+        found = [
+            f"{md.escape(kind)} ({md.format_count(count, 'time')})"
+            for kind, count in kinds.most_common()
+        ]
     plans = len(data.openings)
     return (
         f"**Test set**: evaluated under {plans} plans, one after the other ({LEDGER_LINK}). "
-        f"Between them these changed: {'; '.join(found)}."
+        f"What changed from one plan to the next: {', '.join(found)}."
     )
 
 
@@ -240,7 +246,8 @@ def _parts_note(data: ReportData) -> str:
     """Return which arms are the parts of a pair, alone."""
     rows = data.interactions[data.interactions["metric"] == "test_accuracy"]
     return "".join(
-        f"**{row['first']}** and **{row['second']}**: the parts of **{row['arm']}**, each alone. "
+        f"**{row['first']}** and **{row['second']}** are the parts of **{row['arm']}**, each "
+        "alone. "
         for row in rows.to_dict("records")
     )
 
@@ -270,8 +277,9 @@ def cost_figure(data: ReportData) -> str:
     has_ensembles = (data.efficiency["kind"] == ENSEMBLE).any()
     fewer = "Ensembles have fewer seeds than arms. " if has_ensembles else ""
     words = (
-        "Choices that nothing measured here beats in both mean accuracy and cost (accuracy; cost "
-        f"of training and of a test example, x baseline; not tested): {'; '.join(names)}. "
+        "Efficient choices: no other one measured here is at least as accurate at no higher cost. "
+        "In brackets: mean accuracy; cost of training, cost of a test example, as multiples of the "
+        f"baseline's. Not tested. {'; '.join(names)}. "
         f"{fewer}[Numbers](pages/cost.md).{cost_note(data, FROM_FRONT)}"
     )
     return md.join_parts(f"![{EFFICIENCY}](figures/cost_accuracy.png)", words)

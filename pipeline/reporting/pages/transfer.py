@@ -117,10 +117,8 @@ def _not_compared(data: ReportData, compared: set[tuple[str, str]]) -> str:
     ]
     if not left:
         return ""
-    arms = "1 arm that starts or trains"
-    if len(left) > 1:
-        arms = f"{len(left)} arms that start or train"
-    return f"Not in this table: {arms} otherwise ([All arms](#all-arms)). "
+    arms, are = md.format_count(len(left), "arm"), "is" if len(left) == 1 else "are"
+    return f"{arms} with another start or other training {are} [left out](#all-arms). "
 
 
 def _best(data: ReportData, rows: list[md.Row]) -> str:
@@ -234,10 +232,10 @@ def crossover_lines(data: ReportData) -> str:
     if not lines:
         return ""
     words = (
-        "Fine-tuning overtakes the probe where the mean difference, paired by seed, becomes "
-        f"positive for good, interpolated in the logarithm of the size. Interval: {md.CONFIDENCE} "
-        f"percentile bootstrap over seeds, {RESAMPLES:,} resamples. With few seeds it covers less: "
-        f"in simulations with normal differences {_covered()}."
+        "Fine-tuning overtakes the probe at the size from which on the mean difference, paired by "
+        "seed, stays positive (interpolated in the logarithm of the size). Interval: "
+        f"{md.CONFIDENCE} percentile bootstrap over seeds, {RESAMPLES:,} resamples. With few "
+        f"seeds it covers less: in simulations with normal differences {_covered()}."
     )
     return f"{words}\n\n{md.format_bullets(lines)}"
 
