@@ -130,9 +130,10 @@ def test_a_wrong_backward_is_found_in_all_layers_before_it():
     assert errors["0.weight"] == pytest.approx(0.01 / 2.01, rel=1e-4)
 
 
-@pytest.mark.parametrize(("scale", "is_known"), [(1e-2, True), (1e-10, False)])
+@pytest.mark.parametrize(("scale", "is_known"), [(1e-2, True), (1e-11, False)])
 def test_a_gradient_below_what_differences_resolve_is_not_called_right(scale, is_known):
     """A wrong one in a deep network of small weights has no error that can be measured."""
+    torch.manual_seed(0)
     layer = nn.Linear(3, 2).double()
     inputs = torch.ones(4, 3, dtype=torch.double)
     (weight, bias) = check_gradients(
