@@ -43,7 +43,7 @@ TRAINING = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest tests, then those that do not wait for the first run."""
+    """Begin with the first run and the longest tests; those that wait for it come after others."""
     items.sort(key=_turn)
 
 
@@ -58,9 +58,10 @@ def pytest_collection_finish() -> None:
 def _turn(item: pytest.Item) -> int:
     if item.name == "test_a_default_run_uses_no_network":
         return 0
+    waits = "first_run" in getattr(item, "fixturenames", ())
     if item.get_closest_marker("long"):
-        return 1
-    return 2 if "first_run" in getattr(item, "fixturenames", ()) else 3
+        return 2 if waits else 1
+    return 3 if waits else 4
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
