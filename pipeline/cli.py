@@ -331,7 +331,8 @@ def verify(
     from pipeline.execution.verification import Options
     from pipeline.execution.verification import verify as verify_reports
 
-    verify_reports(protocols or [], Options(history, retrain, seed))
+    named = _existing(protocols) if protocols else ()
+    verify_reports(named, Options(history, retrain, seed))
 
 
 @command

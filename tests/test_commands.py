@@ -149,6 +149,15 @@ def test_bad_input_ends_a_command_without_a_traceback(command, checkout, tmp_pat
     )
 
 
+@pytest.mark.parametrize("name", ["report", "track", "verify"])
+def test_a_protocol_that_there_is_not_is_one_line(project, name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.application([name, "no_such"])
+    assert ended.value.code == 2
+    expected = "error: protocol: unknown name 'no_such'; expected one of: tiny\n"
+    assert capsys.readouterr().err == expected
+
+
 def test_a_store_in_an_impossible_place_is_one_line(reproduced, checkout, monkeypatch, capsys):
     monkeypatch.chdir(checkout)
     monkeypatch.setenv("GAPWISE_STORE", str(checkout / "dvc.yaml" / "store"))
