@@ -26,7 +26,7 @@ from pipeline.reporting.evidence import METHODS, ReportData
 from pipeline.reporting.svg_text import shortened
 
 WIDTH = 7.0  # inches
-DPI = 130
+DPI = 120
 TYPE = 10  # points
 TITLE = 60  # letters of a panel's title on a line
 COLORS = 128  # of a PNG: a third of the bytes, no difference that is seen

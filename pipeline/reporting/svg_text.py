@@ -8,9 +8,9 @@ import re
 
 FONT = "'DejaVu Sans'"  # as matplotlib names it
 SIMILAR_FONTS = "'DejaVu Sans', Verdana, sans-serif"  # of about the same widths
-DIGITS = 2  # of a coordinate behind the point, in points of 1/72 inch
+DIGITS = 1  # of a coordinate behind the point, in points of 1/72 inch
 COORDINATES = re.compile(r' (?:d|x|y)="[^"]*"|(?:translate|rotate)\([^)]*\)')
-LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
+LONG_NUMBER = re.compile(r"-?\d+\.\d{2,}")
 PATH = re.compile(r' d="([^"]*)"')
 COMMAND = re.compile(r"\s*([A-Za-z])\s*")  # of a path
 NOT_TURNED = re.compile(r' transform="rotate\(-?0 [^)]*\)"')

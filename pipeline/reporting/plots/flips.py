@@ -59,6 +59,7 @@ def draw_image(ax: Axes, image: Any, row: Mapping[str, Any]) -> None:
     """
     pixels = np.moveaxis(np.asarray(image), 0, -1)
     white = MAX_PIXEL if pixels.dtype.kind in "iu" else 1
-    ax.imshow(pixels[..., 0] if pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0, vmax=white)
+    shown = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+    ax.imshow(shown, cmap="gray", vmin=0, vmax=white, interpolation="none")
     before, after = (f"{100 * row[name]:.0f}" for name in ("before", "after"))
     ax.set_title(f"{row['label']}\n{before}→{after}", fontsize=8, fontweight="normal", loc="center")
