@@ -33,7 +33,7 @@ SIZES = (
 GROWING = (
     f"Lines: mean over groups. Band: {MEAN_INTERVAL}. n and rule: as in the table. Independent "
     "models: mean over all subsets of that size; other methods: the last members of a run. Dashed "
-    "line: the first baseline model of every group."
+    "line: one model, which is the first baseline model of every group."
 )
 DIAGRAM = (
     "Reliability diagrams: accuracy against confidence, a panel for each method, with the diagonal "
@@ -41,8 +41,8 @@ DIAGRAM = (
 )
 POOLED = (
     "Groups are pooled; n: as in the table. Rule: the arithmetic mean of probabilities. Bar: exact "
-    f"binomial {md.INTERVAL} for the number of examples that one group has in the bin, because "
-    f"groups share examples. Bins of fewer than {FEWEST} examples are left out."
+    f"binomial {md.INTERVAL}. Groups share examples, so it is computed from the number of examples "
+    f"that one group has in the bin. Bins of fewer than {FEWEST} examples are left out."
 )
 
 
@@ -102,8 +102,8 @@ def calibration_table(methods: Sequence[Gain], formatter: md.Formatter) -> str:
         cells.append({"method": method.name, **shown, titles["disagreement"]: disagreement})
     caption = (
         "Means over groups; n and rule: as in the first table. Without intervals. Calibration "
-        f"error: over bins of equal mass. {SCALED_WORDS}. Disagreement: test examples on which the "
-        "top classes of two members differ."
+        f"error: over bins with equal numbers of examples. {SCALED_WORDS}. Disagreement: share of "
+        "the test examples on which the predicted classes of two members differ."
     )
     return md.format_table(cells, caption, words=("method",))
 

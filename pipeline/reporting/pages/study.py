@@ -79,7 +79,7 @@ def study_body(data: ReportData, study: PlannedStudy) -> str:
     return md.join_parts(
         title,
         f"{md.escape(study.question)} {settings} Protocol: {data.confirmation.protocol}, "
-        f"described in [how it was measured](method.md).{transfer_link(data, study.name)}",
+        f"described under [method](method.md#protocol).{transfer_link(data, study.name)}",
         md.section("Findings", md.format_bullets(findings(data, study))),
         strengths_section(data, study.name),
         md.section("Learning rates", rate_section(data, study)),
@@ -155,9 +155,9 @@ def strength_table(data: ReportData, tried: pd.DataFrame) -> str:
     chosen = f"The chosen ones of {len(tried)}; all are in {TRIED}. "
     intervals = f" Interval: {MEAN_INTERVAL}." if md.INTERVAL in kept[0] else ""
     caption = (
-        f"{chosen if is_long else ''}{same} n: exploration seeds. The last values of a widened "
-        "range have further seeds, and their scores are adjusted for the differences between "
-        f"seeds. Rule: the test rule of each arm, on validation "
+        f"{chosen if is_long else ''}{same} n: exploration seeds. If a range was widened, its "
+        "last values have more seeds than the others; their scores are then adjusted for the "
+        "differences between seeds. Rule: the test rule of each arm, on validation "
         f"examples.{intervals} Chosen: the highest value on a smooth curve through the scores of a "
         "range, otherwise the highest mean."
     )
@@ -195,7 +195,7 @@ def rules_section(data: ReportData, study: PlannedStudy) -> str:
     if not rows:
         return ""
     caption = (
-        "Contrasts and verdict use the declared rule. n: done "
+        "Contrasts and verdict use the declared rule. n: completed "
         "confirmation runs. Rule: as named, an average of probabilities. "
         f"Interval: {MEAN_INTERVAL}."
     )
@@ -209,7 +209,7 @@ def audit_table(data: ReportData, study: PlannedStudy) -> str:
     for row in of(data.audits, study.name).to_dict("records"):
         words = MEASURES.get(row["measure"], md.escape(row["measure"].replace("_", " ")))
         key = row["arm"], md.escape(row["regularizer"]), str(row["n"])
-        measured.setdefault(key, []).append(f"{words} {md.format_measure(row['mean'])}")
+        measured.setdefault(key, []).append(f"{words}: {md.format_measure(row['mean'])}")
     rows = [
         {"arm": arm, "regularizer": name, "measured": "; ".join(parts), "n": n}
         for (arm, name, n), parts in measured.items()
@@ -217,7 +217,9 @@ def audit_table(data: ReportData, study: PlannedStudy) -> str:
     table = "No run of this study has an audit."
     if rows:
         shown, same = md.without_constant(rows, ("n",))
-        caption = f"Means over done confirmation runs (n), measured in training. {same}".strip()
+        caption = (
+            f"Means over completed confirmation runs (n), measured in training. {same}".strip()
+        )
         table = md.format_table(shown, caption, words=("arm", "regularizer", "measured"))
     return md.join_parts(table, _failed_audits(of(data.runs, study.name)))
 
@@ -249,7 +251,7 @@ def _curves(data: ReportData, study: PlannedStudy) -> str:
         f"{next(iter(numbers.values()))} of each arm" if len({*numbers.values()}) == 1 else by_arm
     )
     caption = (
-        f"n: done confirmation runs ({counts}). Rule: deterministic, clean inputs. "
+        f"n: completed confirmation runs ({counts}). Rule: deterministic, clean inputs. "
         f"Band: {MEAN_INTERVAL}; for the loss, of its logarithm. Where a curve leaves its panel, "
         "accuracy is lower than the panel shows."
     )
