@@ -55,6 +55,11 @@ MEASURES = {  # of audits, in words; a measure without words here keeps its name
     "skipped": "share of branches skipped",
     "tensors": "weights that it acts on",
 }
+NUMBERED = {  # of audits, with a number behind them
+    "height": "height after pooling",
+    "width": "width after pooling",
+    "sequences": "different sequences of regions drawn by pooling",
+}
 AUDIT = ("audit: ", "NoEffect: ")  # how the reasons of failed audits begin
 
 
@@ -207,7 +212,7 @@ def audit_table(data: ReportData, study: PlannedStudy) -> str:
     """Return what the regularizers of each arm did, measured while they trained."""
     measured: dict[tuple[str, str, str], list[str]] = {}
     for row in of(data.audits, study.name).to_dict("records"):
-        words = MEASURES.get(row["measure"], md.escape(row["measure"].replace("_", " ")))
+        words = _measure_words(row["measure"])
         key = row["arm"], md.escape(row["regularizer"]), str(row["n"])
         measured.setdefault(key, []).append(f"{words}: {md.format_measure(row['mean'])}")
     rows = [
@@ -222,6 +227,14 @@ def audit_table(data: ReportData, study: PlannedStudy) -> str:
         )
         table = md.format_table(shown, caption, words=("arm", "regularizer", "measured"))
     return md.join_parts(table, _failed_audits(of(data.runs, study.name)))
+
+
+def _measure_words(measure: str) -> str:
+    """Return the name of a measure of an audit in words."""
+    kind, _, number = measure.rpartition("_")
+    if kind in NUMBERED and number.isdigit():
+        return f"{NUMBERED[kind]} {number}"
+    return MEASURES.get(measure, md.escape(measure.replace("_", " ")))
 
 
 def _failed_audits(runs: pd.DataFrame) -> str:
