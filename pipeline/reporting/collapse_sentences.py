@@ -11,11 +11,11 @@ from pipeline.reporting import markdown as md
 
 NAMED = 3  # arms with lost runs that a sentence names; more are counted
 RULE = (
-    f"A run has collapsed if it is more than the margin and more than {FAR:g} robust standard "
-    "deviations (1.4826 times the median absolute deviation, of its arm or of all arms, whichever "
-    f"is larger) below the median of its arm, which needs {FEWEST} runs. With {SHARING} arms or "
-    "more the rule is applied once more after the median effect of each seed on all arms is "
-    "subtracted"
+    "A run has collapsed if its test accuracy is below the median of its arm by more than the "
+    f"margin, and by more than {FAR:g} robust standard deviations (1.4826 times the median "
+    "absolute deviation of its arm, or of all arms if that is larger). The arm must have at least "
+    f"{FEWEST} runs. With {SHARING} arms or more, the rule is also applied to the accuracies from "
+    "which the effect of each seed, the median over all arms, is subtracted"
 )
 CAPTION = (
     f"{RULE}. Rate: of collapsed and diverged runs, with its exact 95 % interval (Clopper and "
@@ -94,9 +94,9 @@ def rare_note(rates: pd.DataFrame) -> str:
     row = (rates if trained.empty else trained).sort_values("runs", kind="stable").iloc[0]
     lost = "" if lost_arms(rates).empty else "Lost: runs that collapsed or diverged. "
     return (
-        f"{lost}Even if none of {md.format_count(int(row['runs']), 'run')} of an arm collapsed "
-        "(accuracy far below that of its other runs), its rate of collapses can be up to "
-        f"{_percent(row['unseen'])} % (one-sided {md.CONFIDENCE} bound)."
+        f"{lost}If none of {md.format_count(int(row['runs']), 'run')} of an arm collapsed "
+        "(accuracy far below that of its other runs), its true rate of collapses may still be up "
+        f"to {_percent(row['unseen'])} % (one-sided {md.CONFIDENCE} bound)."
     )
 
 

@@ -138,7 +138,12 @@ class ReportData:
     @property
     def contrast_count(self) -> int:
         """Return how many contrasts are corrected together: arms, and pairs with better parts."""
-        return len(self.distinct) + len(self.parts[~self.parts["repeats"].astype(bool)])
+        return len(self.distinct) + self.pair_count
+
+    @property
+    def pair_count(self) -> int:
+        """Return how many pairs are compared with their better parts."""
+        return len(self.parts[~self.parts["repeats"].astype(bool)])
 
     @cached_property
     def rates(self) -> pd.DataFrame:

@@ -171,7 +171,7 @@ def png(figure: Figure) -> bytes:
     width = int(figure.get_figwidth() * DPI)
     pixels = np.frombuffer(drawn.getvalue(), np.uint8).reshape(-1, width, 4)
     quantized = Image.fromarray(pixels[..., :3]).quantize(
-        COLORS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+        COLORS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
     )
     quantized.save(stored, "png", optimize=True, dpi=(DPI, DPI))
     return stored.getvalue()

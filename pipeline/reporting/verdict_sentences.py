@@ -29,7 +29,7 @@ AMONG_BEST = "; among the best, since not shown to differ from it: "
 NAMED = 3  # arms of one verdict that are named; more are counted
 DETECTABLE = (
     f"A detectable difference is the smallest that these seeds find with {100 * POWER:g} % power. "
-    "The range in brackets is there because few seeds measure the spread only roughly."
+    "In brackets: its range, as few seeds give only a rough estimate of the spread."
 )
 
 

@@ -51,9 +51,10 @@ def _primary_table(data: ReportData, rows: list[md.Row]) -> str:
     ]
     shown, same = md.without_constant(md.without_void(cells), CONSTANT)
     caption = (
-        f"Test accuracy, differences in points. {same} n: {PAIRS}. Rule: the test rule. Interval, "
-        "p, detectable and seeds needed are explained under [statistics](method.md#statistics). "
-        "p (Holm): over all arms of the front page. Correlation: of arm and baseline, over seeds."
+        f"Test accuracy, differences in points. {same} n: {PAIRS}. Rule: the test rule of the arm. "
+        "Interval, p, detectable and seeds needed are explained under "
+        "[statistics](method.md#statistics). p (Holm): corrected over all contrasts of the report. "
+        "Correlation: of the test accuracies of arm and baseline over seeds."
     )
     return md.format_table(shown, " ".join(caption.split()), words=("arm", "verdict", "rule"))
 
@@ -77,9 +78,9 @@ def _other_table(data: ReportData, rows: list[md.Row]) -> str:
         for arm in dict.fromkeys(arm for arm, _ in changed)
     ]
     caption = (
-        "Differences. n: as above. Interval: as above, no verdict. Rule: the test rule of the arm; "
-        f"gaps are always deterministic. {md.VOID}: equal to the baseline at every seed. Scores, p "
-        "and further metrics: [contrasts.csv](../contrasts.csv)."
+        "Differences, arm minus reference. n: as above. Interval: as above, no verdict. Rule: the "
+        f"test rule of the arm; gaps are always deterministic. {md.VOID}: equal to the baseline at "
+        "every seed. Scores, p and further metrics: [contrasts.csv](../contrasts.csv)."
     )
     return md.format_table(cells, caption, words=("arm",))
 

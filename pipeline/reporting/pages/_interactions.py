@@ -70,8 +70,8 @@ def _part_sentence(data: ReportData, row: md.Row) -> str:
             f"{data.format.joint_change(row)}; {lost_words(row, 'part')})."
         )
     return (
-        f"**{row['arm']}** {PARTS[row['verdict']]} its better part, which is **{row['better']}** "
-        f"by validation accuracy: {data.format.change(row)}{_over_images(data, row)}. (The verdict "
+        f"**{row['arm']}** {PARTS[row['verdict']]} its better part, **{row['better']}** (better in "
+        f"validation accuracy): {data.format.change(row)}{_over_images(data, row)}. (The verdict "
         f"is corrected over all contrasts, the {md.CONFIDENCE} interval is not.)"
     )
 
@@ -92,8 +92,9 @@ def _meaning(data: ReportData, row: md.Row) -> str:
         return "It is the same at every seed, so it has no interval."
     if not row["p_holm"] < LEVEL:
         return (
-            "Not significant, corrected over all pairs. A single test has "
-            f"{100 * POWER:g} % power to detect {data.format.detectable(row, unit='points')}. "
+            "Not significant after Holm's correction over all pairs. Without the correction, a "
+            f"test would have {100 * POWER:g} % power to detect an interaction of "
+            f"{data.format.detectable(row, unit='points')}. "
             f"{md.RANGE_NOTE}"
         )
     less = row["difference"] < 0

@@ -62,11 +62,11 @@ def _flow(value: Any) -> str:
 def _gain(data: ReportData, chosen: md.Row) -> str:
     contrasts = md.format_count(data.contrast_count, "contrast")
     return (
-        f"It gains {data.format.change(chosen)} of test accuracy; the interval is corrected for "
-        f"the choice among {contrasts}. Training costs {md.format_ratio(chosen['training_ratio'])} "
-        f"and a test example {md.format_ratio(chosen['test_ratio'])} times what the baseline "
-        f"costs.{cost_note(data, FROM_FRONT)} It is the cheapest arm that is shown to help and "
-        "that no other arm is shown to beat."
+        f"It gains {data.format.change(chosen)} of test accuracy; the interval holds for all "
+        f"{contrasts} at once. Training costs {md.format_ratio(chosen['training_ratio'])} times as "
+        f"much as that of the baseline, a test example {md.format_ratio(chosen['test_ratio'])} "
+        f"times.{cost_note(data, FROM_FRONT)} Of the arms that help and that no other arm is "
+        "shown to beat, it is the cheapest to train."
     )
 
 
@@ -108,7 +108,8 @@ def _test_time(data: ReportData) -> str:
     return (
         f"At test, **{best['method']}** add {data.format.change(row)} for "
         f"{md.format_ratio(costs['test_cost'])} times the test cost "
-        f"({groups}; found on validation examples; not tested for significance)."
+        f"({groups}; this way of averaging was chosen on validation examples; not tested for "
+        "significance)."
     )
 
 
@@ -136,7 +137,10 @@ def _not_better(data: ReportData) -> str:
         parts.setdefault(_place(difference), []).append(shown)
     pairs = md.format_count(len(data.pairs), "pair")
     lines = [f"{words}: {md.format_list(parts[words])}" for words in PLACES if words in parts]
-    return f"{'. '.join(lines)}. (Tested over {pairs} with Holm's correction; single intervals.)"
+    return (
+        f"{'. '.join(lines)}. (In brackets: the other arm minus this one, with an uncorrected "
+        f"interval. The tests are corrected over {pairs} by Holm's method.)"
+    )
 
 
 def _place(difference: md.Row) -> str:

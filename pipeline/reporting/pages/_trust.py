@@ -105,8 +105,8 @@ def _interior(data: ReportData, rows: Rows, failed: Rows) -> str:
     bounds = [row for row in rows if row["at_bound"]]
     if bounds:
         return (
-            f"None of the chosen values ({len(rows)}) is at an end of its search space that could "
-            "be widened. At an end beyond which no value is allowed or has an effect: "
+            f"No search space of the chosen values ({len(rows)}) needs to be wider. At an end, but "
+            "no value beyond it is allowed or has an effect: "
             f"{_names(data, bounds, _place)}."
         )
     return f"Every chosen value ({len(rows)}) is inside its search space."
@@ -186,9 +186,9 @@ def _above_references(data: ReportData, rows: Rows, failed: Rows) -> str:
 def _other_images(data: ReportData, rows: Rows, failed: Rows) -> str:
     if not failed:
         return (
-            f"{md.format_count(len(rows), 'verdict')} other than inconclusive: "
-            f"{_verb(rows, 'it stays', 'all stay')} the same when the intervals also include the "
-            "error from the choice of test examples."
+            f"{_verb(rows, 'The only verdict', f'All {len(rows)} verdicts')} other than "
+            f"inconclusive {_verb(rows, 'stays', 'stay')} the same when the intervals also include "
+            "the error from the choice of test examples."
         )
     return (
         f"{_part(failed, rows, 'verdict')} {_verb(failed, 'changes', 'change')} when the "
@@ -230,7 +230,7 @@ def _trials(data: ReportData, rows: Rows, failed: Rows) -> str:
         full = ""
         if fewer:
             names = _names(data, fewer, _counts)
-            full = f", or has no further distinct setting: {names}"
+            full = f", or tried every distinct setting that its space has: {names}"
         return (
             f"Every searched arm ({len(rows)}) had as many trials as its reference{full}. Trials "
             "added by widening a space are not counted."

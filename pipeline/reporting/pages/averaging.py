@@ -77,7 +77,7 @@ def pass_table(data: ReportData, gains: list[Gain]) -> str:
                 }
             )
     caption = (
-        "n: done confirmation runs. Rule: the arithmetic mean of the probabilities of "
+        "n: completed confirmation runs. Rule: the arithmetic mean of the probabilities of "
         "the named number of noise passes, on the test examples. Declared: the test rule of the "
         "arm; where none is marked, it is the deterministic one. Difference: "
         f"{md.format_count(last, 'pass', 'es')} minus deterministic; a gain is above 0 in accuracy "

@@ -57,18 +57,24 @@ def claims_body(data: ReportData) -> str:
     tested = [row for row in judged if row["outcome"] != Outcome.NOT_TESTABLE]
     numbers = {row["claim"]: sources.index(row["source"]) + 1 for row in rows}
     caption = (
-        "Opposite claims are next to each other. First → second: means of the two sides of the "
-        "contrast; for an interaction, the two differences. Expected: of the second side, compared "
-        "with the first. Difference: in points for accuracy, error and gap, in nats for NLL, as a "
-        f"ratio for times to target and norms of weights. Interval: {md.CONFIDENCE} Student-t "
-        "interval over seeds, or over groups of models, not corrected. For times to target, both "
-        "sides are medians, and difference, interval and p are those of Wilcoxon's signed ranks. "
-        "p: two-sided test of no difference. p (within): one-sided tests that show the value to be "
-        "within the margin, or not beyond it on the side that the claim excludes. Both p are after "
-        "Holm's correction over all claims of this report. Detectable: the smallest difference "
-        f"found with 80 % power. {md.RANGE_NOTE} Contradicted: shown to be on the other side, or "
-        "shown to be within the margin (also if on the expected side). The sentence above counts "
-        "claims with the same contrast, measure and expectation once."
+        "Opposite claims are next to each other. First → second: in a contrast of A against B, the "
+        "mean of B, then that of A; for an interaction, the two differences. Measure: what is "
+        "compared, and the kind of test: directional (the sign of the difference), equivalence "
+        "(the difference is within the margin), exact (at every seed or group), interaction (the "
+        "difference of two contrasts), correlation (of gap and test accuracy by rank) or slope "
+        "(from the first level to the last). Expected: of A, compared with B. Difference: A minus "
+        "B, in points for accuracy, error and gap, in nats for NLL; for times to target and norms "
+        f"of weights, the ratio. Interval: {md.CONFIDENCE} Student-t interval over seeds, or over "
+        "groups of models, not corrected. For times to target, both sides are medians, and "
+        "difference, interval and p are from Wilcoxon's signed-rank test. p: two-sided test of no "
+        "difference. p (within): tests that the difference is within the margin; for not higher, "
+        "only that it is not above the margin; for not lower, only that it is not below minus the "
+        "margin. Both p are after Holm's correction over all claims of this report. Detectable: "
+        "the smallest true difference that these seeds find with 80 % power. "
+        f"{md.RANGE_NOTE} Contradicted: the difference is shown to be on the other side; for lower "
+        "and higher, also if it is shown to be within the margin; for within the margin, if it is "
+        "shown to differ and not shown to be within. The sentence above counts claims with "
+        "the same contrast, measure and expectation once."
     )
     listing = "\n".join(f"{number}. {md.escape(name)}" for number, name in enumerate(sources, 1))
     return md.join_parts(
@@ -172,8 +178,9 @@ def _published(data: ReportData, rows: list[dict[str, Any]], numbers: Mapping[st
         if row["published_setting"] and row["outcome"] != Outcome.NOT_TESTABLE
     ]
     caption = (
-        "Before → after (the change in percent of before). Compare signs; sizes only roughly, "
-        "because networks, data and budgets differ. A cost is counted, not timed."
+        "Before → after (the change in percent of before). Compare the signs. The sizes are only "
+        "roughly comparable, because networks, data and budgets differ. A cost is counted, not "
+        "timed. Identity: it follows from the settings and is not tested."
     )
     return md.format_table(cells, caption, PUBLISHED_WORDS) if cells else ""
 
@@ -191,7 +198,7 @@ def _figures(row: md.Row) -> str:
 def _identities(data: ReportData, rows: list[dict[str, Any]]) -> str:
     lines = [
         f"**{row['claim']}** ({row['contrast']}): {md.escape(row['says'])} "
-        f"{MEASURES[row['measure']]}: {sides_cell(row, data.format)}."
+        f"Counted: {MEASURES[row['measure']]}, {sides_cell(row, data.format)}."
         for row in rows
         if row["outcome"] == Outcome.IDENTITY and row["measure"] in COSTS
     ]

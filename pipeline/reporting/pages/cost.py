@@ -41,10 +41,10 @@ def cost_table(data: ReportData) -> str:
         for row in arms.to_dict("records")
     ]
     caption = (
-        "n: done confirmation runs; means over them, without intervals. FLOPs are counted, not "
-        "timed: those of matrix products, convolutions and attention. `gapwise report` writes the "
-        "seconds of your own runs to timing.md. Rule: forward passes are those of the test rule of "
-        "the arm."
+        "n: completed confirmation runs; means over them, without intervals. FLOPs are counted, "
+        "not timed: those of matrix products, convolutions and attention. `gapwise report` writes "
+        "the seconds of your own runs to timing.md. Rule: forward passes are those of the test "
+        "rule of the arm."
         f"{cost_note(data, FROM_PAGE)}"
     )
     return md.join_parts(md.format_table(rows, caption, words=("arm",)), left_out(arms))
@@ -72,7 +72,7 @@ def efficiency_table(data: ReportData) -> str:
         f"n: seeds of an arm, or groups of an ensemble. Interval: {md.CONFIDENCE} Student-t "
         "interval of the mean. Rule: as named, otherwise the test rule of the arm. Efficient: no "
         f"other of the {len(rows)} choices measured is at least as accurate at no higher cost. "
-        "All ensembles are shown; of arms and test rules, the efficient ones."
+        "The table has all ensembles, but only those arms and test rules that are efficient."
         f"{cost_note(data, FROM_PAGE)}"
     )
     return md.format_table(cells, caption, words=("choice", "efficient"))

@@ -21,6 +21,16 @@ COST = (
     "Training, test: FLOPs to train all models, and of one test example, as multiples of one "
     "baseline model; passes with equal output count once"
 )
+KINDS = {  # how the names of methods begin: what they average
+    "independent": "the mean over the baseline models of a group",
+    "all arms": "the mean over one model of every arm, with the baseline",
+    "greedy": "the mean over models that were chosen one by one, see above",
+    "last of": "the last snapshot alone",
+    "crops": "the mean over crops of an image",
+    "augmented views": "the mean over augmented copies of an image",
+    "noise passes": "the mean over forward passes with the noise of training",
+    "moments": "one pass with the mean and variance of the noise",
+}
 SCORES = ("accuracy", "nll", "brier")  # equal in all groups: the same predictions
 SCALED_WORDS = (
     "Scaled: after temperature scaling fitted on validation, which makes NLL comparable (Ashukha "
@@ -33,7 +43,7 @@ SIZES = (
 GROWING = (
     f"Lines: mean over groups. Band: {MEAN_INTERVAL}. n and rule: as in the table. Independent "
     "models: mean over all subsets of that size; other methods: the last members of a run. Dashed "
-    "line: the first baseline model of every group."
+    "line: one model, which is the first baseline model of every group."
 )
 DIAGRAM = (
     "Reliability diagrams: accuracy against confidence, a panel for each method, with the diagonal "
@@ -41,8 +51,8 @@ DIAGRAM = (
 )
 POOLED = (
     "Groups are pooled; n: as in the table. Rule: the arithmetic mean of probabilities. Bar: exact "
-    f"binomial {md.INTERVAL} for the number of examples that one group has in the bin, because "
-    f"groups share examples. Bins of fewer than {FEWEST} examples are left out."
+    f"binomial {md.INTERVAL}. Groups share examples, so it is computed from the number of examples "
+    f"that one group has in the bin. Bins of fewer than {FEWEST} examples are left out."
 )
 
 
@@ -75,7 +85,7 @@ def equal_cost_table(methods: Sequence[Gain], groups: int, formatter: md.Formatt
         f"{same} Bold: best accuracy for its cost, ordered by cost; the others are ordered by "
         f"accuracy. n: groups, of {groups} planned; means over them. Rule: the arithmetic mean of "
         "the probabilities of the members of a row, or the geometric mean where named, on the test "
-        f"examples. {COST}. "
+        f"examples. {_kinds(shown)}{COST}. "
         "Difference: in points of accuracy. "
         f"Interval: {md.CONFIDENCE} Student-t interval of the mean difference, paired "
         "over groups, not corrected. Methods whose predictions equal those they are compared with "
@@ -102,8 +112,8 @@ def calibration_table(methods: Sequence[Gain], formatter: md.Formatter) -> str:
         cells.append({"method": method.name, **shown, titles["disagreement"]: disagreement})
     caption = (
         "Means over groups; n and rule: as in the first table. Without intervals. Calibration "
-        f"error: over bins of equal mass. {SCALED_WORDS}. Disagreement: test examples on which the "
-        "top classes of two members differ."
+        f"error: over bins with equal numbers of examples. {SCALED_WORDS}. Disagreement: share of "
+        "the test examples on which the predicted classes of two members differ."
     )
     return md.format_table(cells, caption, words=("method",))
 
@@ -156,6 +166,16 @@ def _is_unchanged(method: Gain) -> bool:
         if name in SCORES
     ]
     return about["role"] != SINGLE and all(unchanged)
+
+
+def _kinds(methods: Sequence[Gain]) -> str:
+    """Return what the methods of a table average, of those whose names do not say it."""
+    notes = [
+        f"{kind}: {words}"
+        for kind, words in KINDS.items()
+        if any(method.name.startswith(kind) for method in methods)
+    ]
+    return f"Methods: {'; '.join(notes)}. " if notes else ""
 
 
 def _place(about: md.Row) -> tuple[bool, float]:

@@ -39,7 +39,8 @@ from pipeline.reporting.verdict_sentences import (
 
 INTERVAL_WORDS = (
     f"with the {md.INTERVAL} of the mean over seeds, not corrected. It holds for these test "
-    "examples and this pool of training examples ([over test examples too](pages/verdicts.md))"
+    "examples and this pool of training examples (for other test examples: "
+    "[verdicts](pages/verdicts.md))"
 )
 LEDGER_LINK = f"[ledger]({LEDGER})"
 TRAINED = ("training.optimizer", "training.schedule", "training.warm_up")
@@ -212,8 +213,9 @@ def openings_line(data: ReportData) -> str:
         ]
     plans = len(data.openings)
     return (
-        f"**Test set**: evaluated under {plans} plans, one after the other ({LEDGER_LINK}). "
-        f"What changed from one plan to the next: {', '.join(found)}."
+        f"**Test set**: evaluated under {plans} plans, one after the other ({LEDGER_LINK}). A plan "
+        "has arms, settings, seeds and code. What changed from one plan to the next: "
+        f"{', '.join(found)}."
     )
 
 
@@ -223,7 +225,7 @@ def headline_table(data: ReportData) -> str:
         f"Difference: points of test accuracy, arm minus {_reference(data)}, {INTERVAL_WORDS}. "
         "Gap: train minus validation accuracy, in points. Costs: counted operations, as multiples "
         f"of those of the reference.{cost_note(data, FROM_FRONT)} {_passes_note(data)}"
-        f"{_parts_note(data)}{_seeds_note(data)}{rare_note(data.rates)}"
+        f"{_contrasts_note(data)}{_parts_note(data)}{_seeds_note(data)}{rare_note(data.rates)}"
         f"{undone_note(data.rates, data.distinct)}"
     )
     rows = [_headline_cells(data, row) for row in data.grouped.to_dict("records")]
@@ -237,8 +239,21 @@ def _passes_note(data: ReportData) -> str:
         if arm.rule.view == "noise" and arm.rule.members > 1:
             counts.setdefault(arm.rule.members, []).append(f"**{data.label(study, arm.name)}**")
     return "".join(
-        f"{md.format_list(names)}: the mean of {count} noise passes at test. "
+        f"{md.format_list(names)}: at test, the mean of {count} noise passes, which are forward "
+        "passes with the noise of training. "
         for count, names in counts.items()
+    )
+
+
+def _contrasts_note(data: ReportData) -> str:
+    """Return which contrasts are corrected together; empty if they are the rows of the table."""
+    if not data.pair_count:
+        return ""
+    arms = md.format_count(len(data.distinct), "arm")
+    pairs = md.format_count(data.pair_count, "pair")
+    return (
+        f"The {data.contrast_count} contrasts: {arms} against the reference, and {pairs} of "
+        "changes against the better one alone. "
     )
 
 
@@ -246,8 +261,8 @@ def _parts_note(data: ReportData) -> str:
     """Return which arms are the parts of a pair, alone."""
     rows = data.interactions[data.interactions["metric"] == "test_accuracy"]
     return "".join(
-        f"**{row['first']}** and **{row['second']}** are the parts of **{row['arm']}**, each "
-        "alone. "
+        f"**{row['first']}** and **{row['second']}** are the two changes of **{row['arm']}**, each "
+        "trained alone. "
         for row in rows.to_dict("records")
     )
 
@@ -278,8 +293,8 @@ def cost_figure(data: ReportData) -> str:
     fewer = "Ensembles have fewer seeds than arms. " if has_ensembles else ""
     words = (
         "Efficient choices: no other one measured here is at least as accurate at no higher cost. "
-        "In brackets: mean accuracy; cost of training, cost of a test example, as multiples of the "
-        f"baseline's. Not tested. {'; '.join(names)}. "
+        "In brackets: verdict of an arm; mean accuracy; cost of training, cost of a test example, "
+        f"as multiples of the baseline's. Not tested for significance. {'; '.join(names)}. "
         f"{fewer}[Numbers](pages/cost.md).{cost_note(data, FROM_FRONT)}"
     )
     return md.join_parts(f"![{EFFICIENCY}](figures/cost_accuracy.png)", words)

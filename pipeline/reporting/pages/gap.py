@@ -48,7 +48,7 @@ def gap_table(data: ReportData) -> str:
         cells = {title: _band(data, band) for title, band in bands.items()}
         rows.append({"arm": data.label(study, arm.name), "n": str(n), **cells})
     caption = (
-        "Points of accuracy; 0 without decimals is exact. n: done confirmation runs. Rule: "
+        "Points of accuracy; 0 without decimals is exact. n: completed confirmation runs. Rule: "
         "deterministic; the parts of noise and augmentation are averaged over passes. "
         f"Interval: {MEAN_INTERVAL}."
     )

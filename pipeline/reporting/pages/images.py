@@ -13,9 +13,10 @@ FIGURE = (
     "in fewer"
 )
 NOTE = (
-    "Above each image: its class, and the percentage of seeds that classify it correctly, from "
-    "reference to arm. Shown are the images with the largest changes, of a quarter of the seeds or "
-    "more. They were selected by the result, so they illustrate it and are no evidence."
+    "Above each image: its class, and the percentage of seeds at which the network classifies it "
+    "correctly, reference → arm. Shown are the images with the largest changes, if the change is a "
+    "quarter of the seeds or more. They were selected by the result, so they illustrate it and are "
+    "no evidence."
 )
 ROWS = (
     "Rows of the test set that an arm classifies correctly in more, or fewer, of its seeds are in "
@@ -66,9 +67,10 @@ def _class_table(data: ReportData, keys: list[tuple[str, str]]) -> str:
         shown = {"class": name, "examples": f"{row['images']:.0f}"}
         rows.append({**shown, "reference (%)": data.format.percent(row["before"]), **changes})
     caption = (
-        "Reference: accuracy on the test examples of each class of the reference of the first arm. "
-        "Arms: difference to the reference of each arm, in points. Shown are the arms that help or "
-        f"hurt, the {COLUMNS} with the largest differences. n: the seeds of the arm. Rule: the "
-        "test rule of each arm. No intervals."
+        "Reference: accuracy on the test examples of a class, of the arm that the first arm is "
+        "compared with. Columns of arms: difference of each arm to its own reference, in points. "
+        f"Shown are the arms that help or hurt, at most {COLUMNS}, those with the largest "
+        "differences. n: the seeds of the arm; means over them. Rule: the test rule of each "
+        "arm. No intervals."
     )
     return md.format_table(rows, caption, words=("class",))

@@ -23,8 +23,9 @@ STATISTICS = f"""\
 - **Primary metric**: test accuracy under the test rule of each arm, declared before any data was \
 seen.
 - **Test rule**: {{rules}}.
-- **Interval**: {CONTRAST_INTERVAL}. It covers fresh seeds on this test set and this pool. The \
-pool is all examples that are not test examples; every seed draws its training examples from it. \
+- **Interval**: {CONTRAST_INTERVAL}. It covers fresh seeds on this test set and this pool of \
+training examples. The pool is all examples that are not test examples; every seed draws its \
+training examples from it. \
 The interval does not cover another pool{{pools}}. The [page of verdicts](verdicts.md) also has \
 the interval over other test examples. Coverage is 95 % for normally distributed differences, \
 and 88 to 92 % for exponentially distributed ones with 3 to 20 seeds.
@@ -41,15 +42,16 @@ are counted by themselves: the rate of each arm has an exact {md.INTERVAL} (Clop
 and an exact McNemar test against the reference, with Holm's correction over the same \
 contrasts. If one run of a pair is lost, the pair is left out of the differences, so verdicts are \
 about typical runs. An arm that lost more runs than its reference has no verdict of helping or \
-equivalence. Lost runs are counted twice for this, over all runs and over the seeds at which both \
-runs ended. {{rare}}
-- **Detectable difference, seeds needed**: for {100 * POWER:g} % power at level {LEVEL:g} divided \
-by the number of contrasts, the strictest threshold of Holm's procedure. Few seeds estimate the \
-spread only roughly; the range in brackets follows from the range of the true spread (chi-square, \
-{100 * UNSURE:g} to {100 * (1 - UNSURE):g} %). Seeds needed: if the observed difference were the \
-true one.
+equivalence. For this, lost runs are compared both over all runs and over the seeds at which both \
+runs ended; more losses in one of the two is enough. {{rare}}
+- **Detectable difference, seeds needed**: the smallest true difference that this number of seeds \
+detects with {100 * POWER:g} % power, and the number of seeds that would detect the observed \
+difference, if it were the true one, with the same power. The level of the test is {LEVEL:g} \
+divided by the number of contrasts, the strictest threshold of Holm's procedure. Few seeds give \
+only a rough estimate of the spread: the range in brackets follows from the range of the true \
+spread (chi-square, {100 * UNSURE:g} to {100 * (1 - UNSURE):g} %).
 - **Validation set**: {{validation}} examples. {{resolution}}. A setting that leads by less \
-may not be better. Therefore the chosen one is confirmed on fresh seeds.
+than that may not be better, so the chosen one is confirmed on fresh seeds.
 - **Test set**: {{test}} examples, read only by `evaluate`, for {{runs}} of the {{phase}} phase \
 (including models of ensembles). Their settings were fixed before."""
 READING = f"""\
@@ -61,8 +63,8 @@ equivalence.
 - **equivalent**: two one-sided tests show that the difference is inside the margin. This is \
 evidence that no effect of practical size exists.
 - **inconclusive**: none of these. This is not evidence of absence: an effect smaller than the \
-*detectable* difference is still possible. This number of seeds detects that difference with \
-{100 * POWER:g} % power after the correction.
+*detectable* difference is still possible. The detectable difference is the one that this number \
+of seeds detects with {100 * POWER:g} % power after the correction.
 
 Only test accuracy has verdicts; every other metric has an interval and an uncorrected p. The \
 aim is not a small gap, but high accuracy on validation and test examples."""
@@ -73,9 +75,10 @@ report mentions failed checks of the values tried, the budget and the simple cla
 
 - **Baseline tuned**: the values under `tune` of the protocol were searched, at least two of them. \
 The best value is inside its range, or no value beyond it is allowed or has an effect.
-- **Search spaces**: the same for every arm that searches a number.
-- **Chosen settings**: the mean validation accuracy on the exploration seeds is above that of the \
-reference.
+- **Search spaces**: of every arm that searches a number, the best value is inside its range, or \
+no value beyond it is allowed or has an effect.
+- **Chosen settings**: the mean validation accuracy of every chosen setting, on the exploration \
+seeds, is above that of its reference.
 - **Budget**: validation accuracy over the last third of training, interpolated between the \
 points of the curve, rises by no more than {{margin}} on average. A learning rate that falls \
 to zero always raises accuracy somewhat.
@@ -83,9 +86,9 @@ to zero always raises accuracy somewhat.
 logistic regression (scikit-learn), on the splits, standardized inputs and training labels of the \
 network. The mean difference in validation accuracy, paired by seed, is above 0, and its interval \
 excludes 0. Large training sets are compared at the first 2 to 5 seeds.
-- **Other test examples**: the tests of a verdict give the same verdict when the standard error \
-is that over seeds and test examples together. Its variance is that over seeds plus that over test \
-examples, minus the variance of single predictions, which is part of both.
+- **Other test examples**: the same tests give the same verdict with the standard error over seeds \
+and test examples together. The square of this error is the variance over seeds plus that over \
+test examples, minus the variance of single predictions, which both of them contain.
 - **Seeds**: the smallest possible p of the exact sign-flip test, 2 / 2^n, times the number of \
 contrasts is at most {LEVEL:g}.
 - **Trials**: every searched arm tried as many settings as its reference (the baseline: in its \
@@ -167,9 +170,10 @@ def _tuning(data: ReportData) -> Iterator[str]:
         if row["chosen"]:
             values = md.escape(format_values(tuned))
             yield (
-                f"**Tuned on the baseline**: {values}, of {trials}. {users} use this. Arms that "
-                f"change the data, the model, {start}the batches, the optimizer or the schedule, "
-                "and arms with `retune: true`, are tuned again, except in ensembles"
+                f"**Tuned on the baseline**: {values}, of {trials}. {users} use this, with "
+                "one exception: outside ensembles, arms that change the data, the model, "
+                f"{start}the batches, the optimizer or the schedule, and arms with "
+                "`retune: true`, are tuned themselves"
             )
 
 
@@ -208,16 +212,17 @@ def _resolution(data: ReportData) -> str:
     few, more = (f"{100 * value:.1f}" for value in data.resolution["difference"])
     row = data.resolution.iloc[0]
     single = (
-        "By chance alone, two networks that disagree in correctness on 2 % of them differ in "
-        f"accuracy by up to {few} points, and on 10 % by up to {more} (95 % of draws)"
+        "If exactly one of two equally good networks is right on 2 % of them, chance alone makes "
+        f"the two differ in accuracy by up to {few} points; on 10 % of them, by up to {more} (in "
+        "95 % of draws)"
     )
     if row["seeds"] < 2:
         return single
     return (
-        f"{single}. Averaging over {row['seeds']:.0f} exploration seeds divides these limits by "
-        f"{row['least']:.2f} (if the networks disagree on the same examples at every seed) to "
-        f"{row['most']:.2f} (if on different examples). The validation sets of two seeds "
-        f"share {100 * row['overlap']:.0f} % of their examples"
+        f"{single}. A mean over {row['seeds']:.0f} exploration seeds divides these limits by a "
+        f"factor between {row['least']:.2f} (if the networks disagree on the same examples at "
+        f"every seed) and {row['most']:.2f} (if on different ones). The validation sets of two "
+        f"seeds share {100 * row['overlap']:.0f} % of their examples"
     )
 
 

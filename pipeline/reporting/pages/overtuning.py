@@ -35,14 +35,15 @@ def overtuning_body(data: ReportData) -> str:
     ]
     caption = (
         "Test accuracy, chosen minus other. First: the first setting in the file of the arm, or "
-        "the lower end of a range. n: seeds with both runs done, on the same kind of machine. "
+        "the lower end of a range before it was widened. n: seeds at which both have a completed "
+        "run, on the same kind of machine. "
         f"Interval: {md.CONFIDENCE} Student-t interval of the mean difference over seeds; not "
         "corrected, no verdict."
     )
     return md.join_parts(
         "# Overtuning",
-        "A search may choose a setting that was only lucky on validation. Therefore, where the "
-        "default is among the settings of an arm, the default and the first setting were trained "
-        "on the same fresh seeds as the chosen one.",
+        "A search may choose a setting that was only lucky on the validation examples. To check "
+        "this, the default and the first setting of an arm were trained on the same fresh seeds as "
+        "the chosen one. This is done for arms that have their default among their settings.",
         md.format_table(cells, caption, words=("arm", "chosen", "compared with", "its setting")),
     )

@@ -32,8 +32,9 @@ def settings_body(data: ReportData) -> str:
         "beyond the end of a range because the best one was there. Horizontal axes have the scale "
         "of the search space. The highest point of the dotted curve is chosen; without a curve, "
         "the highest mean. An arrow stands for a setting that has collapsed, with its difference; "
-        "no curve is drawn through it. These seeds made the choice, so no difference here is a "
-        "result. The results, from fresh seeds, are on the [front page](../report.md)."
+        "no curve is drawn through it. The settings were chosen on these seeds, so the "
+        "differences of the chosen ones tend to be too large. The results, from fresh seeds, are "
+        "on the [front page](../report.md)."
     )
     return md.join_parts("# Settings tried", image, md.format_table(_rows(data), caption, WORDS))
 

@@ -55,6 +55,11 @@ MEASURES = {  # of audits, in words; a measure without words here keeps its name
     "skipped": "share of branches skipped",
     "tensors": "weights that it acts on",
 }
+NUMBERED = {  # of audits, with a number behind them
+    "height": "height after pooling",
+    "width": "width after pooling",
+    "sequences": "different sequences of regions drawn by pooling",
+}
 AUDIT = ("audit: ", "NoEffect: ")  # how the reasons of failed audits begin
 
 
@@ -79,7 +84,7 @@ def study_body(data: ReportData, study: PlannedStudy) -> str:
     return md.join_parts(
         title,
         f"{md.escape(study.question)} {settings} Protocol: {data.confirmation.protocol}, "
-        f"described in [how it was measured](method.md).{transfer_link(data, study.name)}",
+        f"described under [method](method.md#protocol).{transfer_link(data, study.name)}",
         md.section("Findings", md.format_bullets(findings(data, study))),
         strengths_section(data, study.name),
         md.section("Learning rates", rate_section(data, study)),
@@ -155,9 +160,9 @@ def strength_table(data: ReportData, tried: pd.DataFrame) -> str:
     chosen = f"The chosen ones of {len(tried)}; all are in {TRIED}. "
     intervals = f" Interval: {MEAN_INTERVAL}." if md.INTERVAL in kept[0] else ""
     caption = (
-        f"{chosen if is_long else ''}{same} n: exploration seeds. The last values of a widened "
-        "range have further seeds, and their scores are adjusted for the differences between "
-        f"seeds. Rule: the test rule of each arm, on validation "
+        f"{chosen if is_long else ''}{same} n: exploration seeds. If a range was widened, its "
+        "last values have more seeds than the others; their scores are then adjusted for the "
+        "differences between seeds. Rule: the test rule of each arm, on validation "
         f"examples.{intervals} Chosen: the highest value on a smooth curve through the scores of a "
         "range, otherwise the highest mean."
     )
@@ -195,7 +200,7 @@ def rules_section(data: ReportData, study: PlannedStudy) -> str:
     if not rows:
         return ""
     caption = (
-        "Contrasts and verdict use the declared rule. n: done "
+        "Contrasts and verdict use the declared rule. n: completed "
         "confirmation runs. Rule: as named, an average of probabilities. "
         f"Interval: {MEAN_INTERVAL}."
     )
@@ -207,9 +212,9 @@ def audit_table(data: ReportData, study: PlannedStudy) -> str:
     """Return what the regularizers of each arm did, measured while they trained."""
     measured: dict[tuple[str, str, str], list[str]] = {}
     for row in of(data.audits, study.name).to_dict("records"):
-        words = MEASURES.get(row["measure"], md.escape(row["measure"].replace("_", " ")))
+        words = _measure_words(row["measure"])
         key = row["arm"], md.escape(row["regularizer"]), str(row["n"])
-        measured.setdefault(key, []).append(f"{words} {md.format_measure(row['mean'])}")
+        measured.setdefault(key, []).append(f"{words}: {md.format_measure(row['mean'])}")
     rows = [
         {"arm": arm, "regularizer": name, "measured": "; ".join(parts), "n": n}
         for (arm, name, n), parts in measured.items()
@@ -217,9 +222,19 @@ def audit_table(data: ReportData, study: PlannedStudy) -> str:
     table = "No run of this study has an audit."
     if rows:
         shown, same = md.without_constant(rows, ("n",))
-        caption = f"Means over done confirmation runs (n), measured in training. {same}".strip()
+        caption = (
+            f"Means over completed confirmation runs (n), measured in training. {same}".strip()
+        )
         table = md.format_table(shown, caption, words=("arm", "regularizer", "measured"))
     return md.join_parts(table, _failed_audits(of(data.runs, study.name)))
+
+
+def _measure_words(measure: str) -> str:
+    """Return the name of a measure of an audit in words."""
+    kind, _, number = measure.rpartition("_")
+    if kind in NUMBERED and number.isdigit():
+        return f"{NUMBERED[kind]} {number}"
+    return MEASURES.get(measure, md.escape(measure.replace("_", " ")))
 
 
 def _failed_audits(runs: pd.DataFrame) -> str:
@@ -249,7 +264,7 @@ def _curves(data: ReportData, study: PlannedStudy) -> str:
         f"{next(iter(numbers.values()))} of each arm" if len({*numbers.values()}) == 1 else by_arm
     )
     caption = (
-        f"n: done confirmation runs ({counts}). Rule: deterministic, clean inputs. "
+        f"n: completed confirmation runs ({counts}). Rule: deterministic, clean inputs. "
         f"Band: {MEAN_INTERVAL}; for the loss, of its logarithm. Where a curve leaves its panel, "
         "accuracy is lower than the panel shows."
     )

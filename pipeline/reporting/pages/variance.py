@@ -15,7 +15,7 @@ FIGURE = (
 )
 ADVICE = {
     "seeds": "Seeds are the larger part: more seeds would narrow the intervals, more test examples "
-    "hardly.",
+    "hardly would.",
     "images": "Test examples are the larger part: the results are precise for this test set, but "
     "not for other test examples, and more seeds would hardly change that.",
     "both": "Both parts matter: a narrower interval over test examples needs more seeds and more "
@@ -52,8 +52,9 @@ def standard_error_sentence(data: ReportData) -> str:
         f"Median standard error of a difference: {FINE.percent(row['seed_error'])} points over "
         f"seeds, {FINE.percent(row['total_error'])} over seeds and test examples. The choice of "
         f"these {data.test_use['test_examples']} test examples contributes "
-        f"{FINE.percent(row['image_error'])}. (The squares of errors add up. Medians over "
-        f"{md.format_count(int(row['n']), 'contrast')}.) {ADVICE[row['advice']]}"
+        f"{FINE.percent(row['image_error'])} (the squares of both parts add up to the square of "
+        f"the total; medians over {md.format_count(int(row['n']), 'contrast')}). "
+        f"{ADVICE[row['advice']]}"
     )
 
 
@@ -64,8 +65,8 @@ def pool_words(data: ReportData) -> str:
         return _widest(data.pools["most"].max())
     factors = [f"{row['factor']:.2f} ({row['arm']})" for row in measured]
     return (
-        ", for which the interval over seeds is too narrow, by a factor of "
-        f"{md.format_list(factors)}: so the study of variance estimates from redrawn splits"
+        ": for that, the interval over seeds would have to be wider, by a factor of "
+        f"{md.format_list(factors)}, as the study of variance estimates from redrawn splits"
     )
 
 
@@ -74,9 +75,9 @@ def _widest(most: float) -> str:
     if pd.isna(most):
         return ""
     return (
-        f", for which the interval over seeds is too narrow, by a factor of at most {most:.2f} (if "
-        "all of the spread between seeds came from the training examples that they draw). A study "
-        "of variance estimates the factor"
+        f": for that, the interval over seeds would have to be wider, by a factor of at most "
+        f"{most:.2f} (if all of the spread between seeds came from the training examples that they "
+        "draw). A study of kind `variance` estimates the factor"
     )
 
 
@@ -115,9 +116,9 @@ def component_table(data: ReportData, rows: pd.DataFrame) -> str:
         for row in rows.to_dict("records")
     ]
     caption = (
-        "Standard deviation of test accuracy within groups, pooled. n: done runs. Rule: the test "
-        "rule of each arm. The variance of a stream includes its interactions with the others, so "
-        "the variances need not add up to that between seeds. "
+        "Standard deviation of test accuracy within groups, pooled. n: completed runs. Rule: the "
+        "test rule of each arm. The variance of a stream includes its interactions with the "
+        "others, so the variances need not add up to that between seeds. "
         f"Interval: {md.CONFIDENCE}, by chi-square of the pooled variance, which assumes normal "
         "scores. Row test set: the binomial standard deviation of the accuracy of one run over "
         "other test sets of this size, without interval."

@@ -46,8 +46,8 @@ def verdict_table(data: ReportData) -> str:
         f"n: {PAIRS}. Test rule: {rules(data)}; gaps are always deterministic. "
         f"Interval: {CONTRAST_INTERVAL}. It covers fresh seeds on these test examples and this "
         "pool of training examples. Over test examples too: the interval that also covers "
-        "other test examples (crossed variances), followed by the verdict of the same tests if it "
-        "is another. Neither interval covers another pool of training examples"
+        "other test examples (crossed variances), followed by the verdict at this error if it is "
+        "another. Neither interval covers another pool of training examples"
         f"{pool_words(data)}. "
         f"p: two-sided paired t test, Holm over {family(data)}; "
         "the intervals are not corrected, so an interval may exclude 0 although the verdict is "
@@ -83,10 +83,11 @@ def pair_table(data: ReportData) -> str:
     if not rows:
         return ""
     caption = (
-        "n: seeds with both runs done, on the same kind of machine. Rule: the test rule of each "
-        f"arm. Interval: {md.CONFIDENCE} Student-t interval of the mean difference, paired by "
-        f"seed. p: two-sided paired t test, Holm over {md.format_count(len(rows), 'row')}. Only "
-        "arms that help by more than the margin are compared."
+        "n: seeds at which both arms have a completed run, on the same kind of machine. Rule: the "
+        f"test rule of each arm. Interval: {md.CONFIDENCE} Student-t interval of the mean "
+        "difference, paired by seed, not corrected. p: two-sided paired t test, Holm over "
+        f"{md.format_count(len(rows), 'row')}. "
+        'Arms with the verdict "helps, below the margin" are not compared.'
         f"{PAIR_LOOKS if data.confirmation.looks else ''}"
     )
     table = md.format_table(rows, caption, words=("arm", "minus"))

@@ -182,7 +182,9 @@ def _draw_below(ax: Axes, place: float, value: float, color: str, height: float)
     """Draw a setting that has collapsed as an arrow with its value, wherever the panel ends."""
     across = ax.get_xaxis_transform()
     ax.plot(place, 0.06, color=color, transform=across, zorder=4, **BELOW)
-    ax.text(place, height, f"{value:.1f}", transform=across, ha="center", va="bottom", fontsize=11)
+    look: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 11, "zorder": 4}
+    behind = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # the reference may cross it
+    ax.text(place, height, f"{value:.1f}", transform=across, bbox=behind, **look)
 
 
 def _limit(ax: Axes, values: Sequence[float], places: Sequence[float]) -> None:
