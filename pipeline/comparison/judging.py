@@ -25,7 +25,7 @@ from pipeline.comparison.levels import LEVEL
 from pipeline.comparison.other_images import Hits, statistics_over_images
 from pipeline.comparison.paired import SEEDS_NEEDED, judged_statistics, paired_statistics
 from pipeline.comparison.resolution import chance_difference
-from pipeline.comparison.score_tables import Names, Scores, read_hits, read_scores
+from pipeline.comparison.score_tables import Names, Scores, read_hits, read_scores, table_of
 from pipeline.comparison.significance import holm
 from pipeline.comparison.trust import seeds_required
 from pipeline.comparison.verdicts import LOST_RUNS, Judged, Losses, Verdict, judged_with_losses
@@ -187,7 +187,7 @@ def judge(
         Refusal: A column, a score or an argument is not what is described here.
     """
     names = Names(arm, seed, score, against, wide, keep_going)
-    loaded = read_scores(pd.DataFrame(scores), names, source)
+    loaded = read_scores(table_of(scores, source), names, source)
     better = _direction(direction or loaded.constants.get("direction"), loaded.title, source)
     values = loaded.pairs[["score", "reference_score"]].stack().dropna().to_numpy(float)
     kind = _unit(unit, values, better, margin, source)
@@ -202,7 +202,7 @@ def judge(
     corrected = family([_identities(name, rows) for name, rows in groups.items()])
     hits: dict[Run, Hits] = {}
     if images is not None:
-        hits = read_hits(pd.DataFrame(images), names, images_source)
+        hits = read_hits(table_of(images, images_source), names, images_source)
         _require_hits(hits, groups, kind, better, images_source)
     table = _table(groups, loaded, corrected, limit, better, hits, WHOLE.get(kind, math.nan))
     return Judgement(

@@ -78,6 +78,29 @@ class Scores:
     constants: Mapping[str, str]
 
 
+def table_of(content: Any, source: str) -> pd.DataFrame:
+    """Return a data frame, or columns by name, as a table.
+
+    Args:
+        content: What a user gives as a table.
+        source: What errors call it.
+
+    Raises:
+        Refusal: It is something else, such as a path, or its columns have different lengths.
+    """
+    if isinstance(content, pd.DataFrame):
+        return content
+    if not isinstance(content, Mapping):
+        raise Refusal(
+            f"{source}: invalid value {content!r:.80}; expected a data frame, such as "
+            "pandas.read_csv gives, or columns by name"
+        )
+    try:
+        return pd.DataFrame(content)
+    except ValueError as error:
+        raise Refusal(f"{source}: {error}; expected columns of one length") from None
+
+
 def read_scores(table: pd.DataFrame, names: Names, source: str) -> Scores:
     """Return the scores in a table.
 
@@ -205,12 +228,14 @@ class _Reader:
     def wide(self) -> Scores:
         seed = self.found("seed") if self.names.seed is None else self.column("seed")
         arms = [name for name in self.table if name != seed and not INDEX.fullmatch(name)]
+        if not arms:
+            raise self.error("no column of an arm", "a column per arm and a row per seed")
         references = dict.fromkeys(arms, self.reference(arms))
         seeds = self.seeds(seed) if seed else [str(row + 1) for row in self.table.index]
         parts = [
             pd.DataFrame({"arm": arm, "seed": seeds, "score": self.numbers(arm)}) for arm in arms
         ]
-        rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["arm"])
+        rows = pd.concat(parts, ignore_index=True)
         places = [f"{self.line(row)}: {arm}" for arm in arms for row in self.table.index]
         return self.matched(self.names.score or "score", rows, places, references, {})
 
@@ -347,6 +372,12 @@ class _Reader:
                     f"{self.line(row)}: reference: no arm {reference!r}",
                     f"one of {_listed(set(arms))}",
                 )
+        for arm, reference in references.items():
+            if reference != arm and references[reference] == arm:  # one comparison, twice
+                raise self.error(
+                    f"reference: {arm!r} and {reference!r} are compared with each other",
+                    "an empty cell for one of them",
+                )
         return references
 
     def constants(self) -> dict[str, str]:
@@ -387,7 +418,17 @@ class _Reader:
         return numbers.where(np.isfinite(numbers))
 
     def costs(self, column: str) -> Any:
-        return self.numbers(column) if column in self.table else np.nan
+        """Return a column of costs; NaN where it is unknown."""
+        if column not in self.table:
+            return np.nan
+        costs = self.numbers(column)
+        wrong = costs <= 0
+        if wrong.any():
+            row = int(wrong.idxmax())
+            raise self.error(
+                f"{self.line(row)}: {column}: invalid value {costs[row]:g}", "a number > 0"
+            )
+        return costs
 
     def runs(self, column: str) -> Any:
         return self.table[column].map(_text) if column in self.table else ""

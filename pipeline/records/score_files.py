@@ -157,7 +157,8 @@ def _value(settings: Mapping[str, Any], key: str) -> Any:
 
 def _require_file(path: Path, content: str = "scores") -> None:
     if not path.is_file():
-        raise Refusal(f"{path}: missing; expected a CSV file with {content}")
+        what = "no file" if path.exists() else "missing"
+        raise Refusal(f"{path}: {what}; expected a CSV file with {content}")
     size = path.stat().st_size
     if size > LARGEST:
         raise Refusal(

@@ -259,6 +259,11 @@ CHART = {"Step": [1, 2], "a-0 - test/acc": [0.1, 0.2], "a-0 - test/acc__MIN": [0
         (TWO | {"reference_score": [0.1] * 4, "paired": "maybe"}, {}, "line 2: paired: invalid"),
         (TWO | {"reference_score": [0.1] * 4}, {"against": "a"}, "--against a: the table has the"),
         (TWO | {"reference": ["", "baseline"] * 2}, {"against": "a"}, "--against a: the table"),
+        (TWO | {"reference": ["a", "baseline"] * 2}, {}, "reference: 'baseline' and 'a' are comp"),
+        (TWO | {"cost": [1, 2, 0, 2]}, {}, "line 4: cost: invalid value 0; expected a number > 0"),
+        ({"seed": [1, 2]}, {}, "no column of an arm; expected a column per arm and a row per seed"),
+        ("scores.csv", {}, "invalid value 'scores.csv'; expected a data frame, such as pandas"),
+        (BY_SEED | {"b": [0.5]}, {}, "All arrays must be of the same length; expected columns of"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(table, arguments, line):

@@ -140,6 +140,8 @@ FAULTS = {
     "too large": ("a,y\n1,x\n1e300,z\n", {}, "1 values beyond 3e38"),
     "long row": ("a,y\n1,x\n2,z,5\n", {}, "Expected 2 fields in line 3, saw 3"),
     "long rows": ("a,y\n1,2,x\n2,3,z\n", {}, "more values than the first line has names (2)"),
+    "open quote of a name": ('"a,y\n' + "1,x\n" * 400, {}, "a name of 1,603 characters"),
+    "no line": ("\0" * 200_000, {}, "a name of 200,000 characters or more"),
     "open quote": ('a,y\n1,x\n"2,z\n', {}, "EOF inside string"),
     "separator": ("a;y\n1;x\n2;z\n", {}, "expected source.separator: ';'"),
     "latin 1": ("a,y\n1,größe\n2,z\n".encode("latin-1"), {}, "not UTF-8 (byte 9"),
@@ -154,6 +156,12 @@ FAULTS = {
 def test_a_fault_is_one_line(saved, fault):
     content, settings, words = FAULTS[fault]
     assert words in refusal(saved(content, **{"label": "y", **settings}))
+
+
+def test_a_name_may_have_a_line_break(saved):
+    splits = data.read("table", saved('"größe\n(cm)",y\n1.5,x\n2,z\n', "y"))
+    assert splits.feature_names == ("größe (cm)",)
+    assert splits.pool.images[:, 0, 0, 0].tolist() == [1.5, 2]
 
 
 def test_files_that_are_no_tables(saved, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ pandas is imported where it is used, since commands that read no table need not 
 
 import csv
 import io
+import re
 import warnings
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -25,6 +26,7 @@ MOST_VALUES = 200_000_000  # of a Parquet file: rows x columns
 PARQUET = (".parquet", ".pq")
 MISSING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "-nan", "null", "NULL", "None", "?", "<NA>")
 SEPARATORS = (",", ";", "\t", "|")
+LONGEST_NAME = 1000  # characters
 NAMED = 8  # columns named in one line
 
 
@@ -57,8 +59,8 @@ def likely_separator(path: Path) -> str:
     """Return the separator that divides the first line into the most columns."""
     if _is_parquet(path) or not path.is_file():
         return SEPARATORS[0]
-    line = _first_line(path)
-    return max(SEPARATORS, key=lambda separator: len(_fields(line, separator)))
+    text = _first_text(path)
+    return max(SEPARATORS, key=lambda separator: len(_fields(path, text, separator)))
 
 
 def read_columns(
@@ -115,9 +117,9 @@ def _header(path: Path, separator: str) -> tuple[str, ...]:
             f"{printable(str(path))}: {size / 2**20:.4g} MB; expected <= {limit / 2**20:.4g} MB, "
             "or a Parquet file, or fewer rows or columns"
         )
-    line = _first_line(path)
-    names = tuple(_fields(line, separator))
-    others = [each for each in SEPARATORS if len(_fields(line, each)) > 1]
+    text = _first_text(path)
+    names = tuple(_fields(path, text, separator))
+    others = [each for each in SEPARATORS if len(_fields(path, text, each)) > 1]
     if len(names) < 2 and others:
         raise Refusal(
             f"{printable(str(path))}: one column with source.separator {separator!r}; "
@@ -131,16 +133,16 @@ def _header(path: Path, separator: str) -> tuple[str, ...]:
     return names
 
 
-def _first_line(path: Path) -> str:
+def _first_text(path: Path) -> str:
+    """Return the beginning of the file, which has the names."""
     with path.open("rb") as file:
         content = file.read(1 << 20)
     text = _decoded(path, content)
-    lines = text.splitlines()
-    if not lines or not lines[0].strip():
+    if not text.partition("\n")[0].strip():
         raise Refusal(
             f"{printable(str(path))}: empty; expected names of columns in the first line, then rows"
         )
-    return lines[0]
+    return text
 
 
 def _decoded(path: Path, content: bytes) -> str:
@@ -162,9 +164,20 @@ def _not_unicode(path: Path, error: UnicodeDecodeError) -> Refusal:
     )
 
 
-def _fields(line: str, separator: str) -> list[str]:
-    rows = list(csv.reader([line], delimiter=separator, skipinitialspace=True))
-    return [name.strip() for name in rows[0]] if rows else []
+def _fields(path: Path, text: str, separator: str) -> list[str]:
+    """Return the names in the first record; a line break inside quotes becomes a space."""
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
+    try:
+        names = [" ".join(re.split(r"\s*\n\s*", name.strip())) for name in next(lines)]
+    except csv.Error:  # the field of a file without line breaks, or after an open quote
+        names = [text]
+    longest = max(map(len, names))
+    if longest > LONGEST_NAME:
+        raise Refusal(
+            f"{printable(str(path))}: a name of {longest:,} characters or more in the first line; "
+            "expected names of columns, with both quotes where they are quoted"
+        )
+    return names
 
 
 def _is_parquet(path: Path) -> bool:
