@@ -18,6 +18,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.config.families import Family
@@ -30,6 +31,8 @@ DPI = 120
 TYPE = 10  # points
 TITLE = 60  # letters of a panel's title on a line
 COLORS = 128  # of a PNG: a third of the bytes, no difference that is seen
+EXACT = 32  # of these, for areas: an area of another shade is seen sooner than a line
+CODE = np.array([1 << 16, 1 << 8, 1])  # makes a number of red, green and blue
 SALT = "gapwise"  # of the names inside an SVG, which are random otherwise
 METADATA = ("Date", "Creator", "Format", "Type")  # which an SVG has otherwise
 DARK, GREY = "#333333", "#888888"
@@ -170,11 +173,31 @@ def png(figure: Figure) -> bytes:
         figure.savefig(drawn, format="rgba", dpi=DPI)
     width = int(figure.get_figwidth() * DPI)
     pixels = np.frombuffer(drawn.getvalue(), np.uint8).reshape(-1, width, 4)
-    quantized = Image.fromarray(pixels[..., :3]).quantize(
-        COLORS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
-    )
-    quantized.save(stored, "png", optimize=True, dpi=(DPI, DPI))
+    few = _of_few_colors(pixels[..., :3])
+    few.save(stored, "png", optimize=True, dpi=(DPI, DPI))
     return stored.getvalue()
+
+
+def _of_few_colors(pixels: NDArray[np.uint8]) -> Image.Image:
+    """Return an image of `COLORS` colors: the most frequent ones as they are, others near.
+
+    Args:
+        pixels: Its red, green and blue (height, width, 3).
+    """
+    image = Image.fromarray(pixels)
+    counted: Any = image.getcolors(image.width * image.height)
+    exact = [color for _, color in sorted(counted, reverse=True)[:EXACT]]
+    others = COLORS - len(exact)
+    near = image.quantize(others, method=Image.Quantize.MAXCOVERAGE).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*itertools.chain(*exact), *near[: 3 * others]])
+    places = np.array(image.quantize(palette=palette, dither=Image.Dither.NONE))
+    codes = pixels @ CODE  # Pillow takes a color near the nearest one
+    for place, color in enumerate(exact):
+        places[codes == np.array(color) @ CODE] = place
+    few = Image.fromarray(places, "P")
+    few.putpalette(palette.getpalette() or [])
+    return few
 
 
 def svg(figure: Figure) -> bytes:
