@@ -1,4 +1,4 @@
-"""Shorten matplotlib's SVG to about a quarter of its bytes, with the same picture.
+"""Shorten matplotlib's SVG to less than 60 % of its bytes, with the same picture.
 
 Text stays text, which can be searched and edited. Where DejaVu Sans is not installed, a font of
 similar widths is shown.
