@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 from sklearn.datasets import load_digits, load_wine
 
+from pipeline.comparison.looks import decide
 from pipeline.config.parameters import read_parameters
 from pipeline.config.plan import Plan, read_plan
 from pipeline.execution.forecast import forecast
@@ -78,7 +79,7 @@ def measured(project: Path, name: str, store: Store, wall: float) -> dict[str, A
     The working directory is the project, its protocol is as `new` wrote it, and the command took
     `wall` seconds.
     """
-    ahead = forecast(name, lambda store, plan: {})
+    ahead = forecast(name, lambda store, plan: {}, decide)
     folder = Path("artifacts") / name
     plans = [read_plan(folder / phase) for phase in ("exploration", "confirmation")]
     explored, confirmed = map(_count, plans)
