@@ -17,7 +17,6 @@ from pipeline import models, regularizers
 from pipeline.config.run import Training
 from pipeline.config.streams import Streams
 from pipeline.execution.processes import keep_freed_memory
-from pipeline.models._standardized import Standardized
 from pipeline.prediction.network import as_images
 from pipeline.training.task import Task
 
@@ -42,7 +41,8 @@ class Stepper:
 
     def __init__(self, *arm: dict[str, object]):
         torch.manual_seed(0)
-        network: Standardized = models.build(MODEL, SHAPE, 10).to(memory_format=torch.channels_last)
+        network = models.build(MODEL, SHAPE, 10)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         settings = Training(learning_rate=0.05, epochs=1, batch_size=BATCH)
         self.task = Task(network, regularizers.build(arm), settings, Streams.of(0))
         self.task.on_train_start()

@@ -116,10 +116,11 @@ def searched(tuning: Experiment, peak: float, generator: np.random.Generator) ->
             of 1.
         generator: Draws the shift of every seed and the noise of every run.
     """
+    assert tuning.tuning
     (space,) = tuning.tuning.written.spaces.values()
 
     def place(values: dict[str, float]) -> float:
-        return (np.log(values[RATE]) - np.log(space.low)) / space.step
+        return float((np.log(values[RATE]) - np.log(space.low)) / space.step)
 
     shifts = generator.normal(0, SPLIT, tuning.protocol.seeds.exploration + max(FURTHER))
     scores: dict[str, Score] = {}
@@ -136,7 +137,7 @@ def searched(tuning: Experiment, peak: float, generator: np.random.Generator) ->
 
 def widening(tuning: Experiment) -> dict[str, float]:
     """Return the share of optima found to one place, and runs, for two kinds of optima."""
-    result = {}
+    result: dict[str, float] = {}
     for kind, ends in {"beyond": (4.5, 6.0), "inside": (0.5, 3.5)}.items():
         generator = np.random.default_rng(1)
         found, runs = 0, 0
@@ -151,8 +152,10 @@ def widening(tuning: Experiment) -> dict[str, float]:
 def repeated() -> dict[str, dict[str, float]]:
     """Return `widening` for several numbers of further seeds of the last values."""
     make = Written.trial
-    trial = functools.cache(lambda values: make(tuning.tuning.written, values))
     tuning = replace(read_experiment("digits", ROOT), studies=())
+    assert tuning.tuning
+    written = tuning.tuning.written
+    trial = functools.cache(lambda values: make(written, values))
     result = {}
     with mock.patch.object(Written, "trial", lambda _, values: trial(tuple(values))):
         for further in FURTHER:

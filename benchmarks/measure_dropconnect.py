@@ -12,6 +12,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -46,7 +47,7 @@ def drawing(layer: ConvolutionsLayer) -> None:
     """Draw and count masks, and leave the weights alone."""
 
     def sample(inputs: Tensor) -> Tensor:
-        layer._masks([module.weight for module in layer.owners])
+        layer._masks([cast(Tensor, module.weight) for module in layer.owners])
         return inputs
 
     layer.sample = sample  # type: ignore[method-assign]
@@ -54,7 +55,7 @@ def drawing(layer: ConvolutionsLayer) -> None:
 
 def multiplying(layer: ConvolutionsLayer) -> None:
     """Multiply by the same masks every time."""
-    ones = [torch.ones_like(module.weight) for module in layer.owners]
+    ones = [torch.ones_like(cast(Tensor, module.weight)) for module in layer.owners]
     layer._masks = lambda weights: ones  # type: ignore[method-assign]
 
 
@@ -66,8 +67,9 @@ def step(
     for regularizer in regularizers:
         regularizer.modify_model(network)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    for layer in layers_of(network, ConvolutionsLayer) if part else []:
-        part(layer)
+    if part:
+        for layer in layers_of(network, ConvolutionsLayer):
+            part(layer)
     switch(network, training=True, sampling=True)
     images, labels = torch.rand(BATCH, 1, 8, 8), torch.randint(0, 10, (BATCH,))
     optimizer = torch.optim.SGD(

@@ -68,13 +68,13 @@ def main() -> None:
     images = generator.random((count, *SHAPE), dtype=np.float32)
     pool = Arrays(images, np.arange(count) % CLASSES, CLASSES)
     parent = models.build(MODEL, SHAPE, CLASSES).state_dict()
-    once = trainer.head_alone
+    once = trainer.head_alone  # type: ignore[attr-defined]
     found = []
     for _ in range(REPETITIONS + 1):
         stored = seconds(pool, parent)
-        trainer.head_alone = lambda *_: ""
+        trainer.head_alone = lambda *_: ""  # type: ignore[attr-defined]
         found.append(seconds(pool, parent) / stored)
-        trainer.head_alone = once
+        trainer.head_alone = once  # type: ignore[attr-defined]
     ratios = found[1:]  # after a warm-up
     content = {
         "bar": BAR,

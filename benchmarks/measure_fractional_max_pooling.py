@@ -63,7 +63,8 @@ def network(kind: str, side: int) -> Standardized:
     elif kind != "plain":
         FractionalMaxPooling(ratio=RATIO, overlapping=kind == "random").modify_model(made)
     switch(made, training=True, sampling=True)
-    return made.to(memory_format=torch.channels_last)
+    made.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return made
 
 
 def seconds(made: Standardized, images: Tensor, labels: Tensor, steps: int) -> float:

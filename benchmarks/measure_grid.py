@@ -60,8 +60,9 @@ def stage(verb: str) -> None:
         yield from processes.run_jobs(*arguments)
         standing += time.perf_counter() - began
 
-    scheduler.processes = type(sys)("watched")  # the module as the scheduler sees it
-    scheduler.processes.run_jobs = watched
+    watching: Any = type(sys)("watched")  # the module as the scheduler sees it
+    watching.run_jobs = watched
+    scheduler.processes = watching  # type: ignore[attr-defined]
     __import__(f"pipeline.{verb}")
     sys.modules[f"pipeline.{verb}"].main("digits")
     print(standing)

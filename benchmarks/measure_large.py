@@ -143,7 +143,9 @@ def measured_all(folder: Path, dataset: str, path: str) -> dict[str, dict[str, f
     Of files, only those that read them: the stages after `prepare` read arrays in any case.
     """
     stages = STAGES if dataset == "array_files" else STAGES[:1]
-    commands = {stage: (f"pipeline.{stage}", dataset) for stage in stages}
+    commands: dict[str, tuple[str, ...]] = {
+        stage: (f"pipeline.{stage}", dataset) for stage in stages
+    }
     commands["plan"] = ("pipeline", "plan", dataset)
     named = ("--name", f"new_{dataset}", "--network", "mlp", "--minutes", "600")
     commands["new"] = ("pipeline", "new", path, *named)

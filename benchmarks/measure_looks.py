@@ -23,7 +23,7 @@ Writes benchmarks/results/looks.json.
 
 import gc
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -308,7 +308,7 @@ def _over_normal(
     return worst(row[f"{name}_{kind}"] for row in rows for kind in ("looks", "resolved"))
 
 
-def _means(found: dict[str, Sequence[float]]) -> dict[str, float]:
+def _means(found: Mapping[str, Sequence[float]]) -> dict[str, float]:
     return {name: round(float(np.mean(values)), 4) for name, values in found.items()}
 
 

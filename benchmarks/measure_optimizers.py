@@ -14,7 +14,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from pipeline import models, optimizers
 from pipeline.config.run import Training
 from pipeline.config.streams import Streams
 from pipeline.execution.processes import keep_freed_memory
+from pipeline.models._standardized import Standardized
 from pipeline.schedules._schedule import Course, with_warm_up
 from pipeline.schedules.constant import Constant
 from pipeline.training.task import Task
@@ -61,13 +62,13 @@ BARE: dict[str, tuple[dict[str, Any], Callable[..., torch.optim.Optimizer], dict
 RESULT = Path(__file__).parent / "results" / "optimizers.json"
 
 
-def groups(network: nn.Module) -> list[dict[str, Any]]:
+def groups(network: Standardized) -> list[dict[str, Any]]:
     """Return the parameter groups of a run."""
     training = Training(learning_rate=RATE, epochs=1, batch_size=BATCH)
     return Task(network, (), training, Streams.of(0)).groups()
 
 
-def ours(network: nn.Module, given: dict[str, Any]) -> tuple[torch.optim.Optimizer, Any]:
+def ours(network: Standardized, given: dict[str, Any]) -> tuple[torch.optim.Optimizer, Any]:
     """Return optimizer and scheduler as a run has them."""
     optimizer = optimizers.parse(given).build(groups(network), RATE)
     return optimizer, with_warm_up(Constant(), optimizer, ENDLESS, 0.0)
@@ -81,13 +82,13 @@ def stepping(
     network.train()
     evaluations = 0
 
-    def closure() -> Tensor:
+    def closure() -> float:
         nonlocal evaluations
         evaluations += 1
         optimizer.zero_grad()
         loss = functional.cross_entropy(network(images), labels)
         loss.backward()
-        return loss
+        return cast(float, loss)  # torch takes the tensor
 
     def step() -> int:
         before = evaluations
@@ -115,7 +116,8 @@ def measured(name: str) -> dict[str, Any]:
     given, kind, values = BARE[name]
     torch.manual_seed(0)
     layout = torch.contiguous_format if name == "lbfgs" else torch.channels_last  # all it takes
-    plain: nn.Module = models.build(NETWORK, (1, 8, 8), 10).to(memory_format=layout)  # type: ignore[call-overload]
+    plain = models.build(NETWORK, (1, 8, 8), 10)
+    plain.to(memory_format=layout)  # type: ignore[call-overload]
     own = copy.deepcopy(plain)
     batch = torch.rand(BATCH, 1, 8, 8), torch.randint(10, (BATCH,))
     # in our order: another one rounds the products of L-BFGS differently, and takes another path

@@ -11,9 +11,10 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 from torch.optim.lr_scheduler import OneCycleLR
 
@@ -71,7 +72,8 @@ def bare(config: RunConfig, pool: Arrays) -> float:
                 optimizer.step()
                 schedule.step()
         if (epoch + 1) % -(-epochs // training["curve_points"]) == 0:
-            score(network, images, labels), score(network, held_images, held_labels)
+            for part, answers in ((images, labels), (held_images, held_labels)):
+                score(network, cast(Tensor, part), answers)
     by_rule(network, held_images, regularizers.test_rule(chosen), 0)
     return time.perf_counter() - began
 

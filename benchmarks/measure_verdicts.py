@@ -103,7 +103,7 @@ def normal(generator: np.random.Generator, arms: int = ARMS, seeds: int = SEEDS)
     return common + generator.normal(0, SPREAD, (arms + 1, seeds))
 
 
-def shares(rows: list[Mapping[str, bool]]) -> dict[str, float]:
+def shares(rows: Sequence[Mapping[str, bool]]) -> dict[str, float]:
     """Return the share of reports by kind."""
     table = pd.DataFrame(rows).astype(float)
     return {str(name): round(float(value), 4) for name, value in table.mean().items()}
@@ -223,14 +223,16 @@ def skewed_arms(generator: np.random.Generator) -> Array:
 def heavy_tails(generator: np.random.Generator) -> Array:
     """Return scores with the noise of Student's t with 3 degrees of freedom."""
     common = 0.85 + generator.normal(0, BETWEEN, SEEDS)
-    return common + SPREAD * generator.standard_t(3, (ARMS + 1, SEEDS)) / np.sqrt(3)
+    scores: Array = common + SPREAD * generator.standard_t(3, (ARMS + 1, SEEDS)) / np.sqrt(3)
+    return scores
 
 
 def unequal_spreads(generator: np.random.Generator) -> Array:
     """Return arms of which the widest has four times the spread of the narrowest."""
     drawn = normal(generator)
     common = drawn.mean(axis=0)
-    return common + (drawn - common) * np.linspace(0.5, 2, ARMS + 1)[:, None]
+    scores: Array = common + (drawn - common) * np.linspace(0.5, 2, ARMS + 1)[:, None]
+    return scores
 
 
 def better_parts(reports: int, behind: float) -> dict[str, float]:
@@ -307,7 +309,8 @@ def bootstrap(differences: Array, generator: np.random.Generator, resamples: int
     of_seeds = generator.multinomial(seeds, np.full(seeds, 1 / seeds), resamples) / seeds
     of_images = generator.multinomial(count, np.full(count, 1 / count), resamples) / count
     means = np.einsum("rs,si,ri->r", of_seeds, differences, of_images, optimize=True)
-    return np.quantile(means, [LEVEL / 2, 1 - LEVEL / 2])
+    ends: Array = np.quantile(means, [LEVEL / 2, 1 - LEVEL / 2])
+    return ends
 
 
 def main() -> None:

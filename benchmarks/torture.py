@@ -140,7 +140,7 @@ def interrupted(run: Run, sent: signal.Signals, target: str, moment: float) -> s
     """Send the signal at a moment, or once there is such a process; return the stage."""
     time.sleep(moment)
     while run.process.poll() is None:
-        met = run.send(sent, target)
+        met: str | None = run.send(sent, target)
         if met is not None:
             return met
         time.sleep(0.02)
