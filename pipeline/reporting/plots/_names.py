@@ -14,15 +14,22 @@ LINE_HEIGHT = 1.2 * TYPE  # points of type
 DISTANCE = 8.0  # between a point and its name, in points of type
 ROW_HEIGHT = 0.9 * LINE_HEIGHT  # between two places that are tried
 ROWS = 6  # places that are tried above and below a point
+STEPS_ASIDE = (1, 6, 12)  # places that are tried beside a point, on other rows, in distances
+SHIFTS = (0.0, 0.2, -0.2, 0.4, -0.4)  # of centered names, in widths of the name
+MARK = 5.0  # half the size of a point's marker, in points of type
 COST_OUTSIDE = 1000.0  # of a name that leaves the panel
 COST_NAME = 50.0  # of covering another name
-COST_POINT = 3.0  # of covering a point
+COST_POINT = 6.0  # of covering a point
+COST_ASIDE = 0.2  # of a distance to the side
+COST_SHIFT = 2.0  # of a width to the side
 COUNTED_POINTS = 3  # covered points that count, at most
 LEADER: dict[str, Any] = {"arrowstyle": "-", "color": GREY, "linewidth": 0.7, "shrinkB": 4}
 GROUND: dict[str, Any] = {  # of a name: a stroke around its letters would make paths of them
     "bbox": {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6},
     "zorder": 6,
 }
+
+SHARE_ON_THE_LEFT = {"left": 0.0, "center": 0.5, "right": 1.0}  # by alignment
 
 Box = tuple[float, float, float, float]  # left, bottom, right, top, in points
 
@@ -50,12 +57,12 @@ def write_names(
     frame = scale * np.array(ax.get_window_extent().extents)
     taken: list[Box] = []
     for (name, point), place in zip(names.items(), places, strict=False):
-        offset, box = _cheapest_place(name, place, places, frame, taken)
+        offset, alignment, box = _cheapest_place(name, place, places, frame, taken)
         taken.append(box)
         is_on_other_row = offset[1] != 0
         look: dict[str, Any] = {"arrowprops": LEADER} if is_on_other_row else {}
-        look["ha"] = ("center", "left", "right")[int(np.sign(offset[0]))]
-        ax.annotate(name, point, offset, textcoords="offset points", va="center", **look, **GROUND)
+        look |= {"ha": alignment, "va": "center", "textcoords": "offset points"}
+        ax.annotate(name, point, offset, **look, **GROUND)
 
 
 def write_ends(
@@ -100,8 +107,8 @@ def _spread(heights: Any, low: float, high: float) -> Any:
 
 def _cheapest_place(
     name: str, point: Any, points: Any, frame: Any, taken: Sequence[Box]
-) -> tuple[tuple[float, float], Box]:
-    """Return the offset of a name from its point that costs least, and the box of the name.
+) -> tuple[tuple[float, float], str, Box]:
+    """Return the offset of a name from its point that costs least, its alignment, and its box.
 
     Args:
         name: The name.
@@ -110,32 +117,48 @@ def _cheapest_place(
         frame: The edges of the panel: left, bottom, right, top.
         taken: The boxes of the names before.
     """
+    width = LETTER_WIDTH * len(name)
     choices = []
     for row in sorted(range(-ROWS, ROWS + 1), key=abs):
-        sides = (1, -1, 0) if row else (1, -1)
-        for side in sides:
-            offset = (side * DISTANCE, row * ROW_HEIGHT)
-            box = _box(name, point, offset)
-            cost = abs(row) + _cost_of_points(box, points)
-            cost += COST_NAME * len([other for other in taken if _overlaps(box, other)])
-            cost += COST_OUTSIDE * _is_outside(box, frame)
-            choices.append((cost, offset, box))
-    _, offset, box = min(choices, key=lambda choice: choice[0])
-    return offset, box
+        for aside, alignment, cost in _sides(width, is_beside=row == 0):
+            offset = (aside, row * ROW_HEIGHT)
+            box = _box(width, point, offset, alignment)
+            total = cost + abs(row) + _cost_of_points(box, points)
+            total += COST_NAME * len([other for other in taken if _overlaps(box, other)])
+            total += COST_OUTSIDE * _is_outside(box, frame)
+            choices.append((total, offset, alignment, box))
+    _, offset, alignment, box = min(choices, key=lambda choice: choice[0])
+    return offset, alignment, box
 
 
-def _box(name: str, point: Any, offset: tuple[float, float]) -> Box:
-    """Return the box of a name: right of its place, left of it, or centered, by the offset."""
-    width = LETTER_WIDTH * len(name)
-    share_on_the_left = (0.5, 0.0, 1.0)[int(np.sign(offset[0]))]
-    left = point[0] + offset[0] - width * share_on_the_left
+def _sides(width: float, *, is_beside: bool) -> list[tuple[float, str, float]]:
+    """Return the places of a name on a row: offset to the side, alignment, cost.
+
+    Args:
+        width: The width of the name, in points of type.
+        is_beside: Whether the row is that of the point, which a centered name would hide.
+    """
+    places = [
+        (side * step * DISTANCE, alignment, COST_ASIDE * step)
+        for step in STEPS_ASIDE[: 1 if is_beside else None]
+        for side, alignment in ((1, "left"), (-1, "right"))
+    ]
+    if is_beside:
+        return places
+    return places + [(width * shift, "center", COST_SHIFT * abs(shift)) for shift in SHIFTS]
+
+
+def _box(width: float, point: Any, offset: tuple[float, float], alignment: str) -> Box:
+    """Return the box of a name with a width, at an offset from its point."""
+    left = point[0] + offset[0] - width * SHARE_ON_THE_LEFT[alignment]
     middle = point[1] + offset[1]
     return left, middle - LINE_HEIGHT / 2, left + width, middle + LINE_HEIGHT / 2
 
 
 def _cost_of_points(box: Box, points: Any) -> float:
-    """Return what it costs to write over points."""
-    is_covered = (points > box[:2]).all(axis=1) & (points < box[2:]).all(axis=1)
+    """Return what it costs to write over points or their markers."""
+    low, high = np.array(box[:2]) - MARK, np.array(box[2:]) + MARK
+    is_covered = ((points > low) & (points < high)).all(axis=1)
     return COST_POINT * min(len(points[is_covered]), COUNTED_POINTS)
 
 

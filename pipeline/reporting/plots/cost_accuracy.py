@@ -23,6 +23,7 @@ PANELS = {
     "test_ratio": ("efficient_test", "cost of a test example (x baseline)"),
 }
 STEPS = 20  # points on a line that no name should cover
+ARROW = (0.01, 0.15)  # ends of an arrow down, as shares of the height of a panel
 BELOW = 0.15  # of the range of accuracies of arms: how far down the axis goes
 
 
@@ -59,7 +60,9 @@ def cost_accuracy(table: pd.DataFrame, looks: Mapping[str, Look]) -> Figure:
                 efficiency_name(row): (row[cost], 100 * row["accuracy"])
                 for row in front.to_dict("records")
             }
-            write_names(figure, ax, names, [*points, *_steps(front, cost)])
+            write_names(
+                figure, ax, names, [*points, *_steps(front, cost), *_arrows(ax, lower, cost)]
+            )
     return figure
 
 
@@ -94,9 +97,17 @@ def _draw_lower(ax: Axes, table: pd.DataFrame, cost: str, looks: Mapping[str, Lo
     """Draw an arrow down to the axis, at its cost, for each accuracy that is below it."""
     for row in table.to_dict("records"):
         arrow = {"arrowstyle": "->", "color": _look(row, looks).color, "linewidth": 1.8}
-        ends: dict[str, Any] = {"xy": (row[cost], 0.01), "xytext": (row[cost], 0.15)}
+        low, high = ((row[cost], height) for height in ARROW)
+        ends: dict[str, Any] = {"xy": low, "xytext": high}
         ends["xycoords"] = ends["textcoords"] = ax.get_xaxis_transform()
         ax.annotate("", arrowprops=arrow, **ends)
+
+
+def _arrows(ax: Axes, table: pd.DataFrame, cost: str) -> list[tuple[float, float]]:
+    """Return points on the arrows of `_draw_lower`."""
+    bottom, top = ax.get_ylim()
+    heights = bottom + (top - bottom) * np.linspace(*ARROW, 3)
+    return [(float(place), float(height)) for place in table[cost] for height in heights]
 
 
 def _front(table: pd.DataFrame, cost: str, efficient: str) -> pd.DataFrame:
