@@ -20,7 +20,7 @@ from pipeline.comparison.collapses import (
     robust_losses,
 )
 from pipeline.comparison.family import Family, family
-from pipeline.comparison.intervals import Array, interval
+from pipeline.comparison.intervals import Array, interval, mean
 from pipeline.comparison.levels import LEVEL
 from pipeline.comparison.other_images import Hits, statistics_over_images
 from pipeline.comparison.paired import SEEDS_NEEDED, judged_statistics, paired_statistics
@@ -41,7 +41,7 @@ COLUMNS = (
     *("correlation", "cost", "repeats", "lost_pairs", *LOST_RUNS),
 )
 COLLAPSED = ("arm", "seed", "score", "median", "robust_z")
-RATES = ("arm", "reference", *RATE, "p_holm", "often")
+RATES = ("arm", "reference", *RATE, "p_holm", "often", "undone")
 P_VALUES = ("p", "p_equivalence")
 IMAGE_P_VALUES = ("p_images", "p_equivalence_images")
 SCORED = ["arm", "seed", "score", "fingerprint", "diverged"]
@@ -89,7 +89,8 @@ class Judgement:
             `judge` reads.
         collapses: Runs whose score is far worse than those of their arm; no pair counts them.
         rates: A row per arm, references first, with the columns `RATES`, which mean what they do in
-            the table `collapses` of a report.
+            the table `collapses` of a report. A diverged run has the worst score of its unit; of
+            numbers that have none, `undone` knows the runs that collapsed alone.
         twins: Arms with the same scores at every seed, whose runs are not known to be the same.
         seeds_required: The fewest seeds at which the sign-flip test can find anything.
         ties: For every arm that helps, the others with its reference that help and are not shown to
@@ -213,7 +214,7 @@ def judge(
         table=table,
         seeds=loaded.pairs.assign(direction=str(better)),
         collapses=runs.loc[runs["collapsed"], list(COLLAPSED)].reset_index(drop=True),
-        rates=_rates(groups, runs, corrected),
+        rates=_rates(groups, runs, corrected, _depth(runs, kind, better)),
         twins=_twins(groups),
         seeds_required=seeds_required(max(len(corrected.counted), 1)),
         ties=_ties(groups, table),
@@ -472,9 +473,16 @@ def _losses(rows: pd.DataFrame) -> Losses:
 
 
 def _rates(
-    groups: Mapping[str, pd.DataFrame], runs: pd.DataFrame, corrected: Family
+    groups: Mapping[str, pd.DataFrame], runs: pd.DataFrame, corrected: Family, lost_by: float
 ) -> pd.DataFrame:
-    """Return how often the runs of every arm collapsed or diverged, with `RATES`."""
+    """Return how often the runs of every arm collapsed or diverged, with `RATES`.
+
+    Args:
+        groups: The pairs of every arm.
+        runs: Those of all arms.
+        corrected: The arms that are corrected together.
+        lost_by: As `_depth` returns it.
+    """
     counted = [_losses(rows) for rows in groups.values()]
     p_values = [
         mcnemar_p(losses.lost_alone, losses.reference_lost_alone) if losses.both_ended else math.nan
@@ -486,15 +494,42 @@ def _rates(
             "reference": rows["reference"].iloc[0],
             "p_holm": p_holm,
             "often": often(losses.lost_alone, losses.reference_lost_alone, p_holm),
+            "undone": _typical(rows) / lost_by if lost_by > 0 else math.nan,
         }
         for (arm, rows), losses, p_holm in zip(groups.items(), counted, adjusted, strict=True)
     }
-    alone = {"reference": "", "p_holm": math.nan, "often": ""}
+    alone = {"reference": "", "p_holm": math.nan, "often": "", "undone": math.nan}
     rates = []
     for arm, rows in runs.groupby("arm", sort=False):
         counts = int(rows["collapsed"].sum()), int(rows["diverged"].sum()), len(rows)
         rates.append({"arm": arm, **rate_columns(*counts), **tested.get(str(arm), alone)})
     return pd.DataFrame(rates, columns=list(RATES))
+
+
+def _typical(rows: pd.DataFrame) -> float:
+    """Return the absolute mean difference of the pairs of an arm that count."""
+    counted = rows[rows["counts"]]
+    return abs(mean((counted["score"] - counted["reference_score"]).to_numpy(float)))
+
+
+def _depth(runs: pd.DataFrame, unit: Unit, direction: Direction) -> float:
+    """Return how far lost runs are from the median of the others of their arm, on average.
+
+    NaN where no run was lost.
+
+    Args:
+        runs: Those of all arms, as `_runs` returns them; arms with the same runs count once.
+        unit: That of the scores, which says what a diverged run has.
+        direction: Which scores are better.
+    """
+    whole = WHOLE.get(unit, math.nan)
+    worst = {Direction.HIGHER: 0 * whole, Direction.LOWER: whole}[direction]
+    own = runs[runs["arm"] == runs["first"]]
+    scores = own["score"].astype(float).mask(own["diverged"].astype(bool), worst)
+    lost = own["collapsed"].astype(bool) | own["diverged"].astype(bool)
+    medians = scores[~lost].groupby(own["arm"]).median()
+    below = _sign(direction) * (own["arm"].map(medians) - scores)[lost]
+    return mean(below.dropna().to_numpy(float)) if below.notna().any() else math.nan
 
 
 def _ties(groups: Mapping[str, pd.DataFrame], table: pd.DataFrame) -> dict[str, tuple[str, ...]]:

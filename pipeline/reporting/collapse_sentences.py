@@ -94,9 +94,9 @@ def rare_note(rates: pd.DataFrame) -> str:
     row = (rates if trained.empty else trained).sort_values("runs", kind="stable").iloc[0]
     lost = "" if lost_arms(rates).empty else "Lost: runs that collapsed or diverged. "
     return (
-        f"{lost}If none of {md.format_count(int(row['runs']), 'run')} of an arm collapsed "
-        "(accuracy far below that of its other runs), its true rate of collapses may still be up "
-        f"to {_percent(row['unseen'])} % (one-sided {md.CONFIDENCE} bound)."
+        f"{lost}A run collapses if its accuracy is far below that of the other runs of its arm. An "
+        f"arm without a collapse in {md.format_count(int(row['runs']), 'run')} may still have a "
+        f"rate of collapses of up to {_percent(row['unseen'])} % (one-sided {md.CONFIDENCE} bound)."
     )
 
 

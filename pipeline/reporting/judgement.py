@@ -10,7 +10,12 @@ from pipeline.comparison.judging import Direction, Judgement, Unit
 from pipeline.comparison.levels import POWER
 from pipeline.comparison.verdicts import Verdict
 from pipeline.reporting import markdown as md
-from pipeline.reporting.collapse_sentences import collapse_sentences, rare_note, rate_table
+from pipeline.reporting.collapse_sentences import (
+    collapse_sentences,
+    rare_note,
+    rate_table,
+    undone_note,
+)
 from pipeline.reporting.evidence import decimals
 from pipeline.reporting.labels import verdict_cell
 from pipeline.reporting.latex import difference_cells, escape_latex, math_mode, table_environment
@@ -207,6 +212,13 @@ def _rates(judged: Judgement) -> pd.DataFrame:
     return judged.rates.assign(label=judged.rates["arm"].map(md.escape))
 
 
+def _labelled_rates(judged: Judgement, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rates of lost runs, with the labels of arms that have a verdict."""
+    labels = dict(zip(rows["arm"], rows["label"], strict=True))
+    named = [labels.get(arm, md.escape(arm)) for arm in judged.rates["arm"]]
+    return judged.rates.assign(study="", label=named)
+
+
 def _table(judged: Judgement, rows: pd.DataFrame) -> str:
     metric, formatter = metric_of(judged), formatter_of(judged)
     costs, known = rows["cost"].notna().any(), _has_images(judged)
@@ -246,6 +258,7 @@ def _table(judged: Judgement, rows: pd.DataFrame) -> str:
         f"Detectable: with {100 * POWER:g} % power after the correction; in brackets, its range "
         "(10 to 90 %), since so few seeds measure the spread only roughly. Seeds needed: to detect "
         f"the observed difference, with its range likewise.{cost} {rare_note(_rates(judged))}"
+        f"{undone_note(_labelled_rates(judged, rows), rows)}"
     )
     return md.format_table(cells, caption, words=("arm", "verdict"))
 

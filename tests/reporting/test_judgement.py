@@ -112,6 +112,43 @@ def test_what_limits_the_verdicts_is_told():
     assert line == "**alike** has the same difference at every seed: no interval, no p."
 
 
+def lost_by_reference(seed, **columns):
+    """Return scores whose reference lost the run of a seed, so that `hurts` may be undone."""
+    scores = {"baseline": BASELINE, "better": BASELINE + 0.03 + NOISE, "worse": BASELINE - 0.02}
+    frame = pd.DataFrame({"seed": range(1, 9), **scores}).assign(worse=scores["worse"] + NOISE)
+    rows = frame.melt("seed", var_name="arm", value_name="score").assign(diverged=False)
+    lost = (rows["arm"] == "baseline") & (rows["seed"] == seed)
+    for name, value in columns.items():
+        rows.loc[lost, name] = value
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("columns", "depth"), [({"score": 0.31}, 0.6), ({"score": np.nan, "diverged": True}, 0.91)]
+)
+def test_verdicts_that_rates_of_lost_runs_may_undo_are_named(columns, depth):
+    judged = judge(lost_by_reference(1, **columns))
+    rates = judged.rates.set_index("arm")
+    assert rates.loc["better", "undone"] == pytest.approx((0.03 + NOISE[1:].mean()) / depth)
+    assert rates.loc["worse", "undone"] == pytest.approx((0.02 - NOISE[1:].mean()) / depth)
+    assert rates.loc["worse", "undone"] < rates.loc["baseline", "high"]
+    page = judgement_page(judged, "mine")
+    note = page[page.index("Verdicts are about runs that were not lost") :].splitlines()[0]
+    assert set(re.findall(r"\*\*(\w+)\*\*", note)) == {"better"}
+    assert judged.table.set_index("arm").loc["worse", "verdict"] == "inconclusive"  # withheld
+
+
+def test_diverged_runs_of_error_rates_and_of_other_numbers():
+    rows = lost_by_reference(1, score=np.nan, diverged=True)
+    errors = rows.assign(score=1 - rows["score"])
+    undone = judge(rows).rates["undone"]
+    judged = judge(errors, direction="lower", unit="fraction")
+    assert judged.rates["undone"].tolist() == pytest.approx(undone.tolist(), nan_ok=True)
+    other = judge(errors, direction="lower", unit="number", margin=0.01)
+    assert other.rates["undone"].isna().all()
+    assert "were not lost" not in judgement_page(other, "mine")
+
+
 def test_seeds_left_out_and_coarse_test_sets_are_told():
     long = judge(WIDE).seeds[["arm", "seed", "score"]]
     baseline = pd.DataFrame({"arm": "baseline", "seed": range(1, 9), "score": BASELINE})

@@ -27,8 +27,9 @@ def diagnosis_section(data: ReportData) -> str:
     percent, best = data.format.percent, data.confirmation.optimal_error
     start = (
         f"The baseline is wrong on {data.format.percent_band(error)} % of its own training "
-        f"examples. Against a best possible error of {percent(best)} % (`optimal_error`), the "
-        f"avoidable bias is {percent(rows.loc['avoidable_bias', 'mean'])} points. "
+        f"examples. The best possible error is taken as {percent(best)} % (`optimal_error` in the "
+        "protocol), so the avoidable bias, which is the difference, is "
+        f"{percent(rows.loc['avoidable_bias', 'mean'])} points. "
         f"Validation error is {data.format.percent_band(gap)} points higher: the gap. "
         f"{ADVICE[problem].format(result=_result(data))}"
     )
@@ -62,8 +63,8 @@ def _closing(data: ReportData) -> str:
         return ""
     return (
         "Arms shown to have a smaller gap, but not to raise test accuracy: "
-        f"{format_list(names)}. (p values with Holm's correction over all arms. The intervals hold "
-        "for all arms at once, which is stricter, so they may include 0.)"
+        f"{format_list(names)}. (Tested with Holm's correction over all arms. The intervals hold "
+        "for all arms at once. That is stricter than the test, so an interval may include 0.)"
     )
 
 

@@ -47,8 +47,8 @@ def efficient_methods(methods: Sequence[Gain], formatter: md.Formatter) -> str:
             f"{md.format_ratio(method.value('test_cost'))} x test{gain}."
         )
     start = (
-        "**Best mean accuracy for its cost** (not tested): no other method is as accurate at no "
-        "higher cost."
+        "**Best mean accuracy for its cost** (not tested): every other method is less accurate or "
+        "costs more."
     )
     return "\n".join([start, *lines.values()])
 
@@ -68,7 +68,10 @@ def scaled_gains(methods: Sequence[Gain]) -> str:
         names = [f"**{gain.name}**" for gain in gains if gain.sign(SCALED) == sign]
         if names:
             parts.append(f"the gains {words.format(md.format_few(names))}")
-    start = "**NLL gains after temperature scaling** (of those whose single interval excludes 0)"
+    start = (
+        "**NLL gains after temperature scaling** (only gains whose uncorrected interval excludes 0 "
+        "before scaling)"
+    )
     return f"{start}: {'; '.join(parts)}." if parts else ""
 
 

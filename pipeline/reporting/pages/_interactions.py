@@ -83,7 +83,7 @@ def _over_images(data: ReportData, row: md.Row) -> str:
         return ""
     verdict = row["verdict_other_images"]
     other = "" if verdict == row["verdict"] else f", where the pair is {verdict}"
-    return f"; over seeds and test examples {bounds}{other}"
+    return f", or {bounds} if other test examples are allowed for too{other}"
 
 
 def _meaning(data: ReportData, row: md.Row) -> str:
@@ -92,8 +92,8 @@ def _meaning(data: ReportData, row: md.Row) -> str:
         return "It is the same at every seed, so it has no interval."
     if not row["p_holm"] < LEVEL:
         return (
-            "Not significant after Holm's correction over all pairs. Without the correction, a "
-            f"test would have {100 * POWER:g} % power to detect an interaction of "
+            "Not significant after Holm's correction over all pairs. An uncorrected test with "
+            f"these seeds would have {100 * POWER:g} % power for an interaction of "
             f"{data.format.detectable(row, unit='points')}. "
             f"{md.RANGE_NOTE}"
         )

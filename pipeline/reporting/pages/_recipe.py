@@ -63,10 +63,10 @@ def _gain(data: ReportData, chosen: md.Row) -> str:
     contrasts = md.format_count(data.contrast_count, "contrast")
     return (
         f"It gains {data.format.change(chosen)} of test accuracy; the interval holds for all "
-        f"{contrasts} at once. Training costs {md.format_ratio(chosen['training_ratio'])} times as "
-        f"much as that of the baseline, a test example {md.format_ratio(chosen['test_ratio'])} "
-        f"times.{cost_note(data, FROM_FRONT)} Of the arms that help and that no other arm is "
-        "shown to beat, it is the cheapest to train."
+        f"{contrasts} at once. It costs {md.format_ratio(chosen['training_ratio'])} times the "
+        f"baseline's operations in training, and {md.format_ratio(chosen['test_ratio'])} times "
+        f"for a test example.{cost_note(data, FROM_FRONT)} It is the cheapest to train of the arms "
+        "that help, without those that are shown to be worse than another arm."
     )
 
 
@@ -104,12 +104,12 @@ def _test_time(data: ReportData) -> str:
         "low": best["difference_low"],
         "high": best["difference_high"],
     }
-    groups = f"mean over {md.format_count(int(best['pairs']), 'group')} of models"
+    groups = md.format_count(int(best["pairs"]), "group")
     return (
         f"At test, **{best['method']}** add {data.format.change(row)} for "
-        f"{md.format_ratio(costs['test_cost'])} times the test cost "
-        f"({groups}; this way of averaging was chosen on validation examples; not tested for "
-        "significance)."
+        f"{md.format_ratio(costs['test_cost'])} times the test cost. (Mean over {groups} of "
+        "ensemble models, each with its own training split. This way of averaging was chosen on "
+        "validation examples. The gain is not tested for significance.)"
     )
 
 
@@ -219,8 +219,8 @@ def _more_seeds(data: ReportData) -> str:
     return (
         f"Inconclusive with the largest gain: **{row['label']}** "
         f"({data.format.joint_change(row)}). If that were its true gain, "
-        f"{md.format_seeds_needed(row, 'seeds')} would detect it with "
-        f"{100 * POWER:g} % power at level {LEVEL:g}, corrected. {md.RANGE_NOTE}"
+        f"{md.format_seeds_needed(row, 'seeds')} would detect it with {100 * POWER:g} % power, at "
+        f"level {LEVEL:g} corrected for all contrasts. {md.RANGE_NOTE}"
     )
 
 

@@ -105,8 +105,8 @@ def _interior(data: ReportData, rows: Rows, failed: Rows) -> str:
     bounds = [row for row in rows if row["at_bound"]]
     if bounds:
         return (
-            f"No search space of the chosen values ({len(rows)}) needs to be wider. At an end, but "
-            "no value beyond it is allowed or has an effect: "
+            f"No search space of the chosen values ({len(rows)}) needs to be wider. Chosen at an "
+            "end of their space, where no value further out is allowed or has an effect: "
             f"{_names(data, bounds, _place)}."
         )
     return f"Every chosen value ({len(rows)}) is inside its search space."
@@ -187,8 +187,8 @@ def _other_images(data: ReportData, rows: Rows, failed: Rows) -> str:
     if not failed:
         return (
             f"{_verb(rows, 'The only verdict', f'All {len(rows)} verdicts')} other than "
-            f"inconclusive {_verb(rows, 'stays', 'stay')} the same when the intervals also include "
-            "the error from the choice of test examples."
+            f"inconclusive {_verb(rows, 'stays', 'stay')} the same when the error from the choice "
+            "of test examples is added to that from the seeds."
         )
     return (
         f"{_part(failed, rows, 'verdict')} {_verb(failed, 'changes', 'change')} when the "
@@ -230,7 +230,7 @@ def _trials(data: ReportData, rows: Rows, failed: Rows) -> str:
         full = ""
         if fewer:
             names = _names(data, fewer, _counts)
-            full = f", or tried every distinct setting that its space has: {names}"
+            full = f", or fewer because its space has no more settings: {names}"
         return (
             f"Every searched arm ({len(rows)}) had as many trials as its reference{full}. Trials "
             "added by widening a space are not counted."
@@ -249,7 +249,7 @@ def _trials(data: ReportData, rows: Rows, failed: Rows) -> str:
         places += [f"in {_study_files(others)}"] if others else []
         parts.append(
             f"More trials than the reference: {_names(data, many, _counts)}. This can overstate "
-            f"the difference. Give the reference as many, {' and '.join(places)}."
+            f"the difference. Give the reference as many values, {' and '.join(places)}."
         )
     return " ".join(parts)
 

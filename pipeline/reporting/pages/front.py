@@ -46,7 +46,7 @@ LEDGER_LINK = f"[ledger]({LEDGER})"
 TRAINED = ("training.optimizer", "training.schedule", "training.warm_up")
 FOREST = (
     "Forest plot: difference in test accuracy of every arm to the baseline, with interval and "
-    "verdict, over the margin"
+    "verdict; a band shows the margin"
 )
 EFFICIENCY = (
     "Test accuracy against the cost of training and against that of a test example, of every arm, "
@@ -99,7 +99,10 @@ def designs_note(data: ReportData) -> str:
     if not diverged:
         return ""
     planned = md.format_count(len(data.runs[_in_designs(data)]), "run")
-    return f"{diverged} of {planned} of search designs diverged, as is expected of wide ranges."
+    return (
+        f"{diverged} of {planned} of search designs diverged, as is expected of wide ranges. (A "
+        "design is a set of random settings, trained once, on which searches are replayed.)"
+    )
 
 
 def _diverged_in_designs(data: ReportData) -> pd.Series:
@@ -213,8 +216,9 @@ def openings_line(data: ReportData) -> str:
         ]
     plans = len(data.openings)
     return (
-        f"**Test set**: evaluated under {plans} plans, one after the other ({LEDGER_LINK}). A plan "
-        "has arms, settings, seeds and code. What changed from one plan to the next: "
+        f"**Test set**: evaluated {plans} times, each time under another plan ({LEDGER_LINK}). A "
+        "plan lists arms, settings, seeds, claims and the version of the code. Changed since the "
+        "plan before: "
         f"{', '.join(found)}."
     )
 
@@ -239,8 +243,8 @@ def _passes_note(data: ReportData) -> str:
         if arm.rule.view == "noise" and arm.rule.members > 1:
             counts.setdefault(arm.rule.members, []).append(f"**{data.label(study, arm.name)}**")
     return "".join(
-        f"{md.format_list(names)}: at test, the mean of {count} noise passes, which are forward "
-        "passes with the noise of training. "
+        f"{md.format_list(names)}: predicts by the mean of {count} noise passes. A noise pass is a "
+        "forward pass with the noise of training left on. "
         for count, names in counts.items()
     )
 
@@ -252,8 +256,8 @@ def _contrasts_note(data: ReportData) -> str:
     arms = md.format_count(len(data.distinct), "arm")
     pairs = md.format_count(data.pair_count, "pair")
     return (
-        f"The {data.contrast_count} contrasts: {arms} against the reference, and {pairs} of "
-        "changes against the better one alone. "
+        f"The {data.contrast_count} contrasts (comparisons): {arms}, each against its reference; "
+        f"and {pairs} of changes, each against the better of its two changes alone. "
     )
 
 
@@ -292,9 +296,10 @@ def cost_figure(data: ReportData) -> str:
     has_ensembles = (data.efficiency["kind"] == ENSEMBLE).any()
     fewer = "Ensembles have fewer seeds than arms. " if has_ensembles else ""
     words = (
-        "Efficient choices: no other one measured here is at least as accurate at no higher cost. "
-        "In brackets: verdict of an arm; mean accuracy; cost of training, cost of a test example, "
-        f"as multiples of the baseline's. Not tested for significance. {'; '.join(names)}. "
+        "Efficient choices, the cheapest to train first. For each of them, every other choice is "
+        "less accurate or costs more. In brackets: the verdict, if it is an arm; mean test "
+        "accuracy; cost of training and cost of a test example, as multiples of the baseline's. "
+        f"Not tested for significance. {'; '.join(names)}. "
         f"{fewer}[Numbers](pages/cost.md).{cost_note(data, FROM_FRONT)}"
     )
     return md.join_parts(f"![{EFFICIENCY}](figures/cost_accuracy.png)", words)

@@ -38,12 +38,12 @@ arm, the interval is simultaneous over all arms (Bonferroni), so it also holds f
 named because it is the best. Tables have single intervals. An arm can help although its \
 simultaneous interval includes 0, because Holm's procedure is less strict.
 - **Collapsed and diverged runs**: {RULE}. Collapsed and diverged runs are lost runs. They \
-are counted by themselves: the rate of each arm has an exact {md.INTERVAL} (Clopper and Pearson) \
+are counted separately: the rate of each arm has an exact {md.INTERVAL} (Clopper and Pearson) \
 and an exact McNemar test against the reference, with Holm's correction over the same \
 contrasts. If one run of a pair is lost, the pair is left out of the differences, so verdicts are \
-about typical runs. An arm that lost more runs than its reference has no verdict of helping or \
-equivalence. For this, lost runs are compared both over all runs and over the seeds at which both \
-runs ended; more losses in one of the two is enough. {{rare}}
+about typical runs. An arm that lost more runs than its reference cannot be said to help or to be \
+equivalent. Lost runs are compared twice: over all runs, and over the seeds at which both runs \
+ended. More losses in one of the two comparisons are enough. {{rare}}
 - **Detectable difference, seeds needed**: the smallest true difference that this number of seeds \
 detects with {100 * POWER:g} % power, and the number of seeds that would detect the observed \
 difference, if it were the true one, with the same power. The level of the test is {LEVEL:g} \
@@ -70,8 +70,9 @@ Only test accuracy has verdicts; every other metric has an interval and an uncor
 aim is not a small gap, but high accuracy on validation and test examples."""
 
 TRUST = f"""\
-A failed check changes no verdict. It limits what a verdict means. The first paragraph of the \
-report mentions failed checks of the values tried, the budget and the simple classifiers.
+A failed check changes no verdict. It limits what a verdict means. Some failed checks are also \
+mentioned in the first paragraph of the report: those of search spaces ("among the values tried"), \
+of the budget ("too few for", after the number of epochs) and of reference classifiers.
 
 - **Baseline tuned**: the values under `tune` of the protocol were searched, at least two of them. \
 The best value is inside its range, or no value beyond it is allowed or has an effect.
@@ -219,10 +220,10 @@ def _resolution(data: ReportData) -> str:
     if row["seeds"] < 2:
         return single
     return (
-        f"{single}. A mean over {row['seeds']:.0f} exploration seeds divides these limits by a "
-        f"factor between {row['least']:.2f} (if the networks disagree on the same examples at "
-        f"every seed) and {row['most']:.2f} (if on different ones). The validation sets of two "
-        f"seeds share {100 * row['overlap']:.0f} % of their examples"
+        f"{single}. The mean over {row['seeds']:.0f} exploration seeds is more exact: these limits "
+        f"are divided by {row['least']:.2f} if the networks disagree on the same examples at every "
+        f"seed, by {row['most']:.2f} if on different ones, and otherwise by a number in between. "
+        f"The validation sets of two seeds share {100 * row['overlap']:.0f} % of their examples"
     )
 
 

@@ -65,8 +65,8 @@ def pool_words(data: ReportData) -> str:
         return _widest(data.pools["most"].max())
     factors = [f"{row['factor']:.2f} ({row['arm']})" for row in measured]
     return (
-        ": for that, the interval over seeds would have to be wider, by a factor of "
-        f"{md.format_list(factors)}, as the study of variance estimates from redrawn splits"
+        ". One that does is wider than the interval over seeds, by a factor of "
+        f"{md.format_list(factors)}, which the study of variance estimates from redrawn splits"
     )
 
 
@@ -75,9 +75,10 @@ def _widest(most: float) -> str:
     if pd.isna(most):
         return ""
     return (
-        f": for that, the interval over seeds would have to be wider, by a factor of at most "
-        f"{most:.2f} (if all of the spread between seeds came from the training examples that they "
-        "draw). A study of kind `variance` estimates the factor"
+        ". One that does is wider than the interval over seeds, by a factor of at most "
+        f"{most:.2f}. "
+        "The factor is that large if seeds differ only because they draw other training examples. "
+        "A study of kind `variance` estimates it"
     )
 
 
