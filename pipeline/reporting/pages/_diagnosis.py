@@ -27,8 +27,8 @@ def diagnosis_section(data: ReportData) -> str:
     percent, best = data.format.percent, data.confirmation.optimal_error
     start = (
         f"The baseline is wrong on {data.format.percent_band(error)} % of its own training "
-        f"examples. The best possible error is taken as {percent(best)} % (`optimal_error` in the "
-        "protocol), so the avoidable bias, which is the difference, is "
+        f"examples. The best possible error is taken as {percent(best)} % (`optimal_error`), so "
+        "the avoidable bias, which is the difference, is "
         f"{percent(rows.loc['avoidable_bias', 'mean'])} points. "
         f"Validation error is {data.format.percent_band(gap)} points higher: the gap. "
         f"{ADVICE[problem].format(result=_result(data))}"

@@ -101,7 +101,7 @@ def designs_note(data: ReportData) -> str:
     planned = md.format_count(len(data.runs[_in_designs(data)]), "run")
     return (
         f"{diverged} of {planned} of search designs diverged, as is expected of wide ranges. (A "
-        "design is a set of random settings, trained once, on which searches are replayed.)"
+        "design is a set of settings, each trained once, on which searches are replayed.)"
     )
 
 
