@@ -17,6 +17,7 @@ from matplotlib.axis import Axis, Tick
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from pipeline.config.plan import Dimension
@@ -36,6 +37,7 @@ from pipeline.reporting.plots import (
     training,
     transfer_sizes,
 )
+from pipeline.reporting.plots._names import write_names
 
 NAN = math.nan
 SVG = "{http://www.w3.org/2000/svg}"
@@ -657,3 +659,16 @@ def test_what_is_far_below_others_is_an_arrow_at_its_cost() -> None:
         assert ax.get_ylim()[0] > 100 * LOW["accuracy"].iloc[0]
     without = cost_accuracy.cost_accuracy(COSTS, LOOKS)
     assert len(without.legends[0].get_texts()) == len(labels) - 1
+
+
+def test_a_name_keeps_clear_of_markers():
+    points = [(0.0, 0.0), (0.5, 0.5), (0.62, 0.5), (0.38, 0.5), (1.0, 1.0)]
+    with style.style():
+        figure = Figure(figsize=(7, 4), layout="constrained")
+        ax = figure.subplots()
+        ax.plot(*zip(*points, strict=True), "o")
+        write_names(figure, ax, {"a_long_name_of_an_arm": points[1]}, points)
+    figure.draw_without_rendering()
+    (name,) = ax.texts
+    box = Text.get_window_extent(name)  # without the line to its point
+    assert not [point for point in points if box.contains(*ax.transData.transform(point))]
