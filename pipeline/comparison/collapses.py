@@ -6,7 +6,7 @@ with an exact interval and an exact test. Differences between arms are about the
 Means of single arms, learning curves and figures are over all runs that are done.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import nan
 from typing import Any
@@ -165,7 +165,7 @@ def collapses(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
     contrasts of the report; `often` is "more" or "less" where it is significant. Under looks, p
     and bounds are corrected by the weight of the last look of an arm. `undone` is the rate of
     losses beyond those of the other arm at which the mean over all runs of the better one would be
-    no better: the difference of typical runs over `depth`; NaN where no run was lost.
+    no better: the difference of typical runs over `depth_of_losses`; NaN where no run was lost.
 
     Args:
         plan: The confirmation plan.
@@ -207,28 +207,37 @@ def collapses(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
 
 
 def depth(arms: Sequence[Arm], outcomes: Outcomes) -> float:
-    """Return how far lost runs are below the median of the others of their arm, on average.
-
-    A run that diverged counts as one that is right on no example. NaN where no run was lost.
-
-    Args:
-        arms: The compared arms.
-        outcomes: States and scores of their runs, with those that collapsed.
-    """
-    below: list[float] = []
+    """Return the depth of losses of all arms; a diverged run counts as right on no example."""
+    groups = []
     for one in {one.identity: one for arm in arms for one in arm.pair()}.values():
         names = [run.fingerprint for run in one.runs.values()]
         scores = {name: _score(outcomes, one, name) for name in names}
+        collapsed_runs = [name for name in names if name in outcomes.collapsed]
         kept = [
             scores[name]
             for name in names
             if outcomes.states[name] == "done" and name not in outcomes.collapsed
         ]
-        lost = [scores[name] for name in names if name in outcomes.collapsed]
+        lost = [scores[name] for name in collapsed_runs]
         lost += [0.0 for name in names if outcomes.states[name] == "diverged"]
-        if kept:
-            below += [float(np.nanmedian(kept)) - score for score in lost]
-    return mean(np.array(below)) if below else nan
+        groups.append((np.array(kept), np.array(lost)))
+    return depth_of_losses(groups)
+
+
+def depth_of_losses(groups: Iterable[tuple[Array, Array]]) -> float:
+    """Return how far lost runs are below the median of the others of their arm, on average.
+
+    Args:
+        groups: For each arm the scores of its typical runs and of its lost ones, better when
+            higher. NaN is a score that is not known.
+
+    Returns:
+        NaN where no run was lost.
+    """
+    below = [
+        np.nanmedian(kept) - lost for kept, lost in groups if len(lost) and not np.isnan(kept).all()
+    ]
+    return mean(np.concatenate(below)) if below else nan
 
 
 def _difference(arm: Arm, outcomes: Outcomes) -> float:

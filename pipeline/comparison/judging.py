@@ -14,6 +14,7 @@ import pandas as pd
 from pipeline.comparison.collapses import (
     RATE,
     collapsed,
+    depth_of_losses,
     mcnemar_p,
     often,
     rate_columns,
@@ -513,23 +514,23 @@ def _typical(rows: pd.DataFrame) -> float:
 
 
 def _depth(runs: pd.DataFrame, unit: Unit, direction: Direction) -> float:
-    """Return how far lost runs are from the median of the others of their arm, on average.
-
-    NaN where no run was lost.
+    """Return how far lost runs are worse than the median of the others of their arm, on average.
 
     Args:
         runs: Those of all arms, as `_runs` returns them; arms with the same runs count once.
-        unit: That of the scores, which says what a diverged run has.
+        unit: That of the scores. A diverged run has the worst score of the unit, if it has one.
         direction: Which scores are better.
     """
     whole = WHOLE.get(unit, math.nan)
     worst = {Direction.HIGHER: 0 * whole, Direction.LOWER: whole}[direction]
     own = runs[runs["arm"] == runs["first"]]
-    scores = own["score"].astype(float).mask(own["diverged"].astype(bool), worst)
+    scores = _sign(direction) * own["score"].mask(own["diverged"].astype(bool), worst)
     lost = own["collapsed"].astype(bool) | own["diverged"].astype(bool)
-    medians = scores[~lost].groupby(own["arm"]).median()
-    below = _sign(direction) * (own["arm"].map(medians) - scores)[lost]
-    return mean(below.dropna().to_numpy(float)) if below.notna().any() else math.nan
+    of_arms = scores.astype(float).groupby(own["arm"])
+    return depth_of_losses(
+        (values[~lost[values.index]].to_numpy(), values[lost[values.index]].dropna().to_numpy())
+        for _, values in of_arms
+    )
 
 
 def _ties(groups: Mapping[str, pd.DataFrame], table: pd.DataFrame) -> dict[str, tuple[str, ...]]:

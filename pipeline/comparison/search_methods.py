@@ -38,7 +38,7 @@ BASIS: dict[Method, str] = {  # what a replay rests on
 }
 MODELS: tuple[Method, ...] = ("tpe",)  # methods that fit a model in each round
 FEWER = 100  # replays of a method that fits models, at most
-OUTER = (10, 90)  # percentiles of replays
+QUANTILES = {"low": 0.1, "median": 0.5, "high": 0.9}  # of replays
 HALVES = 20  # of the points, drawn at random
 FOUND = 0.99  # of the searches have a candidate, else means leave out too many that have none
 NEAREST_REPLAYS = 200  # of random search taken to the nearest points, for its curve
@@ -60,10 +60,12 @@ def method_tables(
 
     Returns:
         A table with the columns `CURVES`: of the replayed searches at each cost, in whole
-        trainings, the share that has a candidate (`ended`); over those the mean and median
-        validation score of the best, its 10th and 90th percentile, how far it is below the best
-        point of the design (`regret`), the mean test score, and validation minus test
-        (`optimism`). Bands are those of `random_bands`, for random search on a random design.
+        trainings, the share that has a candidate (`ended`); over those the mean validation score
+        of the best, how far it is below the best point of the design (`regret`), the mean test
+        score, and validation minus test (`optimism`). `median`, `low` and `high` are the median
+        and the 10th and 90th percentile over all searches, in which those without a candidate are
+        the lowest; NaN where the percentile is one of them. Bands are those of `random_bands`, for
+        random search on a random design.
 
         And a table with the columns `METHODS`, the same at the end of the searches: `settings`
         and `cost` are means over searches, `distance` that of proposals from their points in the
@@ -150,16 +152,29 @@ def _curve(design: Design, method: Method, found: Replayed) -> list[dict[str, An
         row["ended"] = len(points) / len(chosen)
         if len(points):
             scores, test = design.ranked[points], design.test[points]
-            row |= {"mean": scores.mean(), "median": np.median(scores)}
-            row |= dict(zip(("low", "high"), np.percentile(scores, OUTER), strict=True))
-            row |= {"regret": best - scores.mean(), "test": test.mean()}
+            row |= {"mean": scores.mean(), "regret": best - scores.mean(), "test": test.mean()}
             row["optimism"] = scores.mean() - test.mean()
+            row |= dict(zip(QUANTILES, _quantiles(scores, len(chosen)), strict=True))
         rows.append(row)
     if method == "random" and design.is_random:
         low, high = random_bands(design.ranked.clip(0), found.costs)
         for row, *bounds in zip(rows, low, high, strict=True):
             row |= dict(zip(("band_low", "band_high"), bounds, strict=True))
     return rows
+
+
+def _quantiles(scores: Array, searches: int) -> Array:
+    """Return the `QUANTILES` over all searches; NaN where one has no score.
+
+    Args:
+        scores: The scores of the searches that have a candidate.
+        searches: The number of all searches, of which the others are the lowest.
+    """
+    known = np.sort(scores)
+    places = np.array([*QUANTILES.values()]) * (searches - 1) - (searches - len(known))
+    values = np.interp(places, np.arange(len(known)), known)
+    found: Array = np.where(places >= 0, values, nan)
+    return found
 
 
 @dataclass(frozen=True)

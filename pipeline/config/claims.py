@@ -114,6 +114,16 @@ class Contrast(Settings):
                 raise ValueError("numbers in ascending order, as in [1, 12]")
         return self
 
+    @model_validator(mode="after")
+    def _compares_different_things(self) -> Self:
+        """Check that no side is compared with itself: the outcome would be known."""
+        for what, names in (("levels", self.levels), ("methods", self.methods)):
+            if names and len({*names}) < len(names):
+                raise ValueError(f"{what} that are all different")
+        if self.arm and self.arm == self.against and not self.against_study:
+            raise ValueError("against another arm than arm")
+        return self
+
 
 class Claim(Settings):
     """A sentence of a lecture or a paper as a testable prediction.
@@ -193,6 +203,8 @@ class Claim(Settings):
             raise ValueError("measure gap with rule correlation")
         if (self.rule == "interaction") != (self.than is not None):
             raise ValueError("than with rule interaction alone")
+        if self.than and self.than == self.contrast:
+            raise ValueError("another contrast in than")
         if (self.rule == "slope") != any(one.levels is not None for one in self.contrasts):
             raise ValueError("levels with rule slope alone")
         for one in self.contrasts:
@@ -206,6 +218,18 @@ class Claim(Settings):
                 raise ValueError(f"one of these measures of methods: {', '.join(OF_METHODS)}")
             if self.measure == "disagreement" and not one.methods:
                 raise ValueError("methods with measure disagreement")
+        return self
+
+    @model_validator(mode="after")
+    def _can_come_out_otherwise(self) -> Self:
+        """Check that the bounds of the outcome are not beyond what the measure can reach."""
+        if self.measure not in FRACTIONS or self.rule == "slope":
+            return self
+        largest = 1  # a correlation, or the difference of two fractions
+        if self.rule != "correlation":
+            largest = (2 if self.measure == "gap" else 1) * len(self.contrasts)
+        if max(abs(self.threshold), self.margin or 0) >= largest:
+            raise ValueError(f"a threshold and a margin nearer to 0 than {largest}")
         return self
 
     @model_validator(mode="after")

@@ -561,11 +561,28 @@ def test_intervals_and_p_are_corrected_for_looks():
         ({"arm": "a", "members": (1, 4)}, {}, "one of: arm, levels, methods, members"),
         ({}, {}, "one of: arm, levels, methods, members"),
         ({"arm": "a"}, {"measure": "disagreement"}, "methods with measure disagreement"),
+        ({"arm": "a", "against": "a"}, {}, "against another arm than arm"),
+        ({"methods": ("soup", "soup")}, {}, "methods that are all different"),
+        ({"levels": ("a", "b", "a")}, {"rule": "slope"}, "levels that are all different"),
+        ({"arm": "a"}, {"rule": "interaction", "than": {"arm": "a"}}, "another contrast in than"),
+        ({"arm": "a"}, {"threshold": 1.0}, "nearer to 0 than 1"),
+        ({"arm": "a"}, {"margin": 1, "expect": "not_lower"}, "nearer to 0 than 1"),
+        ({"arm": "a"}, {"measure": "gap", "threshold": -2}, "nearer to 0 than 2"),
+        (None, {"rule": "correlation", "measure": "gap", "threshold": 1}, "nearer to 0 than 1"),
     ],
 )
 def test_a_claim_has_to_be_one_that_can_be_judged(contrast, more, expected):
     with pytest.raises(ValueError, match=expected):
         claim(contrast, **more)
+
+
+def test_bounds_that_the_measure_can_reach_are_taken():
+    other_study = {"arm": "a", "against": "a", "against_study": "b"}
+    assert claim(other_study).contrast.against == "a"
+    assert claim({"arm": "a"}, measure="gap", threshold=1.5).threshold == 1.5
+    assert claim({"arm": "a"}, measure="nll", threshold=3).threshold == 3
+    both = claim({"arm": "a"}, rule="interaction", than={"arm": "b"}, threshold=1.5)
+    assert both.threshold == 1.5
 
 
 def test_the_digest_of_claims_is_that_of_what_they_say():

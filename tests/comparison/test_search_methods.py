@@ -159,3 +159,17 @@ def test_searches_that_find_nothing_are_counted_and_not_tested():
     expected = 1 - np.interp(row["cost"] % 1, [0, 1], chance)
     assert row["random_ended"] == pytest.approx(expected)
     assert np.isnan([row["difference"], row["low"], row["high"], row["p"]]).all()
+
+
+def test_percentiles_are_over_all_searches_those_that_found_nothing_lowest():
+    design = design_of(points=10)
+    design.curves[:4, -1] = np.nan
+    chances = [Search(method="random", trials=3)]
+    first, *_, last = method_tables("s", "a", design, chances, replays=2000)[0].to_dict("records")
+    assert first["ended"] == pytest.approx(0.6, abs=0.04)
+    known = np.sort(design.ranked[4:])
+    # each point is the choice of 0.1 of the searches, so that both percentiles are at a step
+    assert np.isnan(first["low"])
+    assert known[0] <= first["median"] <= known[1]
+    assert known[-2] <= first["high"] <= known[-1]
+    assert last["low"] >= known[0]  # all three are lost in 1 of 30 searches
