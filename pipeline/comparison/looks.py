@@ -183,7 +183,7 @@ def outlook(
     other = sd * np.sqrt(2 / np.maximum(n, 1))
     equal, differing = (now / min(number + 1, most) for number in (unequal, left))
     likely = decision_chance(mean, other, n, sd, equal, differing, margin)
-    likely = np.where(corrected.own, 1.0, likely)
+    likely = np.where(corrected.same_runs, 1.0, likely)
     at_last = [last / max(number, 1) for number in (unequal, left)]
     chance = decision_chance(mean, to_come, count, sd, at_last[0], at_last[1], margin)
     judged = corrected.verdicts(mean, adjusted, p_equivalence)

@@ -82,17 +82,17 @@ def method_tables(
     every = [
         replayed(design, search, number) for search, number in zip(searches, numbers, strict=True)
     ]
-    most = max(_most(found) for found in every)
+    most = max(_most(searched) for searched in every)
     groups = {search.method in DRAWN: search.method for search in searches}
     equal = {key: random_reference(design, method, most, replays) for key, method in groups.items()}
     whole = {
         key: random_reference(design, method, len(design.values), NEAREST_REPLAYS)
         for key, method in groups.items()
     }
-    for search, number, found in zip(searches, numbers, every, strict=True):
+    for search, number, searched in zip(searches, numbers, every, strict=True):
         is_drawn = search.method in DRAWN
-        curve = _curve(design, search.method, found)
-        end = _end(search.method, found, curve[-1], equal[is_drawn])
+        curve = _curve(design, search.method, searched)
+        end = _end(search.method, searched, curve[-1], equal[is_drawn])
         end["random_cost"] = cost_of(whole[is_drawn].validation, end["validation"])
         if search.method != "random" and min(end["ended"], end["random_ended"]) >= FOUND:
             end |= difference_to_random(design, search, number, end)
@@ -127,12 +127,12 @@ def difference_to_random(
     generator = np.random.default_rng(derive(0, "halves", search.method))
     halves = [design.half(generator) for _ in range(HALVES)]
     every = replayed_on(design, search, max(1, replays // HALVES), halves)
-    most = max(_most(found) for found in every)
+    most = max(_most(searched) for searched in every)
     equal = random_references(design, search.method, most, replays // HALVES, halves)
     values = []
-    for found, reference in zip(every, equal, strict=True):
-        last = _curve(design, search.method, found)[-1]
-        row = _end(search.method, found, last, reference)
+    for searched, reference in zip(every, equal, strict=True):
+        last = _curve(design, search.method, searched)[-1]
+        row = _end(search.method, searched, last, reference)
         values.append(row["test"] - row["random_test"])
     error = float(np.std(values, ddof=1))
     if not error > 0:  # NaN, or all searches are alike
@@ -143,10 +143,10 @@ def difference_to_random(
     return {"difference": difference, **bounds, "p": float(p)}
 
 
-def _curve(design: Design, method: Method, found: Replayed) -> list[dict[str, Any]]:
+def _curve(design: Design, method: Method, searched: Replayed) -> list[dict[str, Any]]:
     best = float(design.ranked.max())
     rows = []
-    for chosen, cost in zip(found.chosen.T, found.costs, strict=True):
+    for chosen, cost in zip(searched.chosen.T, searched.costs, strict=True):
         points = chosen[chosen >= 0]
         row: dict[str, Any] = {"method": method, "cost": int(cost), "replays": len(chosen)}
         row["ended"] = len(points) / len(chosen)
@@ -157,7 +157,7 @@ def _curve(design: Design, method: Method, found: Replayed) -> list[dict[str, An
             row |= dict(zip(QUANTILES, _quantiles(scores, len(chosen)), strict=True))
         rows.append(row)
     if method == "random" and design.is_random:
-        low, high = random_bands(design.ranked.clip(0), found.costs)
+        low, high = random_bands(design.ranked.clip(0), searched.costs)
         for row, *bounds in zip(rows, low, high, strict=True):
             row |= dict(zip(("band_low", "band_high"), bounds, strict=True))
     return rows
@@ -170,11 +170,11 @@ def _quantiles(scores: Array, searches: int) -> Array:
         scores: The scores of the searches that have a candidate.
         searches: The number of all searches, of which the others are the lowest.
     """
-    known = np.sort(scores)
-    places = np.array([*QUANTILES.values()]) * (searches - 1) - (searches - len(known))
-    values = np.interp(places, np.arange(len(known)), known)
-    found: Array = np.where(places >= 0, values, nan)
-    return found
+    ordered = np.sort(scores)
+    places = np.array([*QUANTILES.values()]) * (searches - 1) - (searches - len(ordered))
+    values = np.interp(places, np.arange(len(ordered)), ordered)
+    quantiles: Array = np.where(places >= 0, values, nan)
+    return quantiles
 
 
 @dataclass(frozen=True)
@@ -234,30 +234,30 @@ def random_references(
         ]
     search = Search(method="random", trials=min(most, size))
     every = replayed_on(design, search, replays, parts, nearest=True)
-    return [_reference(found, _curve(design, method, found)) for found in every]
+    return [_reference(searched, _curve(design, method, searched)) for searched in every]
 
 
-def _reference(found: Replayed, rows: Sequence[Mapping[str, Any]]) -> Reference:
+def _reference(searched: Replayed, rows: Sequence[Mapping[str, Any]]) -> Reference:
     columns = {key: [row.get(key, nan) for row in rows] for key in ("mean", "test", "ended")}
-    return Reference(found.costs, *map(np.array, columns.values()))
+    return Reference(searched.costs, *map(np.array, columns.values()))
 
 
-def _most(found: Replayed) -> int:
+def _most(searched: Replayed) -> int:
     """Return the cost of searches in whole trainings, rounded up."""
-    return ceil(float(found.spent.mean()))
+    return ceil(float(searched.spent.mean()))
 
 
 def _end(
-    method: Method, found: Replayed, last: Mapping[str, Any], reference: Reference
+    method: Method, searched: Replayed, last: Mapping[str, Any], reference: Reference
 ) -> dict[str, Any]:
-    cost, mean = float(found.spent.mean()), last.get("mean", nan)
+    cost, mean = float(searched.spent.mean()), last.get("mean", nan)
     return {
         "method": method,
         "basis": BASIS[method],
-        "replays": len(found.chosen),
-        "settings": float(found.settings.mean()),
+        "replays": len(searched.chosen),
+        "settings": float(searched.settings.mean()),
         "cost": cost,
-        "distance": found.distance,
+        "distance": searched.distance,
         "validation": mean,
         **{key: last.get(key, nan) for key in ("regret", "test", "optimism")},
         "ended": last["ended"],

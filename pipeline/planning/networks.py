@@ -32,17 +32,17 @@ def require_known_layers(network: Standardized, shape: tuple[int, ...]) -> None:
     Raises:
         Refusal: They do, or the network fails on them.
     """
-    known = probe_of(network)
-    if known is None:
+    probed = probe_of(network)
+    if probed is None:
         return
-    own = network.network
-    parameters = {name for name, _ in own.named_parameters(remove_duplicate=False)}
-    if known.called >= _callable(own) and known.gradients >= parameters:
+    inner = network.network
+    parameters = {name for name, _ in inner.named_parameters(remove_duplicate=False)}
+    if probed.called >= _callable(inner) and probed.gradients >= parameters:
         return
     generator = torch.Generator().manual_seed(1)
     for scale in SCALES:
-        seen = _seen(own, scale * torch.randn(IMAGES, *shape, generator=generator))
-        if more := {*(seen.called - known.called), *(seen.gradients - known.gradients)}:
+        seen = _seen(inner, scale * torch.randn(IMAGES, *shape, generator=generator))
+        if more := {*(seen.called - probed.called), *(seen.gradients - probed.gradients)}:
             raise Refusal(
                 f"model.import: {min(more)} runs for some images only, and regularizers act on "
                 "what two images show; expected a forward that calls the same layers for all "
@@ -66,13 +66,13 @@ def require_drawn_weights(network: Standardized, initialization: str) -> None:
     Raises:
         Refusal: A layer changes its weight before the product, as one that standardizes it.
     """
-    known = probe_of(network)
-    if initialization == "own" or known is None:
+    probed = probe_of(network)
+    if initialization == "own" or probed is None:
         return
     for name, module in network.named_modules():
         if isinstance(module, WEIGHTED) and (
-            changes_its_weight(plain(name), module, known)
-            or f"{plain(name)}.weight" in known.changed
+            changes_its_weight(plain(name), module, probed)
+            or f"{plain(name)}.weight" in probed.changed
         ):
             raise Refusal(
                 f"model.initialization: the weight of {plain(name)} is changed before its product; "

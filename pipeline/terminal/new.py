@@ -234,8 +234,8 @@ def _show_inspection(name: str, inspection: Inspection) -> None:
     named = [f"{label} ({count:,})" for label, count in inspection.counts.items()]
     more = f" and {len(named) - NAMED} others" if len(named) > NAMED else ""
     say(f"classes: {', '.join(named[:NAMED])}{more}")
-    own = {"validation": inspection.validation, "test": inspection.test}
-    for split, count in own.items():
+    parts = {"validation": inspection.validation, "test": inspection.test}
+    for split, count in parts.items():
         if count:
             say(f"{split}: {count:,} {inspection.noun} of their own")
     for fact in inspection.facts:

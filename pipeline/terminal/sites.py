@@ -155,16 +155,16 @@ def _own_parts(network: nn.Module, shape: tuple[int, ...]) -> Mapping[str, Seque
 
 
 def _module_rows(
-    network: nn.Module, acted: Mapping[str, Sequence[str]], own: Mapping[str, Sequence[str]]
+    network: nn.Module, acted: Mapping[str, Sequence[str]], states: Mapping[str, Sequence[str]]
 ) -> Iterator[Row]:
     """Yield name, kind, what acts and notes, of modules that may be sites or have state."""
     blocks = {block.name for block in residual_blocks(network)}
     for name, module in network.named_modules():
         kind = "residual block" if name in blocks else kind_of(module)
-        if kind or name in acted or name in own:
+        if kind or name in acted or name in states:
             labels = ", ".join(acted.get(name, ())) or "none"
             notes = ["reads the images"] if reads_images(network, name, module) else []
-            notes += [*why_not(network, name, module), *own.get(name, ())]
+            notes += [*why_not(network, name, module), *states.get(name, ())]
             yield plain(name) or WHOLE, kind or type(module).__name__, labels, ", ".join(notes)
 
 

@@ -38,12 +38,12 @@ def read_wandb_scores(project: str, score: str, arm: str, seed: str) -> pd.DataF
         raise Refusal(f"--wandb: invalid value {project!r}; expected entity/project")
     silence()
     try:
-        known = has_key()
+        is_signed_in = has_key()
         with deadline(PATIENCE):
-            runs = _runs(project) if known else []
+            runs = _runs(project) if is_signed_in else []
     except (Exception, WandbTimeout) as error:
         raise Refusal(f"--wandb {project}: {short_error(error)}") from None
-    if not known:  # W&B would ask for one
+    if not is_signed_in:  # W&B would ask for one
         raise Refusal("--wandb: no API key; run: wandb login")
     if not runs:
         raise Refusal(f"--wandb {project}: no runs; expected a run per arm and seed")
