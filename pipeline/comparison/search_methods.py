@@ -12,7 +12,13 @@ from scipy import stats
 
 from pipeline.comparison.designs import Design
 from pipeline.comparison.levels import LEVEL
-from pipeline.comparison.random_search import cost_of, random_bands, random_found, random_means
+from pipeline.comparison.random_search import (
+    cost_of,
+    random_bands,
+    random_found,
+    random_means,
+    random_quantiles,
+)
 from pipeline.comparison.replays import DRAWN, Replayed, replayed, replayed_on
 from pipeline.config.schema import Method
 from pipeline.config.streams import derive
@@ -29,7 +35,7 @@ METHODS = (
 )
 STORED = "stored points only"
 BASIS: dict[Method, str] = {  # what a replay rests on
-    "random": "points drawn",
+    "random": "points drawn, all searches (exact)",
     "grid": STORED,
     "sobol": "nearest points",
     "coarse_to_fine": f"{STORED}, stored curves",
@@ -62,7 +68,8 @@ def method_tables(
         A table with the columns `CURVES`: of the replayed searches at each cost, in whole
         trainings, the share that has a candidate (`ended`); over those the mean validation score
         of the best, how far it is below the best point of the design (`regret`), the mean test
-        score, and validation minus test (`optimism`). `median`, `low` and `high` are the median
+        score, and validation minus test (`optimism`). Random search is exact, without replays
+        (`replays` is 0). `median`, `low` and `high` are the median
         and the 10th and 90th percentile over all searches, in which those without a candidate are
         the lowest; NaN where the percentile is one of them. Bands are those of `random_bands`, for
         random search on a random design.
@@ -80,9 +87,14 @@ def method_tables(
     ends = []
     numbers = [min(replays, FEWER) if each.method in MODELS else replays for each in searches]
     every = [
-        replayed(design, search, number) for search, number in zip(searches, numbers, strict=True)
+        None if search.method == "random" else replayed(design, search, number)
+        for search, number in zip(searches, numbers, strict=True)
     ]
-    most = max(_most(searched) for searched in every)
+    random_costs = [len(random_sizes(design, search)) for search in searches]
+    most = max(
+        _most(searched) if searched else cost
+        for searched, cost in zip(every, random_costs, strict=True)
+    )
     groups = {search.method in DRAWN: search.method for search in searches}
     equal = {key: random_reference(design, method, most, replays) for key, method in groups.items()}
     whole = {
@@ -91,8 +103,13 @@ def method_tables(
     }
     for search, number, searched in zip(searches, numbers, every, strict=True):
         is_drawn = search.method in DRAWN
-        curve = _curve(design, search.method, searched)
-        end = _end(search.method, searched, curve[-1], equal[is_drawn])
+        if searched is None:
+            curve = _random_curve(design, search)
+            totals = _random_totals(design, search)
+        else:
+            curve = _curve(design, search.method, searched)
+            totals = _totals(searched)
+        end = _end(search.method, totals, curve[-1], equal[is_drawn])
         end["random_cost"] = cost_of(whole[is_drawn].validation, end["validation"])
         if search.method != "random" and min(end["ended"], end["random_ended"]) >= FOUND:
             end |= difference_to_random(design, search, number, end)
@@ -132,7 +149,7 @@ def difference_to_random(
     values = []
     for searched, reference in zip(every, equal, strict=True):
         last = _curve(design, search.method, searched)[-1]
-        row = _end(search.method, searched, last, reference)
+        row = _end(search.method, _totals(searched), last, reference)
         values.append(row["test"] - row["random_test"])
     error = float(np.std(values, ddof=1))
     if not error > 0:  # NaN, or all searches are alike
@@ -156,10 +173,31 @@ def _curve(design: Design, method: Method, searched: Replayed) -> list[dict[str,
             row["optimism"] = scores.mean() - test.mean()
             row |= dict(zip(QUANTILES, _quantiles(scores, len(chosen)), strict=True))
         rows.append(row)
-    if method == "random" and design.is_random:
-        low, high = random_bands(design.ranked.clip(0), searched.costs)
-        for row, *bounds in zip(rows, low, high, strict=True):
-            row |= dict(zip(("band_low", "band_high"), bounds, strict=True))
+    return rows
+
+
+def random_sizes(design: Design, search: Search) -> NDArray[np.int64]:
+    """Return the numbers of points that random search has drawn, one after the other."""
+    return np.arange(1, min(search.trials, len(design.values)) + 1)
+
+
+def _random_curve(design: Design, search: Search) -> list[dict[str, Any]]:
+    """Return the rows of random search, which needs no replays: its chances are exact."""
+    sizes = random_sizes(design, search)
+    means, test = random_means(design, sizes)
+    columns = {
+        "mean": means,
+        "regret": float(design.ranked.max()) - means,
+        "test": test,
+        "optimism": means - test,
+        "ended": random_found(design, sizes),
+        **dict(zip(QUANTILES, random_quantiles(design, sizes, QUANTILES.values()), strict=True)),
+    }
+    if design.is_random:
+        bounds = random_bands(design.ranked.clip(0), sizes)
+        columns |= dict(zip(("band_low", "band_high"), bounds, strict=True))
+    table = pd.DataFrame(columns).assign(method="random", cost=sizes, replays=0)
+    rows: list[dict[str, Any]] = table.to_dict("records")
     return rows
 
 
@@ -247,19 +285,31 @@ def _most(searched: Replayed) -> int:
     return ceil(float(searched.spent.mean()))
 
 
+def _totals(searched: Replayed) -> dict[str, float]:
+    """Return what replayed searches took, on average."""
+    return {
+        "replays": len(searched.chosen),
+        "settings": float(searched.settings.mean()),
+        "cost": float(searched.spent.mean()),
+        "distance": searched.distance,
+    }
+
+
+def _random_totals(design: Design, search: Search) -> dict[str, float]:
+    """Return the same of random search."""
+    trials = len(random_sizes(design, search))
+    return {"replays": 0, "settings": float(trials), "cost": float(trials), "distance": 0.0}
+
+
 def _end(
-    method: Method, searched: Replayed, last: Mapping[str, Any], reference: Reference
+    method: Method, totals: Mapping[str, float], last: Mapping[str, Any], reference: Reference
 ) -> dict[str, Any]:
-    cost, mean = float(searched.spent.mean()), last.get("mean", nan)
     return {
         "method": method,
         "basis": BASIS[method],
-        "replays": len(searched.chosen),
-        "settings": float(searched.settings.mean()),
-        "cost": cost,
-        "distance": searched.distance,
-        "validation": mean,
+        **totals,
+        "validation": last.get("mean", nan),
         **{key: last.get(key, nan) for key in ("regret", "test", "optimism")},
         "ended": last["ended"],
-        **reference.at(cost),
+        **reference.at(totals["cost"]),
     }
