@@ -24,11 +24,7 @@ from pipeline.models._standardized import Standardized
 from pipeline.models._start import NORMS, begin
 from pipeline.models._weights import match_weights
 from pipeline.models.imported import require_fit
-from pipeline.planning.networks import (
-    require_drawn_weights,
-    require_known_layers,
-    require_stored_draws,
-)
+from pipeline.planning.networks import evaluation_notes, require_stored_draws, require_usable
 from pipeline.planning.pretraining import pretrained_by
 from pipeline.planning.protocols import IMPORTED, Protocol
 from pipeline.planning.starts import phases
@@ -235,6 +231,20 @@ def model_effect(settings: Mapping[str, Any]) -> dict[str, Any]:
     return models.effect(settings["model"], shape)
 
 
+def network_notes(settings: Mapping[str, Any]) -> list[str]:
+    """Return a line for each way in which predictions are not those of an image alone.
+
+    Args:
+        settings: As for `effects`.
+
+    Raises:
+        Refusal: The network cannot be made for the data.
+    """
+    texts = (json.dumps(settings[key]) for key in ("source", "model"))
+    network, shape, _ = _plain(settings["name"], _dataset(settings), *texts)
+    return evaluation_notes(network, shape)
+
+
 def weights_note(settings: Mapping[str, Any]) -> str:
     """Return one line on what runs take from their file of pretrained weights, "" without one.
 
@@ -320,8 +330,7 @@ def _plain(
         _require_size(given, kind.shape, kind.classes)
     with torch.random.fork_rng(devices=[]):
         network = models.build(given, kind.shape, kind.classes)
-    require_known_layers(network, kind.shape)
-    require_drawn_weights(network, given["initialization"])
+    require_usable(network, given["initialization"], kind.shape)
     return network, kind.shape, kind.classes
 
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from pipeline import models, regularizers
 from pipeline.config.parameters import read_parameters
+from pipeline.config.start import Start
 from pipeline.config.validation import errors_in
 from pipeline.data.description import describe
 from pipeline.execution.stage import ARTIFACTS
@@ -24,7 +25,7 @@ from pipeline.models._routing import Route, routes
 from pipeline.models._sites import kind_of, plain, reads_images, why_not
 from pipeline.models._weights import match_weights
 from pipeline.models.imported import require_fit
-from pipeline.planning.networks import require_drawn_weights, require_known_layers
+from pipeline.planning.networks import evaluation_notes, require_stored_draws, require_usable
 from pipeline.planning.protocols import document_of
 from pipeline.planning.resolution import resolved
 from pipeline.planning.sizes import require_protocol_sizes
@@ -70,9 +71,10 @@ def show_sites(name: str) -> None:
         make = functools.partial(models.build, shape=kind.shape, classes=kind.classes)
         network = make(protocol.model)
         require_fit(network.network, protocol.model, kind.shape, make)
-        require_known_layers(network, kind.shape)
-        require_drawn_weights(network, protocol.model["initialization"])
+        require_usable(network, protocol.model["initialization"], kind.shape)
         path = protocol.model.get("weights")
+        if path or not Start.model_validate(protocol.start).is_fresh:
+            require_stored_draws(network, protocol.model, kind.shape, kind.classes)
         start = match_weights(network.network, path).note(path) if path else ""
     require_protocol_sizes(protocol)
     weights = sum(parameter.numel() for parameter in network.parameters())
@@ -102,8 +104,8 @@ def show_sites(name: str) -> None:
     say(f"on the network as a whole, its batches or its training: {', '.join(acting.others)}")
     for refusal in acting.refusals:
         say(f"cannot act: {refusal}")
-    if start:
-        say(start)
+    for note in filter(None, [start, *evaluation_notes(network, kind.shape)]):
+        say(note)
 
 
 def _acting(network: nn.Module, shape: tuple[int, ...]) -> Acting:

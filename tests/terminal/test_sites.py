@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from pipeline.runtime.errors import Refusal
 from pipeline.terminal.sites import show_sites
@@ -74,6 +75,20 @@ class Net(nn.Module):
         return self.head(hidden)
 """
 
+SIGNS = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.head = nn.BatchNorm2d(1, track_running_stats=False), nn.Linear(64, 10)
+        self.signs = torch.randn(64).sign()
+
+    def forward(self, images):
+        return self.head(self.norm(images).flatten(1) * self.signs)
+"""
+
 
 def use(project, model):
     protocol = project / "experiments" / "protocols" / "tiny.yaml"
@@ -140,6 +155,15 @@ def test_modules_that_draw_or_keep_statistics_have_a_row(project, capsys, monkey
     assert rows["3"] == ("RReLU", "none", seeded)
     assert rows["4"] == ("Path", "none", seeded)
     assert not rows.keys() & {"0", "5", "6"}
+
+
+def test_draws_that_pretrained_weights_lack_are_an_error(project, capsys, monkeypatch):
+    own(project, monkeypatch, SIGNS)
+    assert "depend on the other images of its batch" in shown(capsys, monkeypatch)
+    torch.save(sys.modules["shown_networks"].Net().state_dict(), project / "signs.pt")
+    use(project, "{import: 'shown_networks:Net', weights: signs.pt}")
+    with pytest.raises(Refusal, match="numbers that the network draws when it is made are not in"):
+        show_sites("tiny")
 
 
 def test_many_equal_layers_are_one_row_in_80_columns(project, capsys, monkeypatch):
