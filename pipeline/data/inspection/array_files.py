@@ -8,7 +8,7 @@ from pipeline.data import sources
 from pipeline.data.checks import require_examples
 from pipeline.data.inspection.inspection import DataOptions, Inspection, inspection_of
 from pipeline.data.numpy_files import ArrayFile, list_arrays
-from pipeline.data.paths import path_in_settings
+from pipeline.data.paths import path_in_settings, printable
 from pipeline.data.white import USED, likely_depth
 from pipeline.runtime.errors import Refusal
 
@@ -42,7 +42,7 @@ def inspect_arrays(images: Path, labels: Path | None, options: DataOptions) -> I
     short, long = sorted(splits.pool.shape[1:])
     return inspection_of(
         splits,
-        [str(label) for label in range(splits.pool.classes)],
+        [printable(name) for name in splits.class_names or map(str, range(splits.pool.classes))],
         dataset=DATASET,
         source=source,
         reasons=reasons,

@@ -71,6 +71,15 @@ def numbers_in(column: "pd.Series[Any]") -> "pd.Series[Any]":
     return pd.to_numeric(column.dropna(), errors="coerce").notna()
 
 
+def in_order(classes: Collection[str]) -> tuple[str, ...]:
+    """Return names of classes in the order of their labels: numbers by size, others by alphabet."""
+    import pandas as pd
+
+    if numbers_in(pd.Series(list(classes), dtype=str)).all():
+        return tuple(sorted(classes, key=lambda value: (float(value), value)))
+    return tuple(sorted(classes))
+
+
 def encoded(path: Path, frame: "pd.DataFrame", categories: Collection[str]) -> Columns:
     """Return the columns of a frame as features.
 

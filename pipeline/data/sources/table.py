@@ -18,7 +18,7 @@ from pipeline.config.settings import Settings
 from pipeline.config.validation import suggestion
 from pipeline.data.arrays import Arrays, DatasetInfo, Splits
 from pipeline.data.paths import data_path, printable
-from pipeline.data.sources._columns import Columns, encoded, numbers_in, texts
+from pipeline.data.sources._columns import Columns, encoded, in_order, texts
 from pipeline.data.sources._table_file import column_names, named, read_columns
 from pipeline.runtime.errors import Refusal
 
@@ -206,7 +206,7 @@ def _gaps(path: Path, key: str, name: str, column: "pd.Series[Any]") -> list[str
 
 
 def _class_names(path: Path, name: str, labels: "pd.Series[Any]") -> tuple[str, ...]:
-    """Return the names of the classes: numbers by size, others by the alphabet.
+    """Return the names of the classes.
 
     Raises:
         Refusal: There is one class, or so many that the labels are a quantity.
@@ -220,9 +220,7 @@ def _class_names(path: Path, name: str, labels: "pd.Series[Any]") -> tuple[str, 
             f"{where}: {len(classes)} different labels in {len(labels)} rows; "
             "expected classes, of which each has many rows"
         )
-    if numbers_in(labels).all():
-        return tuple(sorted(classes, key=lambda value: (float(value), value)))
-    return tuple(sorted(classes))
+    return in_order(classes)
 
 
 def _parts(path: Path, source: Source, values: "dict[str, pd.Series[Any]]") -> dict[str, Indices]:
