@@ -269,6 +269,36 @@ def test_roles_of_columns(tmp_path, kind):
     assert (found.groups, found.largest_group) == groups
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "words"),
+    [
+        ("patient", [None, *PATIENTS[1:]], "names groups, and 1 rows have none: left out; fill"),
+        ("price", [f"{number + 1},234.5" for number in range(120)], "(1,234.5) have separators"),
+        ("price", [f"€{number}" for number in range(120)], "(€0) have separators"),
+        ("rate", [f"{number / 7:.2f} %" for number in range(120)], "(0.00 %) have separators"),
+        ("mass", [f"{number}.5 kg" for number in range(120)], "(0.5 kg) have separators"),
+        ("note", [f"P{number}" for number in range(120)], None),
+        ("day", [f"2024-01-{number:03}" for number in range(120)], None),
+    ],
+)
+def test_columns_that_are_left_out_for_how_they_are_written(tmp_path, name, values, words):
+    write_table(tmp_path / "t.csv", **{name: values})
+    found = look(tmp_path / "t.csv", label="klasse")
+    assert found.source["ignore"] == [name]
+    assert "group" not in found.source
+    assert [words in warning for warning in found.warnings] == ([True] if words else [])
+
+
+def test_columns_that_may_be_made_from_the_label_are_warnings(tmp_path):
+    frame = write_table(tmp_path / "t.csv", other=list("ab" * 60))
+    assert look(tmp_path / "t.csv", label="klasse").warnings == ()
+    code = (frame["klasse"] == "größer").astype(int)
+    frame.assign(code=code, also=frame["klasse"]).to_csv(tmp_path / "t.csv", index=False)
+    (warning,) = look(tmp_path / "t.csv", label="klasse").warnings
+    assert warning.startswith("column code, also: each value occurs with one class alone")
+    assert look(tmp_path / "t.csv", label="klasse", ignore=("code", "also")).warnings == ()
+
+
 def test_what_a_user_says_of_columns_counts(tmp_path):
     write_table(tmp_path / "t.csv", patient_id=PATIENTS, part=PARTS, code=[1, 2, 3] * 40)
     wanted = {"label": "klasse", "ignore": ("patient_id",), "categories": ("code",)}

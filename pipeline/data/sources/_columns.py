@@ -80,6 +80,19 @@ def in_order(classes: Collection[str]) -> tuple[str, ...]:
     return tuple(sorted(classes))
 
 
+def alike(classes: Collection[str]) -> list[str]:
+    """Return a line if names of classes differ only in case, or stand for one number."""
+    import pandas as pd
+
+    names = pd.Series(sorted(classes), dtype=str)
+    numbers = pd.to_numeric(names, errors="coerce")
+    keys = numbers.astype(object).where(numbers.notna(), names.str.casefold())
+    same = names[keys.duplicated(keep=False)]
+    if same.empty:
+        return []
+    return [f"classes {named(same.tolist())} differ only in case or in how a number is written"]
+
+
 def encoded(path: Path, frame: "pd.DataFrame", categories: Collection[str]) -> Columns:
     """Return the columns of a frame as features.
 

@@ -18,7 +18,7 @@ from pipeline.config.settings import Settings
 from pipeline.config.validation import suggestion
 from pipeline.data.arrays import Arrays, DatasetInfo, Splits
 from pipeline.data.paths import data_path, printable
-from pipeline.data.sources._columns import Columns, encoded, in_order, texts
+from pipeline.data.sources._columns import Columns, alike, encoded, in_order, texts
 from pipeline.data.sources._table_file import column_names, named, read_columns
 from pipeline.runtime.errors import Refusal
 
@@ -108,7 +108,7 @@ def read(source: Source) -> Splits:
     if table.columns.missing:
         counts = named([f"{name} ({count})" for name, count in table.columns.missing.items()])
         logger.warning("%s: missing values imputed by means of training rows: %s", path, counts)
-    for line in _weak_columns(table):
+    for line in [*alike(table.classes), *_weak_columns(table)]:
         logger.warning("%s: %s", path, line)
     rows = Arrays(table.columns.rows, table.labels, len(table.classes), groups=table.groups)
     parts = {name: rows.take(indices) for name, indices in table.parts.items()}
@@ -150,6 +150,7 @@ def _read_table(path: Path, changed: int, source: Source) -> Table:
     if errors:
         raise Refusal(*errors)
     classes = _class_names(path, source.label, values["label"])
+    _require_names(path, names, source.label, classes)
     numbers = {name: number for number, name in enumerate(classes)}
     groups = np.unique(values["group"], return_inverse=True)[1] if source.group else None
     parts = _parts(path, source, values)
@@ -221,6 +222,21 @@ def _class_names(path: Path, name: str, labels: "pd.Series[Any]") -> tuple[str, 
             "expected classes, of which each has many rows"
         )
     return in_order(classes)
+
+
+def _require_names(path: Path, names: Sequence[str], label: str, classes: Sequence[str]) -> None:
+    """Check that the first line does not look like a row, with a class for the name of the label.
+
+    Columns that are numbered from 0 may be called like a class.
+
+    Raises:
+        Refusal: It looks like one.
+    """
+    if label in classes and names != tuple(map(str, range(len(names)))):
+        raise Refusal(
+            f"{printable(str(path))}: column {named([label])} has the name of one of its classes, "
+            "as if the first line were a row; expected names of columns in the first line"
+        )
 
 
 def _parts(path: Path, source: Source, values: "dict[str, pd.Series[Any]]") -> dict[str, Indices]:
