@@ -220,7 +220,7 @@ def test_a_level_of_white(saved, levels, white, expected, note):
         (np.int16([0, 1000]), None, "type int16; expected uint8 in 0 to 255, uint16"),
         (np.int16([-3, 1000]), 1000, "range from -3 to 1000; expected >= 0"),
         (np.uint32([0, 9]), None, "or numbers with source.white"),
-        (np.float32([-0.5, 1]), None, "range from -0.5 to 1; expected 0 to 1"),
+        (np.float32([-0.5, 1]), None, "or source.white, as images have it before they are"),
         (np.float32([0, 1.01]), None, "range from 0 to 1.01; expected 0 to 1"),
         (np.float64([0, 1.000001]), None, "range from 0 to 1.000001; expected 0 to 1"),
         (np.float32([-2e-6, 1]), None, "range from -2e-06 to 1; expected 0 to 1"),

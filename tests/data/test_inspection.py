@@ -145,6 +145,8 @@ LABELS = np.arange(60) % 3
         (RANDOM.random((60, 3, 8, 8), np.float32), None, (3, 8, 8)),
         (RANDOM.random((60, 8, 8)) * 255, 255.0, (1, 8, 8)),
         (RANDOM.integers(0, 2, (60, 8, 8)), 1.0, (1, 8, 8)),
+        (RANDOM.integers(0, 2, (60, 8, 8), np.uint8), 1.0, (1, 8, 8)),
+        (RANDOM.integers(0, 101, (60, 8, 8), np.uint8), None, (1, 8, 8)),
     ],
 )
 def test_levels_and_shape_of_arrays(tmp_path, images, white, shape):

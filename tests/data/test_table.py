@@ -142,7 +142,12 @@ FAULTS = {
     "long row": ("a,y\n1,x\n2,z,5\n", {}, "Expected 2 fields in line 3, saw 3"),
     "long rows": ("a,y\n1,2,x\n2,3,z\n", {}, "more values than the first line has names (2)"),
     "open quote of a name": ('"a,y\n' + "1,x\n" * 400, {}, "a name of 1,603 characters"),
-    "a row for names": ("1.5,0\n1,1\n2,0\n", {"label": "0"}, "column 0 has the name of one of its"),
+    "a row for names": (
+        "1.5,0\n1,1\n2,0\n",
+        {"label": "0"},
+        "the first line looks like a row, with 0",
+    ),
+    "a row of texts": ("a,y\na,z\nb,y\n", {}, "the first line looks like a row, with y for"),
     "other separator of many": (WIDE.replace(",", ";"), {}, "expected source.separator: ';'"),
     "no line": ("\0" * 200_000, {}, "a name of 200,000 characters or more"),
     "open quote": ('a,y\n1,x\n"2,z\n', {}, "EOF inside string"),
@@ -169,6 +174,17 @@ def test_a_name_may_have_a_line_break(saved):
 
 def test_a_first_line_may_have_many_names(saved):
     assert data.describe("table", saved(WIDE + "2," * 300 + "z\n", "y")).shape == (300, 1, 1)
+
+
+@pytest.mark.parametrize("first", ["a,y", "a,n", "1.5,y", "c,y"])
+def test_a_label_may_be_called_like_a_class(saved, first):
+    """A column `y` of y and n; only if all names are values does the first line look like a row."""
+    rows = "1,y\n2,n\n" if first != "c,y" else "a,y\nb,n\n"
+    source = saved(f"{first}\n{rows}", first[-1])
+    if first == "1.5,y":
+        assert "looks like a row" in refusal(source)
+    else:
+        assert data.read("table", source).class_names == ("n", "y")
 
 
 def test_columns_that_are_numbered_may_be_called_like_a_class(saved):

@@ -63,13 +63,13 @@ def _white(file: ArrayFile, options: DataOptions) -> tuple[float | None, str]:
     if options.white is not None:
         return options.white, "as asked for"
     name, kind = file.dtype.name, file.dtype.kind
-    if name == "uint8" or kind not in "iuf" or np.prod(file.shape) > MOST_LEVELS:
+    if kind not in "iuf" or np.prod(file.shape) > MOST_LEVELS:
         return None, ""
     highest = float(file.read().max(initial=0))
     if not np.isfinite(highest) or highest <= 1 + 1e-6:
         return (1.0, "levels are 0 and 1") if kind in "iu" and highest > 0 else (None, "")
     full = FULL.get(name)
-    if full and highest >= USED * full:
+    if name == "uint8" or (full and highest >= USED * full):
         return None, ""
     depth = 8 if highest <= FULL["uint8"] else likely_depth(highest, FULL["uint16"] + 1)
     return float(2**depth - 1), f"levels up to {highest:g}: {depth} bits"

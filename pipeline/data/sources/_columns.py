@@ -71,6 +71,13 @@ def numbers_in(column: "pd.Series[Any]") -> "pd.Series[Any]":
     return pd.to_numeric(column.dropna(), errors="coerce").notna()
 
 
+def is_number(text: str) -> bool:
+    """Return whether a text is a number."""
+    import pandas as pd
+
+    return bool(numbers_in(pd.Series([text], dtype=str)).all())
+
+
 def in_order(classes: Collection[str]) -> tuple[str, ...]:
     """Return names of classes in the order of their labels: numbers by size, others by alphabet."""
     import pandas as pd

@@ -227,6 +227,8 @@ def _pixels(images: ArrayFile, layout: str, white: float | None) -> Images:
         found = f"range from {lowest:.7g} to {highest:.7g}"
         if math.isnan(lowest):
             found = "values that are not a number"
+        elif lowest < 0:
+            expected += ", as images have it before they are normalized"
         raise Refusal(f"{images}: {found}; expected {expected}")
     if note := range_note(_used(pixels, counts, scale), scale):
         logger.warning("%s: %s%s", images.path, f"{images.member}: " if images.member else "", note)
