@@ -1,5 +1,6 @@
 """The page of claims: rows side by side, figures of papers, a source once, counted outcomes."""
 
+import re
 from types import SimpleNamespace
 
 import pandas as pd
@@ -70,7 +71,7 @@ def test_a_claim_has_its_sides_interval_corrected_p_and_outcome():
     assert cells(page, "**drop_helps**") == [
         "**drop_helps** (paper [1]): Dropout / helps.",
         *("dropout against baseline", "test error (%), directional", "lower", "10.0 → 8.0"),
-        *("-2.0 [-3.0, -1.0]", "6", "0.004", "0.900", "–", "supported"),
+        *("-2.0 [-3.0, -1.0]", "6", "0.004", "0.900", "supported"),
     ]
     assert cells(page, "**fewer**")[4:] == [
         *(
@@ -84,6 +85,23 @@ def test_a_claim_has_its_sides_interval_corrected_p_and_outcome():
         )
     ]
     assert page.endswith("1. A \\| B, 2014\n2. C, 2015")
+
+
+def test_what_is_decided_is_shown_and_what_is_inconclusive_is_folded():
+    contradicted = ERROR | {"claim": "other", "outcome": "contradicted"}
+    page = claims_body(shown(ERROR, OPEN, contradicted))
+    before, folded, after = re.split("</?details>", page)
+    assert folded.startswith("<summary>1 inconclusive claim</summary>\n\n| claim |")
+    assert "| **fewer**" in folded
+    assert "| **drop_helps**" in before
+    assert "| **other**" in before
+    assert "| **" not in after
+
+
+def test_without_a_decided_claim_nothing_is_folded():
+    page = claims_body(shown(OPEN))
+    assert "<details>" not in page
+    assert cells(page, "**fewer**")[-1] == "inconclusive"
 
 
 def test_figures_of_papers_are_next_to_measured_ones():
