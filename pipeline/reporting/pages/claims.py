@@ -141,20 +141,21 @@ def claims_sentence(data: ReportData) -> str:
 
 
 def _cells(data: ReportData, row: md.Row, numbers: Mapping[str, int]) -> dict[str, str]:
+    """Return the cells of a claim; what a narrow screen should show comes first."""
     than = f"; less that of {row['than']}" if row["than"] else ""
     return {
         "claim": f"**{row['claim']}** ({BY[row['by']]} [{numbers[row['claim']]}]): "
         f"{md.escape(row['says'])}",
+        "outcome": _outcome(row),
+        "difference": md.unbroken(effect_cell(row, data.format)),
         "contrast": md.escape(f"{row['contrast']}{than}"),
         "measure": f"{MEASURES[row['measure']]}, {row['rule']}",
         "expected": _expected(data, row),
-        "first → second": sides_cell(row, data.format),
-        "difference": effect_cell(row, data.format),
+        "first → second": md.unbroken(sides_cell(row, data.format)),
         "n": str(row["n"]),
         "p": md.format_p(row["p_holm"]),
         "p (within)": md.format_p(row["p_equivalence"]),
         "detectable": _detectable(data, row),
-        "outcome": _outcome(row),
     }
 
 
