@@ -22,11 +22,16 @@ from pipeline.reporting.labels import SettingAxis, setting_axis
 from pipeline.reporting.style import DARK, STAR, TYPE, WIDTH, arm_colors, style
 
 NAME = "validation_accuracy"
+AXIS = "difference in validation accuracy (points)"
 COLUMNS = 2
+FEW = 4  # rows of panels of full height
+HEIGHT, LOW_HEIGHT = 2.3, 1.9  # inches of a row of panels, of few and of more
 LETTERS = 74  # of the size of a tick, across a figure
+TITLE_SHARE = 0.8  # of these letters across a title, which is larger and bold
 LABEL = 0.7  # of the letters across a panel: a line of the name of its axis
 ARROW = 0.06  # height of an arrow at the edge, as a share of a panel
 NUMBERS = (0.13, 0.26)  # heights of the values of arrows in turn: neighbors may be wide
+CLEAR = (0.25, 0.38)  # of the height of a panel: what one value, and several, of arrows need
 MARGIN = 0.1  # of an axis, beyond its outermost values
 ALONE = 0.4  # beside the place of a single setting
 EQUAL = 0.5  # points above and below values that are all equal
@@ -104,27 +109,40 @@ def strengths(found: Mapping[str, Search], palette: Mapping[str, str]) -> Figure
     lines = -(-len(found) // columns)
     letters = LETTERS // columns
     with style():
-        figure = Figure(figsize=(WIDTH, 2.3 * lines + 1.1), layout="constrained")
+        height = (HEIGHT if lines <= FEW else LOW_HEIGHT) * lines + 1.1
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
         panels = list(figure.subplots(lines, columns, squeeze=False).ravel())
         used, empty = panels[: len(found)], panels[len(found) :]
         for ax, (title, search) in zip(used, found.items(), strict=True):
             draw_changes(ax, search, palette[title], letters)
-            ax.set_title("\n".join(textwrap.wrap(title, letters)))
+            ax.set_title("\n".join(textwrap.wrap(title, int(TITLE_SHARE * letters))))
         for ax in empty:
             ax.set_axis_off()
-        _share_heights(used)
+        _share_heights(used, max(int(search.rows["collapsed"].sum()) for search in found.values()))
         marks = legend(list(found.values()))
         figure.legend(list(marks.values()), list(marks), loc="outside lower center", ncols=3)
-        figure.supylabel("difference in validation accuracy (points)", fontsize=TYPE)
+        if lines == 1:  # a label of the figure would be longer than a panel
+            used[0].set_ylabel("\n".join(textwrap.wrap(AXIS, len(AXIS) // 2 + 4)))
+        else:
+            figure.supylabel(AXIS, fontsize=TYPE)
     return figure
 
 
-def _share_heights(panels: Sequence[Axes]) -> None:
-    """Give all panels the limits of the widest ones."""
+def _share_heights(panels: Sequence[Axes], arrows: int) -> None:
+    """Give all panels the limits of the widest ones.
+
+    Args:
+        panels: The panels.
+        arrows: The most arrows of a panel; their values are then below the line of the reference.
+    """
     limits = [ax.get_ylim() for ax in panels]
-    low, high = min(low for low, _ in limits), max(high for _, high in limits)
+    low = min(low for low, _ in limits) - MARGIN
+    high = max(high for _, high in limits) + MARGIN
+    if arrows:
+        share = CLEAR[min(arrows, len(CLEAR)) - 1]
+        low = min(low, -high * share / (1 - share))  # 0 is at that share of the height
     for ax in panels:
-        ax.set_ylim(low - MARGIN, high + MARGIN)
+        ax.set_ylim(low, high)
 
 
 def draw_changes(ax: Axes, search: Search, color: str, letters: int = LETTERS) -> None:
@@ -267,10 +285,9 @@ def legend(found: Collection[Search]) -> dict[str, Artist]:
     rows = pd.concat([search.rows for search in found])
     if rows["fitted"].notna().any():
         marks["response curve"] = Line2D([], [], color=DARK, **CURVE)
-    references = [search.reference for search in found if search.reference is not None]
-    if references:
-        names = {reference["arm"] for reference in references}
-        marks["reference" if len(names) > 1 else names.pop()] = Line2D([], [], **REFERENCE)
+    names = {search.reference["arm"] for search in found if search.reference is not None}
+    names = names or {"chosen value"}  # with which the others of the tuned baseline are compared
+    marks["reference" if len(names) > 1 else names.pop()] = Line2D([], [], **REFERENCE)
     if rows["collapsed"].any():
         marks["collapsed"] = Line2D([], [], color="white", markerfacecolor="white", **BELOW)
     return marks
