@@ -271,6 +271,7 @@ MIXED = {
 }
 FALLEN = {"collapsed": [False, False, True], strengths.NAME: [0.91, 0.92, 0.1]}
 FALLEN_NEIGHBORS = {"collapsed": [True, True, False], strengths.NAME: [0.1, 0.11, 0.92]}
+LONG_TITLES = [f"fine_tuning_at_{size} (against images_{size})" for size in (300, 5000)]
 CLOSE = [{"dropout": {"rate": rate}} for rate in (0.001, 0.00112, 0.5)]
 NAMES = [
     "dropout (rate=0.25)",
@@ -294,6 +295,9 @@ FIGURES = {
     ),
     "settings": lambda: strengths.strengths(
         {arm: searched(**FALLEN, change=[0.1, 0.2, -0.5]) for arm in ARMS[:5]}, PALETTE
+    ),
+    "long_titles": lambda: strengths.strengths(
+        {title: searched() for title in LONG_TITLES}, dict.fromkeys(LONG_TITLES, "black")
     ),
     "long_strengths": lambda: strengths.strengths(MIXED, PALETTE),
     "scatter": lambda: drawn_scatter(OUTCOMES),
@@ -555,6 +559,9 @@ def test_the_reference_is_the_line_at_zero() -> None:
     assert [height for _, height in line(axes, linestyle="--")] == [0, 0]
     words = [text.get_text() for text in axes.figure.legends[0].get_texts()]
     assert words == ["chosen", "mean", "a seed", "baseline"]
+    tuned = strengths.Search(searched().rows, searched().space)
+    words = drawn_search(tuned).figure.legends[0].get_texts()
+    assert words[-1].get_text() == "chosen value"
 
 
 def test_a_collapsed_setting_is_an_arrow_with_its_value_and_does_not_flatten_the_rest() -> None:
@@ -567,6 +574,7 @@ def test_a_collapsed_setting_is_an_arrow_with_its_value_and_does_not_flatten_the
     ((place, height),) = line(axes, marker="v")
     assert place == 0.5
     assert 0 < height < 0.2  # of the panel
+    assert axes.get_xaxis_transform().transform((0, 0.25))[1] <= axes.transData.transform((0, 0))[1]
 
 
 def test_all_searches_share_the_axis_of_their_paired_differences() -> None:

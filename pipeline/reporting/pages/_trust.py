@@ -12,7 +12,7 @@ PARAMETERS = "`params.yaml`"
 GIVEN = f"{PARAMETERS}, or `-S`, gives"
 RATE, EPOCHS = "training.learning_rate", "training.epochs"
 INTRODUCTION = "A failed check changes no verdict; it limits what the verdicts mean."
-METHOD = "[What each check measures](pages/method.md#trust-checks)."
+METHOD = "[What each check measures](pages/checks.md)."
 
 
 def trust_section(data: ReportData) -> str:
