@@ -137,16 +137,21 @@ def test_the_figure_names_the_score_and_its_direction(judged_losses):
 
 
 @pytest.mark.parametrize(
-    ("scale", "decimals"),
+    ("half_width", "decimals"),
     [
-        pytest.param(1, 4, id="of-order-1"),
-        pytest.param(100, 2, id="hundreds"),
-        pytest.param(1e4, 0, id="ten-thousands"),
-        pytest.param(1e-6, 8, id="millionths-have-the-most"),
+        pytest.param(101, 0, id="hundreds-have-none"),
+        pytest.param(9.9, 1, id="below-10"),
+        pytest.param(1.01, 1, id="above-1"),
+        pytest.param(0.99, 2, id="below-1"),
+        pytest.param(0.0101, 3, id="above-a-hundredth"),
+        pytest.param(1e-9, 8, id="a-billionth-has-the-most"),
         pytest.param(0, 3, id="no-interval"),
     ],
 )
-def test_decimals_follow_the_width_of_the_intervals(scale, decimals):
+def test_intervals_are_shown_to_two_digits(half_width, decimals):
+    n = len(SEEDS)
+    unscaled = stats.t.ppf(0.975, n - 1) * NOISE.std(ddof=1) / math.sqrt(n)  # of both arms
+    scale = half_width / unscaled
     scaled = {arm: scale * accuracies for arm, accuracies in ACCURACIES.items()}
     judged = judge(scaled, unit="number", margin=1.0)
     assert metric_of(judged).decimals == decimals
