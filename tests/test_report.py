@@ -527,7 +527,7 @@ def test_every_number_of_the_headline_table_comes_from_the_contrasts(artifacts: 
             "baseline (%)": f"{100 * float(made['baseline_mean']):.1f}",
             "difference (points)": f"{100 * float(made['difference']):+.1f}",
             "95 % interval": f"[{100 * float(made['low']):+.1f}, {100 * float(made['high']):+.1f}]",
-            "over test examples too": "[{:+.1f},\u00a0{:+.1f}]".format(
+            "interval with other test examples": "[{:+.1f},\u00a0{:+.1f}]".format(
                 *(100 * float(made[name]) for name in ("low_images", "high_images"))
             ),
             "n": str(made["n"]),

@@ -454,7 +454,7 @@ def test_intervals_say_how_much_wider_another_pool_makes_them(
     row = {"study": "spread", "arm": arm, "split_sd": 0.01, "factor": factor, "most": most}
     made = all_pages(dataclasses.replace(found, pools=pd.DataFrame([row])))
     for page in ("verdicts", "method"):
-        text = made[f"pages/{page}.md"].partition("another pool")[2]
+        text = made[f"pages/{page}.md"].partition("other pools")[2]
         text = ". ".join(text.split(". ")[:2])
         assert shown in text
         assert missing not in text

@@ -109,7 +109,7 @@ def test_arms_with_a_start_share_its_weights_and_are_tuned_again(found, plain, s
     assert "change the data, the model, the start, the batches" in page.body
     assert "All arms use this" not in page.body
     assert "share split, initial weights and batch order" in without.body
-    assert "arms that change the data, the model, the batches" in without.body
+    assert "that change the data, the model, the batches" in without.body
     assert "All arms use this" in without.body
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.comparison.levels import POWER
 from pipeline.comparison.verdicts import Outcome
 from pipeline.config.claims import COSTS, LOGARITHMIC
 from pipeline.reporting import markdown as md
@@ -57,24 +58,26 @@ def claims_body(data: ReportData) -> str:
     tested = [row for row in judged if row["outcome"] != Outcome.NOT_TESTABLE]
     numbers = {row["claim"]: sources.index(row["source"]) + 1 for row in rows}
     caption = (
-        "Opposite claims are next to each other. First → second: in a contrast of A against B, the "
-        "mean of B, then that of A; for an interaction, the two differences. Measure: what is "
-        "compared, and the kind of test: directional (the sign of the difference), equivalence "
-        "(the difference is within the margin), exact (at every seed or group), interaction (the "
-        "difference of two contrasts), correlation (of gap and test accuracy by rank) or slope "
-        "(from the first level to the last). Expected: of A, compared with B. Difference: A minus "
-        "B, in points for accuracy, error and gap, in nats for NLL; for times to target and norms "
-        f"of weights, the ratio. Interval: {md.CONFIDENCE} Student-t interval over seeds, or over "
-        "groups of models, not corrected. For times to target, both sides are medians, and "
-        "difference, interval and p are from Wilcoxon's signed-rank test. p: two-sided test of no "
-        "difference. p (within): tests that the difference is within the margin; for not higher, "
-        "only that it is not above the margin; for not lower, only that it is not below minus the "
-        "margin. Both p are after Holm's correction over all claims of this report. Detectable: "
-        "the smallest true difference that these seeds find with 80 % power. "
-        f"{md.RANGE_NOTE} Contradicted: the difference is shown to be on the other side; for lower "
-        "and higher, also if it is shown to be within the margin; for within the margin, if it is "
-        "shown to differ and not shown to be within. The sentence above counts claims with "
-        "the same contrast, measure and expectation once."
+        "Opposite claims are next to each other. Contrast: A against B. First → second: the mean "
+        "of B, then the mean of A; for an interaction, the two differences that are compared. "
+        "Measure: what is compared, and the kind of test: directional (the sign of the "
+        "difference), equivalence (the difference is within the margin), exact (at every seed or "
+        "group), interaction (the difference of two contrasts), correlation (of gap and test "
+        "accuracy by rank) or slope (from the first level to the last). Expected: what the claim "
+        "says of A, compared with B. Difference: A minus B, in points for accuracy, error and gap, "
+        "in nats for NLL; A divided by B for times to target and norms of weights. Interval: "
+        f"{md.CONFIDENCE} Student-t interval over seeds, or over groups of models, not corrected. "
+        "For times to target, both sides are medians, and difference, interval and p are from "
+        "Wilcoxon's signed-rank test. p: two-sided test of no difference. p (within): tests that "
+        'the difference is within the margin; if "not higher" is expected, only that it is not '
+        'above the margin; if "not lower" is expected, only that it is not below minus the margin. '
+        "Both p have Holm's correction over all claims of this report. Detectable: the smallest "
+        f"true difference that these seeds find with {100 * POWER:g} % power. {md.RANGE_NOTE} "
+        'Contradicted: the difference is shown to have the opposite sign. Where "lower" or '
+        '"higher" is expected, a difference that is shown to be within the margin is a '
+        'contradiction too. Where "within the margin" is expected, it is a contradiction if the '
+        "difference is shown not to be 0 and is not shown to be within the margin. The sentence "
+        "above counts claims with the same contrast, measure and expectation once."
     )
     listing = "\n".join(f"{number}. {md.escape(name)}" for number, name in enumerate(sources, 1))
     return md.join_parts(
@@ -109,8 +112,8 @@ def claims_sentence(data: ReportData) -> str:
         return ""
     counted = [row for row in rows if row["outcome"] in OUTCOMES]
     return (
-        f"Of {md.format_count(len(counted), 'claim')} of lectures and papers, corrected together: "
-        f"{'; '.join(parts)}."
+        f"Of {md.format_count(len(counted), 'claim')} of lectures and papers, {'; '.join(parts)}. "
+        "Their tests are corrected over all of these claims."
     )
 
 
@@ -178,9 +181,10 @@ def _published(data: ReportData, rows: list[dict[str, Any]], numbers: Mapping[st
         if row["published_setting"] and row["outcome"] != Outcome.NOT_TESTABLE
     ]
     caption = (
-        "Before → after (the change in percent of before). Compare the signs. The sizes are only "
-        "roughly comparable, because networks, data and budgets differ. A cost is counted, not "
-        "timed. Identity: it follows from the settings and is not tested."
+        "Before → after, and in brackets the change in percent of the first number. Compare the "
+        "signs. Sizes are only roughly comparable, because networks, data and training budgets "
+        "differ. Costs here are counted, not timed. Identity: the result follows from the settings "
+        "and is not tested."
     )
     return md.format_table(cells, caption, PUBLISHED_WORDS) if cells else ""
 

@@ -345,7 +345,7 @@ def arm_table(data: ReportData) -> str:
     caption = (
         f"{same} Arms with the runs of one above are left out. n: completed confirmation runs. "
         "Rule: the test rule of each arm. Learning rate: the chosen one. Difference: in points, to "
-        f"the arm under *to*. Interval of the accuracy: {MEAN_INTERVAL}; of the difference: "
+        f'the arm under "to". Interval of the accuracy: {MEAN_INTERVAL}; of the difference: '
         f"{DIFFERENCE}, not corrected."
     )
     words = ("arm", "from", "trained", "to", "verdict")
