@@ -84,9 +84,9 @@ def pair_table(data: ReportData) -> str:
         return ""
     caption = (
         "Difference: arm minus other arm. n: seeds at which both arms have a completed run, on the "
-        "same kind of machine. Rule: the test rule of each arm. Interval: "
-        f"{md.CONFIDENCE} Student-t interval of the mean difference, paired by seed, not corrected. "
-        f"p: two-sided paired t test, Holm over {md.format_count(len(rows), 'row')}. "
+        f"same kind of machine. Rule: the test rule of each arm. Interval: {md.CONFIDENCE} "
+        "Student-t interval of the mean difference, paired by seed, not corrected. p: two-sided "
+        f"paired t test, Holm over {md.format_count(len(rows), 'row')}. "
         'Arms with the verdict "helps, below the margin" are not compared.'
         f"{PAIR_LOOKS if data.confirmation.looks else ''}"
     )
