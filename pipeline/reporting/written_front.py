@@ -25,7 +25,7 @@ CLASSIFIERS = r"(?:, | and )?(?:majority class|1-nearest neighbour|logistic regr
 EPOCHS = re.compile(r"(\d+) epochs?\b")
 CONDITIONS = (
     r"(?:,| and) \d+ epochs?(?: \(\d+ arms? still improving at the end\))?"
-    r"(?:(?:,| and) (?:these test examples|an untuned baseline))*, (?:among the values tried, )?"
+    r"(?:(?:,| and) (?:these test examples|an untuned baseline|the values tried))*, "
 )
 BASELINE_WORDS = (
     r" The baseline reaches (?P<accuracy>[\d.]+) % test accuracy"

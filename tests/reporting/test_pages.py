@@ -272,7 +272,7 @@ def test_lost_runs_are_counted_once_however_many_studies_share_them(found: Repor
     runs = pd.concat([found.runs, found.runs.assign(study="again")])
     assert _page.incomplete_runs(runs) == ""
     runs.loc[runs["fingerprint"] == "baseline1000", "state"] = "diverged"
-    assert "**1 run of 21 not done: 1 diverged.**" in _page.incomplete_runs(runs)
+    assert "**1 of 21 runs not done: 1 diverged.**" in _page.incomplete_runs(runs)
 
 
 def test_settings_of_a_design_that_diverged_are_no_lost_runs(found: ReportData) -> None:
@@ -295,7 +295,7 @@ def test_settings_of_a_design_that_diverged_are_no_lost_runs(found: ReportData) 
     data = dataclasses.replace(found, confirmation=plan, runs=runs)
     assert front.designs_note(data).startswith("1 of 3 runs of search designs diverged, ")
     text = front.front_page(data, [])
-    assert "**2 runs of 24 not done: 1 failed, 1 diverged.**" in text
+    assert "**2 of 24 runs not done: 1 failed, 1 diverged.**" in text
     assert front.designs_note(data) in text
     assert front.designs_note(found) == ""
 
@@ -563,7 +563,7 @@ def test_a_study_of_variance_has_its_page_and_its_sentence(found: ReportData) ->
     assert "| baseline | init | 1.73 | [0.90, 5.00] | 2 | 4 |" in page
     assert "| baseline | test set | 2.00 | – | 0 | 0 |" in page
     assert "| dropout | noise | 0.00 | – | 2 | 4 |" in page
-    assert "4 runs of 4 not done: 1 failed, 3 missing" in page
+    assert "4 of 4 runs not done: 1 failed, 3 missing" in page
     assert "dropout, seed 1001: failed: why" in page
     (sentence,) = [line for line in page.splitlines() if "standard deviation of 1.73" in line]
     assert sentence.index("**init**") < sentence.index("**order**")

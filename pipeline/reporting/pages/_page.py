@@ -69,7 +69,8 @@ def incomplete_runs(runs: pd.DataFrame) -> str:
     if not incomplete:
         return ""
     kinds = ", ".join(f"{counts[state]} {state}" for state in STATES[1:] if counts[state])
-    start = f"**{md.format_count(incomplete, 'run')} of {counts['planned']} not done: {kinds}.**"
+    runs_planned = md.format_count(counts["planned"], "run")
+    start = f"**{incomplete} of {runs_planned} not done: {kinds}.**"
     return f"{start} Means leave them out, and contrasts leave out their pairs."
 
 

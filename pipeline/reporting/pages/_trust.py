@@ -31,8 +31,8 @@ def trust_section(data: ReportData) -> str:
     return md.join_parts(f"{INTRODUCTION} {METHOD}" if failed else METHOD, lines)
 
 
-def qualifiers(data: ReportData) -> tuple[list[str], str]:
-    """Return the conditions of the answer besides the seeds, and what limits its range.
+def qualifiers(data: ReportData) -> list[str]:
+    """Return the conditions of the answer besides the seeds.
 
     The number of epochs always is a condition, failed checks add others.
     """
@@ -47,9 +47,9 @@ def qualifiers(data: ReportData) -> tuple[list[str], str]:
         f"{epochs}{few}": True,
         "these test examples": Check.IMAGES in failed,
         "an untuned baseline": any(not row["subject"] and not row["passed"] for row in tuned),
+        "the values tried": ends or Check.INTERIOR in failed,
     }
-    named = [words for words, holds in conditions.items() if holds]
-    return named, "among the values tried, " if ends or Check.INTERIOR in failed else ""
+    return [words for words, holds in conditions.items() if holds]
 
 
 def not_above(data: ReportData) -> str:

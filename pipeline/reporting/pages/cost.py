@@ -41,10 +41,10 @@ def cost_table(data: ReportData) -> str:
         for row in arms.to_dict("records")
     ]
     caption = (
-        "Means over n completed confirmation runs, without intervals. n: their number. FLOPs are "
-        "counted, not timed; those of matrix products, convolutions and attention count. "
-        "`gapwise report` writes the training times of your runs to timing.md. Rule: forward "
-        "passes are those of the test rule of the arm."
+        "n: completed confirmation runs, over which means are taken. No intervals. FLOPs of matrix "
+        "products, convolutions and attention are counted; nothing is timed. `gapwise report` "
+        "writes the training times of your runs to timing.md. Rule: forward passes are those of "
+        "the test rule of the arm."
         f"{cost_note(data, FROM_PAGE)}"
     )
     return md.join_parts(md.format_table(rows, caption, words=("arm",)), left_out(arms))

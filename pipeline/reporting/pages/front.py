@@ -169,9 +169,8 @@ def headline(data: ReportData) -> str:
         f"{joint_intervals(data.contrast_count)}{_looks_corrected(data)}."
         f"{detectable_note(data.distinct)})"
     )
-    conditions, values = qualifiers(data)
-    start = md.format_list([_fresh_seeds(data), *conditions])
-    return f"With {start}, {values}{' '.join(findings)} {note}"
+    start = md.format_list([_fresh_seeds(data), *qualifiers(data)])
+    return f"With {start}, {' '.join(findings)} {note}"
 
 
 def _looks_corrected(data: ReportData) -> str:
