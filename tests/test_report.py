@@ -527,7 +527,7 @@ def test_every_number_of_the_headline_table_comes_from_the_contrasts(artifacts: 
             "baseline (%)": f"{100 * float(made['baseline_mean']):.1f}",
             "difference (points)": f"{100 * float(made['difference']):+.1f}",
             "95 % interval": f"[{100 * float(made['low']):+.1f}, {100 * float(made['high']):+.1f}]",
-            "over test examples too": "[{:+.1f},\u00a0{:+.1f}]".format(
+            "interval with other test examples": "[{:+.1f},\u00a0{:+.1f}]".format(
                 *(100 * float(made[name]) for name in ("low_images", "high_images"))
             ),
             "n": str(made["n"]),
@@ -577,7 +577,7 @@ def test_no_number_of_the_headline_sentence_is_typed(artifacts: Path) -> None:
     counts += [*(100 * rates[["low", "high"]].to_numpy().ravel())]
     known |= {f"{value:.0f}" for value in counts}
     assert set(re.findall(r"[+-]?\d+(?:\.\d+)?", sentence)) <= known
-    assert "With up to 6 fresh seeds, 6 epochs (too few for " in sentence
+    assert "With up to 6 fresh seeds, 6 epochs (" in sentence
 
 
 def test_another_protocol_gives_another_text(artifacts: Path) -> None:
@@ -628,7 +628,7 @@ def test_what_the_validation_set_resolves_is_on_the_page_of_the_method(artifacts
 def test_lost_runs_are_counted_and_named(artifacts: Path) -> None:
     report.main("tiny")
     text = whole(artifacts)
-    assert "**3 runs of 24 not done: 1 failed, 1 diverged, 1 missing.**" in text
+    assert "**3 of 24 runs not done: 1 failed, 1 diverged, 1 missing.**" in text
     assert "seed 1001: failed: why it failed" in text
     assert "seed 1002: diverged: why it diverged" in text
     assert "seed 1003: missing" in text
@@ -668,7 +668,7 @@ def test_a_report_is_possible_when_every_run_is_lost(artifacts: Path) -> None:
     table.assign(n=0, done=0, excludes_zero=False).to_csv(artifacts / "contrasts.csv", index=False)
     compare_again(artifacts)
     report.main("tiny")
-    assert "**24 runs of 24 not done: 24 missing.**" in whole(artifacts)
+    assert "**24 of 24 runs not done: 24 missing.**" in whole(artifacts)
     assert json.loads(Path("reports/tiny/metrics.json").read_text()) == {
         "baseline": dict.fromkeys(("accuracy", "gap", *TARGETS)),
         "points": {"dropout": None, "others": None},
@@ -860,9 +860,9 @@ def test_lost_models_of_groups_are_counted_and_named(artifacts: Path) -> None:
     report.main("tiny")
     page = whole(artifacts)
     assert (
-        "**5 runs of 28 not done: 2 failed, 1 diverged, 2 missing.**" in page
+        "**5 of 28 runs not done: 2 failed, 1 diverged, 2 missing.**" in page
     )  # a member 0 is a confirmation run
-    assert "**2 runs of 6 not done: 1 failed, 1 missing.**" in page
+    assert "**2 of 6 runs not done: 1 failed, 1 missing.**" in page
     assert "- confirmation, snap, seed 1000, model 0: failed: out of \\| luck" in page
     assert "- confirmation, snap, seed 1001, model 0: missing" in page
     assert json.loads(Path("reports/tiny/metrics.json").read_text())["runs"]["planned"] == 28

@@ -14,13 +14,13 @@ RULE = (
     "A run has collapsed if its test accuracy is below the median of its arm by more than the "
     f"margin, and by more than {FAR:g} robust standard deviations (1.4826 times the median "
     "absolute deviation of its arm, or of all arms if that is larger). The arm must have at least "
-    f"{FEWEST} runs. With {SHARING} arms or more, the rule is also applied to the accuracies from "
-    "which the effect of each seed, the median over all arms, is subtracted"
+    f"{FEWEST} runs. With {SHARING} or more arms, the rule is also applied after the effect of "
+    "each seed (the median over all arms) is subtracted from the accuracies"
 )
 CAPTION = (
-    f"{RULE}. Rate: of collapsed and diverged runs, with its exact 95 % interval (Clopper and "
-    "Pearson). p: exact McNemar test against the reference, over the seeds at which one of the two "
-    "alone is lost, Holm over the contrasts."
+    f"{RULE}. Rate: share of runs that collapsed or diverged, with its exact 95 % interval "
+    "(Clopper and Pearson). p: exact McNemar test against the reference, over the seeds at which "
+    "exactly one of the two runs is lost, with Holm's correction over the contrasts."
 )
 
 
@@ -96,7 +96,7 @@ def rare_note(rates: pd.DataFrame) -> str:
     return (
         f"{lost}A run collapses if its accuracy is far below that of the other runs of its arm. An "
         f"arm without a collapse in {md.format_count(int(row['runs']), 'run')} may still have a "
-        f"rate of collapses of up to {_percent(row['unseen'])} % (one-sided {md.CONFIDENCE} bound)."
+        f"collapse rate of up to {_percent(row['unseen'])} % (one-sided {md.CONFIDENCE} bound)."
     )
 
 
@@ -125,9 +125,9 @@ def undone_note(rates: pd.DataFrame, contrasts: pd.DataFrame) -> str:
     if not named:
         return ""
     return (
-        " Verdicts are about runs that were not lost. Over all runs the better arm of a pair would "
-        "be no better if it lost so many more of its runs than the other, which these seeds do not "
-        f"exclude: {md.format_few(named)}."
+        " Verdicts are about runs that were not lost. Over all runs, the better arm would not be "
+        "better if its share of lost runs exceeded that of the other arm by the percentage given "
+        f"here, which these seeds do not exclude: {md.format_few(named)}."
     )
 
 

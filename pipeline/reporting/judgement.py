@@ -27,35 +27,36 @@ LISTED = 8  # warnings of one kind
 UNKNOWN = {
     "Paired seeds": (
         "whether runs with the same seed had the same split, initial weights and order of "
-        "examples. If they had not, the verdicts stay valid, but find less than they could."
+        "examples. If not, the verdicts are still valid, but have less power."
     ),
     "Independent seeds": (
         "whether seeds are independent. Folds of one cross-validation share training examples, "
         "which makes p too small."
     ),
     "Test set": (
-        "whether the test set, or the split that these scores are from, chose a setting, an epoch "
-        "or an arm. If it did, differences are too large, and no statistic here repairs that."
+        "whether a setting, an epoch or an arm was chosen by these test scores. If so, differences "
+        "are too large, and no statistic here can correct that."
     ),
     "Trials": (
-        "how many settings each arm had tried. An arm with more trials than its reference can win "
-        "by them alone."
+        "how many settings were tried for each arm. An arm with more trials than its reference can "
+        "be better for this reason alone."
     ),
     "Missing runs": "whether runs that failed or looked bad were left out of the table.",
 }
 NO_IMAGES = (
-    "**Test examples**: whether a verdict holds for other test examples: intervals are over seeds "
-    "alone. A table of the examples that every run has right (`--images`) would tell."
+    "**Test examples**: whether a verdict holds for other test examples, because intervals are "
+    "over seeds only. A table of the examples that each run predicts correctly (`--images`) would "
+    "show it."
 )
-OVER_IMAGES = "over test examples too"
+OVER_IMAGES = "interval with other test examples"
 CORRELATED = (
-    "Over seeds, the scores of arm and reference correlate with {}. Shared splits or initial "
-    "weights usually make this positive; near 0, pairing has gained nothing."
+    "Over seeds, the scores of arm and reference have a correlation of {}. Shared splits or "
+    "initial weights usually make it positive. If it is near 0, pairing gains nothing."
 )
 FILES = (
-    "`contrasts.csv`: every number of every arm. `seeds.csv`: the scores as they were read, which "
-    "`gapwise judge` reads too. `table.tex`: the table for LaTeX. `figures/`: the figure as PNG "
-    "and SVG."
+    "`contrasts.csv`: all numbers of every arm. `seeds.csv`: the scores that were read, in a form "
+    "that `gapwise judge` can read. `table.tex`: the table for LaTeX. `figures/`: the figure as "
+    "PNG and SVG."
 )
 
 
@@ -161,29 +162,29 @@ def warnings(judged: Judgement, rows: pd.DataFrame) -> Iterator[str]:
         names = [f"**{row['label']}** ({row['n']})" for row in few.to_dict("records")]
         arms = md.format_count(len(rows), "arm")
         yield (
-            f"Fewer seeds than the exact sign-flip test needs to find anything among {arms} "
-            f"({judged.seeds_required}): {md.format_few(names)}. Their verdicts rest on the t test "
-            "alone, which assumes differences that are about normal."
+            f"Fewer seeds than the exact sign-flip test needs for a significant result among "
+            f"{arms} ({judged.seeds_required}): {md.format_few(names)}. Their verdicts depend on "
+            "the t test only, which assumes approximately normal differences."
         )
     for row in judged.collapses.head(LISTED).to_dict("records"):
         yield (
             f"**{md.escape(row['arm'])}**, seed {md.escape(row['seed'])}: "
             f"{formatter.score(metric, row['score'])} is far from the arm's median of "
             f"{formatter.score(metric, row['median'])} ({row['robust_z']:.0f} robust standard "
-            "deviations). It counts as collapsed: in the rates, not in the differences."
+            "deviations). It counts as collapsed: rates include it, differences do not."
         )
     if len(judged.collapses) > LISTED:
-        yield f"{len(judged.collapses) - LISTED} more runs are as far from the median of their arm."
+        yield f"{len(judged.collapses) - LISTED} more runs count as collapsed for the same reason."
     yield from _changed_over_images(rows)
     yield from _unmatched(rows)
     for twins in judged.twins:
         alike = md.format_list([f"**{md.escape(name)}**" for name in twins])
         yield (
-            f"{alike} have the same scores at every seed. If they are the same runs, keep one: "
-            "each counts in the correction."
+            f"{alike} have the same scores at every seed. If they are the same runs, keep one, "
+            "because the correction counts each of them."
         )
     for row in judged.table[judged.table["repeats"]].to_dict("records"):
-        yield f"**{md.escape(row['arm'])}** has the runs of another arm, and counts once."
+        yield f"**{md.escape(row['arm'])}** has the same runs as another arm and is left out."
     yield from _resolution(judged, metric)
 
 
@@ -242,8 +243,8 @@ def _table(judged: Judgement, rows: pd.DataFrame) -> str:
     ]
     cost = " Cost: as a multiple of the reference's." if costs else ""
     images = (
-        " Over test examples too: the interval over seeds and test examples drawn anew (crossed "
-        "variances), not corrected, with the verdict of the same tests if it changes."
+        " Interval with other test examples: it also holds for other test examples (crossed "
+        "variances) and is not corrected; if the verdict changes with it, the new verdict is added."
         if known
         else ""
     )
@@ -252,26 +253,31 @@ def _table(judged: Judgement, rows: pd.DataFrame) -> str:
         f"with the {md.CONFIDENCE} Student-t interval of the mean over seeds, not corrected."
         f"{images} n: "
         "seeds with both scores. p (Holm): two-sided paired t test, corrected over "
-        f"{md.format_count(len(rows), 'arm')}; it decides. p (sign flips): exact, not corrected. "
-        "Equivalent: two one-sided tests place the difference within "
-        f"{md.format_margin(judged.margin, metric)}, corrected likewise. "
-        f"Detectable: with {100 * POWER:g} % power after the correction; in brackets, its range "
-        "(10 to 90 %), since so few seeds measure the spread only roughly. Seeds needed: to detect "
-        f"the observed difference, with its range likewise.{cost} {rare_note(_rates(judged))}"
+        f"{md.format_count(len(rows), 'arm')}; it decides the verdict. p (sign flips): exact, not "
+        "corrected. "
+        "Equivalent: two one-sided tests, with the same correction, show that the difference is "
+        f"within {md.format_margin(judged.margin, metric)}. "
+        "Detectable: the smallest true difference that these seeds find with "
+        f"{100 * POWER:g} % power after the correction. Seeds needed: their number to detect the "
+        "observed difference. Ranges in brackets (10 to 90 %) are given because few seeds "
+        f"estimate the spread only roughly.{cost} {rare_note(_rates(judged))}"
         f"{undone_note(_labelled_rates(judged, rows), rows)}"
     )
     return md.format_table(cells, caption, words=("arm", "verdict"))
 
 
 def _changed_over_images(rows: pd.DataFrame) -> Iterator[str]:
-    """Yield which verdicts are others if test examples are drawn anew too."""
+    """Yield which verdicts change if the choice of test examples counts as a source of error."""
     names = [
         f"**{row['label']}** ({row['verdict_other_images']})"
         for row in rows.to_dict("records")
         if row["verdict_other_images"] not in ("", row["verdict"])
     ]
     if names:
-        yield f"Verdicts that change if test examples are drawn anew too: {md.format_few(names)}."
+        yield (
+            "Verdicts that change when the choice of test examples is counted as a source of "
+            f"error: {md.format_few(names)}."
+        )
 
 
 def _unmatched(rows: pd.DataFrame) -> Iterator[str]:
@@ -279,13 +285,13 @@ def _unmatched(rows: pd.DataFrame) -> Iterator[str]:
     for row in rows.to_dict("records"):
         parts = [
             f"{md.format_count(row[column], 'seed')} of {whose}"
-            for column, whose in (("unpaired", "its own"), ("left", "its reference"))
+            for column, whose in (("unpaired", "the arm"), ("left", "its reference"))
             if row[column]
         ]
         if parts:
             yield (
-                f"**{row['label']}**: {md.format_list(parts)} without a partner left out. If they "
-                "are runs that failed, the rest is too good."
+                f"**{row['label']}**: {md.format_list(parts)} left out, because the other side has "
+                "no run at this seed. If that run failed, the remaining scores are too good."
             )
         if row["n"] > 1 and pd.isna(row["low"]):
             yield f"**{row['label']}** has the same difference at every seed: no interval, no p."
@@ -300,14 +306,14 @@ def _resolution(judged: Judgement, metric: Metric) -> Iterator[str]:
     examples = md.format_count(judged.n_test, "test example")
     margin = md.format_margin(judged.margin, metric)
     if judged.margin < judged.example:
-        yield f"The margin of {margin} is less than one of {examples}."
+        yield f"The margin of {margin} is smaller than the effect of one of {examples}."
     if judged.margin < judged.chance:
         formatter = md.Formatter(2)
         shown = formatter.score(metric, judged.chance)
         yield (
-            f"The choice of these {examples} alone moves a difference by up to "
-            f"{shown} {metric.difference_unit} in 95 of 100 draws, if exactly one of two equally "
-            f"good networks is right on a tenth of them: more than the margin of {margin}."
+            f"If exactly one of two equally good networks is right on a tenth of these {examples}, "
+            f"their scores differ by up to {shown} {metric.difference_unit} by chance (in 95 of "
+            f"100 draws). This is more than the margin of {margin}."
         )
 
 
@@ -329,7 +335,7 @@ def _unknown(judged: Judgement, rows: pd.DataFrame) -> str:
     correlations = rows["correlation"].dropna()
     lines = [f"**{what}**: {why}" for what, why in UNKNOWN.items()]
     return md.join_parts(
-        "These verdicts are about the scores in the table. It does not tell:",
+        "These verdicts are about the scores in the table. The table does not show:",
         md.format_bullets(lines if _has_images(judged) else [*lines, NO_IMAGES]),
         ""
         if correlations.empty

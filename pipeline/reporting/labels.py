@@ -62,8 +62,8 @@ def lost_words(row: Mapping[str, Any], reference: str) -> str:
     if alone == other or (alone > other) == (row["lost"] > row["reference_lost"]):
         return words
     return (
-        f"{words}; at the {row['both_ended']} seeds where both ended, it alone lost {alone}, its "
-        f"{reference} alone {other}"
+        f"{words}; of the {row['both_ended']} seeds where both runs ended, only its run is lost at "
+        f"{alone}, and only that of its {reference} at {other}"
     )
 
 

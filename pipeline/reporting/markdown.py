@@ -15,7 +15,7 @@ INTERVAL = f"{CONFIDENCE} interval"
 VOID = "–"
 NEVER = "never"  # of a time to target that is infinite
 FEW = 3  # names that a sentence lists; more are counted
-RANGE_NOTE = "(The range in brackets: few seeds give only a rough estimate of the spread.)"
+RANGE_NOTE = "(A range in brackets is given because few seeds estimate the spread only roughly.)"
 PREFIXES = ("", " k", " M", " G", " T", " P", " E")
 
 Row = Mapping[str, Any]

@@ -29,7 +29,7 @@ AMONG_BEST = "; among the best, since not shown to differ from it: "
 NAMED = 3  # arms of one verdict that are named; more are counted
 DETECTABLE = (
     f"A detectable difference is the smallest that these seeds find with {100 * POWER:g} % power. "
-    "In brackets: its range, as few seeds give only a rough estimate of the spread."
+    "It has a range in brackets because few seeds estimate the spread only roughly."
 )
 
 

@@ -24,14 +24,14 @@ from pipeline.reporting.verdict_sentences import (
 CLASSIFIERS = r"(?:, | and )?(?:majority class|1-nearest neighbour|logistic regression)"
 EPOCHS = re.compile(r"(\d+) epochs?\b")
 CONDITIONS = (
-    r"(?:,| and) \d+ epochs?(?: \(too few for \d+ arms?\))?"
-    r"(?:(?:,| and) (?:these test examples|an untuned baseline))*, (?:among the values tried, )?"
+    r"(?:,| and) \d+ epochs?(?: \(\d+ arms? still improving at the end\))?"
+    r"(?:(?:,| and) (?:these test examples|an untuned baseline|the values tried))*, "
 )
 BASELINE_WORDS = (
     r" The baseline reaches (?P<accuracy>[\d.]+) % test accuracy"
     r"(?: \(the mean of all its runs, also of those that collapsed\))? with a gap of "
-    r"(?P<gap>-?[\d.]+) points between train and validation accuracy"
-    rf"(?:, and is not shown to be above (?:{CLASSIFIERS})+ in validation accuracy)?\. "
+    r"(?P<gap>-?[\d.]+) points between train and validation accuracy\."
+    rf"(?: It is not shown to be above (?:{CLASSIFIERS})+ in validation accuracy\.)? "
 )
 FUTILE = "futile"
 STUDY, SEEDS = "study", "seeds"

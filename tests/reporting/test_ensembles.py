@@ -83,7 +83,7 @@ def test_gains_after_temperature_scaling(golden) -> None:
     found = methods_of(pd.concat([scores, more]))
     golden(sentences.scaled_gains(found))
     probable = parsed(calibration_table(found, Formatter()))["turned"]
-    assert [probable[name] for name in ("NLL (nats)", "NLL scaled (nats)")] == ["0.400", "0.330"]
+    assert [probable[name] for name in ("NLL (nats)", "NLL, scaled (nats)")] == ["0.400", "0.330"]
     turned = next(method for method in found if method.name == "turned")
     # half is 4.303 * 0.001 / sqrt(3)
     assert turned.change("nll_scaled", unit="") == "+0.030 [+0.028, +0.032]"
@@ -91,7 +91,7 @@ def test_gains_after_temperature_scaling(golden) -> None:
 
 def test_without_scaled_scores_their_cells_are_void() -> None:
     row = parsed(calibration_table(methods(ONE, FOUR), Formatter()))["independent"]
-    assert row["NLL scaled (nats)"] == "–"
+    assert row["NLL, scaled (nats)"] == "–"
 
 
 def test_what_predicts_the_same_has_no_row() -> None:

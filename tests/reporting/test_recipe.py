@@ -59,3 +59,10 @@ def test_where_nothing_helps_the_baseline_is_kept():
     assert section.startswith("Keep the baseline, with the tuned training.learning_rate=0.05:")
     assert "yaml" not in section
     assert "Leave out **early**" in section
+
+
+def test_an_arm_that_helps_but_is_no_choice_is_named_with_the_reason():
+    data = report_data({"layers": dict.fromkeys(VERDICTS, "deterministic")}, VERDICTS)
+    section = recipe_section(dataclasses.replace(data, recipe=data.recipe.iloc[:0]))
+    assert section.startswith("Keep the baseline. **augmentation** and **dropout** help, but ")
+    assert "no arm is shown to help" not in section

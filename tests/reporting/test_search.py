@@ -84,7 +84,7 @@ def test_the_tables_beside_the_page_are_those_it_links(found, plain, tmp_path):
 def test_the_front_page_has_the_leaders_and_what_matters(found, plain):
     text = search.search_lines(found)
     assert text.count("- **sgd** against **adam**") == 1
-    assert text.count("- What matters in methods, **") == 2
+    assert text.count("- Hyperparameters of methods, **") == 2
     assert "(pages/search.md)" in text
     assert search.search_lines(plain) == ""
     assert f"## Search\n\n{text}" in front.front_page(found, [])
@@ -105,7 +105,7 @@ def test_every_method_is_a_row_with_its_cost_and_what_random_search_needs(found,
     assert [(row["arm"], row["method"]) for row in validation] == [
         (arm, method) for arm in ("sgd", "adam") for method in ("random", "grid", "halving")
     ]
-    assert validation[0]["random needs (trainings)"] == "–"
+    assert validation[0]["equal random search (trainings)"] == "–"
     planted = found.search_methods.set_index(["arm", "method"]).loc[("adam", "halving")]
     assert validation[-1]["cost (trainings)"] == f"{planted['cost']:.1f}"
     assert test[-1]["test (%)"] == f"{100 * planted['test']:.1f}"
@@ -166,11 +166,11 @@ def test_what_matters_is_above_chance_and_ranked_where_it_can_be(found, study):
     names = words(study)
     first, second, third = (names[name] for name in rows["hyperparameter"])
     line = search._rank_line("sgd", shares, names)
-    assert f"more than by chance: {first} and {second}; not shown to matter: {third};" in line
-    assert f"cannot rank {first} and {second}." in line
+    assert f"{first} and {second} are shown to matter; their order is not shown;" in line
+    assert f"{third} is not shown to matter." in line
     ranked = search._rank_line("sgd", shares.assign(last_rank=[1, 2, 2]), names)
-    assert f"{first} is number 1" in ranked
-    assert "cannot rank" not in ranked
+    assert f"{first} has rank 1" in ranked
+    assert "order" not in ranked
 
 
 def test_lost_runs_are_counted(found, study):
@@ -178,7 +178,7 @@ def test_lost_runs_are_counted(found, study):
         study="methods", state=["done", "diverged", "diverged", "failed"], fingerprint=list("abcd")
     )
     text = search.lost_runs(dataclasses.replace(found, runs=runs), study)
-    assert text == "Of 4 runs, with those of the baseline, 1 failed and 2 diverged."
+    assert text == "Of 4 runs (including those of the baseline), 1 failed and 2 diverged."
     assert search.lost_runs(found, study) == ""
 
 
@@ -190,7 +190,7 @@ def test_a_method_whose_searches_find_too_little_is_not_tested(found, study):
     rows.loc[own, ["ended", "random_ended"]] = (0.74, 0.9)
     text = search.method_section(dataclasses.replace(found, search_methods=rows), study)
     (line,) = [line for line in text.splitlines() if line.startswith("- **adam**")]
-    assert "not tested, since too many find nothing: halving" in line
+    assert "not tested, because too many searches find nothing: halving" in line
     assert "halving" not in line.partition("not tested")[0]
     tested = tables_of(text)[1]
     (cell,) = [
@@ -216,7 +216,7 @@ def test_ends_say_where_a_range_is_wide_enough(found, study):
         "both ends"
     }
     assert {row["fails at"] for row in rows if row["hyperparameter"] != "learning rate"} == {
-        "the lower end alone"
+        "the lower end only"
     }
 
 
@@ -224,7 +224,7 @@ def test_a_shift_on_a_logarithmic_scale_is_a_factor(found, study):
     (rows,) = tables_of(search.shift_section(found, study, words(study)))
     for cells, row in zip(rows, found.search_shifts.to_dict("records"), strict=True):
         bounds = f"[{row['low']:.2g}, {row['high']:.2g}]"
-        assert cells["moves by [95 % interval]"] == f"x {row['shift']:.2g} {bounds}"
+        assert cells["shift [95 % interval]"] == f"x {row['shift']:.2g} {bounds}"
 
 
 def test_a_shift_on_another_scale_is_a_difference(found, study):
@@ -232,7 +232,7 @@ def test_a_shift_on_another_scale_is_a_difference(found, study):
     (rows,) = tables_of(
         search.shift_section(dataclasses.replace(found, search_shifts=shifts), study, words(study))
     )
-    assert {row["moves by [95 % interval]"] for row in rows} == {"+0.25 [0.1, 0.4]"}
+    assert {row["shift [95 % interval]"] for row in rows} == {"+0.25 [0.1, 0.4]"}
 
 
 def test_a_single_arm_has_no_verdict_by_tuning_budget(found, study):

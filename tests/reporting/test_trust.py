@@ -37,8 +37,8 @@ FAILED = {
     Check.TRIALS: {"value": 3},
     Check.MACHINE: {"value": 2, "subject": "threads=2, device=cpu"},
 }
-START = "3 fresh seeds and 2 epochs"
-FEW = " (too few for 5 arms)"
+TRIED = "3 fresh seeds, 2 epochs and the values tried"
+FEW = " (5 arms still improving at the end)"
 SUBJECTS = ("majority class", "1-nearest neighbour", "logistic regression")
 
 
@@ -140,13 +140,13 @@ def test_a_check_that_does_not_apply_has_no_line(data: ReportData) -> None:
     ("failed", "start"),
     [
         ([], "With 3 fresh seeds and 2 epochs, **augmentation**"),
-        ([Check.INTERIOR], f"With {START}, among the values tried, **augmentation**"),
-        ([Check.TUNED], f"With {START}, among the values tried, **augmentation**"),
+        ([Check.INTERIOR], f"With {TRIED}, **augmentation**"),
+        ([Check.TUNED], f"With {TRIED}, **augmentation**"),
         ([Check.BUDGET], f"With 3 fresh seeds and 2 epochs{FEW}, **augmentation**"),
         ([Check.IMAGES], "With 3 fresh seeds, 2 epochs and these test examples, **augmentation**"),
         (
             list(Check),
-            f"With 3 fresh seeds, 2 epochs{FEW} and these test examples, among the values",
+            f"With 3 fresh seeds, 2 epochs{FEW}, these test examples and the values tried, ",
         ),
         ([Check.SEEDS, Check.MACHINE], "With 3 fresh seeds and 2 epochs, **augmentation**"),
     ],
@@ -155,7 +155,7 @@ def test_failed_checks_limit_the_answer(data: ReportData, failed: list[Check], s
     shown = with_checks(data, *(rows(check, check in failed) for check in Check))
     assert front.headline(shown).startswith(start)
     assert metrics(shown)["failed_checks"] == len(failed)
-    below = ", and is not shown to be above " in front.headline(shown)
+    below = "It is not shown to be above " in front.headline(shown)
     assert below == (Check.REFERENCES in failed)
 
 

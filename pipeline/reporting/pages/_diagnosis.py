@@ -6,11 +6,11 @@ from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.markdown import Row, format_bullets, format_count, format_list, join_parts
 
 ADVICE = {
-    "variance": "The gap is the larger part: the problem is **variance**, the network overfits. "
-    "Regularizers and more data are the usual remedies{result}.",
-    "bias": "The avoidable bias is the larger part: the problem is **bias**, the network does not "
-    "fit its own training examples. Try a larger network or longer training first; add a "
-    "regularizer only when it overfits.",
+    "variance": "The gap is larger than the avoidable bias: the problem is **variance**, the "
+    "network overfits. Regularizers and more data are the usual remedies{result}.",
+    "bias": "The avoidable bias is larger than the gap: the problem is **bias**, the network does "
+    "not fit its training examples. Try a larger network or longer training first; add a "
+    "regularizer only if the network then overfits.",
     "both": "Neither is clearly larger: the problem is **both** bias and variance. A larger "
     "network or longer training reduces bias; regularizers reduce variance but may increase bias.",
     "neither": "Both are within the margin: little is left for a regularizer to improve.",
@@ -26,12 +26,12 @@ def diagnosis_section(data: ReportData) -> str:
     error, gap = (rows.loc[name].to_dict() for name in ("training_error", "gap"))
     percent, best = data.format.percent, data.confirmation.optimal_error
     start = (
-        f"The baseline is wrong on {data.format.percent_band(error)} % of its own training "
-        f"examples. The best possible error is taken as {percent(best)} % (`optimal_error`), so "
-        "the avoidable bias, which is the difference, is "
+        f"The baseline has a training error of {data.format.percent_band(error)} %. The best "
+        f"possible error is assumed to be {percent(best)} % (`optimal_error`), so the avoidable "
+        "bias (training error minus best possible error) is "
         f"{percent(rows.loc['avoidable_bias', 'mean'])} points. "
-        f"Validation error is {data.format.percent_band(gap)} points higher: the gap. "
-        f"{ADVICE[problem].format(result=_result(data))}"
+        "The gap (validation error minus training error) is "
+        f"{data.format.percent_band(gap)} points. {ADVICE[problem].format(result=_result(data))}"
     )
     lines = [_closing(data)]
     if problem in ("bias", "both"):
@@ -45,7 +45,7 @@ def _result(data: ReportData) -> str:
     arms = format_count(len(data.distinct), "arm")
     if not number:
         return f", but none of the {arms} tried here is shown to raise test accuracy"
-    return f": {number} of {arms} tried here raise test accuracy"
+    return f". Of {arms} tried here, {number} {'raises' if number == 1 else 'raise'} test accuracy"
 
 
 def _closing(data: ReportData) -> str:
@@ -64,7 +64,7 @@ def _closing(data: ReportData) -> str:
     return (
         "Arms shown to have a smaller gap, but not to raise test accuracy: "
         f"{format_list(names)}. (Tested with Holm's correction over all arms. The intervals hold "
-        "for all arms at once. That is stricter than the test, so an interval may include 0.)"
+        "for all arms at once, which is stricter than the test, so an interval may include 0.)"
     )
 
 
@@ -83,8 +83,8 @@ def _fitting(data: ReportData) -> str:
         for row in rows.to_dict("records")
     ]
     return (
-        "Arms shown to have less training error than the baseline (Holm over "
-        f"{arms}{_looks(data)}; single intervals): "
+        "Arms shown to have less training error than the baseline (Holm's correction over "
+        f"{arms}{_looks(data)}; intervals not corrected): "
         f"{format_list(names)}."
     )
 

@@ -11,8 +11,8 @@ from pipeline.reporting.pages._gains import SCALED, Gain, gain_of
 
 FATES = {  # of a gain in NLL, by the sign of its interval after temperature scaling
     1: "of {} remain",
-    0: "of {} are no longer shown (the interval after scaling includes 0)",
-    -1: "of {} turn into losses (they were gains in calibration, which scaling gives as well)",
+    0: "of {} are no longer shown, because the interval after scaling includes 0",
+    -1: "of {} turn into losses, because they were gains in calibration, which scaling also gives",
 }
 
 
@@ -47,8 +47,8 @@ def efficient_methods(methods: Sequence[Gain], formatter: md.Formatter) -> str:
             f"{md.format_ratio(method.value('test_cost'))} x test{gain}."
         )
     start = (
-        "**Best mean accuracy for its cost** (not tested): every other method is less accurate or "
-        "costs more."
+        "**Efficient methods** (not tested): compared with each of them, every other method is "
+        "less accurate or costs more."
     )
     return "\n".join([start, *lines.values()])
 
@@ -69,7 +69,7 @@ def scaled_gains(methods: Sequence[Gain]) -> str:
         if names:
             parts.append(f"the gains {words.format(md.format_few(names))}")
     start = (
-        "**NLL gains after temperature scaling** (only gains whose uncorrected interval excludes 0 "
+        "**NLL gains after temperature scaling** (of gains whose uncorrected interval excludes 0 "
         "before scaling)"
     )
     return f"{start}: {'; '.join(parts)}." if parts else ""
@@ -84,12 +84,12 @@ def size_gains(sizes: pd.DataFrame, formatter: md.Formatter) -> str:
             gain_of(str(method), rows[rows["members"] == size], formatter) for size in (most, 2)
         )
         parts.append(
-            f"{method} with {md.format_count(most, 'member')} {whole.change('accuracy')}, with 2 "
-            f"{second.change('accuracy')}"
+            f"{method} {second.change('accuracy')} with 2 members, {whole.change('accuracy')} with "
+            f"{most}"
         )
     if not parts:
         return ""
-    return f"**More members**, compared with one member: {'; '.join(parts)}."
+    return f"**More members** (difference in accuracy to one member): {'; '.join(parts)}."
 
 
 def overconfidence(methods: Sequence[Gain], shown: Sequence[str], formatter: md.Formatter) -> str:
@@ -122,10 +122,10 @@ def optimism(methods: Sequence[Gain]) -> str:
     else:
         words = "no sign that selection overfits its half"
     return (
-        "**Greedy selection** chooses models by the NLL on one half of the validation examples. "
-        "Its cost includes all candidates. Its gain in NLL over the plain mean of all candidates "
-        f"(above 0 is better) is {seen} on that half and {unseen} on the other half: {words} "
-        f"(difference {more})."
+        "**Greedy selection** adds models to the mean one by one, by the NLL on one half of the "
+        "validation examples. Its cost includes all candidates. Its gain in NLL over the mean of "
+        f"all candidates (above 0 is better) is {seen} on this half and {unseen} on the other "
+        f"half: {words} (difference {more})."
     )
 
 

@@ -46,9 +46,9 @@ def _untuned_optimizers(data: ReportData, study: PlannedStudy) -> Iterator[str]:
                     continue
                 name = _name(arm.factor.protocol[OPTIMIZER])
                 yield (
-                    f"Is {name} untuned a good default, against the tuned baseline? "
+                    f"Is {name} without tuning a good default, compared with the tuned baseline? "
                     f"{_default(fixed)}: **{arm.name}** {_result(data, fixed)}. "
-                    f"Tuned, with {data.trials(study.name, other.name)} trials, **{other.name}** "
+                    f"Tuned with {data.trials(study.name, other.name)} trials, **{other.name}** "
                     f"{_result(data, searched)}."
                 )
 
@@ -79,9 +79,9 @@ def _momentum(data: ReportData, study: PlannedStudy) -> Iterator[str]:
         if row["p_holm"] < LEVEL:
             answer = "Yes" if row["sooner"] < 0.5 else "No, later"
         yield (
-            f"Does momentum reach the target sooner? {answer}: the median is "
-            f"{_updates(rows[BASELINE])} with momentum {given['momentum']:g} (baseline), "
-            f"{_updates(row)} without (**{arm.name}**); {_rank(row)}."
+            f"Does training with momentum reach the target accuracy sooner? {answer}: the median "
+            f"time is {_updates(rows[BASELINE])} with momentum {given['momentum']:g} (baseline) "
+            f"and {_updates(row)} without (**{arm.name}**); {_rank(row)}."
         )
 
 
@@ -116,9 +116,9 @@ def _decay_of_rate(data: ReportData, study: PlannedStudy) -> Iterator[str]:
         row = _judged(data, study, arm)
         if row and arm.against == BASELINE and _changes_only(arm, SCHEDULE):
             yield (
-                "Does lowering the learning rate improve the end of training? "
-                f"{answers[row['verdict']]}: against {given} (baseline), a rate that stays "
-                f"**{arm.name}** {_result(data, row)}."
+                "Does a schedule that lowers the learning rate improve the final accuracy? "
+                f"{answers[row['verdict']]}: compared with {given} (baseline), **{arm.name}** "
+                f"{_result(data, row)}."
             )
 
 
@@ -128,17 +128,19 @@ def _batch_norm(data: ReportData, study: PlannedStudy) -> Iterator[str]:
     answers = {
         WIDER: "Yes",
         NARROWER: "No",
-        UNDECIDED: "Undecided, for trials end within a range or seeds differ",
+        UNDECIDED: "Undecided, because the trials do not cover a whole range or seeds differ",
     }
     for row in of(data.batch_norm_ranges, study.name).to_dict("records"):
         without, with_it = ranges[row["arm"]], ranges[row["with"]]
         yield (
             "Does batch norm widen the range of learning rates that work? "
-            f"{answers[row['batch_norm']]}: within {md.format_margin(WITHIN)} of its best, "
-            f"**{row['with']}**, with batch norm, works over a factor of {format_factor(with_it)} "
-            f"({format_range(with_it)}), **{row['arm']}** over {format_factor(without)} "
-            f"({format_range(without)}). In single seeds: {format_seeds(with_it)} with it, "
-            f"{format_seeds(without)} without. This describes {with_it['seeds']} exploration seeds."
+            f"{answers[row['batch_norm']]}. A rate works if accuracy is within "
+            f"{md.format_margin(WITHIN)} of the best. With batch norm (**{row['with']}**) the "
+            f"range spans a factor of {format_factor(with_it)} ({format_range(with_it)}), without "
+            f"(**{row['arm']}**) a factor of {format_factor(without)} ({format_range(without)}). "
+            f"In single seeds, the factor is {format_seeds(with_it)} with batch norm and "
+            f"{format_seeds(without)} without. This describes {with_it['seeds']} exploration seeds "
+            "and is not tested."
         )
 
 
@@ -155,13 +157,13 @@ def _soonest(data: ReportData, study: PlannedStudy) -> Iterator[str]:
         "later": [_arrival(row) for row in shown if row["sooner"] < 0.5],
     }
     named = [f"{word}: {md.format_list(arms)}" for word, arms in groups.items() if arms]
-    start = "Which arms reach the target sooner or later than their reference?"
-    answer = "; ".join(named) or "not shown for any"
+    start = "Which arms reach the target accuracy sooner or later than their reference?"
+    answer = "; ".join(named) or "none is shown to"
     yield f"{start} {answer[0].upper()}{answer[1:]}."
 
 
 def _arrival(row: md.Row) -> str:
-    return f"**{row['arm']}** ({_updates(row)}, {_rank(row)})"
+    return f"**{row['arm']}** (median: {_updates(row)}; {_rank(row)})"
 
 
 def _targets(data: ReportData, study: PlannedStudy) -> dict[str, md.Row]:

@@ -87,7 +87,9 @@ def disagreements(gains: Sequence[Gain]) -> str:
     named = [
         gain.both() for gain in gains if gain.direction("accuracy") * gain.direction("nll") < 0
     ]
-    return f"One metric improves and the other gets worse for {format_few(named)}." if named else ""
+    return (
+        f"One metric improves while the other gets worse for {format_few(named)}." if named else ""
+    )
 
 
 def _largest(words: str, best: Gain, metric: str) -> str:

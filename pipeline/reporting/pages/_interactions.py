@@ -41,7 +41,7 @@ def interaction_table(data: ReportData, study: str) -> str:
         "parts. n: seeds with all four runs done, on the same kind of machine. Rule: the test "
         f"rule of each arm; gaps are always deterministic. Interval: {md.CONFIDENCE} Student-t "
         "interval of the mean over seeds. p: two-sided paired t test. p (Holm): corrected over the "
-        "pairs of the report. p (sign flips): exact, not corrected over pairs. No verdict."
+        "pairs of the report. p (sign flips): exact, not corrected. No verdict."
         f"{weight_note(data, 'all four arms', ', and intervals are at its level')}"
     )
     return md.format_table(cells, caption.strip(), words=("pair", "parts", "metric"))
@@ -56,8 +56,9 @@ def _sentence(data: ReportData, row: md.Row) -> str:
         )
     points = data.format.points
     return (
-        f"{pair}: {points(row['effect'])} points. The single effects of {both} sum to "
-        f"{points(row['sum'])}. Interaction: {data.format.change(row)}. {_meaning(data, row)}"
+        f"The effect of {pair} is {points(row['effect'])} points. Those of {both} alone add up to "
+        f"{points(row['sum'])} points. Interaction (the difference of these two): "
+        f"{data.format.change(row)}. {_meaning(data, row)}"
     )
 
 
@@ -65,14 +66,14 @@ def _part_sentence(data: ReportData, row: md.Row) -> str:
     """Return whether a pair is better than its better part alone."""
     if row["withheld"]:
         return (
-            f"No verdict for **{row['arm']}** against its better part, which is "
-            f"**{row['better']}** by validation accuracy (typical runs "
+            f"No verdict for **{row['arm']}** against its better part, "
+            f"**{row['better']}** (better in validation accuracy; typical runs "
             f"{data.format.joint_change(row)}; {lost_words(row, 'part')})."
         )
     return (
         f"**{row['arm']}** {PARTS[row['verdict']]} its better part, **{row['better']}** (better in "
-        f"validation accuracy): {data.format.change(row)}{_over_images(data, row)}. (The verdict "
-        f"is corrected over all contrasts, the {md.CONFIDENCE} interval is not.)"
+        f"validation accuracy): {data.format.change(row)}{_over_images(data, row)}. The verdict "
+        f"is corrected over all contrasts, the {md.CONFIDENCE} interval is not."
     )
 
 
@@ -83,7 +84,7 @@ def _over_images(data: ReportData, row: md.Row) -> str:
         return ""
     verdict = row["verdict_other_images"]
     other = "" if verdict == row["verdict"] else f", where the pair is {verdict}"
-    return f", or {bounds} if other test examples are allowed for too{other}"
+    return f" (with other test examples {bounds}{other})"
 
 
 def _meaning(data: ReportData, row: md.Row) -> str:
@@ -92,10 +93,9 @@ def _meaning(data: ReportData, row: md.Row) -> str:
         return "It is the same at every seed, so it has no interval."
     if not row["p_holm"] < LEVEL:
         return (
-            "Not significant after Holm's correction over all pairs. An uncorrected test with "
-            f"these seeds would have {100 * POWER:g} % power for an interaction of "
-            f"{data.format.detectable(row, unit='points')}. "
-            f"{md.RANGE_NOTE}"
+            "It is not significant after Holm's correction over all pairs. With these seeds, an "
+            f"uncorrected test has {100 * POWER:g} % power to detect an interaction of "
+            f"{data.format.detectable(row, unit='points')}. {md.RANGE_NOTE}"
         )
     less = row["difference"] < 0
     if row["effect"] > 0 and row["sum"] > 0:

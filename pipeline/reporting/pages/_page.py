@@ -39,7 +39,7 @@ def changes(study: PlannedStudy) -> str:
     named = [factor_label(arm) for arm in study.arms if arm.name != BASELINE]
     if not named:
         return "No arm is compared with the baseline."
-    return f"Changed against the baseline: {'; '.join(named)}."
+    return f"Changes to the baseline: {'; '.join(named)}."
 
 
 def rules(data: ReportData) -> str:
@@ -69,8 +69,9 @@ def incomplete_runs(runs: pd.DataFrame) -> str:
     if not incomplete:
         return ""
     kinds = ", ".join(f"{counts[state]} {state}" for state in STATES[1:] if counts[state])
-    start = f"**{md.format_count(incomplete, 'run')} of {counts['planned']} not done: {kinds}.**"
-    return f"{start} They are in no mean, and their pairs in no contrast."
+    runs_planned = md.format_count(counts["planned"], "run")
+    start = f"**{incomplete} of {runs_planned} not done: {kinds}.**"
+    return f"{start} Means leave them out, and contrasts leave out their pairs."
 
 
 def _incomplete_list(runs: pd.DataFrame) -> str:

@@ -29,14 +29,16 @@ def pretraining_section(data: ReportData) -> str:
     if not rows:
         return ""
     text = (
-        "A pretraining is trained first, once for each seed and network, and arms of a seed share "
-        "it. They take its weights, except those of the head and of layers that they draw anew. If "
-        "they normalize inputs, they do so by the mean and the deviation of its training examples."
+        "A pretraining is trained first, once for each seed and network, and shared by the arms of "
+        "a seed. Arms start from its weights, except for the head and for layers that are "
+        "initialized again. If they normalize inputs, they use the mean and the standard deviation "
+        "of its training examples."
     )
     caption = (
-        f"Other training values: those that differ from the baseline's; {md.VOID} is none. Set "
-        "apart: the share of the development examples of classes that the protocol has, too. No "
-        "pretraining sees an example of the protocol's pool or test set."
+        f"Other training values: those that differ from the baseline's; {md.VOID}: none. Set "
+        "apart: of the classes that the protocol also has, the share of the development examples "
+        "that is kept for pretraining. No pretraining sees an example of the protocol's pool or "
+        "test set."
     )
     words = ("pretraining", "dataset", "classes", "starts from", COLUMN, "regularizers")
     return md.join_parts(text, md.format_table(md.without_void(rows), caption, words))
@@ -64,7 +66,7 @@ def cost_note(data: ReportData, page: str) -> str:
     """
     if not (has_starts(data) and has_pretrainings(data)):
         return ""
-    return f" Costs leave out pretraining ([costs with it]({page}#cost-of-training))."
+    return f" Costs do not include pretraining ([costs with it]({page}#cost-of-training))."
 
 
 def _pretrainings(data: ReportData) -> Iterator[PlannedStart]:

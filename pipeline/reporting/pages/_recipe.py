@@ -19,8 +19,8 @@ from pipeline.reporting.pages._pretrainings import FROM_FRONT, cost_note
 
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")  # a text that YAML reads as one without quotes
 WORDS = {"true", "false", "null", "yes", "no", "on", "off"}  # texts that YAML reads otherwise
-AMONG = "Not shown to differ from it"
-BETTER, WORSE = "Shown to be better than it", "Shown to be worse than it"
+AMONG = "Not shown to differ from {chosen}"
+BETTER, WORSE = "Shown to be better than {chosen}", "Shown to be worse than {chosen}"
 PLACES = (AMONG, BETTER, WORSE)
 LEFT_OUT = {Verdict.HURTS: "hurts", Verdict.EQUIVALENT: "makes no difference above the margin"}
 
@@ -63,17 +63,29 @@ def _gain(data: ReportData, chosen: md.Row) -> str:
     contrasts = md.format_count(data.contrast_count, "contrast")
     return (
         f"It gains {data.format.change(chosen)} of test accuracy; the interval holds for all "
-        f"{contrasts} at once. It costs {md.format_ratio(chosen['training_ratio'])} times the "
-        f"baseline's operations in training, and {md.format_ratio(chosen['test_ratio'])} times "
-        f"for a test example.{cost_note(data, FROM_FRONT)} It is the cheapest to train of the arms "
-        "that help, without those that are shown to be worse than another arm."
+        f"{contrasts} at once. Its training takes {md.format_ratio(chosen['training_ratio'])} "
+        f"times the operations of the baseline, and a test example "
+        f"{md.format_ratio(chosen['test_ratio'])} times.{cost_note(data, FROM_FRONT)} Of the arms "
+        "that help and are not shown to be worse than another such arm, it is the cheapest to "
+        "train."
     )
 
 
 def _no_recipe(data: ReportData) -> str:
+    """Return that the baseline is the choice, and why arms that help are not."""
+    keep = f"Keep the baseline{_with_tuned(data, {})}"
+    rows = data.distinct
+    helping = rows[(rows["verdict"] == Verdict.HELPS) & ~rows["below_margin"].astype(bool)]
+    if helping.empty:
+        return (
+            f"{keep}: no arm is shown to help by more than the margin of "
+            f"{md.format_margin(data.confirmation.margin)}."
+        )
+    names = md.format_list([f"**{label}**" for label in helping["label"]])
     return (
-        f"Keep the baseline{_with_tuned(data, {})}: no arm is shown to help by more than the "
-        f"margin of {md.format_margin(data.confirmation.margin)}."
+        f"{keep}. {names} {'helps' if len(helping) == 1 else 'help'}, but a recipe names only an "
+        "arm that is compared with the baseline, trains on the same data, and does not start from "
+        "a network that has seen more examples of these classes."
     )
 
 
@@ -106,10 +118,10 @@ def _test_time(data: ReportData) -> str:
     }
     groups = md.format_count(int(best["pairs"]), "group")
     return (
-        f"At test, **{best['method']}** add {data.format.change(row)} for "
-        f"{md.format_ratio(costs['test_cost'])} times the test cost. (Mean over {groups} of "
-        "ensemble models, each with its own training split. This way of averaging was chosen on "
-        "validation examples. The gain is not tested for significance.)"
+        f"Averaging at test (**{best['method']}**) adds {data.format.change(row)} for "
+        f"{md.format_ratio(costs['test_cost'])} times the test cost. (Mean over {groups} of the "
+        "ensemble study; groups differ in their training split. This way of averaging was chosen "
+        "on validation examples. The gain is not tested for significance.)"
     )
 
 
@@ -133,13 +145,18 @@ def _not_better(data: ReportData) -> str:
         difference = _difference(data.pairs, (row["study"], row["arm"]), key)
         cost = md.format_ratio(row["training_ratio"])
         name = data.named(row["study"], row["arm"])
-        shown = f"**{name}** ({data.format.change(difference)}; {cost} x training)"
+        shown = f"**{name}** ({data.format.change(difference)}; training cost {cost})"
         parts.setdefault(_place(difference), []).append(shown)
     pairs = md.format_count(len(data.pairs), "pair")
-    lines = [f"{words}: {md.format_list(parts[words])}" for words in PLACES if words in parts]
+    recommended = f"**{data.named(*key)}**"
+    lines = [
+        f"{words.format(chosen=recommended)}: {md.format_list(parts[words])}"
+        for words in PLACES
+        if words in parts
+    ]
     return (
-        f"{'. '.join(lines)}. (In brackets: the other arm minus this one, with an uncorrected "
-        f"interval. The tests are corrected over {pairs} by Holm's method.)"
+        f"{'. '.join(lines)}. (In brackets: the difference to {recommended} with an uncorrected "
+        f"interval, and the training cost. The tests are corrected over {pairs} by Holm's method.)"
     )
 
 
@@ -217,9 +234,9 @@ def _more_seeds(data: ReportData) -> str:
     if isinf(row["seeds_needed"]) or pd.isna(row["seeds_needed"]):
         return ""
     return (
-        f"Inconclusive with the largest gain: **{row['label']}** "
-        f"({data.format.joint_change(row)}). If that were its true gain, "
-        f"{md.format_seeds_needed(row, 'seeds')} would detect it with {100 * POWER:g} % power, at "
+        f"The inconclusive arm with the largest gain is **{row['label']}** "
+        f"({data.format.joint_change(row)}). If this is its true gain, "
+        f"{md.format_seeds_needed(row, 'seeds')} detect it with {100 * POWER:g} % power, at "
         f"level {LEVEL:g} corrected for all contrasts. {md.RANGE_NOTE}"
     )
 

@@ -26,7 +26,7 @@ def target_section(data: ReportData, study: PlannedStudy) -> str:
                 f"{_interval(row['updates_low'], row['updates_high'])}".strip()
             ),
             "operations": _number(row["flops"]),
-            "sooner (%)": md.format_number(100 * row["sooner"], 0),
+            "first (%)": md.format_number(100 * row["sooner"], 0),
             "p (Holm)": md.format_p(row["p_holm"]),
         }
         for row in rows
@@ -35,15 +35,15 @@ def target_section(data: ReportData, study: PlannedStudy) -> str:
     caption = (
         f"{same} Target: {target} % validation accuracy, the median of the baseline at the end of "
         "training. n: runs that are completed or diverged; a diverged run never reaches the "
-        "target. Reached: runs that reach the target. Updates, operations (FLOPs): the median over "
-        "runs of what a run takes until the target, interpolated between the "
-        f"{md.format_count(_points(data, study), 'point')} of its curve. Rule: deterministic. "
-        "Interval: exact interval of the median, from order statistics. Sooner: share of pairs of "
-        "a run of the arm and a run of its reference in which that of the arm reaches the target "
-        "first, in operations; ties count half. p (Holm): two-sided rank test of the operations, "
-        "corrected over "
-        f"{_family(data)}, separate from the verdicts."
-        f"{weight_note(data, 'the arm', '; intervals of medians are single')}"
+        "target. Reached: runs that reach the target. Updates, operations (FLOPs): medians over "
+        "runs of the number until the target is reached, interpolated between the "
+        f"{md.format_count(_points(data, study), 'point')} of a curve; {md.NEVER}: not within the "
+        "training. Rule: deterministic. Interval: exact interval of the median, from order "
+        "statistics. First: every run of the arm is compared with every run of its reference; the "
+        "share of these pairs in which the run of the arm reaches the target after fewer "
+        "operations; ties count half. p (Holm): two-sided rank test of the operations, corrected "
+        f"over {_family(data)}, separate from the verdicts."
+        f"{weight_note(data, 'the arm', '; intervals of medians are not corrected')}"
         f"{cost_note(data, FROM_PAGE)}"
     )
     image = (

@@ -24,16 +24,17 @@ def rate_section(data: ReportData, study: PlannedStudy) -> str:
             "best (%)": data.format.percent(row["best"]),
             "range that works": format_range(row),
             "factor": format_factor(row),
-            "in single seeds": format_seeds(row),
+            "factor of single seeds": format_seeds(row),
         }
         for row in rows
     ]
     caption = (
         f"Validation accuracy on {rows[0]['seeds']} exploration seeds. Rule: the test rule of each "
-        "arm. Range: around the best rate, as far as accuracy stays within "
-        f"{md.format_margin(WITHIN)} of it and no run diverged, interpolated; {md.VOID}: several "
-        "values were searched. Factor: upper end over lower; at least: trials end first; in single "
-        "seeds: the smallest and the largest. No interval, no verdict."
+        "arm. Range that works: the rates around the best one at which accuracy is within "
+        f"{md.format_margin(WITHIN)} of the best and no run diverged, interpolated; {md.VOID}: "
+        "other values were searched too. <=, >= and at least: the range may go on beyond the rates "
+        "tried. Factor: upper end divided by lower end. Factor of single seeds: the smallest and "
+        "the largest; open: the range may go on. No interval, no verdict."
     )
     table = md.format_table(cells, caption, words=("arm",))
     image = (
@@ -48,7 +49,8 @@ def loss_section(data: ReportData, study: PlannedStudy) -> str:
     if of(data.rate_ranges, study.name).empty or of(data.curves, study.name).empty:
         return ""
     image = (
-        f"![Loss of {study.name} against updates: training and validation, all arms, with bands]"
+        f"![Loss of {study.name} against updates: training and validation loss of all arms, with "
+        f"bands]"
         f"(../figures/loss_{study.name}.png)"
     )
     return image
@@ -60,19 +62,20 @@ def norm_section(data: ReportData, study: PlannedStudy) -> str:
     if norms.empty:
         return ""
     by_layer = (
-        f"![Norms of {study.name} by layer and arm, halfway through training: update over weights, "
-        f"and gradient](../figures/layers_{study.name}.png)"
+        f"![Norms of {study.name} by layer and arm, halfway through training: norm of an update "
+        f"divided by that of the weights, and norm of the gradient]"
+        f"(../figures/layers_{study.name}.png)"
     )
     image = (
         f"![Norms of {study.name} against updates: squared norm of the weights, norm of the "
-        f"gradient, norm of an update over that of the weights, all arms, with bands]"
+        f"gradient, norm of an update divided by that of the weights, all arms, with bands]"
         f"(../figures/norms_{study.name}.png)"
     )
     caption = (
-        "After the last update of an epoch, of weights that norm penalties act on; by layer: "
-        "halfway through training. An update is about 0.001 of the weights where the learning rate "
-        f"fits (CS231n). Line: geometric mean. Band: {md.CONFIDENCE} interval of the mean "
-        "logarithm over seeds."
+        "Norms are measured after the last update of an epoch, over the weights that norm "
+        "penalties act on. Norms by layer are measured halfway through training. With a suitable "
+        "learning rate, the norm of an update is about 0.001 of the norm of the weights (CS231n). "
+        f"Line: geometric mean. Band: {md.CONFIDENCE} interval of the mean logarithm over seeds."
     )
     has_layers = (norms["layer"] != ALL).any()
     return md.join_parts(image, by_layer if has_layers else "", f"*{caption}*")

@@ -10,8 +10,8 @@ from pipeline.reporting.markdown import Row
 FEWEST = 2  # sizes that make a line
 FIGURE = "transfer_sizes"
 WORDS = (
-    "Test accuracy of scratch, probe and fine-tuning against the number of training images, by "
-    "pretraining, with bands"
+    "Test accuracy of training from scratch, probe and fine-tuning against the number of training "
+    "images, by pretraining, with bands"
 )
 MODES = {SCRATCH: "scratch", PROBE: "probe", FINE_TUNING: "fine-tuning"}
 SERIES = ("pretraining", "train")
@@ -25,7 +25,7 @@ def has_starts(data: ReportData) -> bool:
 def transfer_link(data: ReportData, study: str) -> str:
     """Return where the starts of a study are compared; empty for a study without any."""
     rows = of(data.transfer, study)
-    return " Starts are compared in [transfer](transfer.md)." if len(started(rows)) else ""
+    return " [Transfer](transfer.md) compares the starts." if len(started(rows)) else ""
 
 
 def started(rows: pd.DataFrame) -> pd.DataFrame:

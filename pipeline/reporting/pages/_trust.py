@@ -31,8 +31,8 @@ def trust_section(data: ReportData) -> str:
     return md.join_parts(f"{INTRODUCTION} {METHOD}" if failed else METHOD, lines)
 
 
-def qualifiers(data: ReportData) -> tuple[list[str], str]:
-    """Return the conditions of the answer besides the seeds, and what limits its range.
+def qualifiers(data: ReportData) -> list[str]:
+    """Return the conditions of the answer besides the seeds.
 
     The number of epochs always is a condition, failed checks add others.
     """
@@ -40,34 +40,41 @@ def qualifiers(data: ReportData) -> tuple[list[str], str]:
     tuned = data.trust[data.trust["check"] == Check.TUNED].to_dict("records")
     ends = any(row["subject"] and not row["passed"] for row in tuned)
     epochs = md.format_count(data.confirmation.settings["training"]["epochs"], "epoch")
-    rising = data.trust[(data.trust["check"] == Check.BUDGET) & ~data.trust["passed"]]
-    few = f" (too few for {md.format_count(len(rising), 'arm')})" if len(rising) else ""
+    short = data.trust[(data.trust["check"] == Check.BUDGET) & ~data.trust["passed"]]
+    rising = md.format_count(len(short["value"].dropna()), "arm")
+    few = "" if rising.startswith("0 ") else f" ({rising} still improving at the end)"
     conditions = {
         f"{epochs}{few}": True,
         "these test examples": Check.IMAGES in failed,
         "an untuned baseline": any(not row["subject"] and not row["passed"] for row in tuned),
+        "the values tried": ends or Check.INTERIOR in failed,
     }
-    named = [words for words, holds in conditions.items() if holds]
-    return named, "among the values tried, " if ends or Check.INTERIOR in failed else ""
+    return [words for words, holds in conditions.items() if holds]
 
 
 def not_above(data: ReportData) -> str:
-    """Return which simple classifiers the baseline is not shown to be above; empty if none."""
+    """Return which simple classifiers the baseline is not shown to be above, with a space before.
+
+    Empty if none.
+    """
     rows = data.trust[(data.trust["check"] == Check.REFERENCES) & ~data.trust["passed"]]
     if rows.empty:
         return ""
     names = md.format_list(list(rows["subject"]))
-    return f", and is not shown to be above {names} in validation accuracy"
+    return f" It is not shown to be above {names} in validation accuracy."
 
 
 def _tuned(data: ReportData, rows: Rows, failed: Rows) -> str:
     row = rows[0]
     trials = md.format_count(int(row["value"]), "trial")
     if not failed:
-        bound = ", beyond which none is allowed" if row["at_bound"] else ""
+        bound = ", beyond which no value is allowed" if row["at_bound"] else ""
         return f"The baseline is tuned ({_place(row)}{bound}; {trials})."
     if row["value"] > 1 and not row["subject"]:
-        return f"None of {trials} of the baseline has all its runs done. Run `gapwise run` again."
+        return (
+            f"No tuning trial of the baseline ({row['value']:.0f}) has all its runs done. Run "
+            "`gapwise run` again."
+        )
     if row["value"] > 1:
         return (
             f"The best value of the baseline is at an end of those tried ({_place(row)}; "
@@ -96,8 +103,7 @@ def _how_to_tune(data: ReportData, *, is_searched: bool) -> str:
 def _interior(data: ReportData, rows: Rows, failed: Rows) -> str:
     if failed:
         return (
-            f"{_part(failed, rows, 'search space')} {_verb(failed, 'ends', 'end')} at the value "
-            "chosen: "
+            f"The chosen value is at an end of {_part(failed, rows, 'search space')}: "
             f"{_names(data, failed, _place)}. "
             f"Widen {_verb(failed, 'it', 'them')} in {_study_files(failed)}, or under `tune` in "
             f"{_tune_file(data)}."
@@ -105,8 +111,9 @@ def _interior(data: ReportData, rows: Rows, failed: Rows) -> str:
     bounds = [row for row in rows if row["at_bound"]]
     if bounds:
         return (
-            f"No search space of the chosen values ({len(rows)}) needs to be wider. Chosen at an "
-            "end of their space, where no value further out is allowed or has an effect: "
+            f"No search space ({len(rows)}) needs to be wider. "
+            f"{_verb(bounds, 'One chosen value is', 'Some chosen values are')} at an end of the "
+            "space, but no value beyond is allowed or has an effect: "
             f"{_names(data, bounds, _place)}."
         )
     return f"Every chosen value ({len(rows)}) is inside its search space."
@@ -139,7 +146,7 @@ def _no_better(data: ReportData, failed: Rows) -> str:
         more = 2 * len(data.exploration.first_seeds())
         return (
             f"{_verb(failed, 'Its range is', 'Their ranges are')} wide enough. More exploration "
-            "seeds choose more exactly: "
+            "seeds make the choice more reliable: "
             f"`seeds.exploration: {more}` in {_value_file(data, 'seeds.exploration')}."
         )
     return f"Add values in {_study_files(narrow)}."
@@ -187,15 +194,14 @@ def _other_images(data: ReportData, rows: Rows, failed: Rows) -> str:
     if not failed:
         return (
             f"{_verb(rows, 'The only verdict', f'All {len(rows)} verdicts')} other than "
-            f"inconclusive {_verb(rows, 'stays', 'stay')} the same when the error from the choice "
-            "of test examples is added to that from the seeds."
+            f"inconclusive {_verb(rows, 'stays', 'stay')} the same when the choice of test "
+            "examples is counted as a source of error, in addition to the seeds."
         )
     return (
-        f"{_part(failed, rows, 'verdict')} {_verb(failed, 'changes', 'change')} when the "
-        "intervals also include the error from the choice of test examples: "
-        f"{_names(data, failed, _change(data))}, over seeds and test examples. Raise "
-        f"{_seeds_key(data)}, or `data.test_fraction` of a dataset without a test set, in "
-        f"{PARAMETERS}."
+        f"{_part(failed, rows, 'verdict')} {_verb(failed, 'changes', 'change')} when the choice of "
+        "test examples is counted as a source of error, in addition to the seeds: "
+        f"{_names(data, failed, _change(data))}. Raise {_seeds_key(data)} in {PARAMETERS}, or "
+        "`data.test_fraction` if the dataset has no test set."
     )
 
 
@@ -230,7 +236,7 @@ def _trials(data: ReportData, rows: Rows, failed: Rows) -> str:
         full = ""
         if fewer:
             names = _names(data, fewer, _counts)
-            full = f", or fewer because its space has no more settings: {names}"
+            full = f", except where a space has fewer settings: {names}"
         return (
             f"Every searched arm ({len(rows)}) had as many trials as its reference{full}. Trials "
             "added by widening a space are not counted."
@@ -268,7 +274,7 @@ def _machines(data: ReportData, rows: Rows, failed: Rows) -> str:
             "`params.yaml`: `GAPWISE_STORE=$(mktemp -d) "
             f"dvc repro --force train@{protocol} confirm@{protocol}`, then `make run`."
         )
-    return f"One kind of machine: {kinds[0]}."
+    return f"All confirmation runs are from one kind of machine: {kinds[0]}."
 
 
 LINES: dict[Check, Callable[[ReportData, Rows, Rows], str]] = {

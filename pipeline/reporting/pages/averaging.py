@@ -14,13 +14,14 @@ from pipeline.reporting.units import METRICS
 ORDER = 40
 FIGURE = (
     "Test accuracy and negative log-likelihood against the number of noise passes averaged, a row "
-    "of panels for each arm with noise, with bands, its deterministic score as a dashed line"
+    "of panels for each arm with noise, with bands, and the deterministic score as a dashed line"
 )
 WORDS = (
-    "A network that was trained with noise can be tested without it (the deterministic rule), or "
-    "its predictions can be averaged over several noise passes (noise layers sample, batch norm is "
-    "frozen). Only test accuracy under the declared rule has a verdict. The differences on this "
-    "page have no verdict and no corrected p."
+    "A network that was trained with noise can be tested without noise (the deterministic rule), "
+    "or its predictions can be averaged over several noise passes. In a noise pass, noise layers "
+    "sample as in training, and batch norm uses its stored statistics. Each arm declares one rule "
+    "before training, and only its test accuracy under this rule has a verdict. The differences on "
+    "this page have no verdict and no corrected p."
 )
 
 
@@ -31,7 +32,7 @@ def pages(data: ReportData) -> Iterator[Page]:
     last, gains = last_number(data.pass_gains), pass_gains(data)
     start = (
         f"The average of {md.format_count(last, 'noise pass', 'es')} compared with the "
-        "deterministic score of the same arm (single intervals):"
+        "deterministic score of the same arm (intervals are not corrected):"
     )
     links = [f"[{study}](study_{study}.md)" for study in dict.fromkeys(data.pass_gains["study"])]
     body = md.join_parts(
@@ -78,10 +79,11 @@ def pass_table(data: ReportData, gains: list[Gain]) -> str:
             )
     caption = (
         "n: completed confirmation runs. Rule: the arithmetic mean of the probabilities of "
-        "the named number of noise passes, on the test examples. Declared: the test rule of the "
-        "arm; where none is marked, it is the deterministic one. Difference: "
-        f"{md.format_count(last, 'pass', 'es')} minus deterministic; a gain is above 0 in accuracy "
-        f"and below 0 in NLL. Interval: {md.CONFIDENCE} Student-t interval of the mean difference, "
+        "that number of noise passes, on the test examples. Declared: the rule that the arm "
+        "declares; if none is marked, this is the deterministic rule. Difference: "
+        f"{md.format_count(last, 'pass', 'es')} minus deterministic; a gain is above 0 for "
+        f"accuracy and below 0 for NLL. Interval: {md.CONFIDENCE} Student-t interval of the mean "
+        "difference, "
         "paired by seed, not corrected."
     )
     return md.format_table(rows, caption, words=("arm", "metric"))

@@ -10,28 +10,29 @@ from pipeline.reporting.pages._page import Page
 ORDER = 12
 CHECKS = f"""\
 A failed check changes no verdict. It limits what a verdict means. Some failed checks are also \
-mentioned in the first paragraph of the report: those of search spaces ("among the values tried"), \
-of the budget ("too few for", after the number of epochs) and of reference classifiers.
+mentioned in the first paragraph of the report: those of search spaces ("the values tried"), of \
+the budget ("still improving at the end", after the number of epochs), of other test examples \
+("these test examples") and of reference classifiers.
 
-- **Baseline tuned**: the values under `tune` of the protocol were searched, at least two of them. \
+- **Baseline tuned**: at least two of the values under `tune` of the protocol were tried. \
 The best value is inside its range, or no value beyond it is allowed or has an effect.
-- **Search spaces**: of every arm that searches a number, the best value is inside its range, or \
+- **Search spaces**: for every arm that searches a number, the best value is inside its range, or \
 no value beyond it is allowed or has an effect.
 - **Chosen settings**: the mean validation accuracy of every chosen setting, on the exploration \
 seeds, is above that of its reference.
-- **Budget**: validation accuracy over the last third of training, interpolated between the \
-points of the curve, rises by no more than {{margin}} on average. A learning rate that falls \
-to zero always raises accuracy somewhat.
+- **Budget**: over the last third of training, validation accuracy (interpolated between the \
+points of the curve) rises by no more than {{margin}} on average. Some rise is normal, because \
+accuracy improves when a schedule lowers the learning rate to zero.
 - **Reference classifiers**: majority class, 1-nearest neighbour (Euclidean) and multinomial \
 logistic regression (scikit-learn), on the splits, standardized inputs and training labels of the \
-network. The mean difference in validation accuracy, paired by seed, is above 0, and its interval \
-excludes 0. Large training sets are compared at the first 2 to 5 seeds.
-- **Other test examples**: the same tests give the same verdict with the standard error over seeds \
-and test examples together. The square of this error is the variance over seeds plus that over \
-test examples, minus the variance of single predictions, which both of them contain.
+network. The baseline has a higher mean validation accuracy, and the interval of the difference, \
+paired by seed, excludes 0. Large training sets are compared at the first 2 to 5 seeds only.
+- **Other test examples**: the tests give the same verdict with the standard error over both seeds \
+and test examples. The square of this error is the variance over seeds plus that over test \
+examples, minus the variance of single predictions, which is part of both.
 - **Seeds**: the smallest possible p of the exact sign-flip test, 2 / 2^n, times the number of \
 contrasts is at most {LEVEL:g}.
-- **Trials**: every searched arm tried as many settings as its reference (the baseline: in its \
+- **Trials**: every searched arm tried as many settings as its reference (for the baseline: as its \
 tuning). Settings added by widening are not counted.
 - **Machine**: processor type, threads and device are the same for all confirmation runs."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.comparison.levels import POWER
 from pipeline.comparison.verdicts import Outcome
 from pipeline.config.claims import COSTS, LOGARITHMIC
 from pipeline.reporting import markdown as md
@@ -52,19 +53,22 @@ NOTES = (  # what the columns and the outcomes mean
     "difference), equivalence (the difference is within the margin), exact (at every seed or "
     "group), interaction (the difference of two contrasts), correlation (of gap and test accuracy "
     "by rank) or slope (from the first level to the last).",
-    "**expected**: of A, compared with B.",
+    "**expected**: what the claim says of A, compared with B.",
     "**difference**: A minus B, in points for accuracy, error and gap, in nats for NLL; for times "
     f"to target and norms of weights, the ratio. The {md.CONFIDENCE} Student-t interval is over "
     "seeds, or over groups of models. For times to target, both sides are medians, and difference, "
     "interval and p are from Wilcoxon's signed-rank test.",
     "**p**: two-sided test of no difference.",
-    "**p (within)**: tests that the difference is within the margin; for not higher, only that it "
-    "is not above the margin; for not lower, only that it is not below minus the margin.",
-    "**detectable**: the smallest true difference that these seeds find with 80 % power. "
+    '**p (within)**: tests that the difference is within the margin; if "not higher" is expected, '
+    'only that it is not above the margin; if "not lower" is expected, only that it is not below '
+    "minus the margin.",
+    "**detectable**: the smallest true difference that these seeds find with "
+    f"{100 * POWER:g} % power. "
     f"{md.RANGE_NOTE}",
-    "**contradicted**: the difference is shown to be on the other side; for lower and higher, also "
-    "if it is shown to be within the margin; for within the margin, if it is shown to differ and "
-    "not shown to be within.",
+    '**contradicted**: the difference is shown to have the opposite sign. Where "lower" or '
+    '"higher" is expected, a difference that is shown to be within the margin is a contradiction '
+    'too. Where "within the margin" is expected, it is a contradiction if the difference is shown '
+    "not to be 0 and is not shown to be within the margin.",
     "The first sentence of this page counts claims with the same contrast, measure and expectation "
     "once.",
 )
@@ -135,8 +139,8 @@ def claims_sentence(data: ReportData) -> str:
         return ""
     counted = [row for row in rows if row["outcome"] in OUTCOMES]
     return (
-        f"Of {md.format_count(len(counted), 'claim')} of lectures and papers, corrected together: "
-        f"{'; '.join(parts)}."
+        f"Of {md.format_count(len(counted), 'claim')} of lectures and papers, {'; '.join(parts)}. "
+        "Their tests are corrected over all of these claims."
     )
 
 
@@ -205,9 +209,10 @@ def _published(data: ReportData, rows: list[dict[str, Any]], numbers: Mapping[st
         if row["published_setting"] and row["outcome"] != Outcome.NOT_TESTABLE
     ]
     caption = (
-        "Before → after (the change in percent of before). Compare the signs. The sizes are only "
-        "roughly comparable, because networks, data and budgets differ. A cost is counted, not "
-        "timed. Identity: it follows from the settings and is not tested."
+        "Before → after, and in brackets the change in percent of the first number. Compare the "
+        "signs. Sizes are only roughly comparable, because networks, data and training budgets "
+        "differ. Costs here are counted, not timed. Identity: the result follows from the settings "
+        "and is not tested."
     )
     return md.format_table(cells, caption, PUBLISHED_WORDS) if cells else ""
 

@@ -41,10 +41,10 @@ def cost_table(data: ReportData) -> str:
         for row in arms.to_dict("records")
     ]
     caption = (
-        "n: completed confirmation runs; means over them, without intervals. FLOPs are counted, "
-        "not timed: those of matrix products, convolutions and attention. `gapwise report` writes "
-        "the seconds of your own runs to timing.md. Rule: forward passes are those of the test "
-        "rule of the arm."
+        "n: completed confirmation runs, over which means are taken. No intervals. FLOPs of matrix "
+        "products, convolutions and attention are counted; nothing is timed. `gapwise report` "
+        "writes the training times of your runs to timing.md. Rule: forward passes are those of "
+        "the test rule of the arm."
         f"{cost_note(data, FROM_PAGE)}"
     )
     return md.join_parts(md.format_table(rows, caption, words=("arm",)), left_out(arms))
@@ -70,9 +70,9 @@ def efficiency_table(data: ReportData) -> str:
         return ""
     caption = (
         f"n: seeds of an arm, or groups of an ensemble. Interval: {md.CONFIDENCE} Student-t "
-        "interval of the mean. Rule: as named, otherwise the test rule of the arm. Efficient: no "
-        f"other of the {len(rows)} choices measured is at least as accurate at no higher cost. "
-        "The table has all ensembles, but only those arms and test rules that are efficient."
+        "interval of the mean. Rule: as named, otherwise the test rule of the arm. Efficient: of "
+        f"the {len(rows)} choices measured, every other one is less accurate or costs more. The "
+        "table has all ensembles, and those arms and test rules that are efficient."
         f"{cost_note(data, FROM_PAGE)}"
     )
     return md.format_table(cells, caption, words=("choice", "efficient"))
@@ -87,7 +87,7 @@ def left_out(arms: pd.DataFrame) -> str:
     for names, rows in using.groupby("uncounted", sort=False):
         operations = ", ".join(f"`{name}`" for name in str(names).split(", "))
         lines.append(f"{operations}: {', '.join(f'**{label}**' for label in rows['label'])}")
-    words = "Not counted, neither above nor in any ratio of costs:"
+    words = "These operations are not counted in any cost:"
     return f"{words}\n\n{md.format_bullets(lines)}"
 
 
@@ -103,7 +103,7 @@ def budgets(data: ReportData) -> str:
     if not lines:
         return "Every arm took as many updates as the baseline."
     words = (
-        "These arms took another number of updates, which also changes the learning-rate schedule. "
-        "Both are part of their effect."
+        "These arms took a different number of updates, which also changes the learning-rate "
+        "schedule. Both changes are part of their effect."
     )
     return f"{words}\n\n{md.format_bullets(lines)}"

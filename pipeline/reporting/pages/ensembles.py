@@ -15,16 +15,16 @@ from pipeline.reporting.pages._page import MEAN_INTERVAL, Page, changes, runs_se
 ORDER = 70
 NO_VERDICTS = (
     "This page has no verdicts. Intervals are not corrected: without any true effect, about 1 in "
-    "20 excludes 0."
+    "20 of them excludes 0."
 )
 COST = (
-    "Training, test: FLOPs to train all models, and of one test example, as multiples of one "
-    "baseline model; passes with equal output count once"
+    "Training, test: FLOPs to train all models, and to predict one test example, as multiples of "
+    "one baseline model; passes with equal output are counted once"
 )
 KINDS = {  # how the names of methods begin: what they average
     "independent": "the mean over the baseline models of a group",
     "all arms": "the mean over one model of every arm, with the baseline",
-    "greedy": "the mean over models that were chosen one by one, see above",
+    "greedy": "the mean over models chosen by greedy selection, see above",
     "last of": "the last snapshot alone",
     "crops": "the mean over crops of an image",
     "augmented views": "the mean over augmented copies of an image",
@@ -42,8 +42,8 @@ SIZES = (
 )
 GROWING = (
     f"Lines: mean over groups. Band: {MEAN_INTERVAL}. n and rule: as in the table. Independent "
-    "models: mean over all subsets of that size; other methods: the last members of a run. Dashed "
-    "line: one model, which is the first baseline model of every group."
+    "models: mean over all subsets of that size. Other methods: the last snapshots or checkpoints "
+    "of a run. Dashed line: one model, the first baseline model of every group."
 )
 DIAGRAM = (
     "Reliability diagrams: accuracy against confidence, a panel for each method, with the diagonal "
@@ -51,8 +51,8 @@ DIAGRAM = (
 )
 POOLED = (
     "Groups are pooled; n: as in the table. Rule: the arithmetic mean of probabilities. Bar: exact "
-    f"binomial {md.INTERVAL}. Groups share examples, so it is computed from the number of examples "
-    f"that one group has in the bin. Bins of fewer than {FEWEST} examples are left out."
+    f"binomial {md.INTERVAL}. Because groups share examples, it uses the number of examples that "
+    f"one group has in the bin. Bins with fewer than {FEWEST} examples are left out."
 )
 
 
@@ -82,14 +82,13 @@ def equal_cost_table(methods: Sequence[Gain], groups: int, formatter: md.Formatt
     shown = sorted(shown, key=lambda method: _place(method.rows["accuracy"]))
     cells, same = md.without_constant([_cells(method, formatter) for method in shown], ("n",))
     caption = (
-        f"{same} Bold: best accuracy for its cost, ordered by cost; the others are ordered by "
-        f"accuracy. n: groups, of {groups} planned; means over them. Rule: the arithmetic mean of "
-        "the probabilities of the members of a row, or the geometric mean where named, on the test "
-        f"examples. {_kinds(shown)}{COST}. "
-        "Difference: in points of accuracy. "
+        f"{same} Bold: efficient methods, ordered by cost; the others are ordered by accuracy. n: "
+        f"groups over which means are taken, of {groups} planned. Rule: the arithmetic mean of the "
+        "probabilities of the averaged models or passes, or the geometric mean where named, on the "
+        f"test examples. {_kinds(shown)}{COST}. Difference: in points of accuracy. "
         f"Interval: {md.CONFIDENCE} Student-t interval of the mean difference, paired "
-        "over groups, not corrected. Methods whose predictions equal those they are compared with "
-        "are left out."
+        "over groups, not corrected. A method is left out if its predictions equal those of the "
+        "method that it is compared with."
     )
     return md.format_table(cells, caption.strip(), words=("method", "compared with"))
 
@@ -98,10 +97,10 @@ def calibration_table(methods: Sequence[Gain], formatter: md.Formatter) -> str:
     """Return a row per method: its scores of probabilities."""
     titles = {
         "nll": "NLL (nats)",
-        SCALED: "NLL scaled (nats)",
+        SCALED: "NLL, scaled (nats)",
         "brier": "Brier",
         "calibration_error": "calibration error (%)",
-        "calibration_error_scaled": "calibration error scaled (%)",
+        "calibration_error_scaled": "calibration error, scaled (%)",
         "disagreement": "disagreement (%)",
     }
     cells = []
@@ -113,7 +112,7 @@ def calibration_table(methods: Sequence[Gain], formatter: md.Formatter) -> str:
     caption = (
         "Means over groups; n and rule: as in the first table. Without intervals. Calibration "
         f"error: over bins with equal numbers of examples. {SCALED_WORDS}. Disagreement: share of "
-        "the test examples on which the predicted classes of two members differ."
+        "the test examples for which the predicted classes of two members differ."
     )
     return md.format_table(cells, caption, words=("method",))
 
@@ -122,7 +121,7 @@ def _results(data: ReportData, study: PlannedStudy) -> list[str]:
     """Return the sentences, the table and the figures; one line if no group is complete."""
     table = of(data.equal_cost, study.name)
     if table.empty:
-        return ["**No group has all its baseline models done; nothing was averaged.**"]
+        return ["**No group has all its baseline models done, so nothing was averaged.**"]
     methods, sizes = gains.methods_of(table, data.format), of(data.member_gains, study.name)
     bins = of(data.calibration, study.name)
     shown = [name for name in dict.fromkeys(bins["method"]) if name in METHODS]
@@ -138,7 +137,7 @@ def _results(data: ReportData, study: PlannedStudy) -> list[str]:
     size_image = f"![{SIZES}](../figures/ensemble_sizes_{study.name}.png)\n\n*{GROWING}*"
     return [
         md.format_bullets([sentence for sentence in sentences if sentence]),
-        f"## Methods by accuracy for their cost\n\n{by_cost}",
+        f"## Accuracy and cost of every method\n\n{by_cost}",
         "## Number of members" if len(sizes) else "",
         size_image if len(sizes) else "",
         f"## Calibration\n\n{calibration_table(probable, data.format)}",
@@ -151,9 +150,9 @@ def _groups(study: PlannedStudy) -> str:
     others = [arm.name for arm in study.arms if arm.name != BASELINE]
     once = f" Trained once per group: {md.format_list(others)}." if others else ""
     return (
-        f"Groups planned: {len(study.groups)}. The models of a group share their training split; "
-        f"its {md.format_count(study.size, 'baseline model')} differ in initial weights, batch "
-        f"order and noise.{once}"
+        f"Groups planned: {len(study.groups)}. The models of a group share the training split. The "
+        f"{md.format_count(study.size, 'baseline model')} of a group differ in initial weights, "
+        f"batch order and noise.{once}"
     )
 
 

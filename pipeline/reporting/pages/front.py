@@ -38,8 +38,8 @@ from pipeline.reporting.verdict_sentences import (
 )
 
 INTERVAL_WORDS = (
-    f"with the {md.INTERVAL} of the mean over seeds, not corrected. It holds for these test "
-    "examples and this pool of training examples (for other test examples: "
+    f"with the {md.INTERVAL} of the mean over seeds, not corrected. The interval holds for these "
+    "test examples and this pool of training examples (for other test examples, see "
     "[verdicts](pages/verdicts.md))"
 )
 LEDGER_LINK = f"[ledger]({LEDGER})"
@@ -49,8 +49,8 @@ FOREST = (
     "verdict; a band shows the margin"
 )
 EFFICIENCY = (
-    "Test accuracy against the cost of training and against that of a test example, of every arm, "
-    "test rule and ensemble; the efficient ones are joined"
+    "Test accuracy of every arm, test rule and ensemble against the cost of training and against "
+    "the cost of a test example; a line joins the efficient ones"
 )
 
 
@@ -58,7 +58,7 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
     """Return the whole of `report.md`; `pages` are those behind it."""
     claimed = claims_sentence(data)
     claims = f"{claimed} [Numbers and sources](pages/claims.md)." if claimed else ""
-    note = f"*The figure shows only the {MOST} largest differences.*"
+    note = f"*The figure shows the {MOST} largest differences.*"
     parts = [
         f"# {title(data)}: {data.confirmation.protocol}",
         headline(data),
@@ -100,8 +100,9 @@ def designs_note(data: ReportData) -> str:
         return ""
     planned = md.format_count(len(data.runs[_in_designs(data)]), "run")
     return (
-        f"{diverged} of {planned} of search designs diverged, as is expected of wide ranges. (A "
-        "design is a set of settings, each trained once, on which searches are replayed.)"
+        f"{diverged} of {planned} of search designs diverged, which is normal for wide ranges. (A "
+        "search design is a set of settings, each trained once. Searches are replayed on its "
+        "runs.)"
     )
 
 
@@ -161,16 +162,15 @@ def headline(data: ReportData) -> str:
     findings.append(
         f"The baseline reaches {data.format.percent(accuracy)} % test accuracy"
         f"{_with_collapses(data)} with a gap of "
-        f"{data.format.percent(gap)} points between train and validation accuracy"
-        f"{not_above(data)}."
+        f"{data.format.percent(gap)} points between train and validation accuracy."
+        f"{not_above(data)}"
     )
     note = (
         f"{joint_intervals(data.contrast_count)}{_looks_corrected(data)}."
         f"{detectable_note(data.distinct)})"
     )
-    conditions, values = qualifiers(data)
-    start = md.format_list([_fresh_seeds(data), *conditions])
-    return f"With {start}, {values}{' '.join(findings)} {note}"
+    start = md.format_list([_fresh_seeds(data), *qualifiers(data)])
+    return f"With {start}, {' '.join(findings)} {note}"
 
 
 def _looks_corrected(data: ReportData) -> str:
@@ -216,10 +216,9 @@ def openings_line(data: ReportData) -> str:
         ]
     plans = len(data.openings)
     return (
-        f"**Test set**: evaluated {plans} times, each time under another plan ({LEDGER_LINK}). A "
-        "plan lists arms, settings, seeds, claims and the version of the code. Changed since the "
-        "plan before: "
-        f"{', '.join(found)}."
+        f"**Test set**: evaluated {plans} times, each time under a different plan "
+        f"({LEDGER_LINK}). A plan lists arms, settings, seeds, claims and the version of the code. "
+        f"What changed between one plan and the next: {', '.join(found)}."
     )
 
 
@@ -243,8 +242,9 @@ def _passes_note(data: ReportData) -> str:
         if arm.rule.view == "noise" and arm.rule.members > 1:
             counts.setdefault(arm.rule.members, []).append(f"**{data.label(study, arm.name)}**")
     return "".join(
-        f"{md.format_list(names)}: predicts by the mean of {count} noise passes. A noise pass is a "
-        "forward pass with the noise of training left on. "
+        f"{md.format_list(names)} {'averages its' if len(names) == 1 else 'average their'} "
+        f"predictions over {count} noise passes. A noise pass is a forward pass in which the noise "
+        "of training is active. "
         for count, names in counts.items()
     )
 
@@ -256,8 +256,8 @@ def _contrasts_note(data: ReportData) -> str:
     arms = md.format_count(len(data.distinct), "arm")
     pairs = md.format_count(data.pair_count, "pair")
     return (
-        f"The {data.contrast_count} contrasts (comparisons): {arms}, each against its reference; "
-        f"and {pairs} of changes, each against the better of its two changes alone. "
+        f"The {data.contrast_count} contrasts are the comparisons of {arms} with their references, "
+        f"and of {pairs} of changes with the better of the two changes alone. "
     )
 
 
@@ -265,8 +265,8 @@ def _parts_note(data: ReportData) -> str:
     """Return which arms are the parts of a pair, alone."""
     rows = data.interactions[data.interactions["metric"] == "test_accuracy"]
     return "".join(
-        f"**{row['first']}** and **{row['second']}** are the two changes of **{row['arm']}**, each "
-        "trained alone. "
+        f"**{row['first']}** and **{row['second']}** each have one of the two changes of "
+        f"**{row['arm']}**. "
         for row in rows.to_dict("records")
     )
 
@@ -275,7 +275,10 @@ def _seeds_note(data: ReportData) -> str:
     if data.confirmation.looks is None:
         return ""
     looks = md.format_list([str(seeds) for seeds in data.confirmation.looks.seeds])
-    return f"Seeds: why the arm stopped there, by validation scores at looks of {looks} seeds. "
+    return (
+        "Seeds: their number, and why the arm stopped there. This is decided by validation scores "
+        f"at looks of {looks} seeds. "
+    )
 
 
 def cost_figure(data: ReportData) -> str:
@@ -296,10 +299,10 @@ def cost_figure(data: ReportData) -> str:
     has_ensembles = (data.efficiency["kind"] == ENSEMBLE).any()
     fewer = "Ensembles have fewer seeds than arms. " if has_ensembles else ""
     words = (
-        "Efficient choices, the cheapest to train first. For each of them, every other choice is "
-        "less accurate or costs more. In brackets: the verdict, if it is an arm; mean test "
+        "A choice is efficient if every other choice is less accurate or costs more. This is not "
+        "tested for significance. In brackets: the verdict, if the choice is an arm; mean test "
         "accuracy; cost of training and cost of a test example, as multiples of the baseline's. "
-        f"Not tested for significance. {'; '.join(names)}. "
+        f"The efficient choices, the cheapest to train first: {'; '.join(names)}. "
         f"{fewer}[Numbers](pages/cost.md).{cost_note(data, FROM_FRONT)}"
     )
     return md.join_parts(f"![{EFFICIENCY}](figures/cost_accuracy.png)", words)
@@ -318,35 +321,38 @@ def left_out(data: ReportData) -> str:
     for row in primary.to_dict("records"):
         if row["unpaired"]:
             lines.append(
-                f"**{row['label']}**: {md.format_count(row['unpaired'], 'pair')} of seeds left "
-                "out: one of the two runs is not done or has no number."
+                f"**{row['label']}**: {md.format_count(row['unpaired'], 'pair')} of runs left "
+                "out, because one of the two is not done or has no score."
             )
         if row["lost_pairs"]:
             lines.append(
-                f"**{row['label']}**: {md.format_count(row['lost_pairs'], 'pair')} left out: one "
-                "of the two runs collapsed or diverged ([rates](pages/verdicts.md))."
+                f"**{row['label']}**: {md.format_count(row['lost_pairs'], 'pair')} of runs left "
+                "out, because one of the two collapsed or diverged ([rates](pages/verdicts.md))."
             )
         if row["other_machine"]:
             lines.append(
-                f"**{row['label']}**: {md.format_count(row['other_machine'], 'pair')} left out: "
-                "trained on another kind of machine than the rest. Contrasts and interactions do "
-                "not mix processors or numbers of threads; other means and figures use all runs."
+                f"**{row['label']}**: {md.format_count(row['other_machine'], 'pair')} of runs left "
+                "out, because they were trained on another kind of machine than the rest. "
+                "Contrasts and interactions do not mix processors or numbers of threads; other "
+                "means and figures use all runs."
             )
     for twins in data.twins:
         names = md.format_list([f"**{data.label(*key)}**" for key in twins])
         if data.is_its_reference(*twins[0]):
             verb = "have" if len(twins) > 1 else "has"
-            lines.append(f"{names} {verb} the setting of the reference: there is no difference.")
+            lines.append(
+                f"{names} {verb} the same setting as the reference, so there is no difference."
+            )
         elif len(twins) > 1:
-            lines.append(f"{names} are the same runs, and count once.")
+            lines.append(f"{names} are the same runs and are counted once.")
     lines += [
         f"**{label}** has the same difference at every seed, so it has no interval."
         for label in primary.loc[(primary["n"] > 1) & primary["low"].isna(), "label"]
     ]
     if (primary["n"] == 1).any():
         lines.append(
-            "One pair of seeds has no interval, no p and no verdict: raise seeds.confirmation in "
-            "params.yaml."
+            "A single pair of runs has no interval, no p and no verdict: raise "
+            "`seeds.confirmation` in `params.yaml`."
         )
     return md.format_bullets(lines)
 
@@ -379,7 +385,7 @@ def _headline_cells(data: ReportData, row: md.Row) -> dict[str, str]:
 
 def _reference(data: ReportData) -> str:
     references = {arm.against for _, arm in data.planned_arms[1:]}
-    return "baseline" if references <= {BASELINE} else "the arm it is against"
+    return "baseline" if references <= {BASELINE} else "its reference"
 
 
 def _sized(data: ReportData) -> list[PlannedStudy]:

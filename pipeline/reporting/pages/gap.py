@@ -11,20 +11,20 @@ from pipeline.reporting.pages._page import MEAN_INTERVAL, Page
 ORDER = 20
 FITTED = 0.99  # train accuracy from which the gap is essentially the validation error
 SCATTER = (
-    "Scatter: gap against test accuracy, small for every confirmation run and large for the mean "
-    "of every arm"
+    "Scatter plot of gap against test accuracy: a small mark for every confirmation run, a large "
+    "one for the mean of every arm"
 )
 PARTS = {
     "gap": "true gap",
     "gap_noise": "noise",
     "gap_augmentation": "augmentation",
-    "gap_observed": "as logged in training",
+    "gap_observed": "sum, as logged in training",
 }
 WORDS = (
-    "True gap: train minus validation accuracy of the same weights, deterministic, on clean "
-    "inputs. Noise, augmentation: by how much each of them changes the accuracy on training "
-    "examples while it is active, as in training. A training log shows the sum of all three as the "
-    "gap."
+    "True gap: train minus validation accuracy of the same weights, without noise or augmentation. "
+    "Noise: how much the accuracy on training examples changes when the noise of training is "
+    "active. Augmentation: how much it changes when the training examples are augmented. A "
+    "training log shows the sum of all three as the gap."
 )
 
 
@@ -48,8 +48,8 @@ def gap_table(data: ReportData) -> str:
         cells = {title: _band(data, band) for title, band in bands.items()}
         rows.append({"arm": data.label(study, arm.name), "n": str(n), **cells})
     caption = (
-        "Points of accuracy; 0 without decimals is exact. n: completed confirmation runs. Rule: "
-        "deterministic; the parts of noise and augmentation are averaged over passes. "
+        "Points of accuracy; 0 without decimals is exactly zero. n: completed confirmation runs. "
+        "Rule: deterministic; noise and augmentation are averaged over several passes. "
         f"Interval: {MEAN_INTERVAL}."
     )
     return f"{WORDS}\n\n{format_table(rows, caption, words=('arm',))}"
@@ -68,31 +68,30 @@ def smallest_gap(data: ReportData) -> str:
     }
     least = min(means, key=lambda label: means[label][0])
     best = max(means, key=lambda label: means[label][1])
-    gap_of_least, gap_of_best = (
-        f"a gap of {data.format.percent(means[label][0])} points and "
-        f"{data.format.percent(means[label][1])} %"
+    of_least, of_best = (
+        f"**{label}** has a gap of {data.format.percent(means[label][0])} points and "
+        f"{data.format.percent(means[label][1])} % test accuracy"
         for label in (least, best)
     )
     fitted = [data.outcome(*arms[label], "train_accuracy")["mean"] > FITTED for label in means]
     words = (
         f"Over the {data.correlations['n'].iloc[0]} confirmation runs, the rank "
-        f"correlation of gap and test accuracy is {format_number(together, 2)}; "
-        f"within arms it is {format_number(within, 2)}."
+        f"correlation of gap and test accuracy is {format_number(together, 2)}. Within arms (the "
+        f"mean of each arm subtracted), it is {format_number(within, 2)}."
     )
     if all(fitted):
         words += (
-            " Every arm fits its training examples almost perfectly, so its gap is essentially "
+            " Every arm fits its training examples almost perfectly, so its gap is nearly equal to "
             "its validation error."
         )
     if least == best:
         return (
-            f"{words} The arm with the smallest gap is the most accurate: **{best}** has "
-            f"{gap_of_best} test accuracy (means over seeds, not tested)."
+            f"{words} The arm with the smallest gap also has the highest test accuracy: {of_best} "
+            "(means over seeds, not tested)."
         )
     return (
-        f"{words} The arm with the smallest gap is not the most accurate: **{least}** has "
-        f"{gap_of_least} test accuracy, **{best}** {gap_of_best} (means over seeds, not "
-        "tested)."
+        f"{words} The arm with the smallest gap does not have the highest test accuracy: "
+        f"{of_least}, while {of_best} (means over seeds, not tested)."
     )
 
 

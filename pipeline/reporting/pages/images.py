@@ -9,18 +9,19 @@ from pipeline.reporting.pages._page import Page
 ORDER = 25
 COLUMNS = 4  # arms in the table of classes
 FIGURE = (
-    "Test images that each arm classifies correctly in more of its seeds than its reference, and "
-    "in fewer"
+    "Test images that an arm classifies correctly at more seeds than its reference does, and at "
+    "fewer seeds"
 )
 NOTE = (
     "Above each image: its class, and the percentage of seeds at which the network classifies it "
-    "correctly, reference → arm. Shown are the images with the largest changes, if the change is a "
+    "correctly, reference → arm. The images with the largest changes are shown, if the change is a "
     "quarter of the seeds or more. They were selected by the result, so they illustrate it and are "
-    "no evidence."
+    "not evidence."
 )
 ROWS = (
-    "Rows of the test set that an arm classifies correctly in more, or fewer, of its seeds are in "
-    "`artifacts/{protocol}/flips.csv`, by their number from 0; rows have no picture."
+    "`artifacts/{protocol}/flips.csv` lists the rows of the test set that an arm classifies "
+    "correctly at more seeds, or at fewer seeds, than its reference does. Rows are numbered from "
+    "0."
 )
 
 
@@ -67,10 +68,9 @@ def _class_table(data: ReportData, keys: list[tuple[str, str]]) -> str:
         shown = {"class": name, "examples": f"{row['images']:.0f}"}
         rows.append({**shown, "reference (%)": data.format.percent(row["before"]), **changes})
     caption = (
-        "Reference: accuracy on the test examples of a class, of the arm that the first arm is "
-        "compared with. Columns of arms: difference of each arm to its own reference, in points. "
-        f"Shown are the arms that help or hurt, at most {COLUMNS}, those with the largest "
-        "differences. n: the seeds of the arm; means over them. Rule: the test rule of each "
-        "arm. No intervals."
+        "Reference: test accuracy of the reference of the first arm, by class. Columns of arms: "
+        "difference of the arm to its reference, in points. Of the arms that help or hurt, at most "
+        f"{COLUMNS} are shown, those with the largest differences. n: the seeds of the arm, over "
+        "which the means are taken. Rule: the test rule of each arm. No intervals."
     )
     return md.format_table(rows, caption, words=("class",))

@@ -23,37 +23,38 @@ STATISTICS = f"""\
 - **Primary metric**: test accuracy under the test rule of each arm, declared before any data was \
 seen.
 - **Test rule**: {{rules}}.
-- **Interval**: {CONTRAST_INTERVAL}. It covers fresh seeds on this test set and this pool of \
+- **Interval**: {CONTRAST_INTERVAL}. It holds for new seeds on this test set and this pool of \
 training examples. The pool is all examples that are not test examples; every seed draws its \
 training examples from it. \
-The interval does not cover another pool{{pools}}. The [page of verdicts](verdicts.md) also has \
-the interval over other test examples. Coverage is 95 % for normally distributed differences, \
-and 88 to 92 % for exponentially distributed ones with 3 to 20 seeds.
+The interval does not hold for other pools{{pools}}. The [page of verdicts](verdicts.md) also has \
+an interval that holds for other test examples. Coverage is 95 % for normally distributed \
+differences, and 88 to 92 % for exponentially distributed ones with 3 to 20 seeds.
 - **p**: two-sided paired t test; Holm's correction over {{family}} ({{arms}}). The page of \
 each study also has the p of the exact sign-flip test, which assumes no normal distribution.
-- **Equivalence**: two one-sided paired t tests at level {LEVEL:g} within {{margin}}{{share}}, \
-with Holm's correction over the same contrasts, separate from that of the p values.
-- **Intervals in sentences**: where a sentence gives the difference or the change of gap of an \
-arm, the interval is simultaneous over all arms (Bonferroni), so it also holds for the arm that is \
-named because it is the best. Tables have single intervals. An arm can help although its \
-simultaneous interval includes 0, because Holm's procedure is less strict.
-- **Collapsed and diverged runs**: {RULE}. Collapsed and diverged runs are lost runs. They \
+- **Equivalence**: two one-sided paired t tests at level {LEVEL:g} for a margin of \
+{{margin}}{{share}}, with Holm's correction over the same contrasts, separate from that of the p \
+values.
+- **Intervals in sentences**: if a sentence gives the difference or the change of gap of an \
+arm, its interval is simultaneous over all arms (Bonferroni). It therefore also holds for an arm \
+that is named because it is the best. Intervals in tables are not corrected. An arm can help \
+although its simultaneous interval includes 0, because Holm's procedure is less strict.
+- **Collapsed and diverged runs**: {RULE}. Collapsed and diverged runs are called lost. They \
 are counted separately: the rate of each arm has an exact {md.INTERVAL} (Clopper and Pearson) \
 and an exact McNemar test against the reference, with Holm's correction over the same \
 contrasts. If one run of a pair is lost, the pair is left out of the differences, so verdicts are \
-about typical runs. An arm that lost more runs than its reference cannot be said to help or to be \
-equivalent. Lost runs are compared twice: over all runs, and over the seeds at which both runs \
-ended. More losses in one of the two comparisons are enough. {{rare}}
-- **Detectable difference, seeds needed**: the smallest true difference that this number of seeds \
-detects with {100 * POWER:g} % power, and the number of seeds that would detect the observed \
-difference, if it were the true one, with the same power. The level of the test is {LEVEL:g} \
-divided by the number of contrasts, the strictest threshold of Holm's procedure. Few seeds give \
-only a rough estimate of the spread: the range in brackets follows from the range of the true \
-spread (chi-square, {100 * UNSURE:g} to {100 * (1 - UNSURE):g} %).
+about typical runs. An arm that lost more runs than its reference cannot have the verdict "helps" \
+or "equivalent". Losses are counted over all runs, and again over the seeds at which both runs \
+ended; more losses in one of the two counts are enough. {{rare}}
+- **Detectable difference**: the smallest true difference that this number of seeds detects with \
+{100 * POWER:g} % power. **Seeds needed**: the number of seeds that would detect the observed \
+difference with the same power, if it were the true difference. The level of the test is {LEVEL:g} \
+divided by the number of contrasts, the strictest threshold of Holm's procedure. A range in \
+brackets is given because few seeds estimate the spread only roughly. It follows from the \
+{100 * UNSURE:g} to {100 * (1 - UNSURE):g} % range of the true spread (chi-square distribution).
 - **Validation set**: {{validation}} examples. {{resolution}}. A setting that leads by less \
-than that may not be better, so the chosen one is confirmed on fresh seeds.
+than these limits may not be better, so the chosen setting is confirmed on fresh seeds.
 - **Test set**: {{test}} examples, read only by `evaluate`, for {{runs}} of the {{phase}} phase \
-(including models of ensembles). Their settings were fixed before."""
+(including models of ensembles), whose settings were fixed before."""
 READING = f"""\
 - **helps** (**hurts**): test accuracy is significantly higher (lower) than that of the reference, \
 after Holm's correction over all contrasts. The reference is the baseline unless a row names \
@@ -102,7 +103,7 @@ def _protocol(data: ReportData) -> Iterator[str]:
         yield f"**Notes on the data**: {'; '.join(map(md.escape, data.data['notes']))}"
     yield f"**Model**: {md.escape(str(model['name']))}{_others(model, 'name')}"
     yield (
-        f"**Training**: {training['epochs']} epochs, {updates} updates (exceptions are named under "
+        f"**Training**: {training['epochs']} epochs, {updates} updates (exceptions: "
         f"[cost](cost.md)){_others(training, 'epochs')}"
     )
     for note in left_out_notes(data.confirmation):
@@ -114,22 +115,22 @@ def _protocol(data: ReportData) -> Iterator[str]:
     )
     yield from _tuning(data)
     yield (
-        "**Choice of a setting**: of a range with five or more settings, the one at which a smooth "
-        "curve through the validation accuracies is highest; otherwise the one with the highest "
-        "mean"
+        "**Choice of a setting**: for a range with at least five settings, the setting at which a "
+        "smooth curve through the validation accuracies is highest; otherwise the setting with the "
+        "highest mean"
     )
 
 
 def _shared(data: ReportData) -> str:
     """Return what all arms of a seed share; weights only where they start from the same ones."""
     if not has_starts(data):
-        return "All arms of a seed share split, initial weights and batch order"
+        return "For each seed, all arms share split, initial weights and batch order"
     sources = ["the same pretraining"] if has_pretrainings(data) else []
     if OWN_WEIGHTS in set(data.transfer["pretraining"]):
         sources.append("the file of `model.weights`")
     return (
-        "All arms of a seed share split and batch order. Those that start from random weights have "
-        f"the same ones, and those that start from {' or from '.join(sources)} share its weights"
+        "For each seed, all arms share split and batch order. Arms that start from random weights "
+        f"have the same ones; arms that start from {' or from '.join(sources)} share its weights"
     )
 
 
@@ -144,10 +145,10 @@ def _tuning(data: ReportData) -> Iterator[str]:
         if row["chosen"]:
             values = md.escape(format_values(tuned))
             yield (
-                f"**Tuned on the baseline**: {values}, of {trials}. {users} use this, with "
-                "one exception: outside ensembles, arms that change the data, the model, "
-                f"{start}the batches, the optimizer or the schedule, and arms with "
-                "`retune: true`, are tuned themselves"
+                f"**Tuned on the baseline**: {values}, chosen from {trials}. {users} use this "
+                "value, with one exception: arms (outside ensembles) that change the data, the "
+                f"model, {start}the batches, the optimizer or the schedule, and arms with "
+                "`retune: true`, are tuned separately"
             )
 
 
@@ -186,17 +187,18 @@ def _resolution(data: ReportData) -> str:
     few, more = (f"{100 * value:.1f}" for value in data.resolution["difference"])
     row = data.resolution.iloc[0]
     single = (
-        "If exactly one of two equally good networks is right on 2 % of them, chance alone makes "
-        f"the two differ in accuracy by up to {few} points; on 10 % of them, by up to {more} (in "
-        "95 % of draws)"
+        "If exactly one of two equally good networks is right on 2 % of them, the accuracies of "
+        f"the two differ by up to {few} points by chance; if this is so for 10 % of them, by up to "
+        f"{more} points (in 95 % of draws)"
     )
     if row["seeds"] < 2:
         return single
     return (
-        f"{single}. The mean over {row['seeds']:.0f} exploration seeds is more exact: these limits "
-        f"are divided by {row['least']:.2f} if the networks disagree on the same examples at every "
-        f"seed, by {row['most']:.2f} if on different ones, and otherwise by a number in between. "
-        f"The validation sets of two seeds share {100 * row['overlap']:.0f} % of their examples"
+        f"{single}. For the mean over {row['seeds']:.0f} exploration seeds, these limits are "
+        f"smaller: they are divided by {row['least']:.2f} if the networks disagree on the same "
+        f"examples at every seed, by {row['most']:.2f} if they disagree on different ones, and "
+        "otherwise by a number in between. The validation sets of two seeds share "
+        f"{100 * row['overlap']:.0f} % of their examples"
     )
 
 
@@ -210,5 +212,5 @@ def _others(section: Mapping[str, Any], *named: str) -> str:
     values = {
         key: value for key, value in section.items() if key not in named and value is not None
     }
-    words = ", ".join(f"{key} {md.escape(format_value(values[key]))}" for key in sorted(values))
+    words = ", ".join(f"{key}={md.escape(format_value(values[key]))}" for key in sorted(values))
     return f"; {words}" if words else ""

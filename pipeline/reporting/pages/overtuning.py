@@ -24,7 +24,7 @@ def overtuning_body(data: ReportData) -> str:
             "arm": row["arm"],
             "chosen": setting_cell(row["setting"]),
             "compared with": row["other"],
-            "its setting": setting_cell(row["other_setting"]),
+            "other setting": setting_cell(row["other_setting"]),
             "chosen (%)": data.format.percent(row["chosen_mean"]),
             "other (%)": data.format.percent(row["other_mean"]),
             "difference (points)": data.format.points(row["difference"]),
@@ -34,16 +34,17 @@ def overtuning_body(data: ReportData) -> str:
         for row in data.overtuning.to_dict("records")
     ]
     caption = (
-        "Test accuracy, chosen minus other. First: the first setting in the file of the arm, or "
-        "the lower end of a range before it was widened. n: seeds at which both have a completed "
-        "run, on the same kind of machine. "
+        "Difference: test accuracy, chosen minus other. Default: the default of the regularizer, "
+        "or the value of the protocol. First: the first setting in the file of the arm, or the "
+        "lower end of its range before any widening. n: seeds at which both have a completed run, "
+        "on the same kind of machine. "
         f"Interval: {md.CONFIDENCE} Student-t interval of the mean difference over seeds; not "
         "corrected, no verdict."
     )
     return md.join_parts(
         "# Overtuning",
-        "A search may choose a setting that was only lucky on the validation examples. To check "
+        "A search may choose a setting that only by luck had a high validation accuracy. To check "
         "this, the default and the first setting of an arm were trained on the same fresh seeds as "
-        "the chosen one. This is done for arms that have their default among their settings.",
-        md.format_table(cells, caption, words=("arm", "chosen", "compared with", "its setting")),
+        "the chosen setting. This is done for arms whose default is among the settings tried.",
+        md.format_table(cells, caption, words=("arm", "chosen", "compared with", "other setting")),
     )

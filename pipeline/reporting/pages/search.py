@@ -31,9 +31,9 @@ REFERENCE = "random search at equal cost"
 UNTESTED = "untested"
 NEAREST = "grid, Sobol, coarse to fine and TPE"  # methods that are taken to the nearest points
 FIGURES = {
-    CURVES: "Median of the best validation score by cost in whole trainings, a line per method",
-    BUDGET: "Chance that one arm wins against the other by the number of trials, with a band",
-    IMPORTANCE: "Share of every hyperparameter in what decides the best trials, with intervals",
+    CURVES: "Median of the best validation score against cost in trainings, a line per method",
+    BUDGET: "Chance that one arm beats the other, against the number of trials, with a band",
+    IMPORTANCE: "Importance of every hyperparameter for the best trials, with intervals",
     RESPONSES: "Validation score of every trial against each hyperparameter, with quartiles",
     SURFACE: "Mean validation score over the two most important hyperparameters, with the trials",
 }
@@ -49,10 +49,10 @@ def search_body(data: ReportData) -> str:
     """Return everything about the studies of searches."""
     return md.join_parts(
         "# Search",
-        "Each arm of these studies was trained at settings that do not depend on scores: its "
-        "design. Searches are replayed on these runs, without further training. A lost run "
-        "counts as the worst of its design. A search whose runs are all lost finds nothing and is "
-        "left out of means.",
+        "Each arm of these studies was trained at settings that do not depend on scores; they are "
+        "called its design. Searches are replayed on these runs, without further training. A lost "
+        "run counts as the worst of its design. A search whose runs are all lost finds nothing and "
+        "is left out of means.",
         *(study_section(data, study) for study in search_studies(data)),
         md.section("Tables", _table_list(data), 2),
     )
@@ -73,7 +73,7 @@ def search_lines(data: ReportData) -> str:
         ranked = arms_of(of(data.search_importance, study.name))
         lines += [_budget_line(pair) for _, pair in budget]
         lines += [
-            f"What matters in {study.name}, {_rank_line(arm, rows, names)}"
+            f"Hyperparameters of {study.name}, {_rank_line(arm, rows, names)}"
             for arm, rows in ranked.items()
         ]
     if not lines:
@@ -103,7 +103,7 @@ def lost_runs(data: ReportData, study: PlannedStudy) -> str:
     if not kinds:
         return ""
     planned = md.format_count(counts["planned"], "run")
-    return f"Of {planned}, with those of the baseline, {md.format_list(kinds)}."
+    return f"Of {planned} (including those of the baseline), {md.format_list(kinds)}."
 
 
 def _designs(data: ReportData, study: PlannedStudy) -> str:
@@ -111,8 +111,9 @@ def _designs(data: ReportData, study: PlannedStudy) -> str:
     for arm, rows in arms_of(of(data.search_points, study.name)).items():
         settings = md.format_count(len(set(rows["point"])), "setting")
         values = md.format_count(len(set(rows["hyperparameter"])), "hyperparameter")
-        parts.append(f"**{arm}** has {settings} of {values}")
-    return f"{'; '.join(parts)}."
+        parts.append(f"the design of **{arm}** has {settings} of {values}")
+    line = "; ".join(parts)
+    return f"{line[:1].upper()}{line[1:]}."
 
 
 def _figure(name: str, study: PlannedStudy, arm: str = "") -> str:
@@ -124,11 +125,12 @@ def method_section(data: ReportData, study: PlannedStudy) -> str:
     """Return what each method finds, by cost and at its end."""
     rows = of(data.search_methods, study.name)
     banded = of(data.search_curves, study.name)["band_low"].notna().any()
-    band = f" Band: random search, {md.CONFIDENCE} at all costs together." if banded else ""
+    band = f" Band: {md.CONFIDENCE} of random searches, at all costs together." if banded else ""
     return md.join_parts(
         _figure(CURVES, study),
         f"*Median over searches, at costs rounded up to whole trainings.{band} All methods may try "
-        "as many settings; short schedules cost less, and a grid may have fewer.*",
+        "the same number of settings. They differ in cost because some train with short schedules, "
+        "and because a grid may have fewer settings.*",
         md.format_bullets(_method_lines(data, rows)),
         _validation_table(data, rows),
         _test_table(data, rows),
@@ -156,7 +158,8 @@ def _method_lines(data: ReportData, rows: pd.DataFrame) -> list[str]:
             parts.append(f"not shown to differ from {REFERENCE}: {md.format_list(by_outcome[''])}")
         if by_outcome[UNTESTED]:
             parts.append(
-                f"not tested, since too many find nothing: {md.format_list(by_outcome[UNTESTED])}"
+                "not tested, because too many searches find nothing: "
+                f"{md.format_list(by_outcome[UNTESTED])}"
             )
         lines.append(f"**{arm}**, mean test score of the chosen setting: {'; '.join(parts)}.")
     return lines
@@ -176,16 +179,17 @@ def _validation_table(data: ReportData, rows: pd.DataFrame) -> str:
             "cost (trainings)": f"{row['cost']:.1f}",
             "validation (%)": data.format.percent(row["validation"]),
             "regret (points)": data.format.percent(row["regret"]),
-            "random needs (trainings)": _random_cost(row),
+            "equal random search (trainings)": _random_cost(row),
         }
         for row in rows.to_dict("records")
     ]
     caption = (
-        "At the end of each search, means over searches. Cost: in whole trainings. Validation: of "
-        "the setting chosen. Regret: how far below the best setting of the design. Random needs: "
-        "the cost at which random search has the same validation score on average; random search "
-        f"is taken to the nearest settings for {NEAREST}. Descriptive: another design would give "
-        "other numbers."
+        "At the end of each search, means over searches. Cost: in whole trainings. Validation: "
+        "score of the chosen setting. Regret: how far this score is below that of the best setting "
+        "of the design. Equal random search: the cost at which random search has the same mean "
+        f"validation score. For {NEAREST}, the proposals of random search are moved to the nearest "
+        "settings of the design, as theirs are. Not tested: another design would give other "
+        "numbers."
     )
     return md.format_table(cells, caption, words=("arm", "method"))
 
@@ -211,12 +215,13 @@ def _test_table(data: ReportData, rows: pd.DataFrame) -> str:
     ]
     caption = (
         "Test accuracy of the setting chosen by validation, means over searches. Optimism: "
-        "validation minus test. Minus random: the difference to random search at equal cost, whose "
-        f"proposals are moved to the nearest settings for {NEAREST}, as theirs are. A search that "
-        "finds nothing good lowers the mean much and the median in the figure little, so the two "
-        "may order methods differently, mainly at a low cost. Interval and p: over designs, by "
-        "halves of the settings (jackknife); how often such intervals cover: "
-        "`docs/statistics.md`. p (Holm): corrected for this table. Rule: the test rule of each arm."
+        "validation minus test score. Minus random: difference to random search at equal cost. For "
+        f"{NEAREST}, the proposals of random search are moved to the nearest settings of the "
+        "design, as theirs are. A failed search lowers the mean much, but the median in the figure "
+        "only little, so the two may order methods differently, mainly at a low cost. Interval and "
+        "p: over designs, by halves of the settings (jackknife); `docs/statistics.md` says how "
+        "often such intervals cover. p (Holm): corrected for this table. Rule: the test rule of "
+        "each arm."
     )
     return md.format_table(cells, caption, words=("arm", "method"))
 
@@ -239,11 +244,11 @@ def _basis(rows: pd.DataFrame) -> str:
         numbers = [f"{count:,}" for count in dict.fromkeys(methods["replays"]) if count]
         counts = f"; {md.format_list(numbers)} searches" if numbers else ""
         moved = md.format_list([f"{distance:.2f}" for distance in far.values()])
-        apart = f", on average up to {moved} from the settings proposed (unit cube)"
+        apart = f", at a mean distance of up to {moved} from the proposed settings (unit cube)"
         apart = apart if max(far.values()) > 0 else ""
         order = " A grid has the same settings in every search." if "grid" in by_name else ""
         lines.append(f"{names}: {basis}{apart}{counts}.{order}")
-    return f"Replayed on\n\n{md.format_bullets(lines)}"
+    return f"Settings and curves that the searches use:\n\n{md.format_bullets(lines)}"
 
 
 def budget_section(data: ReportData, study: PlannedStudy) -> str:
@@ -253,11 +258,12 @@ def budget_section(data: ReportData, study: PlannedStudy) -> str:
         return ""
     lines = [_budget_line(pair) for _, pair in rows.groupby(["arm", "other"], sort=False)]
     caption = (
-        "*Chance that the first arm has the better test score when both take the best of as many "
-        f"random trials by validation. Band: {md.CONFIDENCE} for all numbers of trials together, "
-        f"bootstrap over both designs, {rows['resamples'].iloc[0]:,} resamples. It covers less: in "
-        f"simulations it held for all of them in {100 * BUDGET_COVERED:g} % of designs. An arm "
-        "leads where the band is above or below one half.*"
+        "*Chance that the first arm has the better test score if both arms take the best of the "
+        "same number of random trials, by validation score. Band: "
+        f"{md.CONFIDENCE} for all numbers of trials together, bootstrap over both designs, "
+        f"{rows['resamples'].iloc[0]:,} resamples. The band covers less than that: in simulations, "
+        f"it held at all numbers of trials in {100 * BUDGET_COVERED:g} % of designs. The first arm "
+        "leads where the band is above one half, and the second where it is below.*"
     )
     return md.join_parts(md.format_bullets(lines), _figure(BUDGET, study), caption)
 
@@ -283,23 +289,25 @@ def importance_section(data: ReportData, study: PlannedStudy, names: Mapping[str
     """Return how much each hyperparameter decides, and which cannot be ranked."""
     rows = of(data.search_importance, study.name)
     if rows.empty:
-        return f"Designs with fewer than {SMALL_DESIGN} settings are too small to measure it."
+        return (
+            f"Designs with fewer than {SMALL_DESIGN} settings are too small to measure importance."
+        )
     cells = [
         {
             "arm": row["arm"],
             "hyperparameter": names[row["hyperparameter"]],
             f"share (%) [{md.INTERVAL}]": _share(row),
-            "by chance (%)": f"{100 * row['chance']:.0f}",
+            "chance limit (%)": f"{100 * row['chance']:.0f}",
             "rank": _rank(row),
         }
         for row in rows.to_dict("records")
     ]
     caption = (
-        "Share: of each hyperparameter in PED-ANOVA, which compares the distribution of its values "
-        "among the best tenth of the trials, by validation, with that among all trials. Interval: "
-        "over halves of the trials (jackknife). By chance: a limit on the same scale; in "
-        f"{md.CONFIDENCE} of shuffles of the scores no hyperparameter is above it. Rank: all ranks "
-        "that the intervals allow; hyperparameters whose intervals overlap have no single rank."
+        "Share: importance of each hyperparameter by PED-ANOVA, which compares its values in the "
+        "best tenth of the trials, by validation score, with those in all trials. Interval: over "
+        "halves of the trials (jackknife). Chance limit: when the scores are shuffled, no "
+        f"hyperparameter has a larger share in {md.CONFIDENCE} of cases. Rank: all ranks that the "
+        "intervals allow; hyperparameters whose intervals overlap have no single rank."
     )
     lines = [_rank_line(arm, part, names) for arm, part in arms_of(rows).items()]
     return md.join_parts(
@@ -320,24 +328,32 @@ def _rank(row: md.Row) -> str:
 
 
 def _rank_line(arm: str, rows: pd.DataFrame, names: Mapping[str, str]) -> str:
-    """Return which hyperparameters of an arm matter, and which of them have a rank."""
+    """Return which hyperparameters of an arm are shown to matter, and which of them have a rank."""
     matters = rows["importance"] > rows["chance"]
     ranked = rows["first_rank"] == rows["last_rank"]
     above = [names[name] for name in rows.loc[matters, "hyperparameter"]]
     below = [names[name] for name in rows.loc[~matters, "hyperparameter"]]
-    parts = [f"more than by chance: {md.format_list(above)}"] if above else []
-    if below:
-        parts.append(f"not shown to matter: {md.format_list(below)}")
+    parts = [f"{md.format_list(above)} {_are(above)} shown to matter"] if above else []
     places = [
-        f"{names[row['hyperparameter']]} is number {row['first_rank']}"
+        f"{names[row['hyperparameter']]} has rank {row['first_rank']}"
         for row in rows[ranked & matters].to_dict("records")
     ]
     open_names = [names[name] for name in rows.loc[~ranked & matters, "hyperparameter"]]
     if places:
         parts.append(md.format_list(places))
     if len(open_names) > 1:
-        parts.append(f"cannot rank {md.format_list(open_names)}")
+        parts.append(
+            "their order is not shown"
+            if len(open_names) == len(above)
+            else f"the order of {md.format_list(open_names)} is not shown"
+        )
+    if below:
+        parts.append(f"{md.format_list(below)} {_are(below)} not shown to matter")
     return f"**{arm}**: {'; '.join(parts)}."
+
+
+def _are(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
 
 
 def response_section(data: ReportData, study: PlannedStudy, names: Mapping[str, str]) -> str:
@@ -350,11 +366,12 @@ def response_section(data: ReportData, study: PlannedStudy, names: Mapping[str, 
     ]
     return md.join_parts(
         *figures,
-        "*A dot is a trial; the line joins medians of tenths of the range, with quartiles. All "
-        "other values vary, too.*",
+        "*A dot is a trial. The line joins the medians of tenths of the range, with quartiles. The "
+        "other hyperparameters vary too.*",
         end_table(data, study, names),
         *surfaces,
-        "*Mean of the trials near each place; circles are the trials, the best tenth are filled.*"
+        "*Colour: mean score of the trials near each point. Circles are the trials; those of the "
+        "best tenth are filled.*"
         if surfaces
         else "",
     )
@@ -375,10 +392,11 @@ def end_table(data: ReportData, study: PlannedStudy, names: Mapping[str, str]) -
             }
         )
     caption = (
-        "At each end: its value, and the median validation score (%) of the trials in the fifth of "
-        "the range next to it. An end fails where another fifth has better scores; a range that "
-        "fails at both ends is wide enough. Mann-Whitney tests, Bonferroni over fifths and Holm "
-        f"over the ends of an arm, level {100 * LEVEL:g} %."
+        "Each end: its value, and the median validation score (%) of the trials in the nearest "
+        "fifth of the range. An end fails if another fifth has significantly better scores; a "
+        "range that fails at both ends is wide enough. Mann-Whitney tests with Bonferroni's "
+        "correction over fifths and Holm's over the ends of an arm, at level "
+        f"{100 * LEVEL:g} %."
     )
     return md.format_table(cells, caption, words=("arm", "hyperparameter", "fails at"))
 
@@ -391,7 +409,7 @@ def _fails(ends: Sequence[md.Row]) -> str:
     failing = [ENDS[row["end"]] for row in ends if row["fails"]]
     if len(failing) == len(ENDS):
         return "both ends"
-    return f"the {failing[0]} end alone" if failing else "neither end, as far as shown"
+    return f"the {failing[0]} end only" if failing else "no end is shown to fail"
 
 
 def shift_section(data: ReportData, study: PlannedStudy, names: Mapping[str, str]) -> str:
@@ -402,22 +420,23 @@ def shift_section(data: ReportData, study: PlannedStudy, names: Mapping[str, str
     cells = [
         {
             "arm": row["arm"],
-            "best": names[row["moved"]],
-            "with": names[row["hyperparameter"]],
+            "best value of": names[row["moved"]],
+            "by": names[row["hyperparameter"]],
             "split at": md.escape(row["split"]),
-            "best up to it": f"{row['below']:.3g}",
-            "best above it": f"{row['above']:.3g}",
-            f"moves by [{md.INTERVAL}]": md.unbroken(_moves(row)),
+            "best value up to the split": f"{row['below']:.3g}",
+            "best value above the split": f"{row['above']:.3g}",
+            f"shift [{md.INTERVAL}]": md.unbroken(_moves(row)),
         }
         for row in rows.to_dict("records")
     ]
     caption = (
-        "Best: the middle of the values of the best quarter of the trials, by validation; trials "
-        "are split at the median of the other value. Moves by: the second best over the first on a "
-        "logarithmic scale, else the difference as a share of the range. Interval: percentile "
-        "bootstrap over trials and seeds, for all rows of an arm together."
+        "The trials are split at the median of the second hyperparameter. Best value: the middle "
+        "of the values of the best quarter of the trials, by validation score. Shift: on a "
+        "logarithmic scale, the best value above the split divided by that up to it; otherwise the "
+        "difference as a share of the range. Interval: percentile bootstrap over trials and seeds, "
+        "for all rows of an arm together."
     )
-    return md.format_table(cells, caption, words=("arm", "best", "with"))
+    return md.format_table(cells, caption, words=("arm", "best value of", "by"))
 
 
 def _moves(row: md.Row) -> str:

@@ -23,18 +23,19 @@ def settings_body(data: ReportData) -> str:
     """Return the figure, and a line for each search."""
     image = (
         "![Difference in validation accuracy to the reference against setting, a panel per arm: "
-        "seeds, means, response curves, the chosen setting starred](../figures/settings.png)"
+        "seeds, means, response curves, and a star at the chosen setting](../figures/settings.png)"
     )
     caption = (
         "Difference: validation accuracy of a setting minus that of the reference, paired by "
         "exploration seed. The reference is the arm that this arm is compared with, at its chosen "
-        "setting; for the tuning of the baseline, it is the chosen value. Widened: settings added "
-        "beyond the end of a range because the best one was there. Horizontal axes have the scale "
-        "of the search space. The highest point of the dotted curve is chosen; without a curve, "
-        "the highest mean. An arrow stands for a setting that has collapsed, with its difference; "
-        "no curve is drawn through it. The settings were chosen on these seeds, so the "
-        "differences of the chosen ones tend to be too large. The results, from fresh seeds, are "
-        "on the [front page](../report.md)."
+        "setting. In the tuning of the baseline, the reference is the chosen value. Settings, "
+        "seeds: how many were tried. Widened: how many of the settings were added beyond an end of "
+        "the range because the best one was there. Horizontal axes have the scale of the search "
+        "space. The setting at the highest point of the dotted curve is chosen; without a curve, "
+        "the setting with the highest mean. An arrow stands for a collapsed setting, with its "
+        "difference; the curve leaves this setting out. Because the settings were chosen on these "
+        "seeds, the differences of the chosen ones tend to be too large. The results on fresh "
+        "seeds are on the [front page](../report.md)."
     )
     return md.join_parts("# Settings tried", image, md.format_table(_rows(data), caption, WORDS))
 

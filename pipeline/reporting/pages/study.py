@@ -37,28 +37,32 @@ NAME = "validation_accuracy"
 ARMS = "What each arm changes is on the [front page](../report.md#arms)."
 TRIED = "[strengths.csv](../plots/strengths.csv)"
 ENDS = {  # whether no value is allowed beyond, or has an effect: words
-    False: "of the values tried, so a better one may lie beyond",
-    True: "beyond which no value is allowed or has an effect",
+    False: "a better value may lie beyond it",
+    True: "no value beyond it is allowed or has an effect",
 }
 ALL = "[All searches of this report](settings.md)."
+MORE_SEEDS = (
+    " Values at the end of a widened range have more seeds than others. Scores are adjusted for "
+    "the differences between seeds."
+)
 LISTED = 20  # settings of a study; of more, the table has the chosen ones
 MEASURES = {  # of audits, in words; a measure without words here keeps its name
-    "blocks": "residual blocks that it may skip",
-    "changed": "share of training examples that it changed",
-    "expected_skipped": "expected share of branches skipped",
-    "fired": "times that it acted",
-    "passed_over": "modules that it could not use",
-    "pixel_change": "mean change of a value of a changed example (of a pixel: 0 to 1)",
+    "blocks": "residual blocks that may be skipped",
+    "changed": "share of training examples changed",
+    "expected_skipped": "expected share of residual branches skipped",
+    "fired": "how often it acted",
+    "passed_over": "modules that it cannot act on",
+    "pixel_change": "mean change of an input value in changed examples (pixels are from 0 to 1)",
     "realised_rate": "share of units or weights dropped",
-    "share_of_loss": "share of the penalty in penalty plus training loss, at the end",
+    "share_of_loss": "share of the penalty in training loss plus penalty, at the end",
     "sites": "layers that it acts on",
-    "skipped": "share of branches skipped",
-    "tensors": "weights that it acts on",
+    "skipped": "share of residual branches skipped",
+    "tensors": "weight tensors that it acts on",
 }
 NUMBERED = {  # of audits, with a number behind them
     "height": "height after pooling",
     "width": "width after pooling",
-    "sequences": "different sequences of regions drawn by pooling",
+    "sequences": "different sequences of pooling regions drawn by pooling",
 }
 AUDIT = ("audit: ", "NoEffect: ")  # how the reasons of failed audits begin
 
@@ -76,14 +80,14 @@ def study_body(data: ReportData, study: PlannedStudy) -> str:
     if len(study.arms) == 1:
         return md.join_parts(
             title,
-            f"{md.escape(study.question)} Nothing: the values chosen are those of the protocol.",
+            f"{md.escape(study.question)} Nothing: the chosen values are those of the protocol.",
             strengths_section(data, study.name),
             runs_section(runs),
         )
     settings = changes(study) if of(data.rate_ranges, study.name).empty else ARMS
     return md.join_parts(
         title,
-        f"{md.escape(study.question)} {settings} Protocol: {data.confirmation.protocol}, "
+        f"{md.escape(study.question)} {settings} The protocol, {data.confirmation.protocol}, is "
         f"described under [method](method.md#protocol).{transfer_link(data, study.name)}",
         md.section("Findings", md.format_bullets(findings(data, study))),
         strengths_section(data, study.name),
@@ -110,11 +114,11 @@ def strengths_section(data: ReportData, study: str) -> str:
     edges = _edges(of(data.searches, study).to_dict("records"))
     if not of(data.rate_ranges, study).empty and len(tried) > LISTED:
         return md.join_parts(f"{len(tried)} settings were tried: {TRIED}. {ALL}", *edges)
-    curve = ", the response curve dotted" if tried["fitted"].notna().any() else ""
+    curve = ", with the response curve dotted" if tried["fitted"].notna().any() else ""
     reference = " to the reference" if set(tried["arm"]) != {BASELINE} else ""
     image = (
-        f"![Settings of {study}: difference in validation accuracy{reference} of each seed and "
-        f"their mean against setting{curve}, the chosen one starred]"
+        f"![Settings of {study}: difference in validation accuracy{reference} against setting, for "
+        f"each seed and as a mean{curve}, and a star at the chosen setting]"
         f"(../figures/strengths_{study}.png)"
     )
     figure = image if of(data.rate_ranges, study).empty else ""
@@ -131,7 +135,9 @@ def _edges(searches: Sequence[Mapping[str, Any]]) -> list[str]:
             if row["edge"] and bool(row["at_bound"]) == at_bound
         ]
         if names:
-            lines.append(f"The chosen value is at the end {words}: {md.format_list(names)}.")
+            lines.append(
+                f"The chosen value is at an end of the range, and {words}: {md.format_list(names)}."
+            )
     return lines
 
 
@@ -157,14 +163,14 @@ def strength_table(data: ReportData, tried: pd.DataFrame) -> str:
             }
         )
     kept, same = md.without_constant(md.without_void(rows), ("n",))
-    chosen = f"The chosen ones of {len(tried)}; all are in {TRIED}. "
+    chosen = f"Only the chosen ones of {len(tried)} settings; all are in {TRIED}. "
     intervals = f" Interval: {MEAN_INTERVAL}." if md.INTERVAL in kept[0] else ""
+    seeds = MORE_SEEDS if "n" in kept[0] else ""
     caption = (
-        f"{chosen if is_long else ''}{same} n: exploration seeds. If a range was widened, its "
-        "last values have more seeds than the others; their scores are then adjusted for the "
-        "differences between seeds. Rule: the test rule of each arm, on validation "
-        f"examples.{intervals} Chosen: the highest value on a smooth curve through the scores of a "
-        "range, otherwise the highest mean."
+        f"{chosen if is_long else ''}{same} n: exploration seeds.{seeds} Rule: the test rule of "
+        f"each arm, on validation examples.{intervals} Chosen: the setting at which a smooth curve "
+        "through the scores of a range is highest; without a curve, the setting with the highest "
+        "mean."
     )
     return md.format_table(kept, " ".join(caption.split()), words=("arm", "setting", "chosen"))
 
@@ -200,8 +206,8 @@ def rules_section(data: ReportData, study: PlannedStudy) -> str:
     if not rows:
         return ""
     caption = (
-        "Contrasts and verdict use the declared rule. n: completed "
-        "confirmation runs. Rule: as named, an average of probabilities. "
+        "Contrasts and verdict use the declared rule. n: completed confirmation runs. Rule: as "
+        "named; predicted probabilities are averaged. "
         f"Interval: {MEAN_INTERVAL}."
     )
     table = md.format_table(rows, caption, words=("arm", "rule"))
@@ -265,8 +271,8 @@ def _curves(data: ReportData, study: PlannedStudy) -> str:
     )
     caption = (
         f"n: completed confirmation runs ({counts}). Rule: deterministic, clean inputs. "
-        f"Band: {MEAN_INTERVAL}; for the loss, of its logarithm. Where a curve leaves its panel, "
-        "accuracy is lower than the panel shows."
+        f"Band: {MEAN_INTERVAL}; for the loss, of the mean logarithm. Where a curve leaves its "
+        "panel, accuracy is lower than the panel shows."
     )
     image = (
         f"![Learning curves of {study.name}: train and validation accuracy and loss of each arm "

@@ -55,13 +55,13 @@ def transfer_body(data: ReportData) -> str:
     """Return everything about starts from trained weights."""
     return md.join_parts(
         "# Transfer",
-        "A probe trains a new head on frozen features; fine-tuning trains every layer. Scratch "
-        f"starts from random weights. {study_links(data)}",
+        "A probe trains a new head on frozen features; fine-tuning trains every layer. Training "
+        f"from scratch starts from random weights. {study_links(data)}",
         pretraining_sentence(data),
         md.section("Scratch, probe and fine-tuning, by size and source", grid(data)),
         md.section(LEADS, lead_section(data)),
         md.section("Accuracy by size", size_section(data)),
-        md.section("Little data against more", gain_table(data)),
+        md.section("Gain with little data and with more", gain_table(data)),
         md.section("All arms", arm_table(data)),
         md.section("Cost of training", cost_table(data)),
     )
@@ -93,10 +93,10 @@ def grid(data: ReportData) -> str:
     if not table:
         return ""
     caption = (
-        "Test accuracy against training from scratch with as many images, in points. Bold: the "
-        "largest estimate of scratch, a plain probe and plain fine-tuning, which is no verdict. "
-        f"{_lead_link(data)}{_not_compared(data, compared)}Verdict: corrected for all contrasts of "
-        f"the report. Interval: {DIFFERENCE}, not corrected."
+        "Difference in test accuracy to training from scratch with as many images, in points. "
+        "Bold: the highest mean of scratch, a plain probe and plain fine-tuning; this is not a "
+        f"verdict. {_lead_link(data)}{_not_compared(data, compared)}Verdict: corrected for all "
+        f"contrasts of the report. Interval: {DIFFERENCE}, not corrected."
     )
     return md.format_table(table, caption, words=sources)
 
@@ -105,7 +105,7 @@ def _lead_link(data: ReportData) -> str:
     """Return where the two modes of the grid are tested against each other."""
     if data.transfer_leads.empty:
         return ""
-    return f"Fine-tuning against the probe is [tested below](#{LEADS.lower().replace(' ', '-')}). "
+    return f"Fine-tuning and probe are [compared below](#{LEADS.lower().replace(' ', '-')}). "
 
 
 def _not_compared(data: ReportData, compared: set[tuple[str, str]]) -> str:
@@ -118,7 +118,7 @@ def _not_compared(data: ReportData, compared: set[tuple[str, str]]) -> str:
     if not left:
         return ""
     arms, are = md.format_count(len(left), "arm"), "is" if len(left) == 1 else "are"
-    return f"{arms} with another start or other training {are} [left out](#all-arms). "
+    return f"{arms} with another start or other training {are} left out ([all arms](#all-arms)). "
 
 
 def _best(data: ReportData, rows: list[md.Row]) -> str:
@@ -161,16 +161,17 @@ def _lead_table(data: ReportData, rows: list[md.Row]) -> str:
     ]
     shown, same = md.without_constant(table, ("n",))
     changes = (
-        "A row of two sizes has the difference at the first minus that at the second. They are the "
-        "largest and the smallest that all sources with several sizes have in common, or of its "
-        "own where there are no two such sizes. "
+        "A row of two sizes has the difference at the first size minus that at the second. These "
+        "are the largest and the smallest size that all sources with several sizes have in common. "
+        "If there are no two such sizes, they are the largest and the smallest of each source. "
     )
     caption = (
         f"{same} Points of test accuracy, paired by seed. "
         f"{changes if data.transfer_leads['other_size'].notna().any() else ''}n: seeds with all "
         f"runs done, on the same kind of machine. Interval: {md.CONFIDENCE} Student-t interval of "
-        "the mean over seeds, not corrected. p: two-sided paired t test; Holm: corrected for this "
-        f"table. Shown: p (Holm) below {LEVEL:g}. Rule: the test rule of each arm."
+        "the mean over seeds, not corrected. p: two-sided paired t test. p (Holm): corrected for "
+        f"this table; a difference is shown if it is below {LEVEL:g}. Rule: the test rule of each "
+        "arm."
     )
     return md.format_table(shown, caption.strip(), words=("from", size_name(data)))
 
@@ -188,11 +189,14 @@ def _lead_sentence(data: ReportData, rows: list[md.Row], source: str) -> str:
     single = [row for row in mine if pd.isna(row["other_size"])]
     sizes = {name: [_lead_sizes(row) for row in single if _leader(row) == name] for name in LEADERS}
     found = [(name, md.format_list(each)) for name, each in sizes.items() if each]
-    first = "neither is shown to be ahead"
+    first = "neither is shown to have the higher test accuracy"
     if found:
         name, tried = found[0]
-        others = [f", {other} with {more}" for other, more in found[1:]]
-        first = f"{name} is shown to be ahead with {tried} {size_name(data)}{''.join(others)}"
+        others = [f", and of {other} with {more}" for other, more in found[1:]]
+        first = (
+            f"the test accuracy of {name} is shown to be higher with {tried} {size_name(data)}"
+            f"{''.join(others)}"
+        )
     changes = [_lead_change(data, row) for row in mine if pd.notna(row["other_size"])]
     return f"From **{md.escape(source)}**: {'. '.join([first, *changes])}."
 
@@ -208,10 +212,10 @@ def _lead_change(data: ReportData, row: md.Row) -> str:
     """Return whether fine-tuning gains on the probe from the smaller to the larger size."""
     sizes = f"from {row['other_size']:,.0f} to {row['size']:,}"
     if not (leader := _leader(row)):
-        return f"A change of the difference {sizes} is not shown"
-    other = next(name for name in LEADERS if name != leader)
-    gained = data.format.points(abs(row["difference"])).removeprefix("+")
-    return f"{leader.capitalize()} gains {gained} points on {other} {sizes}"
+        return f"The difference is not shown to change {sizes}"
+    changed = "increases" if leader == LEADERS[0] else "decreases"
+    amount = data.format.points(abs(row["difference"])).removeprefix("+")
+    return f"Fine-tuning minus probe {changed} by {amount} points {sizes}"
 
 
 def size_section(data: ReportData) -> str:
@@ -232,10 +236,11 @@ def crossover_lines(data: ReportData) -> str:
     if not lines:
         return ""
     words = (
-        "Fine-tuning overtakes the probe at the size from which on the mean difference, paired by "
-        "seed, stays positive (interpolated in the logarithm of the size). Interval: "
-        f"{md.CONFIDENCE} percentile bootstrap over seeds, {RESAMPLES:,} resamples. With few "
-        f"seeds it covers less: in simulations with normal differences {_covered()}."
+        "Fine-tuning overtakes the probe at the smallest size above which its mean difference to "
+        "the probe, paired by seed, stays positive (interpolated in the logarithm of the size). "
+        f"Interval: {md.CONFIDENCE} percentile bootstrap over seeds, {RESAMPLES:,} resamples. With "
+        "few seeds its coverage is lower: in simulations with normal differences "
+        f"{_covered()}."
     )
     return f"{words}\n\n{md.format_bullets(lines)}"
 
@@ -251,15 +256,15 @@ def _crossover(data: ReportData, row: md.Row) -> str:
         return f"{name}: too few seeds have all runs."
     tried = f"{row['smallest']} to {row['largest']}"
     bounds = f"[{_size(row, 'low')}, {_size(row, 'high')}]"
-    share = f"{100 * row['without']:.0f} % of resamples without a crossing, n {row['n']}"
-    beyond = f"not within the sizes tried, {tried}: fine-tuning is"
+    share = f"{100 * row['without']:.0f} % of resamples without a crossing; n {row['n']}"
+    beyond = f"not within the sizes tried ({tried}); on average, fine-tuning is"
     if row["size"] == -inf:
-        where = f"{beyond} ahead at all of them on average"
+        where = f"{beyond} ahead at all of them"
     elif row["size"] == inf:
-        where = f"{beyond} not ahead at the largest on average"
+        where = f"{beyond} not ahead at the largest"
     else:
         where = f"at {_size(row, 'size')} {size_name(data)}"
-    return f"{name}: {where}; interval {bounds}, {share}."
+    return f"{name}: {where}. Interval {bounds}; {share}."
 
 
 def _size(row: md.Row, column: str) -> str:
@@ -275,7 +280,7 @@ def gain_table(data: ReportData) -> str:
     """Return what the gain with few images has over that with many; empty for a single size."""
     rows = [
         {
-            "what": _gain_name(row),
+            "difference": _gain_name(row),
             f"few {size_name(data)}": f"{row['size']:,}",
             f"many {size_name(data)}": f"{row['other_size']:,}",
             "with few": data.format.points(row["effect"]),
@@ -293,11 +298,11 @@ def gain_table(data: ReportData) -> str:
     caption = (
         f"{same} Points of test accuracy. {_other_sizes(data)}n: seeds with all four runs done, on "
         f"the same kind of machine. Interval: {md.CONFIDENCE} Student-t interval of the mean over "
-        "seeds, not corrected. p: two-sided paired t test; Holm: corrected for this table. Rule: "
-        "the test rule of each arm."
+        "seeds, not corrected. p: two-sided paired t test. p (Holm): corrected for this table. "
+        "Rule: the test rule of each arm."
         f"{weight_note(data, 'all four arms', ', and intervals are at its level')}"
     )
-    return md.format_table(shown, caption.strip(), words=("what",))
+    return md.format_table(shown, caption.strip(), words=("difference",))
 
 
 def _other_sizes(data: ReportData) -> str:
@@ -311,17 +316,17 @@ def _other_sizes(data: ReportData) -> str:
         for row in ends.to_dict("records")
     ]
     return (
-        f"Few and many are not the same for all sources: {md.format_list(named)}. So rows over "
-        "scratch of two sources cannot be compared; a row of one source over another has the same "
-        "sizes for both. "
+        f"Few and many differ between sources: {md.format_list(named)}. Rows that compare "
+        "different sources with scratch are therefore not comparable with each other; a row that "
+        "compares two sources has the same sizes for both. "
     )
 
 
 def _gain_name(row: md.Row) -> str:
     mode, source = MODES[row["train"]], md.escape(row["pretraining"])
     if row["other"]:
-        return f"{mode} from {source} over {mode} from {md.escape(row['other'])}"
-    return f"{mode} from {source} over scratch"
+        return f"{mode} from {source} minus {mode} from {md.escape(row['other'])}"
+    return f"{mode} from {source} minus scratch"
 
 
 def arm_table(data: ReportData) -> str:
@@ -336,19 +341,19 @@ def arm_table(data: ReportData) -> str:
             "test accuracy (%)": data.format.percent_band(_band(row)),
             "n": str(row["n"]),
             f"difference [{md.INTERVAL}]": md.unbroken(data.format.change(row, unit="")),
-            "to": row["reference"] if row["verdict"] else md.VOID,
+            "reference": row["reference"] if row["verdict"] else md.VOID,
             "verdict": verdict_cell(row) if row["verdict"] else md.VOID,
         }
         for row in _distinct(data)
     ]
     shown, same = md.without_constant(rows, ("n", size_name(data)))
     caption = (
-        f"{same} Arms with the runs of one above are left out. n: completed confirmation runs. "
-        "Rule: the test rule of each arm. Learning rate: the chosen one. Difference: in points, to "
-        f"the arm under *to*. Interval of the accuracy: {MEAN_INTERVAL}; of the difference: "
-        f"{DIFFERENCE}, not corrected."
+        f"{same} An arm with the same runs as an arm above is left out. n: completed confirmation "
+        "runs. Rule: the test rule of each arm. Learning rate: the chosen one. Difference: arm "
+        f"minus reference, in points. Interval of the accuracy: {MEAN_INTERVAL}; of the "
+        f"difference: {DIFFERENCE}, not corrected."
     )
-    words = ("arm", "from", "trained", "to", "verdict")
+    words = ("arm", "from", "trained", "reference", "verdict")
     return md.format_table(shown, caption.strip(), words=words)
 
 
@@ -366,10 +371,10 @@ def cost_table(data: ReportData) -> str:
         if row["train"] != SCRATCH
     ]
     caption = (
-        "Counted operations, means over pairs of runs. Training holds both phases of an arm that "
-        "trains the head first. A frozen trunk without noise or augmentation is computed once. "
-        "With pretraining: as if it was done for this run alone, for the reference too; a file of "
-        "weights costs nothing here."
+        "Counted operations, means over pairs of runs. Training includes both phases of an arm "
+        "that trains the head first. A frozen trunk without noise or augmentation is computed once "
+        "per example. With pretraining: the pretraining of the arm, and that of the reference, is "
+        "counted as if it were done for this run alone; a file of weights has no cost here."
     )
     return md.format_table(rows, caption, words=("arm", "from", "trained"))
 

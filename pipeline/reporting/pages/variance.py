@@ -14,9 +14,9 @@ FIGURE = (
     "intervals"
 )
 ADVICE = {
-    "seeds": "Seeds are the larger part: more seeds would narrow the intervals, more test examples "
+    "seeds": "Seeds contribute more: more seeds would narrow the intervals, more test examples "
     "hardly would.",
-    "images": "Test examples are the larger part: the results are precise for this test set, but "
+    "images": "Test examples contribute more: the results are precise for this test set, but "
     "not for other test examples, and more seeds would hardly change that.",
     "both": "Both parts matter: a narrower interval over test examples needs more seeds and more "
     "test examples.",
@@ -31,9 +31,9 @@ def pages(data: ReportData) -> Iterator[Page]:
         groups = md.format_count(len(study.groups), "group")
         body = md.join_parts(
             f"# Study: {study.name}",
-            f"{md.escape(study.question)} {changes(study)} In each of {groups} one stream is "
-            "redrawn and every other one keeps the seed of the group. The baseline uses neither "
-            "noise nor augmentation.",
+            f"{md.escape(study.question)} {changes(study)} In each of {groups}, one stream of "
+            "random numbers is redrawn at a time, while the others keep the seed of the group. The "
+            "baseline uses neither noise nor augmentation.",
             largest_streams(data, study.name),
             component_table(data, components),
             f"![{FIGURE}](../figures/variance_{study.name}.png)" if len(components) else "",
@@ -50,11 +50,11 @@ def standard_error_sentence(data: ReportData) -> str:
         return ""
     return (
         f"Median standard error of a difference: {FINE.percent(row['seed_error'])} points over "
-        f"seeds, {FINE.percent(row['total_error'])} over seeds and test examples. The choice of "
-        f"these {data.test_use['test_examples']} test examples contributes "
-        f"{FINE.percent(row['image_error'])} (the squares of both parts add up to the square of "
-        f"the total; medians over {md.format_count(int(row['n']), 'contrast')}). "
-        f"{ADVICE[row['advice']]}"
+        f"seeds, and {FINE.percent(row['total_error'])} points over seeds and test examples. The "
+        f"choice of these {data.test_use['test_examples']} test examples alone contributes "
+        f"{FINE.percent(row['image_error'])} points. (Medians over "
+        f"{md.format_count(int(row['n']), 'contrast')}. The squares of the two parts add up to the "
+        f"square of the total.) {ADVICE[row['advice']]}"
     )
 
 
@@ -65,8 +65,9 @@ def pool_words(data: ReportData) -> str:
         return _widest(data.pools["most"].max())
     factors = [f"{row['factor']:.2f} ({row['arm']})" for row in measured]
     return (
-        ". One that does is wider than the interval over seeds, by a factor of "
-        f"{md.format_list(factors)}, which the study of variance estimates from redrawn splits"
+        ". An interval that does is wider than the interval over seeds, by a factor of "
+        f"{md.format_list(factors)}. The study of variance estimates this factor from redrawn "
+        "splits"
     )
 
 
@@ -75,10 +76,9 @@ def _widest(most: float) -> str:
     if pd.isna(most):
         return ""
     return (
-        ". One that does is wider than the interval over seeds, by a factor of at most "
-        f"{most:.2f}. "
-        "The factor is that large if seeds differ only because they draw other training examples. "
-        "A study of kind `variance` estimates it"
+        ". An interval that does is wider than the interval over seeds, by a factor of at most "
+        f"{most:.2f}. The factor is that large if the choice of training examples is the only "
+        "difference between seeds. A study of kind `variance` estimates it"
     )
 
 
@@ -119,9 +119,9 @@ def component_table(data: ReportData, rows: pd.DataFrame) -> str:
     caption = (
         "Standard deviation of test accuracy within groups, pooled. n: completed runs. Rule: the "
         "test rule of each arm. The variance of a stream includes its interactions with the "
-        "others, so the variances need not add up to that between seeds. "
-        f"Interval: {md.CONFIDENCE}, by chi-square of the pooled variance, which assumes normal "
-        "scores. Row test set: the binomial standard deviation of the accuracy of one run over "
-        "other test sets of this size, without interval."
+        "others, so these variances need not add up to the variance between seeds. "
+        f"Interval: {md.CONFIDENCE}, from the chi-square distribution of the pooled variance, "
+        "which assumes normal scores. The row of the test set has the binomial standard deviation "
+        "of the accuracy of one run over other test sets of this size; it has no interval."
     )
     return md.format_table(cells, caption, words=("arm", "stream"))

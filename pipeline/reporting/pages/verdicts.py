@@ -21,10 +21,10 @@ from pipeline.reporting.pages.variance import pool_words, standard_error_sentenc
 ORDER = 5
 LOOKS = " p, intervals and equivalence are corrected for the [looks](#looks) that each arm has had."
 PAIR_LOOKS = (
-    " At the last look that both arms have had: p is divided by the weight of that [look](#looks), "
-    "and intervals are at its level."
+    " Looks: p is divided by the weight of the last [look](#looks) that both arms have had, and "
+    "intervals are at its level."
 )
-OTHER_IMAGES = "over test examples too"
+OTHER_IMAGES = "interval with other test examples"
 
 
 def pages(data: ReportData) -> Iterator[Page]:
@@ -44,10 +44,10 @@ def verdict_table(data: ReportData) -> str:
     """Return a table with a row per arm, the best difference first."""
     caption = (
         f"n: {PAIRS}. Test rule: {rules(data)}; gaps are always deterministic. "
-        f"Interval: {CONTRAST_INTERVAL}. It covers fresh seeds on these test examples and this "
-        "pool of training examples. Over test examples too: the interval that also covers "
-        "other test examples (crossed variances). If this larger error changes the verdict, the "
-        "new verdict follows. Neither interval covers another pool of training examples"
+        f"Interval: {CONTRAST_INTERVAL}. It holds for new seeds on these test examples and this "
+        "pool of training examples. Interval with other test examples: it also holds for other "
+        "test examples (crossed variances); if the verdict changes with it, the new verdict is "
+        "added. Neither interval holds for other pools of training examples"
         f"{pool_words(data)}. "
         f"p: two-sided paired t test, Holm over {family(data)}; "
         "the intervals are not corrected, so an interval may exclude 0 although the verdict is "
@@ -72,7 +72,7 @@ def pair_table(data: ReportData) -> str:
     rows = [
         {
             "arm": data.named(row["study"], row["arm"]),
-            "minus": data.named(row["other_study"], row["other"]),
+            "other arm": data.named(row["other_study"], row["other"]),
             "difference (points)": data.format.points(row["difference"]),
             md.INTERVAL: data.format.points_interval(row["low"], row["high"]) or md.VOID,
             "n": str(row["n"]),
@@ -83,14 +83,14 @@ def pair_table(data: ReportData) -> str:
     if not rows:
         return ""
     caption = (
-        "n: seeds at which both arms have a completed run, on the same kind of machine. Rule: the "
-        f"test rule of each arm. Interval: {md.CONFIDENCE} Student-t interval of the mean "
-        "difference, paired by seed, not corrected. p: two-sided paired t test, Holm over "
-        f"{md.format_count(len(rows), 'row')}. "
+        "Difference: arm minus other arm. n: seeds at which both arms have a completed run, on the "
+        f"same kind of machine. Rule: the test rule of each arm. Interval: {md.CONFIDENCE} "
+        "Student-t interval of the mean difference, paired by seed, not corrected. p: two-sided "
+        f"paired t test, Holm over {md.format_count(len(rows), 'row')}. "
         'Arms with the verdict "helps, below the margin" are not compared.'
         f"{PAIR_LOOKS if data.confirmation.looks else ''}"
     )
-    table = md.format_table(rows, caption, words=("arm", "minus"))
+    table = md.format_table(rows, caption, words=("arm", "other arm"))
     return md.section("Arms that help, compared with each other", table)
 
 
