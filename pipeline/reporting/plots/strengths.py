@@ -118,8 +118,9 @@ def strengths(found: Mapping[str, Search], palette: Mapping[str, str]) -> Figure
             ax.set_title("\n".join(textwrap.wrap(title, int(TITLE_SHARE * letters))))
         for ax in empty:
             ax.set_axis_off()
-        collapsed = [search.rows[search.rows["collapsed"].astype(bool)] for search in found.values()]
-        _share_heights(used, max(map(len, collapsed)))
+        tables = [search.rows for search in found.values()]
+        collapsed = [len(rows[rows["collapsed"].astype(bool)]) for rows in tables]
+        _share_heights(used, max(collapsed))
         marks = legend(list(found.values()))
         figure.legend(list(marks.values()), list(marks), loc="outside lower center", ncols=3)
         if lines == 1:  # a label of the figure would be longer than a panel
