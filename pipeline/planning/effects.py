@@ -24,7 +24,12 @@ from pipeline.models._standardized import Standardized
 from pipeline.models._start import NORMS, begin
 from pipeline.models._weights import match_weights
 from pipeline.models.imported import require_fit
-from pipeline.planning.networks import evaluation_notes, require_stored_draws, require_usable
+from pipeline.planning.networks import (
+    evaluation_notes,
+    require_passes,
+    require_stored_draws,
+    require_usable,
+)
 from pipeline.planning.pretraining import pretrained_by
 from pipeline.planning.protocols import IMPORTED, Protocol
 from pipeline.planning.starts import phases
@@ -86,7 +91,7 @@ def _effects(
     if optimizers.settings()[optimizer].full_batch:
         _require_no_draws(trial, shape, optimizer)
     if acting:
-        _require_passes(trial, shape, classes)
+        require_passes(trial, shape, classes)
     return named_effects
 
 
@@ -290,30 +295,6 @@ def _require_no_draws(network: nn.Module, shape: tuple[int, ...], optimizer: str
             f"noise of the network's own with {optimizer}: a line search compares losses of the "
             "same function, and this changes it; expected another optimizer"
         )
-
-
-def _require_passes(network: nn.Module, shape: tuple[int, ...], classes: int) -> None:
-    """Check that an equipped network returns logits for images of `shape` in both modes.
-
-    Raises:
-        Refusal: It does not, as with a layer of a fixed size after pooling by another factor.
-    """
-    images = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
-    for training in (True, False):
-        where = f"{'training' if training else 'evaluation'} mode"
-        try:
-            with restored_globals(), torch.no_grad(), mode(network, training, sampling=training):
-                returned = tuple(network(images).shape)
-        except Exception as error:  # whatever code of the user raises
-            reason = " ".join(str(error).split())
-            raise Refusal(
-                f"the network fails in {where}: {type(error).__name__}: {reason}"
-            ) from None
-        if returned != (2, classes):
-            raise Refusal(
-                f"the network returns {returned} for two images in {where}; "
-                f"expected logits of shape {(2, classes)}"
-            )
 
 
 @functools.lru_cache(maxsize=32)

@@ -10,11 +10,13 @@ import torch
 from torch import nn
 
 from pipeline import models
+from pipeline.models._attributes import trained_parameters
 from pipeline.models._probe import WEIGHTED, Probe, _callable, probe, probe_of
 from pipeline.models._randomness import global_states, restored_globals, seed_globals
 from pipeline.models._routing import changes_its_weight
-from pipeline.models._sites import plain
+from pipeline.models._sites import kind_of, plain
 from pipeline.models._standardized import Standardized
+from pipeline.regularizers._noise import mode
 from pipeline.runtime.errors import Refusal
 
 IMAGES = 16  # of a batch
@@ -29,6 +31,11 @@ NOT_STORED = (
 )
 STORED = "expected them in persistent buffers"
 DRAWS = "the network draws in evaluation mode too, so that each prediction is that of one draw"
+NAMED = 3  # names in a note
+IN_TRAINING_ALONE = (
+    "not called in evaluation mode; noise there acts in training, and not in passes with noise"
+)
+UNTRAINED = "acts on logits in evaluation mode, and gets no gradient in training"
 IN_BATCHES = (
     "in evaluation mode the logits of an image depend on the other images of its batch, and "
     "predictions are made for 500 images at once"
@@ -136,7 +143,7 @@ def require_stored_draws(
             except Exception as error:
                 raise Refusal(f"{NOT_STORED} ({_line(error)}); {STORED}") from None
             try:
-                logits.append([_pass(other.train(mode), images) for mode in (False, True)])
+                logits.append([_pass(other.train(training), images) for training in (False, True)])
             except Exception as error:  # whatever code of the user raises
                 raise Refusal(
                     f"model.import: fails with the weights of another network of its kind: "
@@ -167,7 +174,7 @@ def require_steady(network: Standardized, shape: tuple[int, ...]) -> None:
         _pass(copied, last)  # a first pass may set scales
         _pass(copied.eval(), earlier)
         states.append({name: value.clone() for name, value in copied.state_dict().items()})
-        logits.append([_pass(copied.train(mode), last) for mode in (False, True)])
+        logits.append([_pass(copied.train(training), last) for training in (False, True)])
     if all(map(torch.equal, *logits)):
         return
     first, second = states
@@ -205,29 +212,95 @@ def require_logits(network: Standardized, shape: tuple[int, ...]) -> None:
         )
 
 
+def require_passes(network: nn.Module, shape: tuple[int, ...], classes: int) -> None:
+    """Check that an equipped network returns logits for images of `shape` in both modes.
+
+    And a gradient in training: one in whose forward gradients are computed may differentiate noise
+    layers twice.
+
+    Raises:
+        Refusal: It does not, as with a layer of a fixed size after pooling by another factor.
+    """
+    images = _images(2, shape, 0)
+    for training in (True, False):
+        where = f"{'training' if training else 'evaluation'} mode"
+        try:
+            with restored_globals(), mode(network, training, sampling=training):
+                returned = tuple(_logits(network, images, training).shape)
+        except Exception as error:  # whatever code of the user raises
+            raise Refusal(f"the network fails in {where}: {_line(error)}") from None
+        if returned != (2, classes):
+            raise Refusal(
+                f"the network returns {returned} for two images in {where}; "
+                f"expected logits of shape {(2, classes)}"
+            )
+
+
 def evaluation_notes(network: Standardized, shape: tuple[int, ...]) -> list[str]:
-    """Return a line for each way in which logits in evaluation mode are not those of an image.
+    """Return a line for each way in which evaluation mode may surprise.
+
+    Logits are not those of an image alone, layers do not run, or weights are not trained.
 
     Args:
         network: The plain network.
         shape: (channels, height, width) of the images.
     """
-    if probe_of(network) is None:
+    known = probe_of(network)
+    if known is None:
         return []
     images = _images(FEW, shape, 0)
+    own = copy.deepcopy(network.network).eval()
+    called: set[str] = set()
+    for name, module in own.named_modules():
+        module.register_forward_hook(lambda *_, name=name: called.add(name))
     with restored_globals(), torch.no_grad():
         before = global_states()
-        copy.deepcopy(network.network).eval()(images.clone())
-        if global_states() != before:
-            return [DRAWS]
+        own(images.clone())
+        draws = global_states() != before
+    notes = [DRAWS] if draws else _notes_on_batches(network, images)
+    sites = [name for name, module in own.named_modules() if kind_of(module)]
+    if idle := [name for name in sites if name in known.called and name not in called]:
+        notes.append(f"{_listed(idle)}: {IN_TRAINING_ALONE}")
+    if untrained := sorted(_acting(network.network, images) - known.gradients):
+        notes.append(f"{_listed(untrained)}: {UNTRAINED}")
+    return notes
+
+
+def _notes_on_batches(network: Standardized, images: torch.Tensor) -> list[str]:
     for together, *alone in _of_copies(network, [images, *images.split(1)]):
         if (together - torch.cat(alone)).norm() > DIFFERENCE * together.norm():
             return [IN_BATCHES]
     return []
 
 
+def _acting(network: nn.Module, images: torch.Tensor) -> set[str]:
+    """Return the names of the trained parameters on which logits in evaluation mode depend."""
+    copied = copy.deepcopy(network).eval()
+    acting = set[nn.Parameter]()
+    # a forward may take no gradients in evaluation mode
+    with contextlib.suppress(Exception), restored_globals(), torch.enable_grad():
+        acting.update(trained_parameters(copied(images.clone())))
+    return {name for name, weight in copied.named_parameters() if weight in acting}
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
 def _images(number: int, shape: tuple[int, ...], seed: int) -> torch.Tensor:
     return torch.randn(number, *shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _logits(network: nn.Module, images: torch.Tensor, training: bool) -> torch.Tensor:
+    """Return the logits of a pass, of a user's network in training after a backward pass."""
+    goes_back = training and probe_of(network) is not None
+    with torch.set_grad_enabled(goes_back):
+        logits: torch.Tensor = network(images)
+        if goes_back:
+            logits.sum().backward()
+            network.zero_grad()
+    return logits
 
 
 def _pass(network: nn.Module, images: torch.Tensor) -> torch.Tensor:

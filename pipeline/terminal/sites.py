@@ -25,7 +25,12 @@ from pipeline.models._routing import Route, routes
 from pipeline.models._sites import kind_of, plain, reads_images, why_not
 from pipeline.models._weights import match_weights
 from pipeline.models.imported import require_fit
-from pipeline.planning.networks import evaluation_notes, require_stored_draws, require_usable
+from pipeline.planning.networks import (
+    evaluation_notes,
+    require_passes,
+    require_stored_draws,
+    require_usable,
+)
 from pipeline.planning.protocols import document_of
 from pipeline.planning.resolution import resolved
 from pipeline.planning.sizes import require_protocol_sizes
@@ -79,7 +84,7 @@ def show_sites(name: str) -> None:
     require_protocol_sizes(protocol)
     weights = sum(parameter.numel() for parameter in network.parameters())
     model = protocol.model.get("import", protocol.model["name"])
-    acting = _acting(network, kind.shape)
+    acting = _acting(network, kind.shape, kind.classes)
     show(
         _table(
             ("module", "kind", "acted on by", "note"),
@@ -108,7 +113,7 @@ def show_sites(name: str) -> None:
         say(note)
 
 
-def _acting(network: nn.Module, shape: tuple[int, ...]) -> Acting:
+def _acting(network: nn.Module, shape: tuple[int, ...], classes: int) -> Acting:
     modules: dict[str, list[str]] = defaultdict(list)
     weights: dict[str, int] = {}
     others: list[str] = []
@@ -117,9 +122,12 @@ def _acting(network: nn.Module, shape: tuple[int, ...]) -> Acting:
     for label, regularizer in _variants():
         try:
             regularizer.effect(network, shape)
-            regularizers.equip(copy.deepcopy(network), [regularizer])
+            equipped = copy.deepcopy(network)
+            regularizers.equip(equipped, [regularizer])
+            require_passes(equipped, shape, classes)
         except Refusal as refusal:
-            refusals += [f"{label}{line.removeprefix(regularizer.name)}" for line in refusal.lines]
+            lines = (line.removeprefix(f"{regularizer.name}: ") for line in refusal.lines)
+            refusals += [f"{label}: {line}" for line in lines]
             continue
         sites = regularizer.sites(network)
         names = [_name(site) for site in sites if not isinstance(site, nn.Parameter)]

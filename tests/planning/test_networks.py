@@ -304,6 +304,37 @@ class NormOfBatch(Plain):
         return super().forward(self.norm(images))
 
 
+class Helped(Plain):
+    """Adds the logits of a second head in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.helper = nn.Linear(8, 8)
+
+    def middle(self, hidden):
+        return hidden + self.helper(hidden) if self.training else hidden
+
+
+class OtherHead(Helped):
+    """Mistakes which head is for training."""
+
+    def __init__(self):
+        super().__init__()
+        self.other = nn.Linear(8, 8, bias=False)
+
+    def middle(self, hidden):
+        return super().middle(hidden) if self.training else self.other(hidden)
+
+
+class NoGradients(Helped):
+    """Writes where gradients are off, as in evaluation."""
+
+    def middle(self, hidden):
+        if not self.training:
+            self.helper.weight.fill_(1.0)
+        return self.helper(hidden)
+
+
 class HalfPrecision(Plain):
     def forward(self, images):
         with torch.autocast("cpu", torch.bfloat16):
@@ -457,7 +488,23 @@ def test_predictions_that_are_not_those_of_an_image_alone_are_noted(made, kind, 
     assert evaluation_notes(made(kind)[0], SHAPE) == [note]
 
 
-@pytest.mark.parametrize("kind", [Plain, CenteredInTraining, HalfPrecision, NotForLargeWeights])
+@pytest.mark.parametrize(
+    ("kind", "notes"),
+    [
+        (Helped, [f"helper: {networks.IN_TRAINING_ALONE}"]),
+        (
+            OtherHead,
+            [f"helper: {networks.IN_TRAINING_ALONE}", f"other.weight: {networks.UNTRAINED}"],
+        ),
+    ],
+)
+def test_layers_that_act_in_one_mode_are_noted(made, kind, notes):
+    assert evaluation_notes(made(kind)[0], SHAPE) == notes
+
+
+@pytest.mark.parametrize(
+    "kind", [Plain, CenteredInTraining, HalfPrecision, NotForLargeWeights, NoGradients]
+)
 def test_other_predictions_are_not(made, kind):
     assert evaluation_notes(made(kind)[0], SHAPE) == []
 
