@@ -16,6 +16,7 @@ from pipeline.reporting.judgement import (
     warnings,
 )
 from pipeline.reporting.judgement_figure import judgement_forest
+from pipeline.reporting.style import png, svg
 
 BASELINE = np.array([0.91, 0.92, 0.90, 0.91, 0.92, 0.905, 0.915, 0.91])
 NOISE = 0.002 * np.array([1, -1, 2, -2, 1, 0, -1, 0])
@@ -189,3 +190,18 @@ def test_long_names_stay_distinct_in_the_figure():
     assert len(set(names)) == len(names) == 3
     shown = [text.get_text() for text in judgement_forest(judged).axes[0].get_yticklabels()]
     assert {len(name) for name in shown} == {22}
+
+
+def test_arms_that_differ_only_in_case_are_named():
+    arms = {"baseline": BASELINE, "Mix": BASELINE + 0.03 + NOISE, "mix": BASELINE + NOISE}
+    judged = judge(arms)
+    (line,) = [line for line in warnings(judged, judged_rows(judged)) if "only in case" in line]
+    assert line.startswith("**Mix** and **mix** differ")
+    assert "only in case" not in judgement_page(judge(WIDE), "x")
+
+
+@pytest.mark.filterwarnings("error")
+def test_letters_that_the_font_lacks_are_no_warning():
+    figure = judgement_forest(judge(WIDE | {"日本 🍎": BASELINE + 2 * NOISE}))
+    assert "日本 🍎" in svg(figure).decode()
+    assert png(figure)
