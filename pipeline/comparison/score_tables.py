@@ -32,6 +32,7 @@ RUNS_TABLE = "the table of runs with --arm, --seed and --score, or --wandb entit
 LONG = "or, of a table with a row per run, its columns as --arm, --seed and --score"
 INDEX = re.compile(r"(Unnamed: \d+)?")  # names that pandas gives the column of an index
 SHOWN = 8  # names that an error lists
+LARGEST = 1e100  # absolute value, whose square is finite
 ROLES = {  # what a user can name -> what is expected
     **dict.fromkeys(("arm", "seed", "score"), "the name of a column"),
     "against": "the name of an arm",
@@ -404,11 +405,13 @@ class _Reader:
         return [re.sub(r"^(-?\d+)\.0+$", r"\1", text) for text in self.labels(column)]
 
     def numbers(self, column: str) -> pd.Series:
-        """Return a column of numbers; NaN where there is no value or infinity."""
+        """Return a column of numbers to `LARGEST`; NaN where there is no value or infinity."""
         texts = self.table[column].map(_text)
         texts = texts.mask(texts.map(_is_nothing))
         numbers = pd.to_numeric(texts, errors="coerce").astype(float)
-        wrong = numbers.isna() & texts.notna()
+        wrong = (numbers.isna() & texts.notna()) | (
+            numbers.abs().gt(LARGEST) & np.isfinite(numbers)
+        )
         if wrong.any():
             row = int(wrong.idxmax())
             raise self.error(

@@ -48,11 +48,17 @@ def read_wandb_scores(project: str, score: str, arm: str, seed: str) -> pd.DataF
     if not runs:
         raise Refusal(f"--wandb {project}: no runs; expected a run per arm and seed")
     rows = []
+    metrics: set[str] = set()
     for run in runs:
         place = f"--wandb {project}: run {run.id}"
+        metrics.update(run.summary_metrics)
         value = run.summary_metrics.get(score) if run.state == FINISHED else None
         values = {"arm": _value(run, arm, place, "arm"), "seed": _value(run, seed, place, "seed")}
         rows.append({**values, score: "" if value is None else str(value), "file": place})
+    if score not in metrics:
+        shown = sorted(name for name in metrics if not name.startswith("_"))
+        named = f"one of: {', '.join(shown)}" if shown else "runs with a summary"
+        raise Refusal(f"--wandb {project}: {score}: in the summary of no run; expected {named}")
     return pd.DataFrame(rows, columns=["arm", "seed", score, "file"])
 
 

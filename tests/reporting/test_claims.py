@@ -167,3 +167,11 @@ def test_the_figure_has_a_line_for_every_claim_in_points():
     assert ax.get_xlim()[1] < 50
     doubtful = [OPEN | {"claim": f"open_{number}", "measure": "gap"} for number in range(70)]
     assert drawn_claims(shown(ERROR, *doubtful).claims)["claim"].tolist() == ["drop_helps"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_figure_of_claims_without_a_difference_has_an_axis():
+    none = ERROR | {"difference": 0.0, "low": 0.0, "high": 0.0, "outcome": "inconclusive"}
+    (ax,) = figure_of(drawn_claims(shown(none).claims)).axes
+    low, high = ax.get_xlim()
+    assert -2 < low < 0 < high < 2

@@ -23,6 +23,7 @@ from pipeline.reporting.judgement import (
     warnings,
 )
 from pipeline.reporting.judgement_figure import LONGEST, judgement_forest
+from pipeline.reporting.style import png, svg
 
 GAIN = 0.03
 BASELINE = np.array([0.91, 0.92, 0.90, 0.91, 0.92, 0.905, 0.915, 0.91])
@@ -194,6 +195,13 @@ def test_long_names_are_shortened_and_stay_distinct_in_the_figure():
     assert {len(label.get_text()) for label in labels} == {LONGEST}
 
 
+@pytest.mark.filterwarnings("error")
+def test_letters_that_the_font_lacks_are_no_warning():
+    figure = judgement_forest(judge(ACCURACIES | {"日本 🍎": BASELINE + 2 * NOISE}))
+    assert "日本 🍎" in svg(figure).decode()
+    assert png(figure)
+
+
 # Warnings
 
 
@@ -220,6 +228,13 @@ def test_a_collapsed_run_is_a_warning_with_its_score_and_the_median():
 def test_arms_with_equal_scores_are_a_warning():
     (line,) = warning_lines(judge(ACCURACIES | {"alike": ACCURACIES["better"]}))
     assert line.startswith("**better** and **alike** have the same scores at every seed.")
+
+
+def test_arms_that_differ_only_in_case_are_a_warning(judged_accuracies):
+    arms = {"baseline": BASELINE, "Mix": ACCURACIES["better"], "mix": ACCURACIES["alike"]}
+    (line,) = [line for line in warning_lines(judge(arms)) if "only in case" in line]
+    assert line.startswith("**Mix** and **mix** differ")
+    assert "only in case" not in judgement_page(judged_accuracies, "x")
 
 
 def test_a_difference_without_spread_is_a_warning():

@@ -53,7 +53,7 @@ def claims(rows: pd.DataFrame) -> Figure:
 def draw_claims(ax: Axes, rows: pd.DataFrame) -> None:
     """Draw names, intervals and outcomes of claims into `ax`; see `claims`."""
     points = 100 * rows[["difference", "low", "high"]].to_numpy(float)
-    reach = FARTHER * float(np.quantile(np.abs(points).max(axis=1), 0.75))
+    reach = FARTHER * float(np.quantile(np.abs(points).max(axis=1), 0.75)) or 1.0
     beside = blended_transform_factory(ax.transAxes, ax.transData)
     for height, (row, ends) in enumerate(zip(rows.to_dict("records"), points, strict=True)):
         marker, color, filled = LOOKS[Outcome(row["outcome"])]
