@@ -673,9 +673,8 @@ RATES = {  # of each arm: lost runs, runs, weight of its last look
 
 class TestRatesOfLostRuns:
     def table(self, planned):
-        states = dict.fromkeys(planned.fingerprints(), "done") | dict.fromkeys(
-            self.lost, "diverged"
-        )
+        states = dict.fromkeys(planned.fingerprints(), "done")
+        states |= dict.fromkeys(LOST_RUNS, "diverged")
         return collapses(planned, replace(scored(planned), states=states)).set_index("arm")
 
     def test_p_is_corrected_by_the_weight_of_the_last_look(self):
