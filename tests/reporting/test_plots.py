@@ -300,6 +300,9 @@ FIGURES = {
         {title: searched() for title in LONG_TITLES}, dict.fromkeys(LONG_TITLES, "black")
     ),
     "long_strengths": lambda: strengths.strengths(MIXED, PALETTE),
+    "cheap_costs": lambda: cost_accuracy.cost_accuracy(
+        COSTS.assign(training_ratio=COSTS["training_ratio"] ** -2.5), LOOKS
+    ),
     "scatter": lambda: drawn_scatter(OUTCOMES),
     "named_scatter": lambda: drawn_scatter(OUTCOMES[OUTCOMES["arm"].isin(ARMS[:6])]),
     "costs": lambda: cost_accuracy.cost_accuracy(COSTS, LOOKS),
@@ -635,6 +638,18 @@ def test_norms_by_layer_are_those_halfway_and_of_layers_at_equal_distances() -> 
     assert first == ["0.002"] * 6 + ["0.008"]
 
 
+def test_an_arm_measured_at_other_updates_is_shown_and_layers_that_do_not_train_have_a_dash() -> (
+    None
+):
+    other = LAYERS[LAYERS["arm"] == ARMS[0]].assign(arm="other")
+    other["updates"] -= 5
+    other.loc[other["layer"] == "0.branch.2.weight", "mean"] = NAN
+    axes = training.layers(pd.concat([LAYERS, other])).axes
+    assert [label.get_text() for label in axes[-1].get_xticklabels()] == [*ARMS[:6], "other"]
+    numbers = [text.get_text() for text in axes[0].texts]
+    assert numbers[:14] == ["0.002"] * 6 + ["–"] + ["0.008"] * 7
+
+
 def test_a_reliability_diagram_has_a_panel_for_each_method_without_empty_bins() -> None:
     frame = bins(ARMS[:3])
     frame.loc[frame["method"] == ARMS[1], "accuracy"] += 0.01
@@ -667,6 +682,13 @@ def test_what_is_far_below_others_is_an_arrow_at_its_cost() -> None:
         assert ax.get_ylim()[0] > 100 * LOW["accuracy"].iloc[0]
     without = cost_accuracy.cost_accuracy(COSTS, LOOKS)
     assert len(without.legends[0].get_texts()) == len(labels) - 1
+
+
+@pytest.mark.parametrize(("cost", "ticks"), [(0.008, "0.01"), (0.3, "0.5"), (700.0, "500")])
+def test_axes_of_costs_have_ticks_far_from_the_baseline(cost: float, ticks: str) -> None:
+    table = pd.concat([COSTS, COSTS.iloc[:1].assign(training_ratio=cost)])
+    ax = cost_accuracy.cost_accuracy(table, LOOKS).axes[0]
+    assert ticks in [label.get_text() for label in ax.get_xticklabels()]
 
 
 def test_a_name_keeps_clear_of_markers():

@@ -22,7 +22,7 @@ PANELS = {  # cost: the column of what is efficient by it, and the name of its a
     "training_ratio": ("efficient_training", "training cost (x baseline)"),
     "test_ratio": ("efficient_test", "cost of a test example (x baseline)"),
 }
-TICKS = (0.5, 1, 2, 5, 10, 20, 50, 100)
+TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 FRONT: dict[str, Any] = {"color": GREY, "linewidth": 1.2}
 STEPS = 20  # points on a line that no name should cover
 ARROW = (0.01, 0.15)  # ends of an arrow down, as shares of the height of a panel
