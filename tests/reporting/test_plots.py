@@ -510,6 +510,12 @@ def test_arms_with_several_references_are_grouped_under_them() -> None:
     assert "against baseline" not in texts(drawn_forest(contrasts(4)))
 
 
+def test_a_title_of_curves_that_needs_many_lines_is_the_name_alone() -> None:
+    assert curves._title("a", "a (rate=0.1)", "baseline") == "a (rate=0.1)"
+    assert curves._title("a", f"a ({LONG.format(0.1)})", "b").count("\n") == 1
+    assert curves._title("a", f"a ({LONG.format(0.1)}, {LONG})", "b") == "a, against b"
+
+
 def test_curves_draw_the_bands_of_the_table() -> None:
     frame = pd.DataFrame(curve_rows("baseline", 0.8) + curve_rows("arm_0", 0.9))
     axes = drawn_curves(frame, {"arm_0": "arm_0"}).axes[0]
@@ -682,6 +688,13 @@ def test_what_is_far_below_others_is_an_arrow_at_its_cost() -> None:
         assert ax.get_ylim()[0] > 100 * LOW["accuracy"].iloc[0]
     without = cost_accuracy.cost_accuracy(COSTS, LOOKS)
     assert len(without.legends[0].get_texts()) == len(labels) - 1
+
+
+def test_an_axis_of_equal_costs_shows_its_scale() -> None:
+    ax = cost_accuracy.cost_accuracy(COSTS.assign(training_ratio=1.0), LOOKS).axes[0]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["0.5", "1", "2"]
+    low, high = ax.get_xlim()
+    assert low < 0.5 < 2 < high
 
 
 @pytest.mark.parametrize(("cost", "ticks"), [(0.008, "0.01"), (0.3, "0.5"), (700.0, "500")])

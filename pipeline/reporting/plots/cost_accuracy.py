@@ -23,6 +23,7 @@ PANELS = {  # cost: the column of what is efficient by it, and the name of its a
     "test_ratio": ("efficient_test", "cost of a test example (x baseline)"),
 }
 TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
+LEAST_RATIO = 2  # of the largest cost to the smallest: an axis goes farther than less
 FRONT: dict[str, Any] = {"color": GREY, "linewidth": 1.2}
 STEPS = 20  # points on a line that no name should cover
 ARROW = (0.01, 0.15)  # ends of an arrow down, as shares of the height of a panel
@@ -92,14 +93,13 @@ def draw_costs(
         ax.plot(row[cost], 100 * row["accuracy"], color=look.color, markerfacecolor=face, **marks)
     ax.set_xscale("log")
     ax.margins(x=0.06, y=0.12)
-    ticks = [tick for tick in TICKS if _is_inside(tick, table[cost])]
+    low, high = table[cost].min(), table[cost].max()
+    if high < LEAST_RATIO * low:  # otherwise one tick, of which nobody sees the scale
+        low, high = low / LEAST_RATIO, high * LEAST_RATIO
+        ax.set_xlim(0.9 * low, 1.1 * high)
+    ticks = [tick for tick in TICKS if 0.8 * low <= tick <= 1.25 * high]
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.set_xticks([], minor=True)
-
-
-def _is_inside(tick: float, costs: pd.Series) -> bool:
-    """Return whether a tick is between the costs, or so near that the margin of the axis has it."""
-    return bool(0.8 * costs.min() <= tick <= 1.25 * costs.max())
 
 
 def _draw_lower(ax: Axes, table: pd.DataFrame, cost: str, looks: Mapping[str, Look]) -> None:
