@@ -165,6 +165,11 @@ def test_the_figure_has_a_line_for_every_claim_in_points():
     places = [scatter.get_offsets().data.tolist()[0] for scatter in ax.collections]
     assert places == [[-2.0, height] for height in (0, 2, 3, 4, 5)]  # one is beyond the axis
     assert ax.get_xlim()[1] < 50
+    long = ERROR | {"claim": "one_regularized_model_replaces_an_ensemble"}
+    ax = figure_of(drawn_claims(shown(long).claims)).axes[0]
+    (name,) = ax.get_yticklabels()
+    assert name.get_text() == long["claim"]
+    assert name.get_window_extent().x0 >= 0
     doubtful = [OPEN | {"claim": f"open_{number}", "measure": "gap"} for number in range(70)]
     assert drawn_claims(shown(ERROR, *doubtful).claims)["claim"].tolist() == ["drop_helps"]
 

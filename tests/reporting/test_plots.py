@@ -300,6 +300,9 @@ FIGURES = {
         {title: searched() for title in LONG_TITLES}, dict.fromkeys(LONG_TITLES, "black")
     ),
     "long_strengths": lambda: strengths.strengths(MIXED, PALETTE),
+    "cheap_costs": lambda: cost_accuracy.cost_accuracy(
+        COSTS.assign(training_ratio=COSTS["training_ratio"] ** -2.5), LOOKS
+    ),
     "scatter": lambda: drawn_scatter(OUTCOMES),
     "named_scatter": lambda: drawn_scatter(OUTCOMES[OUTCOMES["arm"].isin(ARMS[:6])]),
     "costs": lambda: cost_accuracy.cost_accuracy(COSTS, LOOKS),
@@ -507,6 +510,12 @@ def test_arms_with_several_references_are_grouped_under_them() -> None:
     assert "against baseline" not in texts(drawn_forest(contrasts(4)))
 
 
+def test_a_title_of_curves_that_needs_many_lines_is_the_name_alone() -> None:
+    assert curves._title("a", "a (rate=0.1)", "baseline") == "a (rate=0.1)"
+    assert curves._title("a", f"a ({LONG.format(0.1)})", "b").count("\n") == 1
+    assert curves._title("a", f"a ({LONG.format(0.1)}, {LONG})", "b") == "a, against b"
+
+
 def test_curves_draw_the_bands_of_the_table() -> None:
     frame = pd.DataFrame(curve_rows("baseline", 0.8) + curve_rows("arm_0", 0.9))
     axes = drawn_curves(frame, {"arm_0": "arm_0"}).axes[0]
@@ -635,6 +644,18 @@ def test_norms_by_layer_are_those_halfway_and_of_layers_at_equal_distances() -> 
     assert first == ["0.002"] * 6 + ["0.008"]
 
 
+def test_an_arm_measured_at_other_updates_is_shown_and_layers_that_do_not_train_have_a_dash() -> (
+    None
+):
+    other = LAYERS[LAYERS["arm"] == ARMS[0]].assign(arm="other")
+    other["updates"] -= 5
+    other.loc[other["layer"] == "0.branch.2.weight", "mean"] = NAN
+    axes = training.layers(pd.concat([LAYERS, other])).axes
+    assert [label.get_text() for label in axes[-1].get_xticklabels()] == [*ARMS[:6], "other"]
+    numbers = [text.get_text() for text in axes[0].texts]
+    assert numbers[:14] == ["0.002"] * 6 + ["–"] + ["0.008"] * 7
+
+
 def test_a_reliability_diagram_has_a_panel_for_each_method_without_empty_bins() -> None:
     frame = bins(ARMS[:3])
     frame.loc[frame["method"] == ARMS[1], "accuracy"] += 0.01
@@ -667,6 +688,20 @@ def test_what_is_far_below_others_is_an_arrow_at_its_cost() -> None:
         assert ax.get_ylim()[0] > 100 * LOW["accuracy"].iloc[0]
     without = cost_accuracy.cost_accuracy(COSTS, LOOKS)
     assert len(without.legends[0].get_texts()) == len(labels) - 1
+
+
+def test_an_axis_of_equal_costs_shows_its_scale() -> None:
+    ax = cost_accuracy.cost_accuracy(COSTS.assign(training_ratio=1.0), LOOKS).axes[0]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["0.5", "1", "2"]
+    low, high = ax.get_xlim()
+    assert low < 0.5 < 2 < high
+
+
+@pytest.mark.parametrize(("cost", "ticks"), [(0.008, "0.01"), (0.3, "0.5"), (700.0, "500")])
+def test_axes_of_costs_have_ticks_far_from_the_baseline(cost: float, ticks: str) -> None:
+    table = pd.concat([COSTS, COSTS.iloc[:1].assign(training_ratio=cost)])
+    ax = cost_accuracy.cost_accuracy(table, LOOKS).axes[0]
+    assert ticks in [label.get_text() for label in ax.get_xticklabels()]
 
 
 def test_a_name_keeps_clear_of_markers():
