@@ -769,7 +769,7 @@ def test_timing_stands_apart_and_is_void_where_no_clock_is_known(artifacts: Path
     report.main("tiny")
     page = written(Path("reports/tiny"))["report.md"]
     assert [
-        row["median seconds of fit"]
+        row["median seconds of training"]
         for row in tables(Path("reports/tiny/timing.md").read_text())[0]
     ] == ["–"] * 3
     seconds = {"baseline": [2.0, 4.0, 3.0], "others": [None, 6.0]}
