@@ -71,7 +71,7 @@ def claims_body(data: ReportData) -> str:
         "Wilcoxon's signed-rank test. p: two-sided test of no difference. p (within): tests that "
         'the difference is within the margin; if "not higher" is expected, only that it is not '
         'above the margin; if "not lower" is expected, only that it is not below minus the margin. '
-        "Both p have Holm's correction over all claims of this report. Detectable: the smallest "
+        "Both p have Holm's correction over all claims of the report. Detectable: the smallest "
         f"true difference that these seeds find with {100 * POWER:g} % power. {md.RANGE_NOTE} "
         'Contradicted: the difference is shown to have the opposite sign. Where "lower" or '
         '"higher" is expected, a difference that is shown to be within the margin is a '
