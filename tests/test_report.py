@@ -597,7 +597,7 @@ def test_another_protocol_gives_another_text(artifacts: Path) -> None:
     for words in (
         "41 training examples",
         "720 examples",
-        "within 2 points",
+        "for a margin of 2 points",
         "14 runs of the confirmation phase",
     ):
         assert words in after
@@ -769,7 +769,7 @@ def test_timing_stands_apart_and_is_void_where_no_clock_is_known(artifacts: Path
     report.main("tiny")
     page = written(Path("reports/tiny"))["report.md"]
     assert [
-        row["median seconds of fit"]
+        row["median seconds of training"]
         for row in tables(Path("reports/tiny/timing.md").read_text())[0]
     ] == ["–"] * 3
     seconds = {"baseline": [2.0, 4.0, 3.0], "others": [None, 6.0]}
@@ -839,7 +839,7 @@ def test_averages_are_told_with_numbers_of_their_tables(artifacts: Path) -> None
         costs[1]["difference (points)"] == "+5.5\u00a0[-0.9,\u00a0+11.9]"
     )  # 5 and 6: half is 12.706 * 0.7071 / sqrt(2)
     assert "- **together**: Do they \\| help?" in page
-    assert "+0.065 nats [+0.001, +0.129] on that half and +0.010 nats on the other" in page
+    assert "+0.065 nats [+0.001, +0.129] on this half and +0.010 nats on the other" in page
     linked = set(re.findall(r"\(figures/([^)]+)\)", page))
     assert {
         "passes_others.png",

@@ -15,7 +15,7 @@ COLUMNS = ("verdict", "difference", "change of gap", "setting", "n")
 BOUNDS = {"difference": "", "low": "_low", "high": "_high"}  # endings of columns of the gap
 CAPTION = (
     f"Before{ARROW}after. Differences in test accuracy and changes of the gap, in points, each "
-    f"with its {md.INTERVAL}. {UNKNOWN}: a report of older code does not have it."
+    f"with its {md.INTERVAL}. {UNKNOWN}: unknown, because the report is of older code."
 )
 
 

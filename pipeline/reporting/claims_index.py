@@ -14,8 +14,9 @@ CONDITIONAL = "conditional"  # supported under one protocol, contradicted under 
 ORDER = (Outcome.SUPPORTED, Outcome.CONTRADICTED, CONDITIONAL, Outcome.INCONCLUSIVE)
 FORMAT = Formatter()
 CAPTION = (
-    "Outcome, and difference in the unit of the measure (points, nats, or the ratio), each with a "
-    f"link to its interval. Corrected over all claims of a report. {md.VOID}: not tested there."
+    "Outcome, and difference in the unit of the measure (points, nats or a ratio), with a link to "
+    "its interval. Outcomes are corrected over all claims of a report. "
+    f"{md.VOID}: not tested in this protocol."
 )
 
 

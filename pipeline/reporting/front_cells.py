@@ -54,5 +54,5 @@ def seeds_words(least: int, most: int, futile: int | None) -> str:
         return seeds
     if futile is None:
         return f"up to {seeds}"
-    given_up = f"; {md.format_count(futile, 'arm')} as futile, undecided" if futile else ""
-    return f"{least} to {seeds} (an arm stops where its verdict is predicted{given_up})"
+    given_up = f"; {md.format_count(futile, 'arm')} stopped undecided, as futile" if futile else ""
+    return f"{least} to {seeds} (an arm stops when its verdict is predicted{given_up})"

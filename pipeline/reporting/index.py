@@ -30,27 +30,27 @@ EFFECTS = "effects"  # the figure, without the ending of its files
 COMMON = 3  # protocols that have an arm which is drawn over them
 SHOWN = (Verdict.HELPS, Verdict.HURTS)  # verdicts in bold, unless below the margin
 BASELINES = (
-    "The baseline of every protocol, the smallest gap first: means over its confirmation runs. "
-    f"Runs: done of planned. {VOID}: a report of older code, which does not say."
+    "Means over the confirmation runs of the baseline of every protocol, the smallest gap first. "
+    f"Runs: done of planned. {VOID}: unknown, because the report is of older code."
 )
 DIFFERENCES = (
     "Arms that several protocols tried. Verdict, and difference in test accuracy in points, arm "
-    "minus the arm it is compared with, paired by seed. Bold: helps or hurts, and not shown to be "
-    "below the margin. From left to right the baseline has a larger gap. An arm may have another "
-    "setting in another protocol. Intervals are in the reports. Without a verdict: a report of "
-    f"older code. {VOID}: not tried."
+    "minus reference, paired by seed. Bold: helps or hurts, and not shown to be below the margin. "
+    "Protocols are ordered by the gap of the baseline, the smallest first. An arm may have "
+    "different settings in different protocols. Intervals are in the reports. Reports of older code "
+    f"have no verdicts. {VOID}: not tried."
 )
 SINGLE = (
     "Arms that one protocol alone tried: verdict, and difference in test accuracy in points, arm "
-    "minus the arm it is compared with. Bold: helps or hurts, and not shown to be below the margin."
+    "minus reference. Bold: helps or hurts, and not shown to be below the margin."
 )
 FIGURE = (
     "Difference in test accuracy of every arm that several protocols tried, against the gap of the "
-    "baseline in each of them"
+    "baseline of the protocol"
 )
 DRAWN = (
     f"Arms that at least {COMMON} protocols tried: difference in test accuracy with its "
-    f"{INTERVAL}, over the gap between train and validation accuracy that the baseline has there."
+    f"{INTERVAL}, against the gap between train and validation accuracy of the baseline."
 )
 FORMAT = Formatter()
 

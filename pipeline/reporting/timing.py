@@ -12,16 +12,16 @@ def timing_page(data: ReportData, timing: pd.DataFrame) -> str:
     rows = [
         {
             "arm": data.label(row["study"], row["arm"]),
-            "median seconds of fit": format_number(row["median_seconds"], 2),
+            "median seconds of training": format_number(row["median_seconds"], 2),
             "x baseline": format_ratio(row["ratio"]),
             "n": str(row["n"]),
         }
         for row in timing.to_dict("records")
     ]
     caption = (
-        f"Wall clock, {MEASURED}: not the same twice, and no part of the report. n: confirmation "
-        f"runs whose time is known; {VOID} if none is, for instance after a resume or a download. "
-        "Rule: none. No interval."
+        f"Wall clock, {MEASURED}. It differs from run to run and is no part of the report. n: "
+        f"confirmation runs whose time is known; {VOID}: none is, for instance after a resume or a "
+        "download. Rule: none. No interval."
     )
     return (
         f"# Timing: {data.confirmation.protocol}\n\n{format_table(rows, caption, words=('arm',))}\n"

@@ -40,7 +40,7 @@ def show_headline(protocol: str) -> None:
     show(rows)
     say(
         f"Differences in percentage points, with their {INTERVAL}. "
-        "Helps and hurts are corrected for the number of arms, intervals are not."
+        "Verdicts are corrected for the number of arms, intervals are not."
     )
     say(f"Full report: {REPORTS / protocol / 'report.md'}")
 

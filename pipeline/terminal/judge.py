@@ -33,8 +33,8 @@ IMAGES = f"the columns arm, seed, {', '.join(HITS)}"
 FILES = (REPORT, "contrasts.csv", "seeds.csv", "table.tex", "figures")  # what a folder holds
 WRAPPED = ("arm", "verdict")  # columns of words, which may take several lines
 UNKNOWN = (
-    "Not known from the table: whether runs of one seed were paired, whether the test set chose a "
-    "setting, and how many trials each arm had."
+    "The table does not show whether runs with the same seed were paired, whether settings were "
+    "chosen by test scores, and how many trials each arm had."
 )
 
 

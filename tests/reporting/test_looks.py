@@ -73,7 +73,7 @@ def test_the_page_of_verdicts_has_the_last_look_of_every_arm(plain, looked):
     assert cells(page.body, "look") == {"dropout": "1", "mixup": "2"}
     words = cells(page.body, "stopped")
     assert words["dropout"] == "a difference is predicted"
-    assert words["mixup"] == "the last look would hardly decide"
+    assert words["mixup"] == "the last look is unlikely to decide"
     assert "Looks" not in next(iter(verdicts.pages(plain))).body
 
 
@@ -91,7 +91,7 @@ def test_the_pairs_of_arms_that_help_say_at_which_look_they_are_compared(plain, 
 
 def test_the_method_names_looks_and_weights(plain, looked):
     (with_looks,), (without,) = method.pages(looked), method.pages(plain)
-    assert "6 or 12 seeds, with weights 0.4 and 0.6" in with_looks.body
+    assert "6 or 12 seeds; the weights of these looks are 0.4 and 0.6" in with_looks.body
     assert "Looks" not in without.body
 
 

@@ -16,7 +16,7 @@ def test_a_row_has_the_median_its_multiple_and_the_runs() -> None:
     lines = [line for line in page.splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     head, _, *body = cells
-    assert head == ["arm", "median seconds of fit", "x baseline", "n"]
+    assert head == ["arm", "median seconds of training", "x baseline", "n"]
     assert [row[1:] for row in body] == [
         ["2.00", "1.00", "3"],
         ["5.00", "2.50", "2"],

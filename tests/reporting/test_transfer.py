@@ -212,8 +212,8 @@ def test_fine_tuning_against_the_probe_is_said_as_far_as_it_is_shown(found):
         (
             (-0.03, 0.02, 0.05),
             (0.01, 0.04, 0.02),
-            "fine-tuning is shown to be higher with 10 images per class, and of the probe with 3. "
-            "Fine-tuning minus probe increases by 5.0 points from 3 to 10.",
+            "fine-tuning is shown to be higher with 10 images per class, and that of the probe "
+            "with 3. Fine-tuning minus probe increases by 5.0 points from 3 to 10.",
         ),
         (
             (-0.03, -0.02, -0.05),

@@ -52,7 +52,7 @@ def test_a_report_replaces_the_one_before(tmp_path, capsys):
     assert row.split()[0] == "a*b"  # beside the long words of a withheld verdict
     words = " ".join(printed.split())
     assert "Warning: a*b, seed 2: 10.0 is far from the arm's median of 93.0" in words
-    assert "Not known from the table: whether runs of one seed were paired" in words
+    assert "The table does not show whether runs with the same seed were paired" in words
 
 
 @pytest.mark.parametrize(

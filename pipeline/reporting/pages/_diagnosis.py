@@ -45,7 +45,8 @@ def _result(data: ReportData) -> str:
     arms = format_count(len(data.distinct), "arm")
     if not number:
         return f", but none of the {arms} tried here is shown to raise test accuracy"
-    return f". Of {arms} tried here, {number} {'raises' if number == 1 else 'raise'} test accuracy"
+    are = "is" if number == 1 else "are"
+    return f". Of {arms} tried here, {number} {are} shown to raise test accuracy"
 
 
 def _closing(data: ReportData) -> str:

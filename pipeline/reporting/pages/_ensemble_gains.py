@@ -69,7 +69,7 @@ def scaled_gains(methods: Sequence[Gain]) -> str:
         if names:
             parts.append(f"the gains {words.format(md.format_few(names))}")
     start = (
-        "**NLL gains after temperature scaling** (of gains whose uncorrected interval excludes 0 "
+        "**NLL gains after temperature scaling** (for gains whose uncorrected interval excludes 0 "
         "before scaling)"
     )
     return f"{start}: {'; '.join(parts)}." if parts else ""

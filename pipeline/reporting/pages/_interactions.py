@@ -56,7 +56,7 @@ def _sentence(data: ReportData, row: md.Row) -> str:
         )
     points = data.format.points
     return (
-        f"The effect of {pair} is {points(row['effect'])} points. Those of {both} alone add up to "
+        f"The effect of {pair} is {points(row['effect'])} points. Those of {both} add up to "
         f"{points(row['sum'])} points. Interaction (the difference of these two): "
         f"{data.format.change(row)}. {_meaning(data, row)}"
     )

@@ -10,9 +10,9 @@ from pipeline.reporting.evidence import Key, ReportData
 STOPPED: dict[Reason, str] = {
     "difference": "a difference is predicted",
     "equivalent": "equivalence is predicted",
-    "futile": "the last look would hardly decide",
+    "futile": "the last look is unlikely to decide",
     "last": "last look",
-    "asked": "asked for by `gapwise resolve`",
+    "asked": "requested by `gapwise resolve`",
 }
 SHORT: dict[Reason, str] = {
     "difference": "difference",
@@ -22,19 +22,19 @@ SHORT: dict[Reason, str] = {
     "asked": "resolve",
 }
 METHOD = f"""\
-**Looks**: arms have {{seeds}} seeds, with weights {{weights}}. After each look an arm stops if \
-its validation scores show a difference or equivalence, by the tests of a verdict with the same \
-corrections, and test scores would do so too with a chance of at least {100 * LIKELY:g} %; or if \
-the last look would decide with a chance below {100 * FUTILE:g} %, were the present mean and \
-spread true (conditional power). No test score is read for this. An arm also goes on while an arm \
-that is compared with it does. p: the smallest of those at the looks that an arm has had, each \
-divided by the weight of its look; a look whose difference has another sign than the last one does \
-not count. Intervals are at level 1 - {LEVEL:g} x weight of the last look of the arm, so that they \
-cover at least {md.CONFIDENCE} whenever an arm stops (union bound). Equivalence is corrected \
-likewise; looks before a last difference that is beyond the margin do not count. Every other test \
-of arms is corrected by the weight of the last look alone: rates of lost runs, interactions, \
-training accuracy, time to target, sign flips. Means of single arms have single intervals, which \
-are not corrected"""
+**Looks**: arms have {{seeds}} seeds; the weights of these looks are {{weights}}. After each look, \
+an arm stops for one of two reasons. First, its validation scores show a difference or \
+equivalence, by the tests of a verdict with the same corrections, and test scores would show it \
+too with a chance of at least {100 * LIKELY:g} %. Second, the last look would decide with a chance \
+below {100 * FUTILE:g} %, if the present mean and spread were the true ones (conditional power). \
+No test score is read for this. An arm also continues as long as an arm that is compared with it \
+continues. p: the smallest of the p values at the looks of an arm, each divided by the weight of \
+its look; a look is left out if the sign of its difference is not that of the last look. Intervals \
+are at level 1 - {LEVEL:g} x weight of the last look of the arm, so that they cover at least \
+{md.CONFIDENCE} whenever an arm stops (union bound). Equivalence is corrected in the same way; if \
+the last difference is beyond the margin, earlier looks are left out. All other tests of arms are \
+corrected by the weight of the last look only: rates of lost runs, interactions, training \
+accuracy, time to target, sign flips. Intervals of the means of single arms are not corrected"""
 BY_WEIGHT = " p is divided by the weight of the last [look](method.md#statistics) of {whose}{more}."
 BY_WEIGHT_HERE = BY_WEIGHT.replace("method.md#statistics", "#looks")
 
@@ -81,9 +81,10 @@ def looks_section(data: ReportData) -> str:
     ]
     caption = (
         "At the last look of each arm. Validation difference: points of validation accuracy, arm "
-        "minus reference, which decide whether an arm goes on. p: corrected for looks. Chance: of "
-        "a decision at the last look. An arm that `gapwise resolve` gave a further look was not "
-        "decided there. `looks.csv` of the artifacts has every look of every arm. "
+        "minus reference; it decides whether the arm continues. p: corrected for looks. Chance: "
+        "probability of a decision at the last look. Where the last look was requested by "
+        "`gapwise resolve`, these scores decided nothing. `looks.csv` of the artifacts has every "
+        "look of every arm. "
         "[How looks correct verdicts](method.md#statistics)."
     )
     return md.format_table(md.without_void(rows), caption, words=("arm", "stopped"))

@@ -19,9 +19,9 @@ FIGURE = (
 WORDS = (
     "A network that was trained with noise can be tested without noise (the deterministic rule), "
     "or its predictions can be averaged over several noise passes. In a noise pass, noise layers "
-    "sample as in training, and batch norm uses its stored statistics. Each arm declares one rule "
-    "before training, and only its test accuracy under this rule has a verdict. The differences on "
-    "this page have no verdict and no corrected p."
+    "sample as in training, and batch norm uses its stored statistics. One rule is declared for "
+    "each arm before training, and only test accuracy under this rule has a verdict. The "
+    "differences on this page have no verdict and no corrected p."
 )
 
 
@@ -79,8 +79,8 @@ def pass_table(data: ReportData, gains: list[Gain]) -> str:
             )
     caption = (
         "n: completed confirmation runs. Rule: the arithmetic mean of the probabilities of "
-        "that number of noise passes, on the test examples. Declared: the rule that the arm "
-        "declares; if none is marked, this is the deterministic rule. Difference: "
+        "that number of noise passes, on the test examples. Declared: the test rule of the arm; if "
+        "none is marked, it is the deterministic rule. Difference: "
         f"{md.format_count(last, 'pass', 'es')} minus deterministic; a gain is above 0 for "
         f"accuracy and below 0 for NLL. Interval: {md.CONFIDENCE} Student-t interval of the mean "
         "difference, "

@@ -207,7 +207,10 @@ def openings_line(data: ReportData) -> str:
     if not between:
         return f"**Test set**: evaluated under one plan ({LEDGER_LINK})."
     if len(between) == 1:
-        found = [md.escape(str(change)) for change in between[0]]
+        found = [
+            md.escape(f"{change.kind} ({change.detail})" if change.detail else change.kind)
+            for change in between[0]
+        ]
     else:
         kinds = Counter(kind for of_one in between for kind in {change.kind for change in of_one})
         found = [

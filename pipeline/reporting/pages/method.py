@@ -19,6 +19,7 @@ from pipeline.reporting.pages._transfer import has_starts
 from pipeline.reporting.pages.variance import pool_words
 
 ORDER = 10
+OWN_INITIALIZATION = "own (the default of the network)"
 STATISTICS = f"""\
 - **Primary metric**: test accuracy under the test rule of each arm, declared before any data was \
 seen.
@@ -101,7 +102,7 @@ def _protocol(data: ReportData) -> Iterator[str]:
     )
     if data.data["notes"]:
         yield f"**Notes on the data**: {'; '.join(map(md.escape, data.data['notes']))}"
-    yield f"**Model**: {md.escape(str(model['name']))}{_others(model, 'name')}"
+    yield f"**Model**: {md.escape(str(model['name']))}{_others(_in_words(model), 'name')}"
     yield (
         f"**Training**: {training['epochs']} epochs, {updates} updates (exceptions: "
         f"[cost](cost.md)){_others(training, 'epochs')}"
@@ -119,6 +120,12 @@ def _protocol(data: ReportData) -> Iterator[str]:
         "smooth curve through the validation accuracies is highest; otherwise the setting with the "
         "highest mean"
     )
+
+
+def _in_words(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a network, with words for weights that it draws itself."""
+    is_own = model.get("initialization") == "own"
+    return {**model, "initialization": OWN_INITIALIZATION} if is_own else dict(model)
 
 
 def _shared(data: ReportData) -> str:

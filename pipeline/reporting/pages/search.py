@@ -248,7 +248,8 @@ def _basis(rows: pd.DataFrame) -> str:
         apart = apart if max(far.values()) > 0 else ""
         order = " A grid has the same settings in every search." if "grid" in by_name else ""
         lines.append(f"{names}: {basis}{apart}{counts}.{order}")
-    return f"Settings and curves that the searches use:\n\n{md.format_bullets(lines)}"
+    words_before = "The searches use these points (settings of the design) and curves:"
+    return f"{words_before}\n\n{md.format_bullets(lines)}"
 
 
 def budget_section(data: ReportData, study: PlannedStudy) -> str:

@@ -192,7 +192,7 @@ def _lead_sentence(data: ReportData, rows: list[md.Row], source: str) -> str:
     first = "neither is shown to have the higher test accuracy"
     if found:
         name, tried = found[0]
-        others = [f", and of {other} with {more}" for other, more in found[1:]]
+        others = [f", and that of {other} with {more}" for other, more in found[1:]]
         first = (
             f"the test accuracy of {name} is shown to be higher with {tried} {size_name(data)}"
             f"{''.join(others)}"
