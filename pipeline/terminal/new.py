@@ -65,7 +65,7 @@ COMPARED = 20_000  # examples that are compared with each other before `prepare`
 NAMED = 12  # classes
 KEYS = {  # of a source, and the options that set them
     **{key: f"--{key}" for key in ("label", "split", "group", "ignore", "separator")},
-    **{key: f"--{key}" for key in ("white", "layout", "unreadable")},
+    **{key: f"--{key}" for key in ("size", "color", "white", "layout", "unreadable")},
     "categories": "--category",
 }
 NAMED_KEY = re.compile(rf"\bsource\.({'|'.join(KEYS)})\b(?:: (\[[^]]*\]|skip|'..?'))?")

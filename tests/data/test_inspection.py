@@ -220,6 +220,36 @@ def test_bad_arrays_are_one_line(tmp_path, images, labels, line):
     assert len(refused.value.lines) == 1
 
 
+IMAGES_ALONE = {"size": 8, "color": "rgb", "unreadable": "skip"}
+ROWS_ALONE = {"label": "y", "split": "s", "group": "g", "ignore": ("a",), "categories": ("b",)}
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "lines"),
+    [
+        ("t.csv", IMAGES_ALONE | {"layout": "NHW", "labels": "y.npy"}, 5),
+        ("t.csv", {"white": 3, "flips_keep_labels": True}, 2),
+        ("a.npz", IMAGES_ALONE | ROWS_ALONE | {"labels": "y.npy"}, 9),
+        ("a.npy", IMAGES_ALONE | {"separator": ";"}, 4),
+        ("photos", ROWS_ALONE | {"layout": "NHW", "labels": "y.npy"}, 7),
+    ],
+)
+def test_options_that_do_not_apply_are_refused(tmp_path, name, given, lines):
+    """None is dropped without a word."""
+    (tmp_path / name).mkdir() if "." not in name else (tmp_path / name).touch()
+    with pytest.raises(Refusal) as refused:
+        look(tmp_path / name, **given)
+    assert len(refused.value.lines) == lines
+    assert all("does not apply to a" in line for line in refused.value.lines)
+
+
+@pytest.mark.parametrize("separator", ["", "\\t", "ab"])
+def test_a_separator_is_one_character(tmp_path, separator):
+    write_table(tmp_path / "t.csv")
+    with pytest.raises(Refusal, match=r"^--separator: invalid value .*; expected one character"):
+        look(tmp_path / "t.csv", label="klasse", separator=separator)
+
+
 def test_a_path_is_relative_inside_the_project_alone(tmp_path, monkeypatch):
     (tmp_path / "project").mkdir()
     monkeypatch.chdir(tmp_path / "project")

@@ -1,5 +1,7 @@
 """Look at data that no protocol names yet: what they are, and which source reads them how."""
 
+from collections.abc import Collection
+from dataclasses import fields
 from pathlib import Path
 
 from pipeline.data.inspection.array_files import inspect_arrays
@@ -10,9 +12,12 @@ from pipeline.data.paths import printable
 from pipeline.data.sources._table_file import PARQUET
 from pipeline.runtime.errors import Refusal
 
-ARRAYS = (".npz", ".npy")
 PAIR = ("images.npy", "labels.npy")
 TABLES = (".csv", ".tsv", ".txt", *PARQUET)
+OF_FOLDERS = ("size", "color", "white", "unreadable", "flips_keep_labels")
+OF_ARRAYS = ("white", "layout", "flips_keep_labels")
+OF_TABLES = ("label", "split", "group", "ignore", "categories", "separator")
+OPTIONS = {"flips_keep_labels": "--flips", "categories": "--category"}  # others are as the fields
 
 
 def inspect(path: Path, options: DataOptions) -> Inspection:
@@ -23,22 +28,45 @@ def inspect(path: Path, options: DataOptions) -> Inspection:
         options: What the user says of the data.
 
     Raises:
-        Refusal: There is nothing to train on.
+        Refusal: There is nothing to train on, or an option does not apply to it.
     """
     if not path.exists():
         raise Refusal(
             f"{printable(str(path))}: missing; expected a folder of images, arrays or a table"
         )
     if path.is_dir() and all((path / name).is_file() for name in PAIR):
+        _require_applicable(options, OF_ARRAYS, "a folder of arrays")
         return inspect_arrays(path / PAIR[0], path / PAIR[1], options)
     if path.is_dir():
+        _require_applicable(options, OF_FOLDERS, "a folder of images")
         return inspect_folder(path, options)
-    if path.suffix.lower() in ARRAYS:
+    if path.suffix.lower() == ".npy":
+        _require_applicable(options, (*OF_ARRAYS, "labels"), "an .npy file")
         labels = Path(options.labels) if options.labels else path.with_name(PAIR[1])
-        return inspect_arrays(path, labels if path.suffix.lower() == ".npy" else None, options)
+        return inspect_arrays(path, labels, options)
+    if path.suffix.lower() == ".npz":
+        _require_applicable(options, OF_ARRAYS, "an .npz file")
+        return inspect_arrays(path, None, options)
     if path.suffix.lower() in TABLES:
+        _require_applicable(options, OF_TABLES, "a table")
         return inspect_table(path, options)
     raise Refusal(
         f"{printable(str(path))}: unknown kind of file; "
         "expected a folder with one for each class, or an .npz, .npy, .csv or .parquet file"
     )
+
+
+def _require_applicable(options: DataOptions, known: Collection[str], kind: str) -> None:
+    """Check that every option that is given applies to the kind of data.
+
+    Raises:
+        Refusal: A line for each that does not.
+    """
+    given = [one.name for one in fields(options) if getattr(options, one.name) != one.default]
+    errors = [
+        f"{OPTIONS.get(name, f'--{name}')}: does not apply to {kind}; expected it left out"
+        for name in given
+        if name not in known
+    ]
+    if errors:
+        raise Refusal(*errors)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pipeline.config.validation import suggestion
+from pipeline.config.validation import invalid, suggestion
 from pipeline.data import sources
 from pipeline.data.checks import require_examples
 from pipeline.data.inspection.inspection import DataOptions, Inspection, inspection_of
@@ -57,7 +57,10 @@ def inspect_table(path: Path, options: DataOptions) -> Inspection:
     Raises:
         Refusal: `options` name no column of labels, or the table cannot be used.
     """
-    separator = options.separator or likely_separator(path)
+    separator = likely_separator(path) if options.separator is None else options.separator
+    if len(separator) != 1:
+        expected = "one character; a tab is recognized without --separator"
+        raise Refusal(invalid("--separator", separator, expected))
     names = column_names(path, separator)
     label = _label(path, names, options)
     decimal = _decimal(path, separator, names)
