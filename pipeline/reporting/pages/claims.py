@@ -109,8 +109,8 @@ def claims_sentence(data: ReportData) -> str:
         return ""
     counted = [row for row in rows if row["outcome"] in OUTCOMES]
     return (
-        f"Of {md.format_count(len(counted), 'claim')} of lectures and papers, corrected together: "
-        f"{'; '.join(parts)}."
+        f"Of {md.format_count(len(counted), 'claim')} of lectures and papers (their tests are "
+        f"corrected together): {'; '.join(parts)}."
     )
 
 
