@@ -4,7 +4,9 @@ It needs scores and records alone, so another comparison costs no prediction.
 """
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pipeline.comparison.curves import Histories
 from pipeline.comparison.interactions import arm_changes
@@ -21,7 +23,7 @@ from pipeline.comparison.tables import (
 )
 from pipeline.comparison.trust import trust
 from pipeline.comparison.variance import pools
-from pipeline.config.plan import BASELINE, Kind, read_plan
+from pipeline.config.plan import BASELINE, Kind, Plan, read_plan
 from pipeline.config.run import Data, RunConfig
 from pipeline.data.prepared import read_development, read_summary
 from pipeline.evaluation.validation import validation_score
@@ -32,8 +34,28 @@ from pipeline.records.stored_settings import read_settings
 from pipeline.records.tables import read_table, write_table
 from pipeline.runtime.files import read_sealed
 
+Records = Mapping[str, Mapping[str, Any]]  # fingerprint -> record
+
 ARTIFACTS = Path("artifacts")
 SCORED = ("scores", "images", "passes", "ensembles", "sizes", "reliability")
+CURVES: Mapping[Kind, tuple[str, ...]] = {  # states of the runs whose curves are compared
+    "comparison": ("done",),
+    "search": ("done", "diverged"),  # a search may stop a run before it diverges
+}
+
+
+def curves_of(runs: Path, plan: Plan, records: Records, kind: Kind) -> Histories:
+    """Return the learning curves of the runs of a kind of study, by fingerprint.
+
+    Args:
+        runs: The folder of the runs.
+        plan: The confirmation plan.
+        records: The records of its runs by fingerprint.
+        kind: The kind of study, a key of `CURVES`.
+    """
+    names = sorted({run.fingerprint for run in plan.runs_of(kind)})
+    ended = [name for name in names if records[name].get("state") in CURVES[kind]]
+    return {name: read_history(runs / name) for name in ended}
 
 
 def main(protocol: str) -> None:
@@ -54,12 +76,7 @@ def main(protocol: str) -> None:
     def score(name: str) -> Score:
         return validation_score(folder / "exploration" / name)
 
-    def curves_of(kind: Kind, *states: str) -> Histories:
-        names = sorted({run.fingerprint for run in plan.runs_of(kind)})
-        ended = [name for name in names if records[name].get("state") in states]
-        return {name: read_history(runs / name) for name in ended}
-
-    histories = curves_of("comparison", "done")
+    histories = curves_of(runs, plan, records, "comparison")
     images = read_sealed(folder / "test_use.json")["validation_examples"]
     summary = read_summary(folder / "data")
     exploration = read_plan(folder / "exploration")
@@ -81,7 +98,7 @@ def main(protocol: str) -> None:
     size = summary["development"]
     tables["pools"] = pools(plan, scored["scores"], tables["contrasts"], size)
     tables |= transfer_tables(plan, records, settings, scored, tables)
-    tables |= search_tables(plan, curves_of("search", "done", "diverged"), scored["scores"])
+    tables |= search_tables(plan, curves_of(runs, plan, records, "search"), scored["scores"])
     tables |= claim_tables(plan, records, histories, scored, tables)
     tables["seeds"] = with_targets(tables["seeds"], tables["target_times"])
     checked = {**scored, **tables}

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from searched import design_of
 
+from pipeline.compare import curves_of
 from pipeline.comparison.designs import designs_of, point_table
 from pipeline.comparison.search_tables import TABLES, moved, search_tables
 from pipeline.config.plan import Dimension, Plan, PlannedArm, PlannedRun, PlannedStudy
@@ -145,6 +146,18 @@ def test_a_run_that_diverged_has_its_scores_up_to_there(plan):
     np.testing.assert_allclose(design.shares, [1 / 9, 1 / 3, 1])
     np.testing.assert_allclose(design.curves[2], [0.21, 0.23, math.nan])
     np.testing.assert_allclose(design.curves[3], math.nan)
+
+
+def test_curves_of_searches_are_those_of_diverged_runs_too(plan, tmp_path):
+    states = dict.fromkeys((run.fingerprint for run in plan.runs), "done")
+    states |= {fingerprint(2, 1001): "diverged", fingerprint(3, 1000): "failed"}
+    for name in states:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "history.jsonl").write_text('{"epoch": 1}\n')
+    records = {name: {"state": state} for name, state in states.items()}
+    found = curves_of(tmp_path, plan, records, "search")
+    assert states.keys() - found.keys() == {fingerprint(3, 1000)}
+    assert found[fingerprint(2, 1001)] == [{"epoch": 1}]
 
 
 def test_resamples_have_points_and_seeds_with_replacement(plan):

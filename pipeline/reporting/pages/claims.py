@@ -140,7 +140,7 @@ def claims_sentence(data: ReportData) -> str:
     counted = [row for row in rows if row["outcome"] in OUTCOMES]
     return (
         f"Of {md.format_count(len(counted), 'claim')} of lectures and papers, {'; '.join(parts)}. "
-        "Their tests are corrected over all of these claims."
+        "Holm's correction is over all of their tests."
     )
 
 
