@@ -117,6 +117,23 @@ def _of_plan(written: WrittenReport, plan: Planned) -> Iterator[tuple[str, str]]
 
     Studies whose arms are not compared one by one have no seeds in the report.
     """
+    yield from _of_planned_arms(written, plan)
+    looks = plan.get("looks") or {}
+    facts = {
+        "margin": plan["margin"],
+        "dataset": plan["settings"]["data"]["dataset"],
+        "train_size": plan["settings"]["data"]["train_size"],
+    }
+    if looks:
+        facts["looks"] = {name: looks[name] for name in ("seeds", "weights")}
+    for name, value in facts.items():
+        shown = written.facts.get(name)
+        if shown != value:
+            yield "protocol.json", f"{name}: {shown}, but {value} in {LEDGER}"
+
+
+def _of_planned_arms(written: WrittenReport, plan: Planned) -> Iterator[tuple[str, str]]:
+    """Yield which arms, or what of them, the table of seeds has otherwise than planned."""
     rows: dict[tuple[str, str], list[Row]] = {}
     for row in written.seeds:
         rows.setdefault((str(row["study"]), str(row["arm"])), []).append(row)
@@ -129,27 +146,16 @@ def _of_plan(written: WrittenReport, plan: Planned) -> Iterator[tuple[str, str]]
     }
     for study, name in sorted(planned.keys() ^ rows.keys()):
         yield "seeds.csv", f"{name} of {study}: not among the arms of both it and {LEDGER}"
-    for key in sorted(planned.keys() & rows.keys()):
-        arm, runs = planned[key], rows[key]
-        values = {
-            "seeds": (sorted(row["seed"] for row in runs), arm["seeds"]),
-            "reference": ({row["reference"] for row in runs}, {arm["against"]}),
-            "setting": (runs[0]["setting"], arm["setting"]),
+    for study, name in sorted(planned.keys() & rows.keys()):
+        arm, of_arm = planned[study, name], rows[study, name]
+        same = {
+            "seeds": sorted(row["seed"] for row in of_arm) == arm["seeds"],
+            "reference": {row["reference"] for row in of_arm} == {arm["against"]},
+            "setting": of_arm[0]["setting"] == arm["setting"],
         }
-        for what, (one, other) in values.items():
-            if one != other:
-                yield "seeds.csv", f"{key[1]} of {key[0]}: {what}: not what {LEDGER} has"
-    looks = plan.get("looks") or {}
-    facts = {
-        "margin": plan["margin"],
-        "dataset": plan["settings"]["data"]["dataset"],
-        "train_size": plan["settings"]["data"]["train_size"],
-    }
-    if looks:
-        facts["looks"] = {name: looks[name] for name in ("seeds", "weights")}
-    for name, value in facts.items():
-        if written.facts.get(name) != value:
-            yield "protocol.json", f"{name}: {written.facts.get(name)}, but {value} in {LEDGER}"
+        for what, is_same in same.items():
+            if not is_same:
+                yield "seeds.csv", f"{name} of {study}: {what}: not what {LEDGER} has"
 
 
 def _of_numbers(written: WrittenReport, arms: Mapping[str, Row]) -> Iterator[tuple[str, str]]:
@@ -219,24 +225,24 @@ def _half(number: str) -> float:
 
 def _table(front: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return the verdict and the difference of each arm in the first table of a front page."""
-    rows = [line for line in front if line.startswith("| ")]
-    header = _cells(rows[0]) if rows else []
+    lines = [_cells(line) for line in front if line.startswith("| ")]
+    header, *rest = lines or [[]]
     columns = {
-        key: next((place for place, cell in enumerate(header) if cell.startswith(key)), None)
+        key: [place for place, cell in enumerate(header) if cell.startswith(key)]
         for key in ("arm", "verdict", "difference")
     }
-    if None in columns.values():
+    if not all(columns.values()):
         return {}
+    arm, verdict, difference = (places[0] for places in columns.values())
     intervals = [place for place, cell in enumerate(header) if cell.endswith("% interval")]
-    by_arm: dict[str, dict[str, Any]] = {}
-    for line in rows[2:]:
-        cells = _cells(line)
+    rows: dict[str, dict[str, Any]] = {}
+    for cells in rest[1:]:  # after the rule
         if len(cells) != len(header):
-            break
-        values = {key: cells[place] for key, place in columns.items() if place is not None}
-        values["difference"] += "".join(cells[place] for place in intervals)
-        by_arm[values["arm"].partition(": ")[0]] = values
-    return by_arm
+            break  # another table
+        name = cells[arm].partition(": ")[0]
+        numbers = [cells[place] for place in (difference, *intervals)]
+        rows[name] = {"verdict": cells[verdict], "difference": "".join(numbers)}
+    return rows
 
 
 def _cells(line: str) -> list[str]:

@@ -54,19 +54,15 @@ def retraining_differences(
     artifacts = artifacts.absolute()
     plans = {phase: read_plan(artifacts / phase) for phase in PHASES}
     phases = {name: phase for phase, plan in plans.items() for name in plan.trained()}
-    candidates = sorted(name for name in phases if name in identities)
-    chosen = [
-        candidates[place]
-        for place in np.random.default_rng(seed).permutation(len(candidates))[:count]
-    ]
+    chosen = _chosen([name for name in phases if name in identities], count, seed)
     labels = {name: f"{phases[name]}: {run_labels(plans[phases[name]])[name]}" for name in chosen}
     lines: list[str] = []
     with tempfile.TemporaryDirectory(prefix="gapwise-verify-") as place:
         folder = Path(place)
-        jobs = [
-            _job(artifacts, folder / name, name, plans[phases[name]], identities[name])
-            for name in chosen
-        ]
+        jobs = []
+        for name in chosen:
+            plan = plans[phases[name]]
+            jobs.append(_job(artifacts, folder / name, name, plan, identities[name]))
         settings = read_parameters().execution
         failed = finish(jobs, TRAINING, settings, "training again", [folder, artifacts])
         for name, outcome in failed.items():
@@ -74,10 +70,21 @@ def retraining_differences(
         for name in chosen:
             stored, plan = artifacts / phases[name], plans[phases[name]]
             lines += _differences(stored, folder / name / name, name, plan, labels[name])
-        tested = [name for name in chosen if phases[name] == "confirmation"]
-        tested = [name for name in tested if _state(artifacts / "confirmation" / name) == "done"]
+        tested = [name for name in chosen if _is_tested(artifacts, phases[name], name)]
         lines += _predicted_differences(artifacts, folder, plans["confirmation"], tested)
     return [*labels.values()], lines
+
+
+def _chosen(names: list[str], count: int, seed: int) -> list[str]:
+    """Return some runs in random order, whatever the order of all."""
+    ordered = sorted(names)
+    places = np.random.default_rng(seed).permutation(len(ordered))
+    return [ordered[place] for place in places[:count]]
+
+
+def _is_tested(artifacts: Path, phase: str, name: str) -> bool:
+    """Return whether a run has predictions on the test set."""
+    return phase == "confirmation" and _state(artifacts / phase / name) == "done"
 
 
 def _job(
@@ -111,42 +118,56 @@ def _differences(stored: Path, again: Path, name: str, plan: Plan, label: str) -
             f"trained again; it {CURE}"
         )
         return
-    values = [key for key in before.keys() | after.keys() if before.get(key) != after.get(key)]
-    differing = sorted({*values} - {*WRITTEN})
-    same_bits = before["files"].get(WEIGHTS) == after["files"].get(WEIGHTS)
+    keys = before.keys() | after.keys()
+    values = sorted(key for key in keys - {*WRITTEN} if before.get(key) != after.get(key))
     if before["machine"] == after["machine"]:
-        files = sorted({*before["files"], *after["files"]})
-        changed = [file for file in files if before["files"].get(file) != after["files"].get(file)]
-        if changed or differing:
-            what = [*changed, *differing][0]
-            yield f"{place}: {what} has other bits when trained again; it {CURE}"
-    elif before["state"] == "done" and same_bits:
+        files, files_again = before["files"], after["files"]
+        names = sorted(files.keys() | files_again.keys())
+        changed = [file for file in names if files.get(file) != files_again.get(file)]
+        differing = [*changed, *values]
+        if differing:
+            yield f"{place}: {differing[0]} has other bits when trained again; it {CURE}"
+        return
+    if before["state"] != "done":
+        return
+    if before["files"].get(WEIGHTS) == after["files"].get(WEIGHTS):
         yield f"{place}: of another kind of machine, but with the bits of this one; it {CURE}"
-    elif before["state"] == "done":
-        if before["cost"] != after["cost"]:
-            yield f"{place}: cost is another one when trained again; it {CURE}"
-        yield from _beyond_spread(stored, again, name, plan, place)
-
-
-def _trial(run: PlannedRun) -> tuple[Any, ...]:
-    """Return what the runs of a trial at other seeds share."""
-    return run.study, run.arm, run.setting, run.budget
+        return
+    if before["cost"] != after["cost"]:
+        yield f"{place}: cost is another one when trained again; it {CURE}"
+    yield from _beyond_spread(stored, again, name, plan, place)
 
 
 def _beyond_spread(stored: Path, again: Path, name: str, plan: Plan, place: str) -> Iterator[str]:
     """Yield a line where validation accuracy differs by more than the seeds of the arm do."""
-    row = next((run for run in plan.runs if run.fingerprint == name), None)
-    others = {run.fingerprint for run in plan.runs if row and _trial(run) == _trial(row)} - {name}
     before, after = _accuracy(stored / name), _accuracy(again)
-    of_others = [value for twin in others if (value := _accuracy(stored / twin)) is not None]
+    of_others = []
+    for other in _other_seeds(plan, name):
+        accuracy = _accuracy(stored / other)
+        if accuracy is not None:
+            of_others.append(accuracy)
     if not of_others or before is None or after is None:
         return
-    spread = max(*of_others, after) - min(*of_others, after)  # without what is in question
+    known = [*of_others, after]  # without what is in question
+    spread = max(known) - min(known)
     if abs(after - before) > spread:
         yield (
             f"{place}: validation accuracy {before:.4f}, but {after:.4f} when trained again on "
             f"another kind of machine; the seeds of this arm differ by {spread:.4f}; it {CURE}"
         )
+
+
+def _other_seeds(plan: Plan, name: str) -> set[str]:
+    """Return the runs of the same trial as a run, at other seeds."""
+
+    def trial(run: PlannedRun) -> tuple[Any, ...]:
+        return run.study, run.arm, run.setting, run.budget
+
+    run = next((run for run in plan.runs if run.fingerprint == name), None)
+    if run is None:
+        return set()
+    same_trial = {other.fingerprint for other in plan.runs if trial(other) == trial(run)}
+    return same_trial - {name}
 
 
 def _accuracy(run: Path) -> float | None:
@@ -178,11 +199,14 @@ def _predicted_differences(
         yield f"{_shown(artifacts / 'predictions')}: {name}: {outcome['reason']}"
     seal_predictions(target)
     digests = require_predictions(artifacts / "predictions", names)
-    new = read_sealed(target / INDEX)["files"]
-    for name in (name for name in names if name not in failed):
-        one = read_predictions(artifacts / "predictions", name, digests[name])
-        other = read_predictions(target, name, new[f"{name}.safetensors"])
-        if digests[name] != new[f"{name}.safetensors"] and not _are_near(one, other):
+    files = read_sealed(target / INDEX)["files"]
+    for name in names:
+        if name in failed:
+            continue
+        digest_again = files[f"{name}.safetensors"]
+        before = read_predictions(artifacts / "predictions", name, digests[name])
+        again = read_predictions(target, name, digest_again)
+        if digests[name] != digest_again and not _are_near(before, again):
             yield (
                 f"{_shown(artifacts / 'predictions')}: {name}: not what its weights predict; "
                 "remove the folder and run: make run"
@@ -193,8 +217,10 @@ def _are_near(one: Predictions, other: Predictions) -> bool:
     """Return whether predictions differ by rounding alone."""
     if one.logits.keys() != other.logits.keys() or one.examples != other.examples:
         return False
-    same = all(np.array_equal(values, other.labels[split]) for split, values in one.labels.items())
-    return same and all(is_near(logits, other.logits[view]) for view, logits in one.logits.items())
+    for split, labels in one.labels.items():
+        if not np.array_equal(labels, other.labels[split]):
+            return False
+    return all(is_near(logits, other.logits[view]) for view, logits in one.logits.items())
 
 
 def _state(run: Path) -> str:

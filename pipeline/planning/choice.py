@@ -105,15 +105,28 @@ def comparable(tried: Sequence[Tried]) -> list[Tried]:
     common = min(lengths, default=0)
     if common == max(lengths, default=0):
         return list(tried)
-    places = [(place, seed) for place, count in enumerate(lengths) for seed in range(count)]
-    design = np.zeros((len(places), len(tried) + max(lengths)))
-    for row, (place, seed) in enumerate(places):
-        design[row, [place, len(tried) + seed]] = 1
-    scores = [tried[place].scores[seed] for place, seed in places]
-    values = np.array([(score.accuracy, score.nll) for score in scores])
-    of_seeds = np.linalg.lstsq(design, values, rcond=None)[0][len(tried) :]
-    shifts = of_seeds - of_seeds[:common].mean(axis=0)
+    shifts = _shifts_of_seeds(tried)
+    shifts -= shifts[:common].mean(axis=0)
     return [replace(item, scores=_shifted(item.scores, shifts, common)) for item in tried]
+
+
+def _shifts_of_seeds(tried: Sequence[Tried]) -> Array:
+    """Return what each seed adds to accuracy and NLL (seeds, 2), by least squares.
+
+    Args:
+        tried: The settings; a score is the sum of a constant of its setting and one of its seed.
+    """
+    most = max(len(item.scores) for item in tried)
+    rows, values = [], []
+    for place, item in enumerate(tried):
+        for seed, score in enumerate(item.scores):
+            row = np.zeros(len(tried) + most)
+            row[[place, len(tried) + seed]] = 1
+            rows.append(row)
+            values.append((score.accuracy, score.nll))
+    constants, *_ = np.linalg.lstsq(np.array(rows), np.array(values), rcond=None)
+    of_seeds: Array = constants[len(tried) :]
+    return of_seeds
 
 
 def response(tried: Sequence[Tried], space: Sequence[Dimension]) -> Array | None:
@@ -174,14 +187,16 @@ def at_edge(chosen: Setting, tried: Sequence[Tried], dimension: Dimension) -> in
     """
     value = chosen[dimension.part][dimension.key]
     if dimension.scale and dimension.low is not None and dimension.high is not None:
-        ends = dimension.low, value, dimension.high
-        low, place, high = (position(dimension.scale, end) for end in ends)
-        part = (place - low) / (high - low)
+        low = position(dimension.scale, dimension.low)
+        high = position(dimension.scale, dimension.high)
+        share = (position(dimension.scale, value) - low) / (high - low)
         near = max(NEAR, 1 / len(tried))
-        return -1 if part < near else 1 if part > 1 - near else 0
+        if share < near:
+            return -1
+        return 1 if share > 1 - near else 0
     values = [item.setting[dimension.part][dimension.key] for item in tried if not item.failed]
-    numeric = all(type(value) in (int, float) for value in values)
-    if not numeric or len(set(values)) < 2:
+    is_numeric = all(type(value) in (int, float) for value in values)
+    if not is_numeric or len(set(values)) < 2:
         return 0
     return {min(values): -1, max(values): 1}.get(value, 0)
 

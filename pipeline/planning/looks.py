@@ -53,29 +53,28 @@ def confirm(
     plan, identities = planned()
     if plan.looks is None:
         return plan, identities
-    for look in range(1, len(plan.looks.seeds) + 1):
+    last_look = len(plan.looks.seeds)
+    for look in range(1, last_look + 1):
         if any(run.fingerprint not in scores for run in plan.runs_of("comparison")):
             return plan, identities
-        reasons = {
-            key: reason
-            for key, reason in decide(plan, scores).items()
-            if reached.get(key, 1) == look
-        }
-        further = plan.with_needed((key for key, reason in reasons.items() if reason is None))
-        stops |= {
-            (study, arm): Stop(study=study, arm=arm, look=look, reason=reason)
-            for (study, arm), reason in reasons.items()
-            if reason is not None and (study, arm) not in further
-        }
+        decided = decide(plan, scores)
+        reasons = {key: decided[key] for key in decided if reached.get(key, 1) == look}
+        further = plan.with_needed(key for key, reason in reasons.items() if reason is None)
+        for (study, arm), reason in reasons.items():
+            if reason is not None and (study, arm) not in further:
+                stops[study, arm] = Stop(study=study, arm=arm, look=look, reason=reason)
         reached |= dict.fromkeys(further, look + 1)
         plan, identities = planned()
         if not further:
             break
-    for look in range(2, len(experiment.protocol.seeds.looks.looks) + 1):
-        asked = (key for key, wanted in experiment.asked.items() if wanted >= look)
+    if not experiment.asked:
+        return plan, identities
+    for look in range(2, last_look + 1):
+        asked = [key for key, wanted in experiment.asked.items() if wanted >= look]
         for study, arm in plan.with_needed(asked):
-            if reached.get((study, arm), 1) < look:
-                reached[study, arm] = look
-                if (study, arm) in stops:
-                    stops[study, arm] = Stop(study=study, arm=arm, look=look, reason="asked")
-    return planned() if experiment.asked else (plan, identities)
+            if reached.get((study, arm), 1) >= look:
+                continue
+            reached[study, arm] = look
+            if (study, arm) in stops:
+                stops[study, arm] = Stop(study=study, arm=arm, look=look, reason="asked")
+    return planned()

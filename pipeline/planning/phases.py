@@ -70,16 +70,17 @@ def confirmation(
     seeds = range(FIRST_CONFIRMATION_SEED, FIRST_CONFIRMATION_SEED + declared.looks[-1])
 
     def planned_of(studies: Sequence[Study], look: int) -> list[tuple[PlannedRun, Identified]]:
+        """Return the runs that a look adds to the arms that have it."""
         number = {"round": look} if has_looks else {}
         added = seeds[declared.seeds_of(look)]
-        return [
-            row
-            for study in studies
-            for arm in study.arms
-            if look <= (reached or {}).get((study.name, arm.name), 1)
-            for trial in _chosen(study, arm, choice)
-            for row in planned_runs(study, arm, trial, added, digests, **number)
-        ]
+        runs: list[tuple[PlannedRun, Identified]] = []
+        for study in studies:
+            for arm in study.arms:
+                if look > (reached or {}).get((study.name, arm.name), 1):
+                    continue
+                for trial in _chosen(study, arm, choice):
+                    runs += planned_runs(study, arm, trial, added, digests, **number)
+        return runs
 
     planned = planned_of(experiment.studies, 1)  # also checks the choice
     possible = untuned_study(experiment), overtuning_study(experiment, choice)

@@ -156,23 +156,29 @@ class _Rounds:
                 self.plan(study, arm, item, seeds, number)
             planned += [item for item in new if item not in planned]
             trials = tuple(item.trial for item in planned)
-            ended = {item: one for item in planned if (one := self.tried(item)) is not None}
-            waits = len(ended) < len(planned)
+            ended = self.ended(planned)
+            if len(ended) < len(planned):
+                self.most_added += self.may_add(arm, planned, repeated)
+                return _Searched(arm, trials, number, waits=True, chosen=None)
+
+            seeds = self.seeds
             tried = [one for item, one in ended.items() if item.is_candidate]
-            new, seeds = [], self.seeds
-            if not waits and arm.written.search is not None:
+            if arm.written.search is not None:
                 new = _next_trials(arm, ended, skipped)
-            elif not waits:
+            else:
                 arm, new = _widened(arm, trials, tried)
-            if not (waits or new or repeated):
+            if not new and not repeated:
                 last = _last_values(arm, trials, tried)
                 new = [item for item in planned if item.trial.setting in last]
                 seeds, repeated = range(len(self.seeds), len(self.seeds) + REPEATS), True
             if not new:
-                chosen = None if waits else _best_setting(arm, tried)
-                self.most_added += self.may_add(arm, planned, repeated) if waits else NOTHING
-                return _Searched(arm, trials, number, waits, chosen)
+                return _Searched(arm, trials, number, False, _best_setting(arm, tried))
             number += 1
+
+    def ended(self, planned: Sequence[_Planned]) -> dict[_Planned, Tried]:
+        """Return the trials whose runs have all ended, with their scores."""
+        tried = {item: self.tried(item) for item in planned}
+        return {item: one for item, one in tried.items() if one is not None}
 
     def plan(self, study: Study, arm: Arm, item: _Planned, seeds: range, number: int) -> None:
         """Plan the runs of a trial on these seeds, in a round."""
@@ -325,8 +331,8 @@ def _last_values(
     if chosen is None:
         return []
     complete = [item for item in tried if item.complete]
-    fallen = collapsed(np.array([item.accuracy for item in complete]))
-    level = [item.setting for item, low in zip(complete, fallen, strict=True) if not low]
+    is_low = collapsed(np.array([item.accuracy for item in complete]))
+    level = [item.setting for item, low in zip(complete, is_low, strict=True) if not low]
     settings = []
     for dimension in searched_values(arm):
         part, key = place = dimension.part, dimension.key
@@ -334,12 +340,11 @@ def _last_values(
         if space.widened < 1 or space.extend < 1:
             continue
         for end, values in ((-1, space.values), (1, space.values[::-1])):
-            last, *others = values[:3]
-            if space.low <= last <= space.high or chosen[part][key] != others[0]:
-                continue  # not one that widening has added, or not next to it
-            beside = [
-                {**chosen, part: {**chosen[part], key: value}} for value in (last, *others[1:])
-            ]
+            last, second, *third = values[:3]
+            is_added = not space.low <= last <= space.high
+            if not is_added or chosen[part][key] != second:
+                continue
+            beside = [{**chosen, part: {**chosen[part], key: value}} for value in (last, *third)]
             if beside[0] in level and _next_value(arm, trials, place, end) is not None:
                 settings += [setting for setting in beside if setting in level]
     return [chosen, *settings] if settings else []

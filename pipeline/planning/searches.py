@@ -250,21 +250,24 @@ def _coarse_to_fine(
         return []
     best = ranked[0].values
     kept = ranked[: max(len(ranked) // search.eta, 1)]
-    narrow = dict(spaces)
-    windows = {}
+    narrow, windows = dict(spaces), {}
     for number, (name, space) in enumerate(spaces.items()):
         if space.scale is None:
             kept_values = {json.dumps(trial.values[number]) for trial in kept}
             listed = tuple(value for value in space.values if json.dumps(value) in kept_values)
             narrow[name] = replace(space, values=listed)
         else:
-            centre = space.quantile(best[number])
-            start = min(max(centre - 0.5 / search.eta, 0.0), 1 - 1 / search.eta)
-            windows[name] = (start, start + 1 / search.eta)
+            windows[name] = _window(space.quantile(best[number]), 1 / search.eta)
     fine = search.model_copy(update={"trials": second})
     drawn = _drawn(narrow, fine, derive(seed, "fine"), windows)
     others = [values for values in drawn if values != best]
     return [ProposedTrial(values) for values in [best, *others][:second]]
+
+
+def _window(centre: float, length: float) -> tuple[float, float]:
+    """Return the ends of a window of quantiles about a centre, moved to lie within 0 and 1."""
+    start = min(max(centre - length / 2, 0.0), 1 - length)
+    return start, start + length
 
 
 def _tpe(
@@ -357,9 +360,7 @@ def _drawn(
         quantiles = draw(list(spaces), points, seed)
         for name, (start, end) in (windows or {}).items():
             quantiles[name] = start + quantiles[name] * (end - start)
-        columns = [
-            [space.at(quantile) for quantile in quantiles[name]] for name, space in spaces.items()
-        ]
+        columns = [map(space.at, quantiles[name]) for name, space in spaces.items()]
         settings = {json.dumps(row): row for row in zip(*columns, strict=True)}
         points *= 2
     return list(settings.values())[: search.trials]

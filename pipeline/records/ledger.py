@@ -8,7 +8,7 @@ of its plan exists. Nothing in it depends on the machine or the time.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ STOPPED = "looks at which arms stopped"
 ASKED: Reason = "asked"  # why an arm stopped that `gapwise resolve` gave a further look
 
 Planned = Mapping[str, Any]
+Key = tuple[str, str]  # study, arm
 Identities = Mapping[str, Mapping[str, Any]]  # fingerprint -> what the run was trained from
 
 
@@ -223,9 +224,9 @@ def changes(before: Planned, after: Planned) -> list[Change]:
         *_changed_code(before, after),
     ]
     if not changed and before != after:
-        of_done = ("code", "versions")  # a run that failed has none
-        rest = [{key: plan[key] for key in plan if key not in of_done} for plan in (before, after)]
-        changed.append(Change(DONE if rest[0] == rest[1] else "other parts of the plan", ""))
+        of_done = {"code", "versions"}  # a run that failed has none
+        is_done = _without(of_done, before) == _without(of_done, after)
+        changed.append(Change(DONE if is_done else "other parts of the plan", ""))
     return changed
 
 
@@ -234,31 +235,36 @@ def _changed_arms(before: Planned, after: Planned) -> Iterator[Change]:
     names = _names(before, after)
     yield from _listed("arms dropped", _lacking(before, after, names))
     yield from _listed("arms added", _lacking(after, before, names))
-    both = [
-        (name, before[study][arm], after[study][arm])
+    both = {
+        name: (before[study][arm], after[study][arm])
         for (study, arm), name in names.items()
         if arm in before.get(study, {}) and arm in after.get(study, {})
-    ]
+    }
     settings = [
-        f"{name} {_setting(one['setting'])}{ARROW}{_setting(other['setting'])}"
-        for name, one, other in both
-        if one["setting"] != other["setting"]
+        f"{name} {_setting(old['setting'])}{ARROW}{_setting(new['setting'])}"
+        for name, (old, new) in both.items()
+        if old["setting"] != new["setting"]
     ]
     yield from _listed("settings", settings)
-    for kind, sides in (("seeds dropped", (0, 1)), ("seeds added", (1, 0))):
-        of_arms = {
-            name: sorted({*pair[sides[0]]["seeds"]} - {*pair[sides[1]]["seeds"]})
-            for name, *pair in both
-        }
-        yield from _changed_seeds(kind, of_arms)
+    dropped = {name: _lacking_seeds(old, new) for name, (old, new) in both.items()}
+    added = {name: _lacking_seeds(new, old) for name, (old, new) in both.items()}
+    yield from _changed_seeds("seeds dropped", dropped)
+    yield from _changed_seeds("seeds added", added)
     for key, kind in PARTS.items():
-        yield from _listed(kind, [name for name, one, other in both if _differ(key, one, other)])
+        differing = [name for name, (old, new) in both.items() if _differ(key, old, new)]
+        yield from _listed(kind, differing)
 
 
-def _differ(key: str, one: Planned, other: Planned) -> bool:
+def _lacking_seeds(arm: Planned, other: Planned) -> list[int]:
+    """Return the seeds of an arm that the other lacks, ascending."""
+    return sorted({*arm["seeds"]} - {*other["seeds"]})
+
+
+def _differ(key: str, old: Planned, new: Planned) -> bool:
     """Return whether a part of an arm changed; runs with settings and seeds are named by these."""
-    named = key == "runs" and any(one[part] != other[part] for part in ("setting", "seeds"))
-    return bool(one[key] != other[key]) and not named
+    if key == "runs" and (old["setting"] != new["setting"] or old["seeds"] != new["seeds"]):
+        return False
+    return bool(old[key] != new[key])
 
 
 def _changed_seeds(kind: str, of_arms: Mapping[str, list[int]]) -> Iterator[Change]:
@@ -266,24 +272,23 @@ def _changed_seeds(kind: str, of_arms: Mapping[str, list[int]]) -> Iterator[Chan
     changed = {name: seeds for name, seeds in of_arms.items() if seeds}
     distinct = {tuple(seeds) for seeds in changed.values()}
     if len(distinct) == 1 and len(changed) == len(of_arms):
-        yield Change(kind, _few([str(seed) for seed in next(iter(distinct))]))
+        (seeds_of_all,) = distinct
+        yield Change(kind, _few([str(seed) for seed in seeds_of_all]))
     elif changed:
         yield Change(kind, _few([f"{len(seeds)} of {name}" for name, seeds in changed.items()]))
 
 
 def _changed_values(before: Planned, after: Planned) -> Iterator[Change]:
     """Yield the values of the protocol, and others of the plan as a whole, that changed."""
-    parts = {"arms", "studies", "code", "versions", "looks"}
-    one, other = (
-        _leaves({key: value for key, value in plan.items() if key not in parts})
-        for plan in (before, after)
-    )
-    for key in dict.fromkeys([*one, *other]):
-        if one.get(key) != other.get(key):
-            name = NAMES.get(key, key.removeprefix("settings.").replace("tuned.", "tuned ", 1))
-            shown = f"{_value(one.get(key))}{ARROW}{_value(other.get(key))}"
-            is_short = key not in DIGESTS and len(shown) <= LONGEST
-            yield Change(name, shown if is_short else "")
+    of_others = {"arms", "studies", "code", "versions", "looks"}
+    old, new = _leaves(_without(of_others, before)), _leaves(_without(of_others, after))
+    for key in dict.fromkeys([*old, *new]):
+        if old.get(key) == new.get(key):
+            continue
+        name = NAMES.get(key, key.removeprefix("settings.").replace("tuned.", "tuned ", 1))
+        shown = f"{_value(old.get(key))}{ARROW}{_value(new.get(key))}"
+        is_short = key not in DIGESTS and len(shown) <= LONGEST
+        yield Change(name, shown if is_short else "")
 
 
 def _changed_looks(before: Planned, after: Planned) -> Iterator[Change]:
@@ -291,24 +296,29 @@ def _changed_looks(before: Planned, after: Planned) -> Iterator[Change]:
 
     Arms that `gapwise resolve` has given a further look are named apart.
     """
-    declared = [(look.get("seeds"), look.get("weights")) for look in (before, after)]
-    if declared[0] != declared[1]:
-        yield Change("looks", ARROW.join(_declared(*one) for one in declared))
+    declared_before = before.get("seeds"), before.get("weights")
+    declared_after = after.get("seeds"), after.get("weights")
+    if declared_before != declared_after:
+        yield Change("looks", f"{_declared(*declared_before)}{ARROW}{_declared(*declared_after)}")
     if not (before and after):
         return
-    old, new = (
-        {(stop["study"], stop["arm"]): (stop["look"], stop["reason"]) for stop in look["stops"]}
-        for look in (before, after)
-    )
-    often = Counter(arm for _, arm in new)
-    names = {key: key[1] if often[key[1]] == 1 else f"{key[1]} of {key[0]}" for key in new}
-    changed = [key for key in new if key in old and old[key] != new[key]]
-    resolved = [key for key in changed if new[key][1] == ASKED]
-    seeds = after["seeds"]
-    yield from _listed(
-        RESOLVED, [f"{names[key]} to {seeds[new[key][0] - 1]} seeds" for key in resolved]
-    )
-    yield from _listed(STOPPED, [names[key] for key in changed if key not in resolved])
+    seeds, old, new = after["seeds"], _stops(before), _stops(after)
+    names = _unambiguous(new)
+    resolved, stopped = [], []
+    for key, (look, reason) in new.items():
+        if old.get(key, (look, reason)) == (look, reason):
+            continue
+        if reason == ASKED:
+            resolved.append(f"{names[key]} to {seeds[look - 1]} seeds")
+        else:
+            stopped.append(names[key])
+    yield from _listed(RESOLVED, resolved)
+    yield from _listed(STOPPED, stopped)
+
+
+def _stops(looks: Planned) -> dict[Key, tuple[int, str]]:
+    """Return at which look every arm stopped, and why."""
+    return {(stop["study"], stop["arm"]): (stop["look"], stop["reason"]) for stop in looks["stops"]}
 
 
 def _declared(seeds: Sequence[int] | None, weights: Sequence[float] | None) -> str:
@@ -328,19 +338,26 @@ def _changed_studies(before: Planned, after: Planned) -> Iterator[Change]:
 
 def _changed_code(before: Planned, after: Planned) -> Iterator[Change]:
     """Yield the parts of the code and the libraries that both plans have and that differ."""
-    one, other = before["code"], after["code"]
-    both = [(name, set(one[name]), set(other[name])) for name in one if name in other]
-    # of an arm that was added or dropped alone, it is no change
-    yield from _listed(CODE, [name for name, old, new in both if not (old <= new or new <= old)])
-    one, other = before["versions"], after["versions"]
-    yield from _listed(
-        LIBRARIES,
-        [
-            f"{name} {one.get(name, 'none')}{ARROW}{other.get(name, 'none')}"
-            for name in dict.fromkeys([*one, *other])
-            if one.get(name) != other.get(name)
-        ],
-    )
+    code, new_code = before["code"], after["code"]
+    changed = []
+    for name in code:
+        old, new = set(code[name]), set(new_code.get(name, ()))
+        is_subset = old <= new or new <= old  # of an arm that was added or dropped alone
+        if name in new_code and not is_subset:
+            changed.append(name)
+    yield from _listed(CODE, changed)
+    libraries, new_libraries = before["versions"], after["versions"]
+    versions = []
+    for name in dict.fromkeys([*libraries, *new_libraries]):
+        version, new_version = libraries.get(name, "none"), new_libraries.get(name, "none")
+        if version != new_version:
+            versions.append(f"{name} {version}{ARROW}{new_version}")
+    yield from _listed(LIBRARIES, versions)
+
+
+def _without(keys: set[str], plan: Planned) -> Planned:
+    """Return a plan without some of its keys."""
+    return {key: value for key, value in plan.items() if key not in keys}
 
 
 def _listed(kind: str, names: Sequence[str]) -> Iterator[Change]:
@@ -353,7 +370,7 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST]) + more
 
 
-def _lacking(arms: Planned, others: Planned, names: Mapping[tuple[str, str], str]) -> list[str]:
+def _lacking(arms: Planned, others: Planned, names: Mapping[Key, str]) -> list[str]:
     """Return the names of the arms that the others lack; the baseline of a whole study is none."""
     return [
         name
@@ -364,20 +381,24 @@ def _lacking(arms: Planned, others: Planned, names: Mapping[tuple[str, str], str
     ]
 
 
-def _names(before: Planned, after: Planned) -> dict[tuple[str, str], str]:
-    """Return the names of all arms: with that of the study where several studies have the arm.
+def _names(before: Planned, after: Planned) -> dict[Key, str]:
+    """Return the names of all arms of two plans.
 
     Those that compare a chosen setting with others follow from the arms of the other studies.
     """
-    keys = dict.fromkeys(
-        (study, arm)
-        for plan in (before, after)
-        for study, arms in plan.items()
-        for arm in arms
-        if study != OVERTUNING
-    )
-    often = Counter(arm for _, arm in keys)
-    return {key: key[1] if often[key[1]] == 1 else f"{key[1]} of {key[0]}" for key in keys}
+    keys: dict[Key, None] = {}
+    for plan in (before, after):
+        for study, arms in plan.items():
+            if study != OVERTUNING:
+                keys |= {(study, arm): None for arm in arms}
+    return _unambiguous(keys)
+
+
+def _unambiguous(keys: Iterable[Key]) -> dict[Key, str]:
+    """Return the names of arms: with that of the study where several studies have the arm."""
+    listed = list(keys)
+    often = Counter(arm for _, arm in listed)
+    return {(study, arm): arm if often[arm] == 1 else f"{arm} of {study}" for study, arm in listed}
 
 
 def _leaves(values: Mapping[str, Any], start: str = "") -> dict[str, Any]:
