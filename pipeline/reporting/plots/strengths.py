@@ -58,6 +58,11 @@ class Search:
     space: tuple[Dimension, ...] = ()
     reference: pd.Series | None = None
 
+    @property
+    def arrows(self) -> int:
+        """Return how many settings have collapsed: each is drawn as an arrow."""
+        return len(self.rows[self.rows["collapsed"].astype(bool)])
+
 
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
     """Yield a figure for every study with a choice of settings.
@@ -118,7 +123,7 @@ def strengths(found: Mapping[str, Search], palette: Mapping[str, str]) -> Figure
             ax.set_title("\n".join(textwrap.wrap(title, int(TITLE_SHARE * letters))))
         for ax in empty:
             ax.set_axis_off()
-        _share_heights(used, max(int(search.rows["collapsed"].sum()) for search in found.values()))
+        _share_heights(used, max(search.arrows for search in found.values()))
         marks = legend(list(found.values()))
         figure.legend(list(marks.values()), list(marks), loc="outside lower center", ncols=3)
         if lines == 1:  # a label of the figure would be longer than a panel
