@@ -293,6 +293,9 @@ FIGURES = {
     "fallen_neighbors": lambda: strengths.strengths(
         {"arm_0": searched(**FALLEN_NEIGHBORS, setting=CLOSE)}, PALETTE
     ),
+    "many_fallen_neighbors": lambda: strengths.strengths(
+        {arm: searched(**FALLEN_NEIGHBORS, setting=CLOSE) for arm in ARMS[:9]}, PALETTE
+    ),
     "settings": lambda: strengths.strengths(
         {arm: searched(**FALLEN, change=[0.1, 0.2, -0.5]) for arm in ARMS[:5]}, PALETTE
     ),

@@ -73,7 +73,7 @@ def pass_table(data: ReportData, gains: list[Gain]) -> str:
                     "metric": METRICS[metric].label,
                     **_pass_cells(data, means, last, metric, declared=key in noisy),
                     "difference": data.format.difference(metric, gain.value(metric, "difference")),
-                    md.INTERVAL: data.format.bounds(metric, low, high) or md.VOID,
+                    md.INTERVAL: md.unbroken(data.format.bounds(metric, low, high)) or md.VOID,
                     "n": f"{gain.value(metric, 'pairs'):.0f}",
                 }
             )

@@ -28,7 +28,8 @@ def overtuning_body(data: ReportData) -> str:
             "chosen (%)": data.format.percent(row["chosen_mean"]),
             "other (%)": data.format.percent(row["other_mean"]),
             "difference (points)": data.format.points(row["difference"]),
-            md.INTERVAL: data.format.points_interval(row["low"], row["high"]) or md.VOID,
+            md.INTERVAL: md.unbroken(data.format.points_interval(row["low"], row["high"]))
+            or md.VOID,
             "n": str(row["n"]),
         }
         for row in data.overtuning.to_dict("records")

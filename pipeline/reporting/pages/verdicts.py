@@ -74,7 +74,7 @@ def pair_table(data: ReportData) -> str:
             "arm": data.named(row["study"], row["arm"]),
             "other arm": data.named(row["other_study"], row["other"]),
             "difference (points)": data.format.points(row["difference"]),
-            md.INTERVAL: data.format.points_interval(row["low"], row["high"]) or md.VOID,
+            md.INTERVAL: _interval(data, row),
             "n": str(row["n"]),
             "p (Holm)": md.format_p(row["p_holm"]),
         }
@@ -94,6 +94,11 @@ def pair_table(data: ReportData) -> str:
     return md.section("Arms that help, compared with each other", table)
 
 
+def _interval(data: ReportData, row: md.Row) -> str:
+    """Return the interval over seeds, a dash without one."""
+    return md.unbroken(data.format.points_interval(row["low"], row["high"])) or md.VOID
+
+
 def _over_images(data: ReportData, row: md.Row) -> str:
     """Return the interval over seeds and test examples, and the verdict there if it is another."""
     bounds = data.format.points_interval(row["low_images"], row["high_images"])
@@ -109,12 +114,12 @@ def _cells(data: ReportData, row: md.Row, gap: md.Row | None) -> dict[str, str]:
         **study,
         "verdict": verdict_cell(row),
         "difference (points)": data.format.points(row["difference"]),
-        md.INTERVAL: data.format.points_interval(row["low"], row["high"]) or md.VOID,
+        md.INTERVAL: _interval(data, row),
         OTHER_IMAGES: _over_images(data, row),
         "test accuracy (%)": data.format.percent(row["arm_mean"]),
         "baseline (%)": data.format.percent(row["baseline_mean"]),
         "gap (points)": data.format.percent(gap["arm_mean"]) if gap else md.VOID,
-        "change of gap": data.format.change(gap, unit="") if gap else md.VOID,
+        "change of gap": md.unbroken(data.format.change(gap, unit="")) if gap else md.VOID,
         "n": str(row["n"]),
         "p (Holm)": md.format_p(row["p_holm"]),
         "setting": setting_cell(row["setting"]),

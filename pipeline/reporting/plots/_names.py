@@ -60,11 +60,12 @@ class Box:
         is_inside = self.left <= other.left and self.bottom <= other.bottom
         return is_inside and other.right <= self.right and other.top <= self.top
 
-    def count(self, points: Floats) -> int:
+    def covered(self, points: Floats) -> int:
         """Return how many points are inside, or so near that their markers are."""
         low = np.array([self.left, self.bottom]) - MARK
         high = np.array([self.right, self.top]) + MARK
-        return int(((points > low) & (points < high)).all(axis=1).sum())
+        is_covered = ((points > low) & (points < high)).all(axis=1)
+        return len(points[is_covered])
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ def _cheapest_place(
     choices = []
     for place in _places(width):
         box = place.box(point, width)
-        total = place.cost + COST_POINT * min(box.count(points), COUNTED_POINTS)
+        total = place.cost + COST_POINT * min(box.covered(points), COUNTED_POINTS)
         total += COST_NAME * len([other for other in taken if box.overlaps(other)])
         total += COST_OUTSIDE * (not panel.contains(box))
         choices.append((total, place, box))

@@ -91,7 +91,8 @@ def _title(arm: str, title: str, against: str) -> str:
     """Return the title of a row: that of the arm where two lines hold it, otherwise its name."""
     suffix = "" if against == BASELINE else f", against {against}"
     whole = wrap_title(f"{title}{suffix}")
-    return whole if whole.count("\n") < TITLE_LINES else wrap_title(f"{arm}{suffix}")
+    is_short = len(whole.splitlines()) <= TITLE_LINES
+    return whole if is_short else wrap_title(f"{arm}{suffix}")
 
 
 def draw_schedule(ax: Axes, frame: pd.DataFrame) -> None:

@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 
 from pipeline.config.plan import Dimension, PlannedArm
 from pipeline.reporting.evidence import ReportData, of
-from pipeline.reporting.labels import SettingAxis, setting_axis
+from pipeline.reporting.labels import WHOLE, SettingAxis, setting_axis
 from pipeline.reporting.style import DARK, STAR, TYPE, WIDTH, arm_colors, style
 
 NAME = "validation_accuracy"
@@ -27,11 +27,11 @@ COLUMNS = 2
 FEW = 4  # rows of panels of full height
 HEIGHT, LOW_HEIGHT = 2.3, 1.9  # inches of a row of panels, of few and of more
 LETTERS = 74  # of the size of a tick, across a figure
-TITLE_SHARE = 0.8  # of these letters across a title, which is larger and bold
+TITLE_SHARE = 0.9  # of these letters across a title, which is larger and bold
 LABEL = 0.7  # of the letters across a panel: a line of the name of its axis
 ARROW = 0.06  # height of an arrow at the edge, as a share of a panel
-NUMBERS = (0.13, 0.26)  # heights of the values of arrows in turn: neighbors may be wide
-CLEAR = (0.25, 0.38)  # of the height of a panel: what one value, and several, of arrows need
+NUMBERS = (8, 23)  # points of type from an arrow up to its value, in turn: neighbors may be wide
+CLEAR = (0.0, 0.25, 0.38)  # of a panel of full height: what no value of an arrow, one and more need
 MARGIN = 0.1  # of an axis, beyond its outermost values
 ALONE = 0.4  # beside the place of a single setting
 EQUAL = 0.5  # points above and below values that are all equal
@@ -57,6 +57,11 @@ class Search:
     rows: pd.DataFrame
     space: tuple[Dimension, ...] = ()
     reference: pd.Series | None = None
+
+    @property
+    def arrows(self) -> int:
+        """Return how many settings have collapsed: each is drawn as an arrow."""
+        return len(self.rows[self.rows["collapsed"].astype(bool)])
 
 
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
@@ -109,18 +114,17 @@ def strengths(found: Mapping[str, Search], palette: Mapping[str, str]) -> Figure
     lines = -(-len(found) // columns)
     letters = LETTERS // columns
     with style():
-        height = (HEIGHT if lines <= FEW else LOW_HEIGHT) * lines + 1.1
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        row = HEIGHT if lines <= FEW else LOW_HEIGHT
+        figure = Figure(figsize=(WIDTH, row * lines + 1.1), layout="constrained")
         panels = list(figure.subplots(lines, columns, squeeze=False).ravel())
         used, empty = panels[: len(found)], panels[len(found) :]
         for ax, (title, search) in zip(used, found.items(), strict=True):
             draw_changes(ax, search, palette[title], letters)
-            ax.set_title("\n".join(textwrap.wrap(title, int(TITLE_SHARE * letters))))
+            ax.set_title("\n".join(textwrap.wrap(title, int(TITLE_SHARE * letters), **WHOLE)))
         for ax in empty:
             ax.set_axis_off()
-        tables = [search.rows for search in found.values()]
-        collapsed = [len(rows[rows["collapsed"].astype(bool)]) for rows in tables]
-        _share_heights(used, max(collapsed))
+        arrows = max(search.arrows for search in found.values())
+        _share_heights(used, CLEAR[min(arrows, len(CLEAR) - 1)] * HEIGHT / row)
         marks = legend(list(found.values()))
         figure.legend(list(marks.values()), list(marks), loc="outside lower center", ncols=3)
         if lines == 1:  # a label of the figure would be longer than a panel
@@ -130,19 +134,17 @@ def strengths(found: Mapping[str, Search], palette: Mapping[str, str]) -> Figure
     return figure
 
 
-def _share_heights(panels: Sequence[Axes], arrows: int) -> None:
+def _share_heights(panels: Sequence[Axes], clear: float) -> None:
     """Give all panels the limits of the widest ones.
 
     Args:
         panels: The panels.
-        arrows: The most arrows of a panel; their values are then below the line of the reference.
+        clear: The share of their height, at the bottom, in which the line of the reference is not.
     """
     limits = [ax.get_ylim() for ax in panels]
     low = min(low for low, _ in limits) - MARGIN
     high = max(high for _, high in limits) + MARGIN
-    if arrows:
-        share = CLEAR[min(arrows, len(CLEAR)) - 1]
-        low = min(low, -high * share / (1 - share))  # 0 is at that share of the height
+    low = min(low, -high * clear / (1 - clear))  # at which 0 is at that share of the height
     for ax in panels:
         ax.set_ylim(low, high)
 
@@ -235,7 +237,8 @@ def _draw_collapsed(ax: Axes, settings: pd.DataFrame, color: str) -> None:
     values = settings[["place", "mean"]].to_numpy()
     for (place, mean), height in zip(values, itertools.cycle(NUMBERS)):
         ax.plot(place, ARROW, color=color, transform=across, zorder=4, **BELOW)
-        ax.text(place, height, f"{mean:.1f}", transform=across, bbox=behind, **look)
+        above: dict[str, Any] = {"xycoords": across, "textcoords": "offset points"}
+        ax.annotate(f"{mean:.1f}", (place, ARROW), (0, height), bbox=behind, **above, **look)
 
 
 def _set_limits(ax: Axes, settings: pd.DataFrame, places: Sequence[float]) -> None:

@@ -250,6 +250,8 @@ def _best(trials: pd.DataFrame) -> float:
 
 def _depth(trials: pd.DataFrame) -> float:
     """Return how many points below the best trial of an arm are shown, without collapsed trials."""
-    scores = 100 * trials.groupby("arm")["validation_accuracy"].agg(["max", "min"])
-    depth = (scores["max"] - scores["min"]).max()
-    return DEPTH if math.isnan(depth) else float(min(max(depth, LEAST_DEPTH), DEPTH))
+    depths = [LEAST_DEPTH]
+    for _, scores in trials.dropna(subset=["validation_accuracy"]).groupby("arm"):
+        accuracy = 100 * scores["validation_accuracy"]
+        depths.append(float(accuracy.max() - accuracy.min()))
+    return min(max(depths), DEPTH)
