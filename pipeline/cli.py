@@ -198,7 +198,7 @@ def plan(protocols: Protocols = None) -> None:
         from pipeline.comparison.looks import decide
         from pipeline.evaluation.validation import validation_scores
         from pipeline.execution.forecast import forecast, seconds_per_run
-        from pipeline.planning.effects import weights_note
+        from pipeline.planning.effects import network_notes, weights_note
         from pipeline.planning.unreached import unreached_notes
         from pipeline.terminal.look_runs import show_look_runs
         from pipeline.terminal.tables import say
@@ -208,8 +208,9 @@ def plan(protocols: Protocols = None) -> None:
         expected = forecast(name, validation_scores, decide)
         show_plan((expected.exploration, expected.confirmation), expected.most_added, seconds)
         show_look_runs(expected, seconds)
-        of_weights = weights_note(experiment.protocol.network_settings())
-        for note in filter(None, [of_weights, *unreached_notes(experiment)]):
+        settings = experiment.protocol.network_settings()
+        notes = weights_note(settings), *network_notes(settings), *unreached_notes(experiment)
+        for note in filter(None, notes):
             say(f"note: {note}")
 
 

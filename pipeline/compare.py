@@ -54,12 +54,12 @@ def main(protocol: str) -> None:
     def score(name: str) -> Score:
         return validation_score(folder / "exploration" / name)
 
-    def curves_of(kind: Kind) -> Histories:
+    def curves_of(kind: Kind, *states: str) -> Histories:
         names = sorted({run.fingerprint for run in plan.runs_of(kind)})
-        done = [name for name in names if records[name].get("state") == "done"]
-        return {name: read_history(runs / name) for name in done}
+        ended = [name for name in names if records[name].get("state") in states]
+        return {name: read_history(runs / name) for name in ended}
 
-    histories = curves_of("comparison")
+    histories = curves_of("comparison", "done")
     images = read_sealed(folder / "test_use.json")["validation_examples"]
     summary = read_summary(folder / "data")
     exploration = read_plan(folder / "exploration")
@@ -81,7 +81,7 @@ def main(protocol: str) -> None:
     size = summary["development"]
     tables["pools"] = pools(plan, scored["scores"], tables["contrasts"], size)
     tables |= transfer_tables(plan, records, settings, scored, tables)
-    tables |= search_tables(plan, curves_of("search"), scored["scores"])
+    tables |= search_tables(plan, curves_of("search", "done", "diverged"), scored["scores"])
     tables |= claim_tables(plan, records, histories, scored, tables)
     tables["seeds"] = with_targets(tables["seeds"], tables["target_times"])
     checked = {**scored, **tables}

@@ -431,12 +431,12 @@ class SampleReader:
                     side = (run.fingerprint,)
                     pair = [self._measured(name, side, [arm])[0] for name in ("gap", "accuracy")]
                     by_seed.setdefault(seed, []).append(pair)
-        found = [
+        correlations = [
             rank_correlation(*finite(rows, 2))
             for rows in by_seed.values()
             if len(finite(rows, 2)[0]) >= FEWEST
         ]
-        values = np.array([value for value in found if np.isfinite(value)])
+        values = np.array([value for value in correlations if np.isfinite(value)])
         reason = "" if len(values) else f"fewer than {FEWEST} arms"
         return Sample(values, key=("correlation",), weight=self._weight(arms), reason=reason)
 

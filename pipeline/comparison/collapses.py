@@ -71,12 +71,12 @@ def _below(arms: pd.Series, scores: pd.Series) -> tuple[Array, Array]:
     groups = scores.groupby(arms, sort=False)
     below = groups.transform("median") - scores
     spread = below.abs().groupby(arms, sort=False).transform("median")
-    known = groups.transform("size") >= FEWEST
-    scale = NORMAL * np.maximum(spread, below.abs()[known].median())
-    scale = scale.where(scale > 0, SPIKED * below.abs()[known].mean())
+    enough = groups.transform("size") >= FEWEST
+    scale = NORMAL * np.maximum(spread, below.abs()[enough].median())
+    scale = scale.where(scale > 0, SPIKED * below.abs()[enough].mean())
     with np.errstate(divide="ignore", invalid="ignore"):
         distances = below.to_numpy() / scale.to_numpy()
-    return below.to_numpy(float), np.where(known, distances, nan)
+    return below.to_numpy(float), np.where(enough, distances, nan)
 
 
 def collapsed(runs: pd.DataFrame, margin: float) -> Lost:
@@ -86,8 +86,8 @@ def collapsed(runs: pd.DataFrame, margin: float) -> Lost:
         runs: As `robust_losses` takes them.
         margin: The largest difference that does not matter, in the units of the scores.
     """
-    found = [(below > margin) & (distances > FAR) for below, distances in _losses(runs)]
-    either: Lost = found[0] | found[1]
+    far = [(below > margin) & (distances > FAR) for below, distances in _losses(runs)]
+    either: Lost = far[0] | far[1]
     return either
 
 
@@ -244,13 +244,13 @@ def _difference(arm: Arm, outcomes: Outcomes) -> float:
     """Return the mean difference of typical runs; NaN without pairs or scores."""
     values = []
     for side in outcomes.sides(arm.pair())[0]:
-        own, other = (
+        score, reference_score = (
             _score(outcomes, one, run)
             for one, run in zip((arm, arm.pair()[0]), side[::-1], strict=True)
         )
-        values.append(own - other)
-    known = np.array(values, dtype=float)
-    return mean(known[np.isfinite(known)])
+        values.append(score - reference_score)
+    differences = np.array(values, dtype=float)
+    return mean(differences[np.isfinite(differences)])
 
 
 def often(only_arm: int, only_reference: int, p_holm: float) -> str:

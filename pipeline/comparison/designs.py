@@ -24,6 +24,7 @@ POINTS = (
 )
 BEST = 0.1  # of the points
 LOST = -1.0  # the score of a point with a lost run, below all others
+EPOCHS = "training.epochs"
 DIGITS = 9  # of a mean over seeds: equal means differ by round-off beyond
 
 Array = NDArray[np.float64]
@@ -34,8 +35,8 @@ Values = tuple[Any, ...]
 class Design:
     """The settings of an arm, none of which depends on a score, with the scores of their runs.
 
-    Scores are accuracies, fractions, means over seeds; NaN where a run has diverged, has failed or
-    is missing.
+    Scores are accuracies, fractions, means over seeds; NaN where a run has diverged by then, has
+    failed or is missing.
 
     Attributes:
         spaces: The space of every hyperparameter by its full name, in the order of `values`.
@@ -153,17 +154,20 @@ def designs_of(
 ) -> Iterator[tuple[PlannedStudy, PlannedArm, Design]]:
     """Yield the design of every arm of the studies of searches that has one.
 
+    A run that diverged has the scores of its learning curve up to there: whoever stops it before
+    cannot know that it will diverge.
+
     Args:
         plan: The confirmation plan.
         scores: The table `scores`.
-        histories: The learning curves of the runs that are done, by fingerprint.
+        histories: The learning curves of the runs that are done or diverged, by fingerprint.
     """
     final_scores = _final_scores(plan, scores)
     for study in plan.studies_of("search"):
         for arm in study.arms:
             runs = [run for run in plan.runs if (run.study, run.arm) == (study.name, arm.name)]
             if arm.space and runs:
-                yield study, arm, _design(arm, runs, final_scores, histories)
+                yield study, arm, _design(plan, arm, runs, final_scores, histories)
 
 
 def point_table(study: str, arm: str, design: Design) -> pd.DataFrame:
@@ -197,6 +201,7 @@ def point_table(study: str, arm: str, design: Design) -> pd.DataFrame:
 
 
 def _design(
+    plan: Plan,
     arm: PlannedArm,
     runs: Sequence[PlannedRun],
     scores: Mapping[str, Mapping[str, float]],
@@ -207,7 +212,10 @@ def _design(
         by_point.setdefault(json.dumps(run.setting, sort_keys=True), []).append(run)
     points = [sorted(group, key=lambda run: run.seed) for group in by_point.values()]
     values = tuple(_values(arm.space, group[0]) for group in points)
-    curves = {run.fingerprint: _curve(histories.get(run.fingerprint, ())) for run in runs}
+    curves = {
+        run.fingerprint: _curve(histories.get(run.fingerprint, ()), _epochs(plan, run))
+        for run in runs
+    }
     shares = sorted({share for curve in curves.values() for share in curve if share < 1})
     early = [
         _by_seed(points, {name: _from(curve, share) for name, curve in curves.items()})
@@ -260,11 +268,16 @@ def _numbers(value: Any) -> list[float] | None:
     return [float(item) for item in items] if is_number else None
 
 
-def _curve(history: Sequence[Mapping[str, Any]]) -> dict[float, float]:
+def _epochs(plan: Plan, run: PlannedRun) -> int:
+    """Return the epochs of the whole schedule of a run: one that diverged has no last point."""
+    epochs: int = run.setting.get(PROTOCOL, {}).get(EPOCHS, plan.settings["training"]["epochs"])
+    return epochs
+
+
+def _curve(history: Sequence[Mapping[str, Any]], epochs: int) -> dict[float, float]:
     """Return the validation accuracy of a run by the share of its schedule."""
     rows = [row for row in history if row["split"] == "validation"]
-    last = max((row["epoch"] for row in rows), default=1)
-    return {row["epoch"] / last: row["accuracy"] for row in rows}
+    return {row["epoch"] / epochs: row["accuracy"] for row in rows}
 
 
 def _from(curve: Mapping[float, float], share: float) -> float:

@@ -80,9 +80,9 @@ def _train_changes(plan: Plan, outcomes: pd.DataFrame, baseline: pd.DataFrame) -
     rows, p_values = [], []
     for (study, arm), runs in arms:
         change = (runs.set_index("seed")["train_accuracy"] - start).dropna().to_numpy(float)
-        found = look_statistics([mean_over_seeds(change)], [weights[study, arm]])
-        p_values.append(found.pop("p"))
-        row = _row("train_accuracy", change) | found
+        statistics = look_statistics([mean_over_seeds(change)], [weights[study, arm]])
+        p_values.append(statistics.pop("p"))
+        row = _row("train_accuracy", change) | statistics
         rows.append({"study": study, "arm": arm, **row, "problem": ""})
     adjusted = holm(np.array(p_values)) if rows else None
     return pd.DataFrame(rows, columns=list(COLUMNS)).assign(p_holm=adjusted)

@@ -18,16 +18,16 @@ class Family:
 
     Attributes:
         firsts: For every contrast the number of the first one that compares the same runs.
-        own: Whether an arm has the runs of its reference: it counts in no correction.
+        same_runs: Whether an arm has the runs of its reference: it counts in no correction.
     """
 
     firsts: tuple[int, ...]
-    own: tuple[bool, ...]
+    same_runs: tuple[bool, ...]
 
     @property
     def counted(self) -> list[int]:
         """Return the numbers of the contrasts that the correction is made over."""
-        return sorted({first for first in self.firsts if not self.own[first]})
+        return sorted({first for first in self.firsts if not self.same_runs[first]})
 
     @property
     def level(self) -> float:
@@ -37,8 +37,8 @@ class Family:
     @property
     def repeats(self) -> list[bool]:
         """Return for every contrast whether an earlier one, or none, counts in its place."""
-        places = enumerate(zip(self.firsts, self.own, strict=True))
-        return [first != number or own for number, (first, own) in places]
+        places = enumerate(zip(self.firsts, self.same_runs, strict=True))
+        return [first != number or same_runs for number, (first, same_runs) in places]
 
     def holm(self, p_values: Array) -> Array:
         """Return Holm's adjusted p-values (contrasts,); NaN for an arm that is its reference."""
@@ -62,8 +62,8 @@ class Family:
         numbers = zip(differences, p_holm, p_equivalence, strict=True)
         concluded = [conclude(*values) for values in numbers]
         return [
-            (Verdict.EQUIVALENT, False) if own else verdict
-            for own, verdict in zip(self.own, concluded, strict=True)
+            (Verdict.EQUIVALENT, False) if same_runs else verdict
+            for same_runs, verdict in zip(self.same_runs, concluded, strict=True)
         ]
 
 

@@ -141,8 +141,8 @@ def _signed_rank_p(differences: Array) -> float:
     if not acting.any():
         return nan
     chances = _rank_sums(doubled[acting])
-    found = int(doubled[differences > 0].sum())
-    tail = min(chances[: found + 1].sum(), chances[found:].sum())
+    positive = int(doubled[differences > 0].sum())
+    tail = min(chances[: positive + 1].sum(), chances[positive:].sum())
     return min(1.0, 2 * float(tail))
 
 

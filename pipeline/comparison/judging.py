@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from itertools import combinations
@@ -48,6 +48,9 @@ IMAGE_P_VALUES = ("p_images", "p_equivalence_images")
 SCORED = ["arm", "seed", "score", "fingerprint", "diverged"]
 LOSSES = re.compile(r"loss|error|nll|mse|mae|perplexity|ppl|brier|\bece\b|\bfid\b|\bwer\b", re.I)
 
+ROUNDED = 0.005  # of an accuracy; the share of correct examples differs by no more from a score
+SHARE = 0.1  # of the test examples on which exactly one of two networks is right
+
 Run = tuple[str, str]  # arm, seed
 
 
@@ -60,11 +63,7 @@ class Unit(StrEnum):
 
 
 MARGINS = {Unit.FRACTION: 0.01, Unit.PERCENT: 1.0}  # one point; other scores have no usual margin
-
-
 WHOLE = {Unit.FRACTION: 1.0, Unit.PERCENT: 100.0}  # the score of a network that is always right
-ROUNDED = 0.005  # of an accuracy; the share of correct examples differs by no more from a score
-SHARE = 0.1  # of the test examples on which exactly one of two networks is right
 
 
 class Direction(StrEnum):
@@ -191,8 +190,7 @@ def judge(
     names = Names(arm, seed, score, against, wide, keep_going)
     loaded = read_scores(table_of(scores, source), names, source)
     better = _direction(direction or loaded.constants.get("direction"), loaded.title, source)
-    values = loaded.pairs[["score", "reference_score"]].stack().dropna().to_numpy(float)
-    kind = _unit(unit, values, better, margin, source)
+    kind = _unit(unit, loaded.pairs, better, margin, source)
     limit = _margin(margin, kind, source)
     runs = _runs(loaded.pairs, limit, better)
     groups = dict(iter(_with_losses(loaded.pairs, runs).groupby("arm", sort=False)))
@@ -224,6 +222,7 @@ def judge(
 
 
 def _direction(given: str | None, title: str, source: str) -> Direction:
+    """Return which scores are better: higher ones, if none is given and the name is no loss."""
     if given:
         try:
             return Direction(given)
@@ -240,24 +239,13 @@ def _direction(given: str | None, title: str, source: str) -> Direction:
 
 
 def _unit(
-    given: str | None, values: Array, direction: Direction, margin: float | None, source: str
+    given: str | None, pairs: pd.DataFrame, direction: Direction, margin: float | None, source: str
 ) -> Unit:
     """Return what scores are; fractions are recognized where higher ones are better."""
+    values = pairs[["score", "reference_score"]].stack().dropna().to_numpy(float)
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
-    limits = {Unit.FRACTION: 1.0, Unit.PERCENT: 100.0, Unit.NUMBER: math.inf}
     if given is not None:
-        try:
-            unit = Unit(given)
-        except ValueError:
-            raise Refusal(
-                f"{source}: unit: invalid value {given!r}; expected one of {', '.join(Unit)}"
-            ) from None
-        if unit is not Unit.NUMBER and not 0 <= low <= high <= limits[unit]:
-            raise Refusal(
-                f"{source}: scores from {low:g} to {high:g}; "
-                f"expected 0 to {limits[unit]:g} for --unit {unit}"
-            )
-        return unit
+        return _checked_unit(given, low, high, source)
     if direction is Direction.HIGHER and 0 <= low <= high <= 1:
         return Unit.FRACTION
     if margin is None:
@@ -268,7 +256,25 @@ def _unit(
     return Unit.NUMBER
 
 
+def _checked_unit(given: str, low: float, high: float, source: str) -> Unit:
+    """Return the unit that is given, if scores from `low` to `high` can have it."""
+    try:
+        unit = Unit(given)
+    except ValueError:
+        raise Refusal(
+            f"{source}: unit: invalid value {given!r}; expected one of {', '.join(Unit)}"
+        ) from None
+    largest = WHOLE.get(unit)
+    if largest is not None and not 0 <= low <= high <= largest:
+        raise Refusal(
+            f"{source}: scores from {low:g} to {high:g}; "
+            f"expected 0 to {largest:g} for --unit {unit}"
+        )
+    return unit
+
+
 def _margin(given: float | None, unit: Unit, source: str) -> float:
+    """Return the margin of equivalence, one point if none is given."""
     if given is None:
         if unit not in MARGINS:
             raise Refusal(
@@ -278,9 +284,8 @@ def _margin(given: float | None, unit: Unit, source: str) -> float:
         return MARGINS[unit]
     whole = WHOLE.get(unit, math.inf)
     if not 0 < given < whole:
-        point = f" and < {whole:g}, such as {whole / 100:g} for a point"
-        most = point if unit in WHOLE else ""
-        raise Refusal(f"{source}: margin: invalid value {given:g}; expected a number > 0{most}")
+        below = f" and < {whole:g}, such as {whole / 100:g} for a point" if unit in WHOLE else ""
+        raise Refusal(f"{source}: margin: invalid value {given:g}; expected a number > 0{below}")
     return given
 
 
@@ -288,14 +293,14 @@ def _examples(
     given: str | None, hits: Mapping[Run, Hits], source: str, images_source: str
 ) -> int | None:
     """Return the number of test examples, None where it is not known."""
-    counted = len(next(iter(hits.values()))) if hits else None
+    images = len(next(iter(hits.values()))) if hits else None
     if given is None:
-        return counted
+        return images
     if not re.fullmatch(r"[1-9]\d*(\.0*)?", given):
         raise Refusal(f"{source}: n_test: invalid value {given!r}; expected an integer >= 1")
     number = int(float(given))
-    if counted not in (None, number):
-        raise Refusal(f"{images_source}: {counted} images; expected the {number} of n_test")
+    if images not in (None, number):
+        raise Refusal(f"{images_source}: {images} images; expected the {number} of n_test")
     return number
 
 
@@ -311,30 +316,38 @@ def _require_hits(
         raise Refusal(
             f"{source}: the scores are no accuracies; expected --unit fraction or percent"
         )
-    for name, rows in groups.items():
+    for (arm, seed), score in _counting_scores(groups):
+        place = f"{source}: arm {arm!r}, seed {seed}"
+        if (arm, seed) not in hits:
+            raise Refusal(f"{place}: no row; expected the images of every run that counts")
+        right = float(hits[arm, seed].mean())
+        expected = right if direction is Direction.HIGHER else 1 - right
+        if not round(abs(expected - score / WHOLE[unit]), 9) <= ROUNDED:
+            raise Refusal(
+                f"{place}: correct: {100 * right:.2f} % of the images, but the score is "
+                f"{score:g}; expected the test examples that the score is of"
+            )
+
+
+def _counting_scores(groups: Mapping[str, pd.DataFrame]) -> Iterator[tuple[Run, float]]:
+    """Yield the runs of every pair that counts, the arm's own before its reference's."""
+    for arm, rows in groups.items():
         for row in rows[rows["counts"]].to_dict("records"):
-            for arm, score in ((name, row["score"]), (row["reference"], row["reference_score"])):
-                place = f"{source}: arm {arm!r}, seed {row['seed']}"
-                if (arm, row["seed"]) not in hits:
-                    raise Refusal(f"{place}: no row; expected the images of every run that counts")
-                right = float(hits[arm, row["seed"]].mean())
-                counted = right if direction is Direction.HIGHER else 1 - right
-                if not round(abs(counted - score / WHOLE[unit]), 9) <= ROUNDED:
-                    raise Refusal(
-                        f"{place}: correct: {100 * right:.2f} % of the images, but the score is "
-                        f"{score:g}; expected the test examples that the score is of"
-                    )
+            yield (arm, row["seed"]), row["score"]
+            yield (row["reference"], row["seed"]), row["reference_score"]
 
 
 def _identities(arm: str, rows: pd.DataFrame) -> tuple[Any, Any]:
     """Return what identifies the runs of the reference and of the arm: their names if known."""
     if (rows[["fingerprint", "reference_fingerprint"]] == "").all(axis=None):
         return rows["reference"].iloc[0], arm
-    columns = ("reference_fingerprint", "reference_score"), ("fingerprint", "score")
-    reference, own = (
-        tuple(zip(rows[run], rows[score].fillna(-math.inf), strict=True)) for run, score in columns
-    )
-    return reference, own
+    return _named_runs(rows, "reference_"), _named_runs(rows)
+
+
+def _named_runs(rows: pd.DataFrame, side: str = "") -> tuple[tuple[str, float], ...]:
+    """Return the names and scores of runs; `side` is "reference_" for those of the reference."""
+    scores = rows[f"{side}score"].fillna(-math.inf)
+    return tuple(zip(rows[f"{side}fingerprint"], scores, strict=True))
 
 
 def _table(
@@ -346,44 +359,67 @@ def _table(
     hits: Mapping[Run, Hits],
     whole: float,
 ) -> pd.DataFrame:
-    rows = [
-        _row(name, group, scores.left[name], corrected.level, margin)
-        | _over_images(name, group, hits, margin, whole)
-        for name, group in groups.items()
-    ]
+    """Return a row per arm with `COLUMNS`: statistics, corrected p-values and verdicts.
+
+    Args:
+        groups: The pairs of every arm.
+        scores: The scores as they were read.
+        corrected: The arms that are corrected together.
+        margin: The margin of equivalence, in the units of the scores.
+        direction: Which scores are better.
+        hits: Which test examples every run has right; empty where they are unknown.
+        whole: The score of a network that is always right; NaN without one.
+    """
+    rows = []
+    for arm, group in groups.items():
+        row = _row(arm, group, scores.left[arm], corrected.level, margin)
+        rows.append(row | _over_images(arm, group, hits, margin, whole))
     table = pd.DataFrame(rows)
     gains = _sign(direction) * table["difference"].to_numpy(float)
     losses = [_losses(group) for group in groups.values()]
+
+    def adjusted(names: tuple[str, str]) -> tuple[Array, Array]:
+        difference, equivalence = (table[name].to_numpy(float) for name in names)
+        return corrected.holm(difference), corrected.holm(equivalence)
 
     def verdicts(p_holm: Array, p_equivalence: Array) -> list[Judged]:
         concluded = corrected.verdicts(gains, p_holm, p_equivalence)
         return [judged_with_losses(*pair) for pair in zip(concluded, losses, strict=True)]
 
-    adjusted, within, *over_images = (
-        corrected.holm(table[name].to_numpy(float)) for name in (*P_VALUES, *IMAGE_P_VALUES)
-    )
-    judged = verdicts(adjusted, within)
-    elsewhere = [str(one.verdict) for one in verdicts(*over_images)] if hits else ""
+    p_holm, p_equivalence = adjusted(P_VALUES)
+    judged = verdicts(p_holm, p_equivalence)
+    over_images = [str(one.verdict) for one in verdicts(*adjusted(IMAGE_P_VALUES))] if hits else ""
     table = table.assign(
-        p_holm=adjusted,
-        p_equivalence=within,
+        p_holm=p_holm,
+        p_equivalence=p_equivalence,
         verdict=[str(one.verdict) for one in judged],
         below_margin=[one.below_margin for one in judged],
         withheld=[one.withheld for one in judged],
-        verdict_other_images=elsewhere,
+        verdict_other_images=over_images,
         repeats=corrected.repeats,
     )
     return table[list(COLUMNS)]
 
 
 def _row(arm: str, group: pd.DataFrame, left: int, level: float, margin: float) -> dict[str, Any]:
+    """Return the statistics of an arm before any correction.
+
+    Args:
+        arm: The name of the arm.
+        group: Its pairs.
+        left: The seeds of its reference that have no pair.
+        level: The level of the hardest step of Holm's procedure.
+        margin: The margin of equivalence, in the units of the scores.
+    """
     pairs = group[group["counts"]]
-    reference, scores = (pairs[name].to_numpy(float) for name in ("reference_score", "score"))
+    reference = pairs["reference_score"].to_numpy(float)
+    scores = pairs["score"].to_numpy(float)
     costs = pairs["cost"].astype(float) / pairs["reference_cost"].astype(float)
+    is_unpaired = group["ended"] & ~group["counts"] & ~group["is_lost"]
     return {
         "arm": arm,
         "reference": group["reference"].iloc[0],
-        "unpaired": int((group["ended"] & ~group["counts"] & ~group["is_lost"]).sum()),
+        "unpaired": int(is_unpaired.sum()),
         "left": left,
         **paired_statistics(reference, scores),
         **judged_statistics(scores - reference, level, margin),
@@ -407,6 +443,7 @@ def _over_images(
 
 
 def _sign(direction: Direction) -> int:
+    """Return what a score is multiplied by so that a higher one is better."""
     return 1 if direction is Direction.HIGHER else -1
 
 
@@ -415,20 +452,17 @@ def _runs(pairs: pd.DataFrame, margin: float, direction: Direction) -> pd.DataFr
 
     Arms with the same runs count once in the spread of all.
     """
-    own = pairs[SCORED]
-    reference = ["reference", "seed", *(f"reference_{name}" for name in SCORED[2:])]
-    others = pairs[reference].set_axis(own.columns, axis=1)
-    runs = pd.concat([others, own]).drop_duplicates(["arm", "seed"])
-    runs = runs[runs["score"].notna() | runs["diverged"]].reset_index(drop=True)
-    firsts: dict[Any, str] = {}
-    same = {
-        str(arm): firsts.setdefault(_content(str(arm), rows), str(arm))
+    runs = _distinct_runs(pairs)
+    first_arms: dict[Any, str] = {}
+    first_of = {
+        str(arm): first_arms.setdefault(_content(str(arm), rows), str(arm))
         for arm, rows in runs.groupby("arm", sort=False)
     }
-    known = runs[(runs["arm"].map(same) == runs["arm"]) & runs["score"].notna()]
+    runs["first"] = runs["arm"].map(first_of)
+    known = runs[(runs["arm"] == runs["first"]) & runs["score"].notna()]
     scored = known.assign(score=_sign(direction) * known["score"].astype(float))
     medians, distances = robust_losses(scored)
-    found = pd.DataFrame(
+    judged = pd.DataFrame(
         {
             "first": known["arm"].tolist(),
             "seed": known["seed"].tolist(),
@@ -437,15 +471,22 @@ def _runs(pairs: pd.DataFrame, margin: float, direction: Direction) -> pd.DataFr
             "collapsed": collapsed(scored, margin),
         }
     )
-    merged = runs.assign(first=runs["arm"].map(same)).merge(found, "left", ["first", "seed"])
+    merged = runs.merge(judged, "left", ["first", "seed"])
     return merged.assign(collapsed=merged["collapsed"].eq(True))
+
+
+def _distinct_runs(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs that have a score or diverged with `SCORED`, those of references first."""
+    of_arms = pairs[SCORED]
+    columns = ["reference", "seed", *(f"reference_{name}" for name in SCORED[2:])]
+    of_references = pairs[columns].set_axis(of_arms.columns, axis=1)
+    runs = pd.concat([of_references, of_arms]).drop_duplicates(["arm", "seed"])
+    return runs[runs["score"].notna() | runs["diverged"]].reset_index(drop=True)
 
 
 def _content(arm: str, rows: pd.DataFrame) -> Any:
     """Return what identifies the runs of an arm: their names if known, else its own."""
-    if (rows["fingerprint"] == "").all():
-        return arm
-    return tuple(zip(rows["fingerprint"], rows["score"].fillna(-math.inf), strict=True))
+    return arm if (rows["fingerprint"] == "").all() else _named_runs(rows)
 
 
 def _with_losses(pairs: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
@@ -469,7 +510,8 @@ def _with_losses(pairs: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 def _losses(rows: pd.DataFrame) -> Losses:
     """Return how many runs an arm and its reference lost."""
-    lost, ended = (rows[[f"reference_{name}", name]].to_numpy(bool).T for name in ("lost", "ended"))
+    lost = rows[["reference_lost", "lost"]].to_numpy(bool).T
+    ended = rows[["reference_ended", "ended"]].to_numpy(bool).T
     return Losses.count(lost, ended)
 
 
@@ -484,27 +526,31 @@ def _rates(
         corrected: The arms that are corrected together.
         lost_by: As `_depth` returns it.
     """
-    counted = [_losses(rows) for rows in groups.values()]
-    p_values = [
-        mcnemar_p(losses.lost_alone, losses.reference_lost_alone) if losses.both_ended else math.nan
-        for losses in counted
-    ]
-    adjusted = corrected.holm(np.array(p_values))
-    tested = {
-        arm: {
-            "reference": rows["reference"].iloc[0],
-            "p_holm": p_holm,
-            "often": often(losses.lost_alone, losses.reference_lost_alone, p_holm),
-            "undone": _typical(rows) / lost_by if lost_by > 0 else math.nan,
-        }
-        for (arm, rows), losses, p_holm in zip(groups.items(), counted, adjusted, strict=True)
-    }
-    alone = {"reference": "", "p_holm": math.nan, "often": "", "undone": math.nan}
+    losses = {arm: _losses(rows) for arm, rows in groups.items()}
+    adjusted = corrected.holm(np.array([_mcnemar(one) for one in losses.values()]))
+    p_holm = dict(zip(losses, adjusted, strict=True))
     rates = []
-    for arm, rows in runs.groupby("arm", sort=False):
-        counts = int(rows["collapsed"].sum()), int(rows["diverged"].sum()), len(rows)
-        rates.append({"arm": arm, **rate_columns(*counts), **tested.get(str(arm), alone)})
+    for name, rows in runs.groupby("arm", sort=False):
+        arm = str(name)
+        row = {"arm": arm, "reference": "", "p_holm": math.nan, "often": "", "undone": math.nan}
+        row |= rate_columns(int(rows["collapsed"].sum()), int(rows["diverged"].sum()), len(rows))
+        if arm in groups:
+            alone = losses[arm].lost_alone, losses[arm].reference_lost_alone
+            row |= {
+                "reference": groups[arm]["reference"].iloc[0],
+                "p_holm": p_holm[arm],
+                "often": often(*alone, p_holm[arm]),
+                "undone": _typical(groups[arm]) / lost_by if lost_by > 0 else math.nan,
+            }
+        rates.append(row)
     return pd.DataFrame(rates, columns=list(RATES))
+
+
+def _mcnemar(losses: Losses) -> float:
+    """Return p of equal rates of lost runs; NaN where no pair of runs has ended."""
+    if not losses.both_ended:
+        return math.nan
+    return mcnemar_p(losses.lost_alone, losses.reference_lost_alone)
 
 
 def _typical(rows: pd.DataFrame) -> float:
@@ -522,32 +568,35 @@ def _depth(runs: pd.DataFrame, unit: Unit, direction: Direction) -> float:
         direction: Which scores are better.
     """
     whole = WHOLE.get(unit, math.nan)
-    worst = {Direction.HIGHER: 0 * whole, Direction.LOWER: whole}[direction]
-    own = runs[runs["arm"] == runs["first"]]
-    scores = _sign(direction) * own["score"].mask(own["diverged"].astype(bool), worst)
-    lost = own["collapsed"].astype(bool) | own["diverged"].astype(bool)
-    of_arms = scores.astype(float).groupby(own["arm"])
-    return depth_of_losses(
-        (values[~lost[values.index]].to_numpy(), values[lost[values.index]].dropna().to_numpy())
-        for _, values in of_arms
-    )
+    worst = 0 * whole if direction is Direction.HIGHER else whole
+    distinct = runs[runs["arm"] == runs["first"]]
+    has_diverged = distinct["diverged"].astype(bool)
+    is_lost = distinct["collapsed"].astype(bool) | has_diverged
+    scores = _sign(direction) * distinct["score"].mask(has_diverged, worst).astype(float)
+    of_arms = []
+    for _, values in scores.groupby(distinct["arm"]):
+        lost = is_lost[values.index]
+        of_arms.append((values[~lost].to_numpy(), values[lost].dropna().to_numpy()))
+    return depth_of_losses(of_arms)
 
 
 def _ties(groups: Mapping[str, pd.DataFrame], table: pd.DataFrame) -> dict[str, tuple[str, ...]]:
     """Return the arms that help and are not shown to differ from another one, by that one."""
     helping = table[(table["verdict"] == Verdict.HELPS) & ~table["repeats"]]
-    scores = {
-        arm: groups[arm].loc[groups[arm]["counts"]].set_index("seed")["score"]
-        for arm in helping["arm"]
-    }
     references = helping.set_index("arm")["reference"]
     pairs = [
         (one, other)
         for one, other in combinations(helping["arm"], 2)
         if references[one] == references[other]
     ]
+    if not pairs:
+        return {}
+    scores = {}
+    for arm in helping["arm"]:
+        rows = groups[arm]
+        scores[arm] = rows[rows["counts"]].set_index("seed")["score"]
     differences = [(scores[one] - scores[other]).dropna().to_numpy(float) for one, other in pairs]
-    adjusted = holm(np.array([interval(values).p for values in differences])) if pairs else ()
+    adjusted = holm(np.array([interval(values).p for values in differences]))
     tied: dict[str, tuple[str, ...]] = {}
     for (one, other), p_holm in zip(pairs, adjusted, strict=True):
         if not p_holm < LEVEL:
@@ -561,5 +610,6 @@ def _twins(groups: Mapping[str, pd.DataFrame]) -> tuple[tuple[str, ...], ...]:
     alike: dict[Any, list[str]] = {}
     for name, rows in groups.items():
         if (rows["fingerprint"] == "").all():
-            alike.setdefault(tuple(zip(rows["seed"], rows["score"], strict=True)), []).append(name)
+            scores = tuple(zip(rows["seed"], rows["score"], strict=True))
+            alike.setdefault(scores, []).append(name)
     return tuple(tuple(names) for names in alike.values() if len(names) > 1)

@@ -35,10 +35,10 @@ from pipeline.planning.choice import Score
 
 DECIDING = "validation_accuracy"  # the metric on which arms stop
 DRAWS = 100  # of the simulation of expected runs
+DECISION = ("validation_p_holm", "validation_p_equivalence", "likely", "chance")
 COLUMNS = (
     *("study", "arm", "look", "seeds", "weight", "level", "n", "difference", "p", "p_weighted"),
-    *("validation_n", "validation_difference", "validation_p_holm"),
-    *("validation_p_equivalence", "likely", "chance", "stopped"),
+    *("validation_n", "validation_difference", *DECISION, "stopped"),
 )
 
 Integers = NDArray[np.integer[Any]]
@@ -58,11 +58,12 @@ def sides_by_look(
     if looks is None:
         return [list(sides)], (1.0,)
     runs = [run.fingerprint for run in arm.runs.values()]
-    found = []
-    for count in looks.seeds[: looks_had(arm, looks)]:
-        first = set(runs[:count])
-        found.append([side for side in sides if side[-1] in first])
-    return found, looks.weights[: len(found)]
+    had = looks_had(arm, looks)
+    sides_of_looks = []
+    for seeds in looks.seeds[:had]:
+        first_runs = set(runs[:seeds])
+        sides_of_looks.append([side for side in sides if side[-1] in first_runs])
+    return sides_of_looks, looks.weights[:had]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,20 +93,28 @@ def look_tests(differences: Array, seeds: Sequence[int], margin: float) -> Tests
         seeds: The number of seeds at each look.
         margin: The margin of equivalence, in the units of the differences.
     """
-    rows = []
-    for count in seeds:
-        values = differences[:, :count]
-        known = np.isfinite(values)
-        n = known.sum(axis=1).astype(float)
-        several = np.where(n > 1, n, nan)
-        filled = np.where(known, values, 0.0)
-        mean = filled.sum(axis=1) / np.where(n > 0, n, nan)
-        squares = np.where(known, (values - mean[:, None]) ** 2, 0.0).sum(axis=1)
-        sd = np.sqrt(squares / (several - 1))
-        error = np.where(sd > NEGLIGIBLE, sd, nan) / np.sqrt(several)
-        p_values = t_test_p(mean, error, several - 1)
-        rows.append((n, mean, sd, p_values, t_equivalence_p(mean, error, several - 1, margin)))
-    return Tests(*(np.array(column) for column in zip(*rows, strict=True)))
+    looks = [_tests_of(differences[:, :count], margin) for count in seeds]
+    return Tests(*(np.array(of_looks) for of_looks in zip(*looks, strict=True)))
+
+
+def _tests_of(differences: Array, margin: float) -> tuple[Array, Array, Array, Array, Array]:
+    """Return the fields of `Tests` at one look (arms,).
+
+    Args:
+        differences: Those known at the look (arms, seeds), NaN where a pair is missing.
+        margin: The margin of equivalence, in the units of the differences.
+    """
+    is_known = np.isfinite(differences)
+    n = is_known.sum(axis=1).astype(float)
+    total = np.where(is_known, differences, 0.0).sum(axis=1)
+    mean = total / np.where(n > 0, n, nan)
+    squares = np.where(is_known, (differences - mean[:, None]) ** 2, 0.0).sum(axis=1)
+    freedom = np.where(n > 1, n, nan) - 1
+    sd = np.sqrt(squares / freedom)
+    error = np.where(sd > NEGLIGIBLE, sd, nan) / np.sqrt(freedom + 1)
+    p = t_test_p(mean, error, freedom)
+    p_equivalence = t_equivalence_p(mean, error, freedom, margin)
+    return n, mean, sd, p, p_equivalence
 
 
 def weighted_p(
@@ -121,18 +130,35 @@ def weighted_p(
         had: The number of looks that each arm has had (arms,), from 1.
         margin: The margin of equivalence, in the units of the differences.
     """
-    numbers = np.arange(len(weights))[:, None]
-    last = np.take_along_axis(tests.mean, had[None] - 1, axis=0)
-    is_last = numbers == had - 1
-    counts = (numbers < had) & (is_last | (tests.mean * last > 0))
-    within = (numbers < had) & (is_last | (np.abs(last) < margin))
-    of_looks = np.array(weights)[:, None]
-    found = []
-    for p_values, counted in ((tests.p, counts), (tests.p_equivalence, within)):
-        known = np.where(counted & ~np.isnan(p_values), p_values / of_looks, np.inf)
-        least = known.min(axis=0)
-        found.append(np.where(np.isinf(least), nan, np.minimum(least, 1.0)))
-    return found[0], found[1]
+    looks = np.arange(len(weights))[:, None]
+    was_had, is_last = looks < had, looks == had - 1
+    last_mean = np.take_along_axis(tests.mean, had[None] - 1, axis=0)
+    has_sign_of_last = tests.mean * last_mean > 0
+    is_last_within = np.abs(last_mean) < margin
+    of_difference = was_had & (is_last | has_sign_of_last)
+    of_equivalence = was_had & (is_last | is_last_within)
+    return (
+        _smallest_p(tests.p, weights, of_difference),
+        _smallest_p(tests.p_equivalence, weights, of_equivalence),
+    )
+
+
+def _smallest_p(p_values: Array, weights: Sequence[float], counts: NDArray[np.bool_]) -> Array:
+    """Return the smallest p over its weight of the looks that count (arms,), at most 1.
+
+    Args:
+        p_values: The p of all arms at every look (looks, arms).
+        weights: The weights of the looks.
+        counts: Which looks count (looks, arms).
+
+    Returns:
+        The corrected p; NaN where that of every look that counts is undefined.
+    """
+    weighted = p_values / np.array(weights)[:, None]
+    is_known = counts & ~np.isnan(p_values)
+    smallest = np.where(is_known, weighted, np.inf).min(axis=0)
+    corrected: Array = np.where(np.isinf(smallest), nan, np.minimum(smallest, 1.0))
+    return corrected
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,38 +193,61 @@ def outlook(
         margin: The margin of equivalence, in the units of the scores.
     """
     weighted = weighted_p(tests, looks.weights, had, margin)
-    adjusted, p_equivalence = (corrected.holm(p) for p in weighted)
-    place = had[None] - 1
+    p_holm, p_equivalence = (corrected.holm(p) for p in weighted)
+    at_look = had[None] - 1
     n, mean, sd = (
-        np.take_along_axis(column, place, axis=0)[0] for column in (tests.n, tests.mean, tests.sd)
+        np.take_along_axis(column, at_look, axis=0)[0] for column in (tests.n, tests.mean, tests.sd)
     )
-    left, unequal = (
-        sum(not p[number] < LEVEL for number in corrected.counted)
-        for p in (adjusted, p_equivalence)
-    )
+
+    # Holm's procedure divides a level by the number of arms that are not decided yet
     most = max(len(corrected.counted), 1)
-    now, last = LEVEL * np.array(looks.weights)[had - 1], LEVEL * looks.weights[-1]
-    count = np.full(len(had), float(looks.seeds[-1]))
-    to_come = sd * np.sqrt(np.maximum(count - n, 0)) / count
-    other = sd * np.sqrt(2 / np.maximum(n, 1))
-    equal, differing = (now / min(number + 1, most) for number in (unequal, left))
-    likely = decision_chance(mean, other, n, sd, equal, differing, margin)
-    likely = np.where(corrected.own, 1.0, likely)
-    at_last = [last / max(number, 1) for number in (unequal, left)]
-    chance = decision_chance(mean, to_come, count, sd, at_last[0], at_last[1], margin)
-    judged = corrected.verdicts(mean, adjusted, p_equivalence)
-    at_end = had == len(looks.seeds)
-    numbers = zip(judged, n, likely, chance, at_end, strict=True)
-    reasons = [_reason(verdict, *values) for (verdict, _), *values in numbers]
-    return Outlook(adjusted, p_equivalence, likely, chance, reasons)
+    not_different = _undecided(p_holm, corrected)
+    not_equivalent = _undecided(p_equivalence, corrected)
+
+    spread_of_test = sd * np.sqrt(2 / np.maximum(n, 1))
+    level = LEVEL * np.array(looks.weights)[had - 1]
+    likely = decision_chance(
+        mean,
+        spread_of_test,
+        n,
+        sd,
+        equivalence=level / min(not_equivalent + 1, most),
+        level=level / min(not_different + 1, most),
+        margin=margin,
+    )
+    likely = np.where(corrected.same_runs, 1.0, likely)
+
+    last = np.full(len(had), float(looks.seeds[-1]))
+    spread_of_last = sd * np.sqrt(np.maximum(last - n, 0)) / last
+    last_level = LEVEL * looks.weights[-1]
+    chance = decision_chance(
+        mean,
+        spread_of_last,
+        last,
+        sd,
+        equivalence=last_level / max(not_equivalent, 1),
+        level=last_level / max(not_different, 1),
+        margin=margin,
+    )
+
+    verdicts = [verdict for verdict, _ in corrected.verdicts(mean, p_holm, p_equivalence)]
+    is_at_end = had == len(looks.seeds)
+    of_arms = zip(verdicts, n, likely, chance, is_at_end, strict=True)
+    return Outlook(p_holm, p_equivalence, likely, chance, [_reason(*values) for values in of_arms])
+
+
+def _undecided(p_values: Array, corrected: Family) -> int:
+    """Return how many contrasts of a family are not significant, by their corrected p-values."""
+    return sum(not p_values[number] < LEVEL for number in corrected.counted)
 
 
 def _reason(
-    verdict: Verdict, n: float, likely: float, chance: float, at_end: bool
+    verdict: Verdict, n: float, likely: float, chance: float, is_at_end: bool
 ) -> Reason | None:
+    """Return why an arm stops, None where it goes on."""
     if verdict != Verdict.INCONCLUSIVE and not likely < LIKELY:
         return "equivalent" if verdict == Verdict.EQUIVALENT else "difference"
-    if at_end:
+    if is_at_end:
         return "last"
     return "futile" if n < 2 or chance < FUTILE else None
 
@@ -242,14 +291,16 @@ def decision_chance(
     far = -scipy.special.stdtrit(freedom, np.divide(level, 2)) * error
     near = margin + scipy.special.stdtrit(freedom, equivalence) * error
     near = np.clip(near, 0.0, far)
+
+    def below(bound: Array) -> Array:
+        """Return the chance that the mean is below a bound."""
+        chance: Array = scipy.special.ndtr((bound - mean) / spread)
+        return chance
+
     with np.errstate(divide="ignore", invalid="ignore"):
-
-        def below(value: Array) -> Array:
-            reached: Array = scipy.special.ndtr((value - mean) / spread)
-            return reached
-
-        chance: Array = 1 - below(far) + below(-far) + below(near) - below(-near)
-    return chance
+        different = 1 - below(far) + below(-far)
+        decided: Array = different + below(near) - below(-near)
+    return decided
 
 
 def decide(plan: Plan, scores: Mapping[str, Score]) -> dict[Key, Reason | None]:
@@ -263,9 +314,10 @@ def decide(plan: Plan, scores: Mapping[str, Score]) -> dict[Key, Reason | None]:
         scores: The validation scores of its runs that have ended, by fingerprint.
     """
     arms, looks = list(compared(plan)), _looks(plan)
-    differences = _decided(arms, scores, plan.margin)
-    found = _outlook(plan, arms, differences, _had(arms, looks))
-    return {arm.key: reason for arm, reason in zip(arms, found.reasons, strict=True) if arm.runs}
+    differences = _matrix(_deciding_differences(arms, scores, plan.margin), looks.seeds[-1])
+    tests = look_tests(differences, looks.seeds, plan.margin)
+    reasons = outlook(tests, looks, _had(arms, looks), _family(arms), plan.margin).reasons
+    return {arm.key: reason for arm, reason in zip(arms, reasons, strict=True) if arm.runs}
 
 
 def explored_spread(tried: Sequence[Mapping[str, Any]]) -> float:
@@ -294,35 +346,54 @@ def expected_runs(plan: Plan, effects: Mapping[Key, float], spread: float) -> fl
         effects: The true differences in validation accuracy that are assumed; 0 for other arms.
         spread: The standard deviation of a difference over seeds, a fraction.
     """
-    looks, arms = _looks(plan), list(compared(plan))
+    arms, seeds = list(compared(plan)), _looks(plan).seeds[-1]
     generator = np.random.default_rng(0)
-    rows = [(run.study, run.arm, run.round or 0, run.fingerprint) for run in plan.runs]
     counts = []
     for _ in range(DRAWS):
-        noise: dict[Any, Array] = {}
-        for one in (side for arm in arms for side in arm.pair()):
-            noise.setdefault(one.identity, generator.normal(size=looks.seeds[-1]))
-        values = np.array(
-            [
-                effects.get(arm.key, 0.0)
-                + (noise[arm.identity] - noise[arm.pair()[0].identity]) * spread / np.sqrt(2)
-                for arm in arms
-            ]
-        )
-        tests = look_tests(values, looks.seeds, plan.margin)
-        reached: dict[Key, int] = {}
-        for look in range(1, len(looks.seeds)):
-            had = np.array([reached.get(arm.key, 1) for arm in arms])
-            found = outlook(tests, looks, had, _family(arms), plan.margin).reasons
-            on = [
-                arm.key
-                for arm, reason, number in zip(arms, found, had, strict=True)
-                if number == look and reason is None
-            ]
-            reached |= dict.fromkeys(plan.with_needed(on), look + 1)
-        kept = {name for study, arm, look, name in rows if look <= reached.get((study, arm), 1)}
-        counts.append(len(kept))
+        differences = _drawn_differences(arms, effects, spread, seeds, generator)
+        counts.append(_runs_taken(plan, arms, differences))
     return float(np.mean(counts))
+
+
+def _drawn_differences(
+    arms: Sequence[Arm],
+    effects: Mapping[Key, float],
+    spread: float,
+    seeds: int,
+    generator: np.random.Generator,
+) -> Array:
+    """Return differences (arms, seeds) of random scores; arms with the same runs have the same."""
+    noise: dict[Any, Array] = {}
+    for one in _with_references(arms):
+        noise.setdefault(one.identity, generator.normal(size=seeds))
+    differences = []
+    for arm in arms:
+        reference, _ = arm.pair()
+        by_chance = noise[arm.identity] - noise[reference.identity]  # of variance 2
+        differences.append(effects.get(arm.key, 0.0) + by_chance * spread / np.sqrt(2))
+    return np.array(differences)
+
+
+def _runs_taken(plan: Plan, arms: Sequence[Arm], differences: Array) -> int:
+    """Return the number of runs that looks take at these differences (arms, seeds)."""
+    looks = _looks(plan)
+    tests = look_tests(differences, looks.seeds, plan.margin)
+    reached: dict[Key, int] = {}  # the last look of an arm, from 1, which all have
+    for look in range(1, len(looks.seeds)):
+        had = np.array([reached.get(arm.key, 1) for arm in arms])
+        reasons = outlook(tests, looks, had, _family(arms), plan.margin).reasons
+        going_on = [
+            arm.key
+            for arm, reason, number in zip(arms, reasons, had, strict=True)
+            if number == look and reason is None
+        ]
+        reached |= dict.fromkeys(plan.with_needed(going_on), look + 1)
+    taken = {
+        run.fingerprint
+        for run in plan.runs
+        if (run.round or 0) <= reached.get((run.study, run.arm), 1)
+    }
+    return len(taken)
 
 
 def look_table(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
@@ -346,45 +417,55 @@ def look_table(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
         return pd.DataFrame(columns=list(COLUMNS))
     arms, looks = list(compared(plan)), plan.looks
     had = _had(arms, looks)
-    tested = look_tests(
-        _matrix(_differences(arms, outcomes, PRIMARY), looks.seeds[-1]), looks.seeds, plan.margin
-    )
-    stops = {(stop.study, stop.arm): stop for stop in looks.stops}
+    differences = _matrix(_differences(arms, outcomes, PRIMARY), looks.seeds[-1])
+    tested = look_tests(differences, looks.seeds, plan.margin)
     decisions, decided_looks = _replayed(plan, arms, outcomes)
+    reasons = {(stop.study, stop.arm, stop.look): stop.reason for stop in looks.stops}
     rows = []
-    for look, (seeds, weight) in enumerate(zip(looks.seeds, looks.weights, strict=True)):
-        decided, found = decisions[look]
-        for number, arm in enumerate(arms):
-            if look >= had[number] or not arm.runs:
-                continue
-            stop = stops.get(arm.key)
-            was_decided = look < decided_looks[number]
-            is_before_last = look + 1 < len(looks.seeds)
-            rows.append(
-                {
-                    "study": arm.study.name,
-                    "arm": arm.described.name,
-                    "look": look + 1,
-                    "seeds": seeds,
-                    "weight": weight,
-                    "level": 1 - LEVEL * weight,
-                    "n": int(tested.n[look, number]),
-                    "difference": tested.mean[look, number],
-                    "p": tested.p[look, number],
-                    "p_weighted": min(tested.p[look, number] / weight, 1.0),
-                    "validation_n": int(decided.n[look, number]),
-                    "validation_difference": decided.mean[look, number],
-                    "validation_p_holm": found.p_holm[number] if was_decided else nan,
-                    "validation_p_equivalence": found.p_equivalence[number] if was_decided else nan,
-                    "likely": found.likely[number] if was_decided else nan,
-                    "chance": found.chance[number] if was_decided and is_before_last else nan,
-                    "stopped": stop.reason if stop and stop.look == look + 1 else "",
-                }
-            )
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    order = {arm.key: number for number, arm in enumerate(arms)}
-    places = [order[key] for key in zip(table["study"], table["arm"], strict=True)]
-    return table.iloc[np.lexsort((table["look"], places))].reset_index(drop=True)
+    for number, arm in enumerate(arms):
+        if not arm.runs:
+            continue
+        for look in range(had[number]):
+            validated, chances = decisions[look]
+            weight, p = looks.weights[look], tested.p[look, number]
+            decision = dict.fromkeys(DECISION, nan)
+            if look < decided_looks[number]:
+                decision = _decision(chances, number, is_last=look + 1 == len(looks.seeds))
+            row = {
+                "study": arm.study.name,
+                "arm": arm.described.name,
+                "look": look + 1,
+                "seeds": looks.seeds[look],
+                "weight": weight,
+                "level": 1 - LEVEL * weight,
+                "n": int(tested.n[look, number]),
+                "difference": tested.mean[look, number],
+                "p": p,
+                "p_weighted": min(p / weight, 1.0),
+                "validation_n": int(validated.n[look, number]),
+                "validation_difference": validated.mean[look, number],
+                **decision,
+                "stopped": reasons.get((*arm.key, look + 1), ""),
+            }
+            rows.append(row)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _decision(chances: Outlook, number: int, is_last: bool) -> dict[str, float]:
+    """Return what decided about an arm at a look, with the columns `DECISION`.
+
+    Args:
+        chances: What validation scores said of all arms at the look.
+        number: The number of the arm.
+        is_last: Whether it is the last look, after which there is nothing to find.
+    """
+    values = (
+        chances.p_holm[number],
+        chances.p_equivalence[number],
+        chances.likely[number],
+        nan if is_last else chances.chance[number],
+    )
+    return dict(zip(DECISION, values, strict=True))
 
 
 def _replayed(
@@ -396,25 +477,23 @@ def _replayed(
     """
     looks = _looks(plan)
     had = _had(arms, looks)
-    asked_keys = {(stop.study, stop.arm) for stop in looks.stops if stop.reason == "asked"}
-    asked = np.array([arm.key in asked_keys for arm in arms], dtype=bool)
-    reached = np.where(asked, 1, had)
+    asked_for = {(stop.study, stop.arm) for stop in looks.stops if stop.reason == "asked"}
+    is_asked = np.array([arm.key in asked_for for arm in arms], dtype=bool)
+    reached = np.where(is_asked, 1, had)
     decisions = []
     for look, seeds in enumerate(looks.seeds, start=1):
-        differences = _decided(arms, _validation_scores(arms, outcomes, seeds), plan.margin)
-        tests = look_tests(_matrix(differences, looks.seeds[-1]), looks.seeds, plan.margin)
-        found = outlook(tests, looks, np.minimum(reached, look), _family(arms), plan.margin)
-        decisions.append((tests, found))
-        on = [
-            arm.key
-            for number, arm in enumerate(arms)
-            if (found.reasons[number] is None if asked[number] else had[number] > look)
-            and reached[number] >= look
-        ]
-        needed = plan.with_needed(on)
-        for number, arm in enumerate(arms):
-            if asked[number] and reached[number] == look < had[number] and arm.key in needed:
-                reached[number] += 1
+        scores = _validation_scores(arms, outcomes, seeds)
+        differences = _matrix(_deciding_differences(arms, scores, plan.margin), looks.seeds[-1])
+        tests = look_tests(differences, looks.seeds, plan.margin)
+        chances = outlook(tests, looks, np.minimum(reached, look), _family(arms), plan.margin)
+        decisions.append((tests, chances))
+
+        has_no_reason = np.array([reason is None for reason in chances.reasons], dtype=bool)
+        goes_on = (reached >= look) & np.where(is_asked, has_no_reason, had > look)
+        going_on = [arm.key for arm, one in zip(arms, goes_on, strict=True) if one]
+        needed = plan.with_needed(going_on)
+        is_needed = np.array([arm.key in needed for arm in arms], dtype=bool)
+        reached[is_asked & is_needed & (reached == look) & (look < had)] += 1
     return decisions, reached
 
 
@@ -427,7 +506,7 @@ def _validation_scores(arms: Sequence[Arm], outcomes: Outcomes, seeds: int) -> d
         seeds: The seeds of the look.
     """
     scores = {}
-    for one in (side for arm in arms for side in arm.pair()):
+    for one in _with_references(arms):
         rule = one.rule(DECIDING)
         for run in list(one.runs.values())[:seeds]:
             name = run.fingerprint
@@ -437,7 +516,7 @@ def _validation_scores(arms: Sequence[Arm], outcomes: Outcomes, seeds: int) -> d
     return scores
 
 
-def _decided(
+def _deciding_differences(
     arms: Sequence[Arm], scores: Mapping[str, Score], margin: float
 ) -> list[dict[int, float]]:
     """Return the differences in validation accuracy of every arm by the place of their seed.
@@ -447,72 +526,72 @@ def _decided(
         scores: The validation scores that are known, by fingerprint.
         margin: The margin of equivalence.
     """
-    runs = {
+    rules = {
         run.fingerprint: one.rule(DECIDING)
-        for arm in arms
-        for one in arm.pair()
+        for one in _with_references(arms)
         for run in one.runs.values()
     }
+    known = {name: scores[name] for name in rules if name in scores}
     done = {
-        name: scores[name]
-        for name in runs
-        if name in scores and scores[name].state == "done" and np.isfinite(scores[name].accuracy)
+        name: score
+        for name, score in known.items()
+        if score.state == "done" and np.isfinite(score.accuracy)
     }
-    known = Outcomes(
-        states={name: "done" if name in done else "missing" for name in runs},
+    accuracies = {
+        (name, rules[name].view, rules[name].members, *WHERE[DECIDING]): score.accuracy
+        for name, score in done.items()
+    }
+    measured = Outcomes(
+        states={name: "done" if name in done else "missing" for name in rules},
         kinds={name: score.machine for name, score in done.items()},
-        scores={
-            (name, runs[name].view, runs[name].members, *WHERE[DECIDING]): score.accuracy
-            for name, score in done.items()
-        },
+        scores=accuracies,
         collapsed=_collapsed(arms, done, margin),
     )
-    return _differences(arms, known, DECIDING)
+    return _differences(arms, measured, DECIDING)
 
 
 def _differences(arms: Sequence[Arm], outcomes: Outcomes, metric: str) -> list[dict[int, float]]:
     """Return the differences of every arm in a metric by the place of their seed."""
-    found = []
+    differences = []
     for arm in arms:
-        sides, _ = outcomes.sides(arm.pair())
         places = {run.fingerprint: place for place, run in enumerate(arm.runs.values())}
-        values = {}
+        of_arm = {}
+        sides, _ = outcomes.sides(arm.pair())
         for side in sides:
-            reference, own = outcomes.values([side], arm.pair(), metric)
-            if len(own):
-                values[places[side[-1]]] = float(own[0] - reference[0])
-        found.append(values)
-    return found
+            reference, score = outcomes.values([side], arm.pair(), metric)
+            if len(score):
+                of_arm[places[side[-1]]] = float(score[0] - reference[0])
+        differences.append(of_arm)
+    return differences
 
 
 def _collapsed(arms: Sequence[Arm], scores: Mapping[str, Score], margin: float) -> frozenset[str]:
     """Return the runs whose validation accuracy has collapsed."""
-    sides = {one.identity: one for arm in arms for one in arm.pair()}
+    distinct = {one.identity: one for one in _with_references(arms)}
     rows = [
         (number, seed, run.fingerprint, scores[run.fingerprint].accuracy)
-        for number, one in enumerate(sides.values())
+        for number, one in enumerate(distinct.values())
         for seed, run in one.runs.items()
         if run.fingerprint in scores
     ]
+    if not rows:
+        return frozenset()
     runs = pd.DataFrame(rows, columns=["arm", "seed", "fingerprint", "score"])
-    return frozenset(runs.loc[collapsed(runs, margin), "fingerprint"]) if rows else frozenset()
+    return frozenset(runs.loc[collapsed(runs, margin), "fingerprint"])
 
 
-def _matrix(values: Sequence[Mapping[int, float]], seeds: int) -> Array:
+def _with_references(arms: Sequence[Arm]) -> list[Arm]:
+    """Return every arm after what it is compared with; a reference appears once for each."""
+    return [one for arm in arms for one in arm.pair()]
+
+
+def _matrix(differences: Sequence[Mapping[int, float]], seeds: int) -> Array:
     """Return differences (arms, seeds), NaN where a pair is missing."""
-    table = np.full((len(values), seeds), nan)
-    for row, of_arm in enumerate(values):
+    matrix = np.full((len(differences), seeds), nan)
+    for row, of_arm in zip(matrix, differences, strict=True):
         for place, value in of_arm.items():
-            table[row, place] = value
-    return table
-
-
-def _outlook(
-    plan: Plan, arms: Sequence[Arm], values: Sequence[Mapping[int, float]], had: Integers
-) -> Outlook:
-    looks = _looks(plan)
-    tests = look_tests(_matrix(values, looks.seeds[-1]), looks.seeds, plan.margin)
-    return outlook(tests, looks, had, _family(arms), plan.margin)
+            row[place] = value
+    return matrix
 
 
 def _had(arms: Sequence[Arm], looks: PlannedLooks) -> Integers:

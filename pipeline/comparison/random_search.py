@@ -1,8 +1,9 @@
 """Compute what random search finds, without simulation: means, chances, and exact bands."""
 
 import warnings
+from collections.abc import Iterable
 from functools import cache
-from math import inf
+from math import inf, nan
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,26 @@ def random_found(design: Design, sizes: Whole) -> Array:
     """
     chances: Array = best_of_random(design.ranked, sizes)[:, design.ranked >= 0].sum(axis=1)
     return chances
+
+
+def random_quantiles(design: Design, sizes: Whole, levels: Iterable[float]) -> list[Array]:
+    """Return quantiles of the best validation score of some points drawn.
+
+    A draw whose points are all lost is lower than every score.
+
+    Args:
+        design: The design.
+        sizes: The numbers of points drawn, without replacement (sizes,).
+        levels: The levels of the quantiles, in (0, 1).
+
+    Returns:
+        For each level the quantiles (sizes,), NaN where the draw at it is lost.
+    """
+    order = np.argsort(design.ranked, kind="stable")
+    cumulative = best_of_random(design.ranked, sizes)[:, order].cumsum(axis=1)
+    ordered = np.where(design.ranked >= 0, design.ranked, nan)[order]
+    places = ((cumulative < level - EPSILON).sum(axis=1) for level in levels)
+    return [ordered[place.clip(max=len(order) - 1)] for place in places]
 
 
 def random_bands(scores: Array, sizes: Whole) -> tuple[Array, Array]:

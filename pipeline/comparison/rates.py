@@ -92,8 +92,8 @@ def rate_ranges(plan: Plan, tried: pd.DataFrame, score: Callable[[str], Score]) 
             "seeds": seeds,
             "chosen": nan if chosen.empty else float(chosen.iloc[0]),
         }
-        found = _range(trials, len(arm.space))
-        rows.append({**row, **found, **_of_seeds(plan, arm, source, score)})
+        width = _range(trials, len(arm.space))
+        rows.append({**row, **width, **_of_seeds(plan, arm, source, score)})
     return pd.DataFrame(rows, columns=list(RANGES))
 
 
@@ -160,8 +160,8 @@ def _of_seeds(
         mine = {run.setting[PROTOCOL][RATE]: run for run in runs if run.seed == seed}
         ordered = [mine[rate] for rate in sorted(mine)]
         tried = [Tried(run.setting, (score(run.fingerprint),)) for run in ordered]
-        found = _range(_single(tried, arm), len(arm.space))
-        factors.append(inf if found["low_open"] or found["high_open"] else found["factor"])
+        width = _range(_single(tried, arm), len(arm.space))
+        factors.append(inf if width["low_open"] or width["high_open"] else width["factor"])
     return {"least": min(factors, default=nan), "most": max(factors, default=nan)}
 
 
@@ -213,8 +213,8 @@ def batch_norm_ranges(plan: Plan, ranges: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for study in plan.studies_of("comparison"):
-        found = ranges[(ranges["study"] == study.name) & ranges["factor"].notna()]
-        by_arm = {row["arm"]: row for row in found.to_dict("records")}
+        closed = ranges[(ranges["study"] == study.name) & ranges["factor"].notna()]
+        by_arm = {row["arm"]: row for row in closed.to_dict("records")}
         alone = [arm.name for arm in study.arms if _changes(arm) == {} and arm.name in by_arm]
         partner = next((name for name in alone if name != BASELINE), BASELINE)
         for arm in study.arms:

@@ -167,8 +167,8 @@ def replayed(design: Design, search: Search, replays: int, nearest: bool = False
         replays: How many searches; their seeds are 1, 2 and so on.
         nearest: As for `replay`.
     """
-    (found,) = replayed_on(design, search, replays, [np.arange(len(design.values))], nearest)
-    return found
+    (searches,) = replayed_on(design, search, replays, [np.arange(len(design.values))], nearest)
+    return searches
 
 
 def replayed_on(
@@ -189,9 +189,9 @@ def replayed_on(
     runs: list[list[list[Step]]] = [[] for _ in parts]
     for seed in range(1, replays + 1):
         opening = _opening(design, search, seed, nearest)
-        for own, points in zip(runs, parts, strict=True):
-            own.append(_steps(design, search, seed, opening, points))
-    return [_replayed(design, own) for own in runs]
+        for searches, points in zip(runs, parts, strict=True):
+            searches.append(_steps(design, search, seed, opening, points))
+    return [_replayed(design, searches) for searches in runs]
 
 
 def _replayed(design: Design, runs: Sequence[Sequence[Step]]) -> Replayed:

@@ -32,6 +32,7 @@ RUNS_TABLE = "the table of runs with --arm, --seed and --score, or --wandb entit
 LONG = "or, of a table with a row per run, its columns as --arm, --seed and --score"
 INDEX = re.compile(r"(Unnamed: \d+)?")  # names that pandas gives the column of an index
 SHOWN = 8  # names that an error lists
+LARGEST = 1e100  # absolute value, whose square is finite
 ROLES = {  # what a user can name -> what is expected
     **dict.fromkeys(("arm", "seed", "score"), "the name of a column"),
     "against": "the name of an arm",
@@ -199,10 +200,10 @@ class _Reader:
     def is_wide(self) -> bool:
         """Return whether there is a column per arm; one that a score is named of is long."""
         unnamed = self.names.arm is None and self.names.score is None
-        found = self.found("arm") or self.found("score")
-        return self.names.wide or (unnamed and found is None)
+        named = self.named_column("arm") or self.named_column("score")
+        return self.names.wide or (unnamed and named is None)
 
-    def found(self, role: str) -> str | None:
+    def named_column(self, role: str) -> str | None:
         """Return the column of a role under its given or its usual name, None if there is none."""
         wanted = getattr(self.names, role) or role
         if wanted in self.table:
@@ -211,7 +212,7 @@ class _Reader:
         return alike[0] if len(alike) == 1 else None
 
     def column(self, role: str) -> str:
-        name = self.found(role)
+        name = self.named_column(role)
         if name is None:
             wanted = getattr(self.names, role) or role
             listed = _listed(self.table.columns)
@@ -220,13 +221,13 @@ class _Reader:
         return name
 
     def score_column(self) -> str:
-        name = self.found("score")
+        name = self.named_column("score")
         if name is None and self.names.score is None and PRIMARY in self.table:
             return PRIMARY
         return name or self.column("score")
 
     def wide(self) -> Scores:
-        seed = self.found("seed") if self.names.seed is None else self.column("seed")
+        seed = self.named_column("seed") if self.names.seed is None else self.column("seed")
         arms = [name for name in self.table if name != seed and not INDEX.fullmatch(name)]
         if not arms:
             raise self.error("no column of an arm", "a column per arm and a row per seed")
@@ -279,19 +280,19 @@ class _Reader:
         rows = rows.reindex(columns=["arm", "seed", "score", "cost", "fingerprint", "diverged"])
         ended = rows["score"].notna() | rows["diverged"]
         there = rows[ended].set_index(["arm", "seed"])
-        own = rows[[references[arm] != arm for arm in rows["arm"]]].reset_index(drop=True)
-        own["reference"] = own["arm"].map(references)
-        others = there.reindex(pd.MultiIndex.from_frame(own[["reference", "seed"]]))
+        pairs = rows[[references[arm] != arm for arm in rows["arm"]]].reset_index(drop=True)
+        pairs["reference"] = pairs["arm"].map(references)
+        others = there.reindex(pd.MultiIndex.from_frame(pairs[["reference", "seed"]]))
         for name in ("score", "cost", "fingerprint"):
-            own[f"reference_{name}"] = others[name].to_numpy()
-        own["reference_diverged"] = others["diverged"].eq(True).to_numpy()
-        own["paired"] = own[["score", "reference_score"]].notna().all(axis=1)
+            pairs[f"reference_{name}"] = others[name].to_numpy()
+        pairs["reference_diverged"] = others["diverged"].eq(True).to_numpy()
+        pairs["paired"] = pairs[["score", "reference_score"]].notna().all(axis=1)
         seeds = there.reset_index().groupby("arm")["seed"].agg(set).to_dict()
         left = {
             arm: len(seeds.get(references[arm], set()) - seeds.get(arm, set()))
-            for arm in dict.fromkeys(own["arm"])
+            for arm in dict.fromkeys(pairs["arm"])
         }
-        return Scores(score, _with_all_columns(own), left, constants)
+        return Scores(score, _with_all_columns(pairs), left, constants)
 
     def paired(self, score: str, other: str) -> Scores:
         if self.names.against:
@@ -404,11 +405,13 @@ class _Reader:
         return [re.sub(r"^(-?\d+)\.0+$", r"\1", text) for text in self.labels(column)]
 
     def numbers(self, column: str) -> pd.Series:
-        """Return a column of numbers; NaN where there is no value or infinity."""
+        """Return a column of numbers to `LARGEST`; NaN where there is no value or infinity."""
         texts = self.table[column].map(_text)
         texts = texts.mask(texts.map(_is_nothing))
         numbers = pd.to_numeric(texts, errors="coerce").astype(float)
-        wrong = numbers.isna() & texts.notna()
+        wrong = (numbers.isna() & texts.notna()) | (
+            numbers.abs().gt(LARGEST) & np.isfinite(numbers)
+        )
         if wrong.any():
             row = int(wrong.idxmax())
             raise self.error(

@@ -12,7 +12,13 @@ from scipy import stats
 
 from pipeline.comparison.designs import Design
 from pipeline.comparison.levels import LEVEL
-from pipeline.comparison.random_search import cost_of, random_bands, random_found, random_means
+from pipeline.comparison.random_search import (
+    cost_of,
+    random_bands,
+    random_found,
+    random_means,
+    random_quantiles,
+)
 from pipeline.comparison.replays import DRAWN, Replayed, replayed, replayed_on
 from pipeline.config.schema import Method
 from pipeline.config.streams import derive
@@ -29,7 +35,7 @@ METHODS = (
 )
 STORED = "stored points only"
 BASIS: dict[Method, str] = {  # what a replay rests on
-    "random": "points drawn",
+    "random": "points drawn, all searches (exact)",
     "grid": STORED,
     "sobol": "nearest points",
     "coarse_to_fine": f"{STORED}, stored curves",
@@ -62,7 +68,8 @@ def method_tables(
         A table with the columns `CURVES`: of the replayed searches at each cost, in whole
         trainings, the share that has a candidate (`ended`); over those the mean validation score
         of the best, how far it is below the best point of the design (`regret`), the mean test
-        score, and validation minus test (`optimism`). `median`, `low` and `high` are the median
+        score, and validation minus test (`optimism`). Random search is exact, without replays
+        (`replays` is 0). `median`, `low` and `high` are the median
         and the 10th and 90th percentile over all searches, in which those without a candidate are
         the lowest; NaN where the percentile is one of them. Bands are those of `random_bands`, for
         random search on a random design.
@@ -80,19 +87,29 @@ def method_tables(
     ends = []
     numbers = [min(replays, FEWER) if each.method in MODELS else replays for each in searches]
     every = [
-        replayed(design, search, number) for search, number in zip(searches, numbers, strict=True)
+        None if search.method == "random" else replayed(design, search, number)
+        for search, number in zip(searches, numbers, strict=True)
     ]
-    most = max(_most(found) for found in every)
+    random_costs = [len(random_sizes(design, search)) for search in searches]
+    most = max(
+        _most(searched) if searched else cost
+        for searched, cost in zip(every, random_costs, strict=True)
+    )
     groups = {search.method in DRAWN: search.method for search in searches}
     equal = {key: random_reference(design, method, most, replays) for key, method in groups.items()}
     whole = {
         key: random_reference(design, method, len(design.values), NEAREST_REPLAYS)
         for key, method in groups.items()
     }
-    for search, number, found in zip(searches, numbers, every, strict=True):
+    for search, number, searched in zip(searches, numbers, every, strict=True):
         is_drawn = search.method in DRAWN
-        curve = _curve(design, search.method, found)
-        end = _end(search.method, found, curve[-1], equal[is_drawn])
+        if searched is None:
+            curve = _random_curve(design, search)
+            totals = _random_totals(design, search)
+        else:
+            curve = _curve(design, search.method, searched)
+            totals = _totals(searched)
+        end = _end(search.method, totals, curve[-1], equal[is_drawn])
         end["random_cost"] = cost_of(whole[is_drawn].validation, end["validation"])
         if search.method != "random" and min(end["ended"], end["random_ended"]) >= FOUND:
             end |= difference_to_random(design, search, number, end)
@@ -127,12 +144,12 @@ def difference_to_random(
     generator = np.random.default_rng(derive(0, "halves", search.method))
     halves = [design.half(generator) for _ in range(HALVES)]
     every = replayed_on(design, search, max(1, replays // HALVES), halves)
-    most = max(_most(found) for found in every)
+    most = max(_most(searched) for searched in every)
     equal = random_references(design, search.method, most, replays // HALVES, halves)
     values = []
-    for found, reference in zip(every, equal, strict=True):
-        last = _curve(design, search.method, found)[-1]
-        row = _end(search.method, found, last, reference)
+    for searched, reference in zip(every, equal, strict=True):
+        last = _curve(design, search.method, searched)[-1]
+        row = _end(search.method, _totals(searched), last, reference)
         values.append(row["test"] - row["random_test"])
     error = float(np.std(values, ddof=1))
     if not error > 0:  # NaN, or all searches are alike
@@ -143,10 +160,10 @@ def difference_to_random(
     return {"difference": difference, **bounds, "p": float(p)}
 
 
-def _curve(design: Design, method: Method, found: Replayed) -> list[dict[str, Any]]:
+def _curve(design: Design, method: Method, searched: Replayed) -> list[dict[str, Any]]:
     best = float(design.ranked.max())
     rows = []
-    for chosen, cost in zip(found.chosen.T, found.costs, strict=True):
+    for chosen, cost in zip(searched.chosen.T, searched.costs, strict=True):
         points = chosen[chosen >= 0]
         row: dict[str, Any] = {"method": method, "cost": int(cost), "replays": len(chosen)}
         row["ended"] = len(points) / len(chosen)
@@ -156,10 +173,31 @@ def _curve(design: Design, method: Method, found: Replayed) -> list[dict[str, An
             row["optimism"] = scores.mean() - test.mean()
             row |= dict(zip(QUANTILES, _quantiles(scores, len(chosen)), strict=True))
         rows.append(row)
-    if method == "random" and design.is_random:
-        low, high = random_bands(design.ranked.clip(0), found.costs)
-        for row, *bounds in zip(rows, low, high, strict=True):
-            row |= dict(zip(("band_low", "band_high"), bounds, strict=True))
+    return rows
+
+
+def random_sizes(design: Design, search: Search) -> NDArray[np.int64]:
+    """Return the numbers of points that random search has drawn, one after the other."""
+    return np.arange(1, min(search.trials, len(design.values)) + 1)
+
+
+def _random_curve(design: Design, search: Search) -> list[dict[str, Any]]:
+    """Return the rows of random search, which needs no replays: its chances are exact."""
+    sizes = random_sizes(design, search)
+    means, test = random_means(design, sizes)
+    columns = {
+        "mean": means,
+        "regret": float(design.ranked.max()) - means,
+        "test": test,
+        "optimism": means - test,
+        "ended": random_found(design, sizes),
+        **dict(zip(QUANTILES, random_quantiles(design, sizes, QUANTILES.values()), strict=True)),
+    }
+    if design.is_random:
+        bounds = random_bands(design.ranked.clip(0), sizes)
+        columns |= dict(zip(("band_low", "band_high"), bounds, strict=True))
+    table = pd.DataFrame(columns).assign(method="random", cost=sizes, replays=0)
+    rows: list[dict[str, Any]] = table.to_dict("records")
     return rows
 
 
@@ -170,11 +208,11 @@ def _quantiles(scores: Array, searches: int) -> Array:
         scores: The scores of the searches that have a candidate.
         searches: The number of all searches, of which the others are the lowest.
     """
-    known = np.sort(scores)
-    places = np.array([*QUANTILES.values()]) * (searches - 1) - (searches - len(known))
-    values = np.interp(places, np.arange(len(known)), known)
-    found: Array = np.where(places >= 0, values, nan)
-    return found
+    ordered = np.sort(scores)
+    places = np.array([*QUANTILES.values()]) * (searches - 1) - (searches - len(ordered))
+    values = np.interp(places, np.arange(len(ordered)), ordered)
+    quantiles: Array = np.where(places >= 0, values, nan)
+    return quantiles
 
 
 @dataclass(frozen=True)
@@ -234,32 +272,44 @@ def random_references(
         ]
     search = Search(method="random", trials=min(most, size))
     every = replayed_on(design, search, replays, parts, nearest=True)
-    return [_reference(found, _curve(design, method, found)) for found in every]
+    return [_reference(searched, _curve(design, method, searched)) for searched in every]
 
 
-def _reference(found: Replayed, rows: Sequence[Mapping[str, Any]]) -> Reference:
+def _reference(searched: Replayed, rows: Sequence[Mapping[str, Any]]) -> Reference:
     columns = {key: [row.get(key, nan) for row in rows] for key in ("mean", "test", "ended")}
-    return Reference(found.costs, *map(np.array, columns.values()))
+    return Reference(searched.costs, *map(np.array, columns.values()))
 
 
-def _most(found: Replayed) -> int:
+def _most(searched: Replayed) -> int:
     """Return the cost of searches in whole trainings, rounded up."""
-    return ceil(float(found.spent.mean()))
+    return ceil(float(searched.spent.mean()))
+
+
+def _totals(searched: Replayed) -> dict[str, float]:
+    """Return what replayed searches took, on average."""
+    return {
+        "replays": len(searched.chosen),
+        "settings": float(searched.settings.mean()),
+        "cost": float(searched.spent.mean()),
+        "distance": searched.distance,
+    }
+
+
+def _random_totals(design: Design, search: Search) -> dict[str, float]:
+    """Return the same of random search."""
+    trials = len(random_sizes(design, search))
+    return {"replays": 0, "settings": float(trials), "cost": float(trials), "distance": 0.0}
 
 
 def _end(
-    method: Method, found: Replayed, last: Mapping[str, Any], reference: Reference
+    method: Method, totals: Mapping[str, float], last: Mapping[str, Any], reference: Reference
 ) -> dict[str, Any]:
-    cost, mean = float(found.spent.mean()), last.get("mean", nan)
     return {
         "method": method,
         "basis": BASIS[method],
-        "replays": len(found.chosen),
-        "settings": float(found.settings.mean()),
-        "cost": cost,
-        "distance": found.distance,
-        "validation": mean,
+        **totals,
+        "validation": last.get("mean", nan),
         **{key: last.get(key, nan) for key in ("regret", "test", "optimism")},
         "ended": last["ended"],
-        **reference.at(cost),
+        **reference.at(totals["cost"]),
     }

@@ -47,7 +47,7 @@ def search_tables(plan: Plan, histories: Histories, scores: pd.DataFrame) -> Tab
 
     Args:
         plan: The confirmation plan.
-        histories: The learning curves of their runs that are done, by fingerprint.
+        histories: The learning curves of their runs that are done or diverged, by fingerprint.
         scores: The table `scores`.
     """
     designs = list(designs_of(plan, scores, histories))

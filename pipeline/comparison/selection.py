@@ -239,8 +239,8 @@ def _changes(
 
 
 def _known_mean(values: Sequence[float | None]) -> float:
-    known = [value for value in values if value is not None]
-    return round(float(np.mean(known)), DIGITS) if known else nan
+    scored = [value for value in values if value is not None]
+    return round(float(np.mean(scored)), DIGITS) if scored else nan
 
 
 def _tried(group: pd.DataFrame) -> Tried:

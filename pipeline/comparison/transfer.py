@@ -269,8 +269,8 @@ def crossing(differences: Array, sizes: Sequence[int]) -> Array:
     before, after = differences[left, draws], differences[left + 1, draws]
     inside = (below >= 0) & (below < last)
     share = np.divide(-before, after - before, out=np.zeros_like(before), where=inside)
-    found = np.exp(places[left] + share * (places[left + 1] - places[left]))
-    result: Array = np.where(inside, found, np.where(below < 0, -inf, inf))
+    crossing = np.exp(places[left] + share * (places[left + 1] - places[left]))
+    result: Array = np.where(inside, crossing, np.where(below < 0, -inf, inf))
     return result
 
 

@@ -28,8 +28,8 @@ def smallest_p(p_values: Sequence[float], weights: Sequence[float]) -> float:
     Returns:
         The corrected p; NaN where the p of every look is undefined.
     """
-    known = [p / w for p, w in zip(p_values, weights, strict=True) if not np.isnan(p)]
-    return min([*known, 1.0]) if known else nan
+    corrected = [p / w for p, w in zip(p_values, weights, strict=True) if not np.isnan(p)]
+    return min([*corrected, 1.0]) if corrected else nan
 
 
 @dataclass(frozen=True)

@@ -92,8 +92,8 @@ class WrittenContrasts:
             runs = groups.get((row["study"], row["arm"]))
             if runs is not None and row["metric"] in runs:
                 yield from self._of_seeds(row, runs)
-        known = groups.keys() >= {*zip(*(self.distinct[name] for name in KEYS), strict=True)}
-        if known and self.contrast_count() == len(self.distinct):
+        is_complete = groups.keys() >= {*zip(*(self.distinct[name] for name in KEYS), strict=True)}
+        if is_complete and self.contrast_count() == len(self.distinct):
             yield from self._of_families(groups)
         for row in self.distinct.to_dict("records"):
             if {*_counts(row)} - {self.contrast_count()}:
@@ -117,12 +117,12 @@ class WrittenContrasts:
             return
         reference, mean = values.mean(axis=0)
         looks = [mean_over_seeds(np.diff(some)[:, 0]) for some in at_looks]
-        found = look_statistics(looks, weights)
+        expected = look_statistics(looks, weights)
         if metric == PRIMARY:
-            found |= look_equivalence(looks, weights, self.margin)
-            found.pop("p_equivalence")  # that of the table is corrected over arms
-        found |= {"baseline_mean": reference, "arm_mean": mean, "difference": mean - reference}
-        for column, value in found.items():
+            expected |= look_equivalence(looks, weights, self.margin)
+            expected.pop("p_equivalence")  # that of the table is corrected over arms
+        expected |= {"baseline_mean": reference, "arm_mean": mean, "difference": mean - reference}
+        for column, value in expected.items():
             if not np.isclose(value, row[column], rtol=NEAR, atol=PRECISION, equal_nan=True):
                 yield f"{name}: {column}: {row[column]:.6g}, but {value:.6g} by seeds.csv"
 
@@ -130,23 +130,23 @@ class WrittenContrasts:
         """Return the scores (n, 2) of reference and arm at every look, and their weights."""
         columns = [f"{REFERENCE}{metric}", metric]
         counts, weights = self._looks_had(len(runs))
-        found = []
+        at_looks = []
         for count in counts:
             paired = runs[:count].loc[runs["paired"][:count].astype(bool), columns]
             values = paired.to_numpy(float)
-            found.append(values[np.isfinite(values).all(axis=1)])
-        return found, weights
+            at_looks.append(values[np.isfinite(values).all(axis=1)])
+        return at_looks, weights
 
     def _of_families(self, groups: Mapping[Any, pd.DataFrame]) -> Iterator[str]:
         """Yield the p-values that are not corrected over all contrasts of the report."""
-        rows, found = self.distinct.to_dict("records"), []
+        rows, computed = self.distinct.to_dict("records"), []
         for row in rows:
             at_looks, weights = self._pairs(groups[row["study"], row["arm"]], PRIMARY)
             looks = [mean_over_seeds(np.diff(some)[:, 0]) for some in at_looks]
             within = look_equivalence(looks, weights, self.margin)["p_equivalence"]
-            found.append((look_statistics(looks, weights)["p"], within))
+            computed.append((look_statistics(looks, weights)["p"], within))
         names = "p_holm", "p_equivalence"
-        for name, p_values in zip(names, np.array(found).reshape(-1, 2).T, strict=True):
+        for name, p_values in zip(names, np.array(computed).reshape(-1, 2).T, strict=True):
             for row, p in zip(rows, holm(p_values), strict=True):
                 if not np.isclose(p, row[name], rtol=NEAR, atol=PRECISION, equal_nan=True):
                     yield f"{row['label']}: {name}: {row[name]:.6g}, but {p:.6g} by seeds.csv"
@@ -155,9 +155,10 @@ class WrittenContrasts:
         losses = Losses(*(int(row[name]) for name in LOST_RUNS))
         concluded = conclude(row["difference"], row["p_holm"], row["p_equivalence"])
         judged = judged_with_losses(concluded, losses)
-        found = str(judged.verdict), judged.below_margin, judged.withheld
-        if found != (row["verdict"], bool(row["below_margin"]), bool(row["withheld"])):
-            yield f"{row['label']}: {row['verdict']}, but {found[0]} by its p-values and lost runs"
+        implied = str(judged.verdict), judged.below_margin, judged.withheld
+        if implied != (row["verdict"], bool(row["below_margin"]), bool(row["withheld"])):
+            verdict = judged.verdict
+            yield f"{row['label']}: {row['verdict']}, but {verdict} by its p-values and lost runs"
 
     def _of_plots(self, row: Row) -> Iterator[str]:
         names = {

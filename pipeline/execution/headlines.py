@@ -52,12 +52,14 @@ def headline_differences(report: Path) -> list[str]:
         openings = read_ledger(report / LEDGER)
         written = read_report(report)
         front = (report / FRONT).read_text(encoding="utf-8")
-        found = list(_all_differences(report, written, front, openings[-1] if openings else {}))
+        differences = list(
+            _all_differences(report, written, front, openings[-1] if openings else {})
+        )
     except Refusal as refusal:
         return list(refusal.lines)
     except OSError:
         return [f"{report / FRONT}: missing; run: gapwise restore"]
-    return [f"{report / place}: {words}; {CURE}" for place, words in found]
+    return [f"{report / place}: {words}; {CURE}" for place, words in differences]
 
 
 def index_differences(reports: Path) -> list[str]:
@@ -71,13 +73,13 @@ def index_differences(reports: Path) -> list[str]:
         partial = {name: read_report(reports / name) for name in partial_names(reports)}
     except Refusal as refusal:
         return list(refusal.lines)
-    found = []
+    lines = []
     for name, page in PAGES.items():
         path = reports / name
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
         if text != pkgutil.resolve_name(page)(whole, partial):
-            found.append(f"{path}: differs from what the tables of the reports give; {CURE}")
-    return found
+            lines.append(f"{path}: differs from what the tables of the reports give; {CURE}")
+    return lines
 
 
 def _all_differences(
@@ -128,11 +130,11 @@ def _of_plan(written: WrittenReport, plan: Planned) -> Iterator[tuple[str, str]]
     for study, name in sorted(planned.keys() ^ rows.keys()):
         yield "seeds.csv", f"{name} of {study}: not among the arms of both it and {LEDGER}"
     for key in sorted(planned.keys() & rows.keys()):
-        arm, found = planned[key], rows[key]
+        arm, runs = planned[key], rows[key]
         values = {
-            "seeds": (sorted(row["seed"] for row in found), arm["seeds"]),
-            "reference": ({row["reference"] for row in found}, {arm["against"]}),
-            "setting": (found[0]["setting"], arm["setting"]),
+            "seeds": (sorted(row["seed"] for row in runs), arm["seeds"]),
+            "reference": ({row["reference"] for row in runs}, {arm["against"]}),
+            "setting": (runs[0]["setting"], arm["setting"]),
         }
         for what, (one, other) in values.items():
             if one != other:
@@ -152,9 +154,12 @@ def _of_plan(written: WrittenReport, plan: Planned) -> Iterator[tuple[str, str]]
 
 def _of_numbers(written: WrittenReport, arms: Mapping[str, Row]) -> Iterator[tuple[str, str]]:
     for name, row in arms.items():
-        found = _of_seeds(written.seeds, row)
-        if found is not None and abs(found - row["difference"]) > PRECISION:
-            yield "seeds.csv", f"{name}: {found:.6f} by its seeds, {row['difference']:.6f} in plots"
+        by_seeds = _of_seeds(written.seeds, row)
+        if by_seeds is not None and abs(by_seeds - row["difference"]) > PRECISION:
+            yield (
+                "seeds.csv",
+                f"{name}: {by_seeds:.6f} by its seeds, {row['difference']:.6f} in plots",
+            )
     points = written.metrics.get("points", {})
     if points.keys() != arms.keys():
         yield "metrics.json", "points: not the arms of plots/contrasts.csv"
@@ -223,15 +228,15 @@ def _table(front: Sequence[str]) -> dict[str, dict[str, Any]]:
     if None in columns.values():
         return {}
     intervals = [place for place, cell in enumerate(header) if cell.endswith("% interval")]
-    found: dict[str, dict[str, Any]] = {}
+    by_arm: dict[str, dict[str, Any]] = {}
     for line in rows[2:]:
         cells = _cells(line)
         if len(cells) != len(header):
             break
         values = {key: cells[place] for key, place in columns.items() if place is not None}
         values["difference"] += "".join(cells[place] for place in intervals)
-        found[values["arm"].partition(": ")[0]] = values
-    return found
+        by_arm[values["arm"].partition(": ")[0]] = values
+    return by_arm
 
 
 def _cells(line: str) -> list[str]:

@@ -55,8 +55,8 @@ def current_plans(store: Store, protocol: str) -> list[Plan]:
     """
     stored = [_stored_plan(store, protocol, phase) for phase in get_args(Phase)]
     current = [plan for plan, changed in filter(None, stored) if not changed]
-    own = any(reads_other_files(plan.settings["model"]) for plan in current)
-    return current if len(current) == len(stored) and not own else []
+    reads_more = any(reads_other_files(plan.settings["model"]) for plan in current)
+    return current if len(current) == len(stored) and not reads_more else []
 
 
 def _stored_plan(store: Store, protocol: str, phase: Phase) -> tuple[Plan, list[str]] | None:

@@ -86,9 +86,9 @@ def _foreign_predictions(artifacts: Path) -> Iterator[str]:
     for name in plain:
         logits, labels = read_validation(phase / name)
         predictions = read_predictions(folder, name, digests[name])
-        own = predictions.logits[View("validation", "deterministic")]
+        predicted = predictions.logits[View("validation", "deterministic")]
         same_labels = np.array_equal(labels, predictions.labels["validation"])
-        if not (same_labels and is_near(own, logits)):
+        if not (same_labels and is_near(predicted, logits)):
             yield (
                 f"{folder / name}.safetensors: not the predictions of this run; "
                 f"remove {folder} and run: make run"

@@ -66,10 +66,10 @@ def replanning_differences(
     for phase in phases:
         folder = artifacts / phase.plan.phase
         stored = read_plan(folder)
-        known = run_identities(folder, stored.trained())
-        lines += _misnamed(folder, known)
+        identities = run_identities(folder, stored.trained())
+        lines += _misnamed(folder, identities)
         planned = opened_plan(phase.plan, phase.identities, "", {})
-        for change in changes(planned, opened_plan(stored, known, "", {})):
+        for change in changes(planned, opened_plan(stored, identities, "", {})):
             if change.kind == LIBRARIES:
                 libraries = change.detail
             elif change.kind == CODE:
@@ -82,7 +82,7 @@ def replanning_differences(
                     f"{folder / 'plan.json'}: not the plan of experiments/ and params.yaml: "
                     f"{change}; run: make run"
                 )
-        lines += _swapped(folder, stored, known, phase)
+        lines += _swapped(folder, stored, identities, phase)
     return lines, libraries
 
 
@@ -131,19 +131,19 @@ def _all_rounds(
         score: Returns the score of a stored run.
     """
     names = {_key(run): run.fingerprint for run in read_plan(folder).runs}
-    known: Plan | None = None
+    previous: Plan | None = None
     phase = planned({})
-    while known != phase.plan:
-        known = phase.plan
-        stored = {run.fingerprint: names.get(_key(run)) for run in known.runs}
+    while previous != phase.plan:
+        previous = phase.plan
+        stored = {run.fingerprint: names.get(_key(run)) for run in previous.runs}
         scores = {name: score(folder / of_row) for name, of_row in stored.items() if of_row}
         phase = planned(scores)
     return phase
 
 
-def _misnamed(folder: Path, known: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _misnamed(folder: Path, identities: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Yield a line for every run whose name is not the fingerprint of what it was trained from."""
-    for name, identity in known.items():
+    for name, identity in identities.items():
         if fingerprint(dict(identity)) != name:
             yield (
                 f"{folder / name / 'run.json'}: {name} is not its fingerprint; "
@@ -152,12 +152,12 @@ def _misnamed(folder: Path, known: Mapping[str, Mapping[str, Any]]) -> Iterator[
 
 
 def _swapped(
-    folder: Path, stored: Plan, known: Mapping[str, Mapping[str, Any]], phase: Replanned
+    folder: Path, stored: Plan, identities: Mapping[str, Mapping[str, Any]], phase: Replanned
 ) -> Iterator[str]:
     """Yield a line for every row of a plan whose run was trained from other settings or seeds."""
     expected = {_key(run): phase.identities[run.fingerprint] for run in phase.plan.runs}
     for run in stored.runs:
-        identity = known.get(run.fingerprint)
+        identity = identities.get(run.fingerprint)
         planned = expected.get(_key(run))
         if identity is None or planned is None:
             continue
@@ -166,7 +166,9 @@ def _swapped(
                 f"{folder / run.fingerprint}: trained from other settings, seeds, data or weights "
                 f"than {format_run(run)} has; remove {folder} and run: make run"
             )
-    starts = [known[start.fingerprint] for start in stored.starts if start.fingerprint in known]
+    starts = [
+        identities[start.fingerprint] for start in stored.starts if start.fingerprint in identities
+    ]
     wanted = [_settings(phase.identities[start.fingerprint]) for start in phase.plan.starts]
     if any(_settings(identity) not in wanted for identity in starts):
         yield (

@@ -54,8 +54,11 @@ def retraining_differences(
     artifacts = artifacts.absolute()
     plans = {phase: read_plan(artifacts / phase) for phase in PHASES}
     phases = {name: phase for phase, plan in plans.items() for name in plan.trained()}
-    known = sorted(name for name in phases if name in identities)
-    chosen = [known[place] for place in np.random.default_rng(seed).permutation(len(known))[:count]]
+    candidates = sorted(name for name in phases if name in identities)
+    chosen = [
+        candidates[place]
+        for place in np.random.default_rng(seed).permutation(len(candidates))[:count]
+    ]
     labels = {name: f"{phases[name]}: {run_labels(plans[phases[name]])[name]}" for name in chosen}
     lines: list[str] = []
     with tempfile.TemporaryDirectory(prefix="gapwise-verify-") as place:

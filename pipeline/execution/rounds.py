@@ -24,21 +24,21 @@ def complete_rounds(
         scores_of: Returns the scores of the runs of a plan that have ended.
         train: Trains what a plan lacks.
     """
-    known: Scores = {}
+    previous: Scores = {}
     attempted: set[str] = set()  # what failed before is tried again; until then it has not ended
     trained: Plan | None = None
-    planned = plan_of(known)
+    planned = plan_of(previous)
     while planned[0] != trained:
         scores: Scores = {
             name: score
             for name, score in scores_of(planned[0]).items()
             if score.state != "failed" or name in attempted
         }
-        latest = planned if scores == known else plan_of(scores)
+        latest = planned if scores == previous else plan_of(scores)
         if latest[0] == planned[0]:  # its runs are to be trained, or it is the last round
             train(*planned)
             trained = planned[0]
             attempted.update(trained.fingerprints())
-            known, scores = scores, scores_of(trained)
-            latest = planned if scores == known else plan_of(scores)
-        planned, known = latest, scores
+            previous, scores = scores, scores_of(trained)
+            latest = planned if scores == previous else plan_of(scores)
+        planned, previous = latest, scores

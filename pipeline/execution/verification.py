@@ -161,24 +161,24 @@ def differences(protocol: str, root: Path = Path()) -> list[str]:
     lines += _contradicting(artifacts)
     ledger = REPORTS / protocol / LEDGER
     try:
-        known = read_ledger(root / ledger)
+        entries = read_ledger(root / ledger)
     except Refusal as refusal:  # the front page follows from it
         return [*lines, *refusal.lines]
     try:
-        return [*lines, *_recomputed(protocol, root, known)]
+        return [*lines, *_recomputed(protocol, root, entries)]
     except Refusal as refusal:
         if not lines:
             raise
         return [*lines, *refusal.lines]
 
 
-def _recomputed(protocol: str, root: Path, known: Sequence[Planned]) -> list[str]:
+def _recomputed(protocol: str, root: Path, entries: Sequence[Planned]) -> list[str]:
     """Return a line for everything that is not what the stages give when they run again.
 
     Args:
         protocol: The name of the protocol.
         root: The folder of the project.
-        known: The entries of the ledger.
+        entries: The entries of the ledger.
 
     Raises:
         Refusal: A stage fails.
@@ -188,11 +188,13 @@ def _recomputed(protocol: str, root: Path, known: Sequence[Planned]) -> list[str
     with tempfile.TemporaryDirectory(prefix="gapwise-verify-") as folder:
         again = Path(folder)
         _recompute(protocol, root, again)
-        if not known:
+        if not entries:
             lines.append(f"{ledger}: missing; the next evaluation begins it; {RUN}")
-        for entry in read_ledger(again / ledger)[len(known) :] if known else ():
-            found = "; ".join(map(str, changes(known[-1], entry)))
-            lines.append(f"{ledger}: its last entry is not the plan of the report: {found}; {RUN}")
+        for entry in read_ledger(again / ledger)[len(entries) :] if entries else ():
+            changed = "; ".join(map(str, changes(entries[-1], entry)))
+            lines.append(
+                f"{ledger}: its last entry is not the plan of the report: {changed}; {RUN}"
+            )
         if (root / data).read_bytes() != (again / data).read_bytes():
             lines.append(f"{data}: not what the source of the data gives now; {RUN}")
         for name in compared_files(protocol, root, again):
@@ -223,10 +225,10 @@ def compared_files(protocol: str, root: Path, again: Path) -> list[Path]:
     names: set[Path] = set()
     for place in (root, again):
         tables = (place / ARTIFACTS / protocol).glob("[!.]*")
-        found = [path for kind in INDEX_KINDS for path in (place / REPORTS).glob(f"*.{kind}")]
-        found += [path for path in tables if path.is_file()]
-        found += [path for path in (place / REPORTS / protocol).rglob("*") if path.is_file()]
-        names |= {path.relative_to(place) for path in found}
+        paths = [path for kind in INDEX_KINDS for path in (place / REPORTS).glob(f"*.{kind}")]
+        paths += [path for path in tables if path.is_file()]
+        paths += [path for path in (place / REPORTS / protocol).rglob("*") if path.is_file()]
+        names |= {path.relative_to(place) for path in paths}
     return sorted(name for name in names if name.name not in (*UNSTABLE, LEDGER))
 
 

@@ -25,9 +25,10 @@ from pipeline.models._start import NORMS, begin
 from pipeline.models._weights import match_weights
 from pipeline.models.imported import require_fit
 from pipeline.planning.networks import (
-    require_drawn_weights,
-    require_known_layers,
+    evaluation_notes,
+    require_passes,
     require_stored_draws,
+    require_usable,
 )
 from pipeline.planning.pretraining import pretrained_by
 from pipeline.planning.protocols import IMPORTED, Protocol
@@ -90,7 +91,7 @@ def _effects(
     if optimizers.settings()[optimizer].full_batch:
         _require_no_draws(trial, shape, optimizer)
     if acting:
-        _require_passes(trial, shape, classes)
+        require_passes(trial, shape, classes)
     return named_effects
 
 
@@ -235,6 +236,20 @@ def model_effect(settings: Mapping[str, Any]) -> dict[str, Any]:
     return models.effect(settings["model"], shape)
 
 
+def network_notes(settings: Mapping[str, Any]) -> list[str]:
+    """Return a line for each way in which predictions are not those of an image alone.
+
+    Args:
+        settings: As for `effects`.
+
+    Raises:
+        Refusal: The network cannot be made for the data.
+    """
+    texts = (json.dumps(settings[key]) for key in ("source", "model"))
+    network, shape, _ = _plain(settings["name"], _dataset(settings), *texts)
+    return evaluation_notes(network, shape)
+
+
 def weights_note(settings: Mapping[str, Any]) -> str:
     """Return one line on what runs take from their file of pretrained weights, "" without one.
 
@@ -282,30 +297,6 @@ def _require_no_draws(network: nn.Module, shape: tuple[int, ...], optimizer: str
         )
 
 
-def _require_passes(network: nn.Module, shape: tuple[int, ...], classes: int) -> None:
-    """Check that an equipped network returns logits for images of `shape` in both modes.
-
-    Raises:
-        Refusal: It does not, as with a layer of a fixed size after pooling by another factor.
-    """
-    images = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
-    for training in (True, False):
-        where = f"{'training' if training else 'evaluation'} mode"
-        try:
-            with restored_globals(), torch.no_grad(), mode(network, training, sampling=training):
-                returned = tuple(network(images).shape)
-        except Exception as error:  # whatever code of the user raises
-            reason = " ".join(str(error).split())
-            raise Refusal(
-                f"the network fails in {where}: {type(error).__name__}: {reason}"
-            ) from None
-        if returned != (2, classes):
-            raise Refusal(
-                f"the network returns {returned} for two images in {where}; "
-                f"expected logits of shape {(2, classes)}"
-            )
-
-
 @functools.lru_cache(maxsize=32)
 def _plain(
     name: str, dataset: str, source: str, model: str
@@ -320,8 +311,7 @@ def _plain(
         _require_size(given, kind.shape, kind.classes)
     with torch.random.fork_rng(devices=[]):
         network = models.build(given, kind.shape, kind.classes)
-    require_known_layers(network, kind.shape)
-    require_drawn_weights(network, given["initialization"])
+    require_usable(network, given["initialization"], kind.shape)
     return network, kind.shape, kind.classes
 
 

@@ -1,22 +1,57 @@
-"""Check a user's network for what its building cannot see: more images, and weights of others."""
+"""Check a user's network for what its building cannot see: more images, and other weights."""
 
 import contextlib
-from collections.abc import Mapping
+import copy
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from pipeline import models
+from pipeline.models._attributes import trained_parameters
 from pipeline.models._probe import WEIGHTED, Probe, _callable, probe, probe_of
-from pipeline.models._randomness import restored_globals, seed_globals
+from pipeline.models._randomness import global_states, restored_globals, seed_globals
 from pipeline.models._routing import changes_its_weight
-from pipeline.models._sites import plain
+from pipeline.models._sites import kind_of, plain
 from pipeline.models._standardized import Standardized
+from pipeline.regularizers._noise import mode
 from pipeline.runtime.errors import Refusal
 
 IMAGES = 16  # of a batch
 SCALES = (0.5, 1.0, 2.0, 4.0)  # of the batches: a layer may be for bright images
+FEW = 4  # images of a batch to evaluate
+SPREADS = (0.0, 0.1, 1.0, 3.0)  # of what is added to weights: a head may begin at 0
+DIFFERENCE = 1e-2  # relative, of logits in a batch: half precision rounds to less than that
+LONGEST = 300  # letters of the error of a user's code: torch lists every tensor that does not fit
+NOT_STORED = (
+    "model.import: numbers that the network draws when it is made are not in its state, so that "
+    "the weights of another do not fit"
+)
+STORED = "expected them in persistent buffers"
+DRAWS = "the network draws in evaluation mode too, so that each prediction is that of one draw"
+NAMED = 3  # names in a note
+IN_TRAINING_ALONE = (
+    "not called in evaluation mode; noise there acts in training, and not in passes with noise"
+)
+UNTRAINED = "acts on logits in evaluation mode, and gets no gradient in training"
+IN_BATCHES = (
+    "in evaluation mode the logits of an image depend on the other images of its batch, and "
+    "predictions are made for 500 images at once"
+)
+
+
+def require_usable(network: Standardized, initialization: str, shape: tuple[int, ...]) -> None:
+    """Check a network for all that needs no other network.
+
+    Raises:
+        Refusal: See the other functions of this file.
+    """
+    require_known_layers(network, shape)
+    require_drawn_weights(network, initialization)
+    require_steady(network, shape)
+    require_logits(network, shape)
 
 
 def require_known_layers(network: Standardized, shape: tuple[int, ...]) -> None:
@@ -32,17 +67,17 @@ def require_known_layers(network: Standardized, shape: tuple[int, ...]) -> None:
     Raises:
         Refusal: They do, or the network fails on them.
     """
-    known = probe_of(network)
-    if known is None:
+    probed = probe_of(network)
+    if probed is None:
         return
-    own = network.network
-    parameters = {name for name, _ in own.named_parameters(remove_duplicate=False)}
-    if known.called >= _callable(own) and known.gradients >= parameters:
+    inner = network.network
+    parameters = {name for name, _ in inner.named_parameters(remove_duplicate=False)}
+    if probed.called >= _callable(inner) and probed.gradients >= parameters:
         return
     generator = torch.Generator().manual_seed(1)
     for scale in SCALES:
-        seen = _seen(own, scale * torch.randn(IMAGES, *shape, generator=generator))
-        if more := {*(seen.called - known.called), *(seen.gradients - known.gradients)}:
+        seen = _seen(inner, scale * torch.randn(IMAGES, *shape, generator=generator))
+        if more := {*(seen.called - probed.called), *(seen.gradients - probed.gradients)}:
             raise Refusal(
                 f"model.import: {min(more)} runs for some images only, and regularizers act on "
                 "what two images show; expected a forward that calls the same layers for all "
@@ -54,9 +89,8 @@ def _seen(network: nn.Module, images: torch.Tensor) -> Probe:
     try:
         return probe(network, images)
     except Exception as error:  # whatever code of the user raises
-        line = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise Refusal(
-            f"model.import: fails in a training pass of {IMAGES} images: {line}"
+            f"model.import: fails in a training pass of {IMAGES} images: {_line(error)}"
         ) from None
 
 
@@ -66,13 +100,13 @@ def require_drawn_weights(network: Standardized, initialization: str) -> None:
     Raises:
         Refusal: A layer changes its weight before the product, as one that standardizes it.
     """
-    known = probe_of(network)
-    if initialization == "own" or known is None:
+    probed = probe_of(network)
+    if initialization == "own" or probed is None:
         return
     for name, module in network.named_modules():
         if isinstance(module, WEIGHTED) and (
-            changes_its_weight(plain(name), module, known)
-            or f"{plain(name)}.weight" in known.changed
+            changes_its_weight(plain(name), module, probed)
+            or f"{plain(name)}.weight" in probed.changed
         ):
             raise Refusal(
                 f"model.initialization: the weight of {plain(name)} is changed before its product; "
@@ -98,19 +132,203 @@ def require_stored_draws(
     """
     if probe_of(network) is None:
         return
-    images = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+    images = _images(2, shape, 0)
     logits = []
     with restored_globals():
         for seed in (1, 2):
             seed_globals(seed, "init")
             other = models.build(dict(model), shape, classes)
-            with contextlib.suppress(RuntimeError):  # of other shapes
+            try:
                 other.load_state_dict(network.state_dict())
-                seed_globals(0, "noise")
-                with torch.no_grad():
-                    logits.append(other.eval()(images))
-    if len(logits) < 2 or not torch.equal(*logits):
+            except Exception as error:
+                raise Refusal(f"{NOT_STORED} ({_line(error)}); {STORED}") from None
+            try:
+                logits.append([_pass(other.train(training), images) for training in (False, True)])
+            except Exception as error:  # whatever code of the user raises
+                raise Refusal(
+                    f"model.import: fails with the weights of another network of its kind: "
+                    f"{_line(error)}; expected a forward that follows from its state"
+                ) from None
+    if not all(map(torch.equal, *logits)):
+        raise Refusal(f"{NOT_STORED}; {STORED}")
+
+
+def require_steady(network: Standardized, shape: tuple[int, ...]) -> None:
+    """Check that passes in evaluation mode leave nothing of their images in a network.
+
+    Else its logits would follow the order of predictions, and training those of validation.
+
+    Args:
+        network: The plain network.
+        shape: (channels, height, width) of the images.
+
+    Raises:
+        Refusal: Logits differ, by however little, after other images.
+    """
+    if probe_of(network) is None:
+        return
+    last = _images(2, shape, 0)
+    states, logits = [], []
+    for earlier in (3 * last.flip(-1), 3 * last.square()):  # of other means
+        copied = copy.deepcopy(network.network).train()
+        _pass(copied, last)  # a first pass may set scales
+        _pass(copied.eval(), earlier)
+        states.append({name: value.clone() for name, value in copied.state_dict().items()})
+        logits.append([_pass(copied.train(training), last) for training in (False, True)])
+    if all(map(torch.equal, *logits)):
+        return
+    first, second = states
+    moved = [name for name, value in first.items() if not torch.equal(value, second[name])]
+    part = f" in {moved[0]}" if moved else ""
+    raise Refusal(
+        f"model.import: passes in evaluation mode leave traces of their images{part}, on which "
+        "later logits depend; expected statistics that change in training mode alone"
+    )
+
+
+def require_logits(network: Standardized, shape: tuple[int, ...]) -> None:
+    """Check that a network returns logits that follow from its images, whatever its weights are.
+
+    Args:
+        network: The plain network.
+        shape: (channels, height, width) of the images.
+
+    Raises:
+        Refusal: It returns equal values for all images, or values from 0 to 1 alone.
+    """
+    if probe_of(network) is None:
+        return
+    images = _images(FEW, shape, 0) * torch.tensor(SCALES).view(-1, 1, 1, 1)
+    logits = [one for (one,) in _of_copies(network, [images]) if one.isfinite().all()]
+    if logits and all(torch.equal(one, one[:1].expand_as(one)) for one in logits):
         raise Refusal(
-            "model.import: numbers that the network draws when it is made are not in its state, so "
-            "that the weights of another do not fit; expected them in persistent buffers"
+            "model.import: returns equal logits for all images, whatever its weights are; "
+            "expected logits that follow from the images"
         )
+    if logits and all(((one >= 0) & (one <= 1)).all() for one in logits):
+        raise Refusal(
+            "model.import: returns values from 0 to 1 alone, whatever its weights are; expected "
+            "logits, as before sigmoid or softmax"
+        )
+
+
+def require_passes(network: nn.Module, shape: tuple[int, ...], classes: int) -> None:
+    """Check that an equipped network returns logits for images of `shape` in both modes.
+
+    And a gradient in training: one in whose forward gradients are computed may differentiate noise
+    layers twice.
+
+    Raises:
+        Refusal: It does not, as with a layer of a fixed size after pooling by another factor.
+    """
+    images = _images(2, shape, 0)
+    for training in (True, False):
+        where = f"{'training' if training else 'evaluation'} mode"
+        try:
+            with restored_globals(), mode(network, training, sampling=training):
+                returned = tuple(_logits(network, images, training).shape)
+        except Exception as error:  # whatever code of the user raises
+            raise Refusal(f"the network fails in {where}: {_line(error)}") from None
+        if returned != (2, classes):
+            raise Refusal(
+                f"the network returns {returned} for two images in {where}; "
+                f"expected logits of shape {(2, classes)}"
+            )
+
+
+def evaluation_notes(network: Standardized, shape: tuple[int, ...]) -> list[str]:
+    """Return a line for each way in which evaluation mode may surprise.
+
+    Logits are not those of an image alone, layers do not run, or weights are not trained.
+
+    Args:
+        network: The plain network.
+        shape: (channels, height, width) of the images.
+    """
+    known = probe_of(network)
+    if known is None:
+        return []
+    images = _images(FEW, shape, 0)
+    own = copy.deepcopy(network.network).eval()
+    called: set[str] = set()
+    for name, module in own.named_modules():
+        module.register_forward_hook(lambda *_, name=name: called.add(name))
+    with restored_globals(), torch.no_grad():
+        before = global_states()
+        own(images.clone())
+        draws = global_states() != before
+    notes = [DRAWS] if draws else _notes_on_batches(network, images)
+    sites = [name for name, module in own.named_modules() if kind_of(module)]
+    if idle := [name for name in sites if name in known.called and name not in called]:
+        notes.append(f"{_listed(idle)}: {IN_TRAINING_ALONE}")
+    if untrained := sorted(_acting(network.network, images) - known.gradients):
+        notes.append(f"{_listed(untrained)}: {UNTRAINED}")
+    return notes
+
+
+def _notes_on_batches(network: Standardized, images: torch.Tensor) -> list[str]:
+    for together, *alone in _of_copies(network, [images, *images.split(1)]):
+        if (together - torch.cat(alone)).norm() > DIFFERENCE * together.norm():
+            return [IN_BATCHES]
+    return []
+
+
+def _acting(network: nn.Module, images: torch.Tensor) -> set[str]:
+    """Return the names of the trained parameters on which logits in evaluation mode depend."""
+    copied = copy.deepcopy(network).eval()
+    acting = set[nn.Parameter]()
+    # a forward may take no gradients in evaluation mode
+    with contextlib.suppress(Exception), restored_globals(), torch.enable_grad():
+        acting.update(trained_parameters(copied(images.clone())))
+    return {name for name, weight in copied.named_parameters() if weight in acting}
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _images(number: int, shape: tuple[int, ...], seed: int) -> torch.Tensor:
+    return torch.randn(number, *shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _logits(network: nn.Module, images: torch.Tensor, training: bool) -> torch.Tensor:
+    """Return the logits of a pass, of a user's network in training after a backward pass."""
+    goes_back = training and probe_of(network) is not None
+    with torch.set_grad_enabled(goes_back):
+        logits: torch.Tensor = network(images)
+        if goes_back:
+            logits.sum().backward()
+            network.zero_grad()
+    return logits
+
+
+def _pass(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """Return the logits of a pass of given draws, in the mode of the network."""
+    with restored_globals(), torch.no_grad():
+        seed_globals(0, "noise")
+        logits: torch.Tensor = network(images.clone())  # a forward may change them
+    return logits
+
+
+def _of_copies(network: Standardized, batches: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
+    """Return the logits in evaluation mode, by copies with numbers added to their weights."""
+    found = []
+    for spread in SPREADS:
+        copied = copy.deepcopy(network.network).eval()
+        with contextlib.suppress(Exception):  # code of the user, which may not take any weights
+            _spread(copied, spread)
+            found.append([_pass(copied, batch) for batch in batches])
+    return found
+
+
+@torch.no_grad()
+def _spread(network: nn.Module, deviation: float) -> None:
+    """Add random numbers of a standard deviation to all weights that are trained."""
+    generator = torch.Generator().manual_seed(0)
+    for weight in (one for one in network.parameters() if one.requires_grad):
+        weight.add_(deviation * torch.randn(weight.shape, generator=generator).to(weight))
+
+
+def _line(error: Exception) -> str:
+    return textwrap.shorten(f"{type(error).__name__}: {error}", LONGEST, placeholder=" ...")

@@ -42,21 +42,21 @@ def part_of_protocol(
     Raises:
         Refusal: A class does not exist, or nothing is set apart for a pretraining that needs it.
     """
-    own = _numbers(protocol.data.classes, names, pool.classes, f"{source}: data.classes")
-    return chosen(without(pool, _left_out(protocol, pool, names, source)), own)
+    classes = _numbers(protocol.data.classes, names, pool.classes, f"{source}: data.classes")
+    return chosen(without(pool, _left_out(protocol, pool, names, source)), classes)
 
 
 def _left_out(
     protocol: Protocol, pool: Arrays, names: Sequence[str], source: Path | str
 ) -> NDArray[np.bool_]:
     """Return a mask (N,) of the examples of the protocol's classes that pretrainings may have."""
-    own = _numbers(protocol.data.classes, names, pool.classes, f"{source}: data.classes")
+    classes = _numbers(protocol.data.classes, names, pool.classes, f"{source}: data.classes")
     shares = {0.0}
     for name in protocol.pretraining:
         if _common(protocol, name, names, pool.classes, source):
             shares.add(_share(protocol, name, source))
     most = max(shares)
-    return set_apart(pool, own, most) if most else np.zeros(len(pool.labels), bool)
+    return set_apart(pool, classes, most) if most else np.zeros(len(pool.labels), bool)
 
 
 def test_of_protocol(protocol: Protocol, test: Arrays, names: Sequence[str]) -> Arrays:
@@ -92,8 +92,8 @@ def part_of_pretraining(
     if common:
         kept |= set_apart(pool, common, _share(protocol, name, source))
     if pool.groups is not None:
-        own = _numbers(protocol.data.classes, names, pool.classes, f"{source}: data.classes")
-        theirs = np.isin(pool.labels, own) & ~_left_out(protocol, pool, names, source)
+        classes = _numbers(protocol.data.classes, names, pool.classes, f"{source}: data.classes")
+        theirs = np.isin(pool.labels, classes) & ~_left_out(protocol, pool, names, source)
         kept &= ~np.isin(pool.groups, pool.groups[theirs])
     return chosen(without(pool, ~kept), numbers)
 
@@ -101,8 +101,8 @@ def part_of_pretraining(
 def _is_same_data(protocol: Protocol, name: str) -> bool:
     """Return whether a pretraining has the dataset of the protocol."""
     given = protocol.pretraining[name]
-    own = protocol.data.dataset, protocol.source
-    return bool((given["data"]["dataset"], given["source"]) == own)
+    data = protocol.data.dataset, protocol.source
+    return bool((given["data"]["dataset"], given["source"]) == data)
 
 
 def _common(

@@ -64,7 +64,7 @@ def require_known(starts: Mapping[str, Start], path: Path | str) -> None:
     """
     names = [name for name in starts if name]
     lines = []
-    known: set[frozenset[str]] = set()  # cycles that have a line
+    reported: set[frozenset[str]] = set()  # cycles that have a line
     for name, start in starts.items():
         where = f"{path}: {f'pretraining.{name}.' if name else ''}start.from"
         if start.source is not None and start.source not in names:
@@ -74,10 +74,10 @@ def require_known(starts: Mapping[str, Start], path: Path | str) -> None:
         while (start := starts[seen[-1]]).source in names:
             if start.source in seen:
                 cycle = seen[seen.index(start.source) :]
-                if frozenset(cycle) not in known:
+                if frozenset(cycle) not in reported:
                     chain = " -> ".join([*cycle, start.source])
                     lines.append(f"{where}: a cycle of starts: {chain}; expected one that is fresh")
-                known.add(frozenset(cycle))
+                reported.add(frozenset(cycle))
                 break
             seen.append(str(start.source))
     if lines:

@@ -275,9 +275,9 @@ def _require_one_reading(
     if dict(complete) != protocol.source:
         expected = "the source of the protocol, as it is: these are its files"
         raise Refusal(invalid(f"{where}.source", given.source, expected))
-    own = protocol.data.test_fraction
-    if (other := given.data.get("test_fraction", own)) != own:
-        expected = f"{own}: the test set of the protocol is held out"
+    fraction = protocol.data.test_fraction
+    if (other := given.data.get("test_fraction", fraction)) != fraction:
+        expected = f"{fraction}: the test set of the protocol is held out"
         raise Refusal(invalid(f"{where}.data.test_fraction", other, expected))
 
 

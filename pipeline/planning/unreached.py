@@ -19,10 +19,10 @@ def unreached_notes(experiment: Experiment) -> list[str]:
     ]
     notes = []
     for key in experiment.overridden:
-        names = [name for name, own in arms if any(is_replaced(key, [one]) for one in own)]
-        own = "its own value" if len(names) == 1 else "values of their own"
+        names = [name for name, values in arms if any(is_replaced(key, [one]) for one in values)]
+        words = "its own value" if len(names) == 1 else "values of their own"
         if names:
-            notes.append(f"{key} of {PARAMETERS} does not reach {', '.join(names)}, with {own}")
+            notes.append(f"{key} of {PARAMETERS} does not reach {', '.join(names)}, with {words}")
     return notes
 
 

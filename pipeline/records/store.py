@@ -221,8 +221,8 @@ def _in_main_tree(project: Path) -> Path:
     submodule. The folder may lie below the top of a larger repository.
     """
     questions = ("--git-dir", "--git-common-dir", "--show-prefix")
-    own, shared, prefix = _ask_git(project, *questions) or ("", "", "")
-    if own == shared or Path(shared).name != ".git":
+    folder, shared, prefix = _ask_git(project, *questions) or ("", "", "")
+    if folder == shared or Path(shared).name != ".git":
         return project
     bare = _ask_git(Path(shared), "--is-bare-repository") != ["false"]
     return project if bare else Path(shared).parent / prefix

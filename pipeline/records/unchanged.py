@@ -36,13 +36,13 @@ def unchanged_runs(plan: Plan, records: Records) -> dict[str, str]:
     reasons = {}
     for run in plan.runs:
         arm = arms[run.study, run.arm]
-        own = records.get(run.fingerprint) or {}
+        record = records.get(run.fingerprint) or {}
         for name in names.get(_place(run, arm.against), []):
             other = records.get(name) or {}
-            if name != run.fingerprint and _is_unchanged(arm.factor, own, other):
+            if name != run.fingerprint and _is_unchanged(arm.factor, record, other):
                 reasons[run.fingerprint] = (
                     f"audit: the final weights are those of {arm.against} at the same seed; "
-                    f"expected others by {' and '.join(_differing(arm.factor, own, other))}"
+                    f"expected others by {' and '.join(_differing(arm.factor, record, other))}"
                 )
     return reasons
 
@@ -51,26 +51,28 @@ def _place(run: PlannedRun, arm: str) -> Place:
     return run.study, arm, run.seed, run.member, run.stream, run.draw
 
 
-def _is_unchanged(factor: Factor, own: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def _is_unchanged(factor: Factor, record: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Return whether two finished runs have equal weights, although a regularizer acted."""
-    weights = [record.get("files", {}).get(WEIGHTS) for record in (own, other)]
-    states = {own.get("state"), other.get("state")}
+    weights = [each.get("files", {}).get(WEIGHTS) for each in (record, other)]
+    states = {record.get("state"), other.get("state")}
     if states != {"done"} or None in weights or weights[0] != weights[1]:
         return False
-    idle = {*own.get("idle", ()), *other.get("idle", ())}
+    idle = {*record.get("idle", ()), *other.get("idle", ())}
     return any(
-        name not in idle and not _keep_one_epoch(name, own, other)
-        for name in _differing(factor, own, other)
+        name not in idle and not _keep_one_epoch(name, record, other)
+        for name in _differing(factor, record, other)
     )
 
 
-def _keep_one_epoch(name: str, own: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def _keep_one_epoch(name: str, record: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Return whether a regularizer of both runs kept the weights of the same epoch."""
-    epochs = [record.get("audit", {}).get(name, {}).get(KEPT) for record in (own, other)]
+    epochs = [each.get("audit", {}).get(name, {}).get(KEPT) for each in (record, other)]
     return None not in epochs and epochs[0] == epochs[1]
 
 
-def _differing(factor: Factor, own: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
+def _differing(
+    factor: Factor, record: Mapping[str, Any], other: Mapping[str, Any]
+) -> Iterator[str]:
     """Yield the regularizers with other settings, or which one of the two runs alone has."""
-    either = {*own.get("audit", ())} ^ {*other.get("audit", ())}
+    either = {*record.get("audit", ())} ^ {*other.get("audit", ())}
     yield from sorted({*factor.regularizers, *either})

@@ -17,6 +17,7 @@ from pipeline.reporting.markdown import (
     VOID,
     Formatter,
     escape,
+    folded,
     format_bullets,
     format_count,
     format_number,
@@ -33,11 +34,15 @@ BASELINES = (
     f"Runs: done of planned. {VOID}: unknown, because the report is of older code."
 )
 DIFFERENCES = (
-    "Verdict, and difference in test accuracy in points, arm minus reference, paired by seed. "
-    "Bold: helps or hurts, and not shown to be below the margin. Protocols are ordered by the gap "
-    "of the baseline, the smallest first. An arm may have different settings in different "
-    "protocols. Intervals are in the reports. Reports of older code have no verdicts. "
-    f"{VOID}: not tried."
+    "Arms that several protocols tried. Verdict, and difference in test accuracy in points, arm "
+    "minus reference, paired by seed. Bold: helps or hurts, and not shown to be below the margin. "
+    "Protocols are ordered by the gap of the baseline, the smallest first. An arm may have "
+    "different settings in different protocols. Intervals are in the reports. Reports of older "
+    f"code have no verdicts. {VOID}: not tried."
+)
+SINGLE = (
+    "Arms that one protocol alone tried: verdict, and difference in test accuracy in points, arm "
+    "minus reference. Bold: helps or hurts, and not shown to be below the margin."
 )
 FIGURE = (
     "Difference in test accuracy of every arm that several protocols tried, against the gap of the "
@@ -61,12 +66,16 @@ def index_page(reports: Mapping[str, WrittenReport], partial: Mapping[str, Writt
     claimed = claims_summary(judged_claims(reports, partial))
     ordered = {name: reports[name] for name in names}
     baselines = [_baseline_cells(name, report) for name, report in ordered.items()]
-    differences = difference_rows(ordered)
+    shared, single = difference_rows(ordered), single_rows(ordered)
+    alone = format_table(single, SINGLE, tuple(single[0])) if single else ""
     words = ("report", "dataset", "network")
     parts = [
         "# Reports",
         format_table(baselines, BASELINES, words) if baselines else "",
-        format_table(differences, DIFFERENCES, ("arm", *names)) if differences else "",
+        format_table(shared, DIFFERENCES, ("arm", *names)) if shared else "",
+        folded(f"{format_count(len(single), 'arm')} of one protocol alone", alone)
+        if shared
+        else alone,
         f"![{FIGURE}]({EFFECTS}.png)\n\n*{DRAWN}*" if common_arms(ordered) else "",
         f"[Claims of lectures and papers]({CLAIMS_PAGE}): {claimed}" if claimed else "",
         section("Reports of some studies alone", format_bullets(_partial_lines(partial))),
@@ -86,14 +95,29 @@ def baseline_gap(report: WrittenReport, unknown: float = nan) -> float:
 
 
 def difference_rows(reports: Mapping[str, WrittenReport]) -> list[dict[str, str]]:
-    """Return a row per arm with a cell per protocol; what most protocols tried is first."""
+    """Return a row per arm that several protocols tried, with a cell per protocol.
+
+    What most protocols tried is first.
+    """
     cells = {
         name: {row["arm"]: _difference_cell(row) for row in report.contrasts}
         for name, report in reports.items()
     }
     return [
         {"arm": escape(arm)} | {name: cells[name].get(arm, VOID) for name in reports}
-        for arm in tried_arms(reports)
+        for arm, number in tried_arms(reports).items()
+        if number > 1
+    ]
+
+
+def single_rows(reports: Mapping[str, WrittenReport]) -> list[dict[str, str]]:
+    """Return a row per arm that one protocol alone tried, in the order of the reports."""
+    tried = tried_arms(reports)
+    return [
+        {"report": name, "arm": escape(row["arm"]), "difference": _difference_cell(row)}
+        for name, report in reports.items()
+        for row in report.contrasts
+        if tried[row["arm"]] == 1
     ]
 
 

@@ -54,7 +54,7 @@ def effects(reports: Mapping[str, WrittenReport]) -> Figure:
             ax.set_axis_off()
         for ax in panels[max(len(arms) - COLUMNS, 0) : len(arms)]:  # the lowest of each column
             ax.tick_params(labelbottom=True)
-            ax.set_xlabel("gap of the baseline (points)")
+            ax.set_xlabel("gap of the baseline (points, logarithmic)")
         figure.supylabel("difference in test accuracy (points)", fontsize=TYPE)
         add_legend(figure, looks)
     return figure

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
@@ -177,6 +177,9 @@ def warnings(judged: Judgement, rows: pd.DataFrame) -> Iterator[str]:
         yield f"{len(judged.collapses) - LISTED} more runs count as collapsed for the same reason."
     yield from _changed_over_images(rows)
     yield from _unmatched(rows)
+    for names in _alike({*judged.seeds["arm"], *judged.seeds["reference"]}):
+        listed = md.format_list([f"**{md.escape(name)}**" for name in names])
+        yield f"{listed} differ only in case. If they are one arm, give it one name."
     for twins in judged.twins:
         alike = md.format_list([f"**{md.escape(name)}**" for name in twins])
         yield (
@@ -186,6 +189,14 @@ def warnings(judged: Judgement, rows: pd.DataFrame) -> Iterator[str]:
     for row in judged.table[judged.table["repeats"]].to_dict("records"):
         yield f"**{md.escape(row['arm'])}** has the same runs as another arm and is left out."
     yield from _resolution(judged, metric)
+
+
+def _alike(names: Iterable[str]) -> list[list[str]]:
+    """Return the names that differ only in case, together."""
+    folded: dict[str, list[str]] = {}
+    for name in sorted(names):
+        folded.setdefault(name.casefold(), []).append(name)
+    return [alike for alike in folded.values() if len(alike) > 1]
 
 
 def _headline(judged: Judgement, rows: pd.DataFrame) -> str:

@@ -201,8 +201,13 @@ def setting_axis(
     if len(lines) > 2 or any(len(line) > width for line in lines):
         lines = textwrap.wrap(alone, width, **WHOLE)
     places = [position(scale, value) for value in values]
-    ticks = [format_value(value) for value in values]
+    ticks = [_tick(value) for value in values]
     return SettingAxis(places, ticks, "\n".join(lines), True)
+
+
+def _tick(value: float) -> str:
+    """Return a number on an axis: 2.0 is written as 2, since neighbors may be whole numbers."""
+    return format_value(int(value) if value == int(value) else value)
 
 
 def _scale_of(values: Sequence[float]) -> Scale:

@@ -149,6 +149,14 @@ def section(title: str, text: str, level: int = 2) -> str:
     return f"{'#' * level} {title}\n\n{text}" if text else ""
 
 
+def folded(title: str, text: str) -> str:
+    """Return a text that is hidden until its title is clicked; empty if the text is.
+
+    GitHub and the HTML page fold it. The empty lines make Markdown of the text inside.
+    """
+    return f"<details><summary>{title}</summary>\n\n{text}\n\n</details>" if text else ""
+
+
 def join_parts(*parts: str) -> str:
     """Return the parts that are not empty as paragraphs."""
     return "\n\n".join(part for part in parts if part)

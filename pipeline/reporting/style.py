@@ -7,6 +7,7 @@ What color distinguishes is also distinguished by a marker, a line or a word.
 import io
 import itertools
 import textwrap
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -210,8 +211,12 @@ def svg(figure: Figure) -> bytes:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Apply matplotlib's defaults and the house style on top, whatever the user has set."""
-    with matplotlib.rc_context():
+    """Apply matplotlib's defaults and the house style on top, whatever the user has set.
+
+    A character that the font lacks is a box in the PNG, and itself in the SVG; no warning is shown.
+    """
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
         yield

@@ -101,7 +101,21 @@ def _section(path: str, pages: Mapping[str, str], figures: Mapping[str, bytes]) 
         if token.type in ("heading_open", "heading_close") and path != FRONT:
             token.tag = f"h{min(int(token.tag[1]) + 1, 6)}"
         _resolve(token.children or [], path, pages, figures)
+        if token.children:
+            token.children = [part for child in token.children for part in _breakable(child)]
     return Section(_name(path), title, parser.renderer.render(tokens, parser.options, {}))
+
+
+def _breakable(token: Token) -> list[Token]:
+    """Return a text in parts between which a line may break: after each "_" of a name.
+
+    Otherwise a narrow cell would break a long name at any letter. The breaks are not copied.
+    """
+    if token.type != "text":
+        return [token]
+    parts = [Token("text", "", 0, content=part) for part in re.split("(?<=_)", token.content)]
+    breaks = [Token("html_inline", "", 0, content="<wbr>") for _ in parts]
+    return [each for pair in zip(parts, breaks, strict=True) for each in pair][:-1]
 
 
 def _name(path: str) -> str:

@@ -26,9 +26,8 @@ img { display: block; width: 44rem; max-width: none; height: auto; background: #
 p:has(> img) { overflow-x: auto; }
 nav, details, img { border: 1px solid var(--line); border-radius: 6px; }
 nav { padding: 0.5rem 1rem; background: var(--box); }
-nav summary { border: 0; margin: 0; padding: 0; }
 nav ol { margin: 0.5rem 0 0; padding-left: 1.5rem; columns: 16rem; }
-.scroll { overflow-x: auto; overflow-wrap: normal; }
+.scroll { margin: 1rem 0; overflow-x: auto; overflow-wrap: break-word; }
 .scroll + p > em:only-child { color: var(--soft); font-size: 0.85rem; }
 table { width: max-content; border-collapse: collapse; }
 th, td { max-width: 18rem; padding: 0.3rem 0.6rem; border: 1px solid var(--line); }
@@ -42,6 +41,8 @@ th[aria-sort=descending] button::after { content: " \\25bc"; }
 details { margin: 1rem 0; padding: 0 1rem; }
 summary { margin: 0 -1rem; padding: 0.6rem 1rem; cursor: pointer; font-weight: 600; }
 details[open] > summary { border-bottom: 1px solid var(--line); background: var(--box); }
+nav details, nav details[open] > summary { border: 0; }
+nav details, nav summary { margin: 0; padding: 0; }
 """
 
 SCRIPT = """\

@@ -58,14 +58,14 @@ def show_claims_of(protocol: str) -> list[str]:
     """
     registered = read_claims()
     reports, partial = _reports()
-    own = [
+    protocol_reports = [
         report
         for name, report in (*reports.items(), *partial.items())
         if name.partition("+")[0] == protocol
     ]
-    _show_outcomes(protocol, own)
+    _show_outcomes(protocol, protocol_reports)
     experiment = read_experiment(protocol)
-    reported = {row["study"] for report in own for row in report.claims}
+    reported = {row["study"] for report in protocol_reports for row in report.claims}
     missing = _missing(registered, experiment.protocol, reported)
     if not missing:
         say(f"{protocol}: no further study has claims that can be tested here.")

@@ -36,11 +36,11 @@ class Side:
             return read_report(self.folder)
         paths = {file: (REPORTS / name / file).as_posix() for file in FILES}
         texts = committed_texts(self.word, list(paths.values()))
-        found = {file: texts[path] for file, path in paths.items() if path in texts}
-        if not found:
+        present = {file: texts[path] for file, path in paths.items() if path in texts}
+        if not present:
             there = " or ".join(_committed(self.word)) or "none: it has no report"
             raise Refusal(f"{self.word}: {REPORTS / name}: missing; expected --protocol {there}")
-        return parse_report(found, f"{self.word}: {REPORTS / name}")
+        return parse_report(present, f"{self.word}: {REPORTS / name}")
 
 
 def show_diff(before: str, after: str, given: Sequence[str] | None, usual: Sequence[str]) -> None:

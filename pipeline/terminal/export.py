@@ -23,7 +23,8 @@ def export_html(name: str, target: Path | None = None) -> None:
     names = {path.parent.name for path in REPORTS.glob("*/report.md")}
     names |= {*yaml_names(PROTOCOLS)}
     if name not in names:
-        raise Refusal(unknown_name("export: report", name, names))
+        hint = f"; the file to write: --to {name}" if name.endswith((".html", ".htm")) else ""
+        raise Refusal(unknown_name("export: report", name, names) + hint)
     pages, figures = report_files(REPORTS / name)
     file = target or REPORTS / f"{name}.html"
     content = web_page(pages, figures).encode()

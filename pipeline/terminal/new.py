@@ -3,8 +3,10 @@
 import dataclasses
 import functools
 import re
+import shlex
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,12 @@ from pipeline.terminal.tables import say
 
 COMPARED = 20_000  # examples that are compared with each other before `prepare` does
 NAMED = 12  # classes
+KEYS = {  # of a source, and the options that set them
+    **{key: f"--{key}" for key in ("label", "split", "group", "ignore", "separator")},
+    **{key: f"--{key}" for key in ("white", "layout", "unreadable")},
+    "categories": "--category",
+}
+NAMED_KEY = re.compile(rf"\bsource\.({'|'.join(KEYS)})\b(?:: (\[[^]]*\]|skip|'..?'))?")
 
 
 class _Name(Settings):
@@ -88,9 +96,11 @@ def show_new(
     if file.exists() and not force:
         raise Refusal(f"{file}: exists; expected another --name, or --force to replace it")
     _require_valid(name, options)
-    with ignore_notes():
+    with ignore_notes(), _options_in_errors():
         inspection = inspect(path, data_options)
     _show_inspection(name, inspection)
+    with ignore_notes(), _options_in_errors():
+        _require_readable(inspection)
     proposal = _proposal(name, inspection, options)
     heading = (
         f"{inspection.examples:,} {inspection.noun} in {len(inspection.counts)} "
@@ -155,6 +165,36 @@ def _require_valid(name: str, options: ProtocolOptions) -> None:
         "studies": ["any"],
     }
     checked(Protocol, document, PROTOCOLS / f"{name}.yaml")
+
+
+@contextmanager
+def _options_in_errors() -> Iterator[None]:
+    """Name the options of the command in errors that name keys of a protocol."""
+    try:
+        yield
+    except Refusal as refusal:
+        raise Refusal(*(NAMED_KEY.sub(_option, line) for line in refusal.lines)) from None
+
+
+def _option(key: re.Match[str]) -> str:
+    """Return the option, for each value that the error has."""
+    option, values = KEYS[key[1]], key[2]
+    if values is None:
+        return option
+    if not values.startswith("["):
+        return f"{option} {values}"
+    return " ".join(f"{option} {shlex.quote(value)}" for value in values[1:-1].split(", "))
+
+
+def _require_readable(inspection: Inspection) -> None:
+    """Check that all images can be read, before networks are timed.
+
+    Raises:
+        Refusal: Some cannot.
+    """
+    if inspection.sizes and inspection.examples <= COMPARED:
+        size = inspection.sizes[0]
+        require_examples(sources.read(inspection.dataset, {**inspection.source, "size": size}))
 
 
 def _workers() -> int:
@@ -234,8 +274,8 @@ def _show_inspection(name: str, inspection: Inspection) -> None:
     named = [f"{label} ({count:,})" for label, count in inspection.counts.items()]
     more = f" and {len(named) - NAMED} others" if len(named) > NAMED else ""
     say(f"classes: {', '.join(named[:NAMED])}{more}")
-    own = {"validation": inspection.validation, "test": inspection.test}
-    for split, count in own.items():
+    parts = {"validation": inspection.validation, "test": inspection.test}
+    for split, count in parts.items():
         if count:
             say(f"{split}: {count:,} {inspection.noun} of their own")
     for fact in inspection.facts:

@@ -13,6 +13,7 @@ from torch import nn
 
 from pipeline import models, regularizers
 from pipeline.config.parameters import read_parameters
+from pipeline.config.start import Start
 from pipeline.config.validation import errors_in
 from pipeline.data.description import describe
 from pipeline.execution.stage import ARTIFACTS
@@ -24,7 +25,12 @@ from pipeline.models._routing import Route, routes
 from pipeline.models._sites import kind_of, plain, reads_images, why_not
 from pipeline.models._weights import match_weights
 from pipeline.models.imported import require_fit
-from pipeline.planning.networks import require_drawn_weights, require_known_layers
+from pipeline.planning.networks import (
+    evaluation_notes,
+    require_passes,
+    require_stored_draws,
+    require_usable,
+)
 from pipeline.planning.protocols import document_of
 from pipeline.planning.resolution import resolved
 from pipeline.planning.sizes import require_protocol_sizes
@@ -70,14 +76,15 @@ def show_sites(name: str) -> None:
         make = functools.partial(models.build, shape=kind.shape, classes=kind.classes)
         network = make(protocol.model)
         require_fit(network.network, protocol.model, kind.shape, make)
-        require_known_layers(network, kind.shape)
-        require_drawn_weights(network, protocol.model["initialization"])
+        require_usable(network, protocol.model["initialization"], kind.shape)
         path = protocol.model.get("weights")
+        if path or not Start.model_validate(protocol.start).is_fresh:
+            require_stored_draws(network, protocol.model, kind.shape, kind.classes)
         start = match_weights(network.network, path).note(path) if path else ""
     require_protocol_sizes(protocol)
     weights = sum(parameter.numel() for parameter in network.parameters())
     model = protocol.model.get("import", protocol.model["name"])
-    acting = _acting(network, kind.shape)
+    acting = _acting(network, kind.shape, kind.classes)
     show(
         _table(
             ("module", "kind", "acted on by", "note"),
@@ -102,11 +109,11 @@ def show_sites(name: str) -> None:
     say(f"on the network as a whole, its batches or its training: {', '.join(acting.others)}")
     for refusal in acting.refusals:
         say(f"cannot act: {refusal}")
-    if start:
-        say(start)
+    for note in filter(None, [start, *evaluation_notes(network, kind.shape)]):
+        say(note)
 
 
-def _acting(network: nn.Module, shape: tuple[int, ...]) -> Acting:
+def _acting(network: nn.Module, shape: tuple[int, ...], classes: int) -> Acting:
     modules: dict[str, list[str]] = defaultdict(list)
     weights: dict[str, int] = {}
     others: list[str] = []
@@ -115,9 +122,12 @@ def _acting(network: nn.Module, shape: tuple[int, ...]) -> Acting:
     for label, regularizer in _variants():
         try:
             regularizer.effect(network, shape)
-            regularizers.equip(copy.deepcopy(network), [regularizer])
+            equipped = copy.deepcopy(network)
+            regularizers.equip(equipped, [regularizer])
+            require_passes(equipped, shape, classes)
         except Refusal as refusal:
-            refusals += [f"{label}{line.removeprefix(regularizer.name)}" for line in refusal.lines]
+            lines = (line.removeprefix(f"{regularizer.name}: ") for line in refusal.lines)
+            refusals += [f"{label}: {line}" for line in lines]
             continue
         sites = regularizer.sites(network)
         names = [_name(site) for site in sites if not isinstance(site, nn.Parameter)]
@@ -155,16 +165,16 @@ def _own_parts(network: nn.Module, shape: tuple[int, ...]) -> Mapping[str, Seque
 
 
 def _module_rows(
-    network: nn.Module, acted: Mapping[str, Sequence[str]], own: Mapping[str, Sequence[str]]
+    network: nn.Module, acted: Mapping[str, Sequence[str]], states: Mapping[str, Sequence[str]]
 ) -> Iterator[Row]:
     """Yield name, kind, what acts and notes, of modules that may be sites or have state."""
     blocks = {block.name for block in residual_blocks(network)}
     for name, module in network.named_modules():
         kind = "residual block" if name in blocks else kind_of(module)
-        if kind or name in acted or name in own:
+        if kind or name in acted or name in states:
             labels = ", ".join(acted.get(name, ())) or "none"
             notes = ["reads the images"] if reads_images(network, name, module) else []
-            notes += [*why_not(network, name, module), *own.get(name, ())]
+            notes += [*why_not(network, name, module), *states.get(name, ())]
             yield plain(name) or WHOLE, kind or type(module).__name__, labels, ", ".join(notes)
 
 

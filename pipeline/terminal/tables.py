@@ -28,12 +28,12 @@ def breakable(text: str) -> str:
     """
     if Console().width > NARROW:
         return text
-    return re.sub(rf"\S{{{LONGEST + 1},}}", lambda found: _broken(found[0]), text)
+    return re.sub(rf"\S{{{LONGEST + 1},}}", lambda match: _broken(match[0]), text)
 
 
 def _broken(word: str) -> str:
     """Return a word with a line break after the last place that leaves a line short enough."""
-    places = [found.end() for found in re.finditer(r"[(=]|\.(?=[^\W\d])", word[: LONGEST + 1])]
+    places = [match.end() for match in re.finditer(r"[(=]|\.(?=[^\W\d])", word[: LONGEST + 1])]
     places = [place for place in places if place <= LONGEST]
     if len(word) <= LONGEST or not places:
         return word

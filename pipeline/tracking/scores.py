@@ -38,21 +38,27 @@ def read_wandb_scores(project: str, score: str, arm: str, seed: str) -> pd.DataF
         raise Refusal(f"--wandb: invalid value {project!r}; expected entity/project")
     silence()
     try:
-        known = has_key()
+        is_signed_in = has_key()
         with deadline(PATIENCE):
-            runs = _runs(project) if known else []
+            runs = _runs(project) if is_signed_in else []
     except (Exception, WandbTimeout) as error:
         raise Refusal(f"--wandb {project}: {short_error(error)}") from None
-    if not known:  # W&B would ask for one
+    if not is_signed_in:  # W&B would ask for one
         raise Refusal("--wandb: no API key; run: wandb login")
     if not runs:
         raise Refusal(f"--wandb {project}: no runs; expected a run per arm and seed")
     rows = []
+    metrics: set[str] = set()
     for run in runs:
         place = f"--wandb {project}: run {run.id}"
+        metrics.update(run.summary_metrics)
         value = run.summary_metrics.get(score) if run.state == FINISHED else None
         values = {"arm": _value(run, arm, place, "arm"), "seed": _value(run, seed, place, "seed")}
         rows.append({**values, score: "" if value is None else str(value), "file": place})
+    if score not in metrics:
+        shown = sorted(name for name in metrics if not name.startswith("_"))
+        named = f"one of: {', '.join(shown)}" if shown else "runs with a summary"
+        raise Refusal(f"--wandb {project}: {score}: in the summary of no run; expected {named}")
     return pd.DataFrame(rows, columns=["arm", "seed", score, "file"])
 
 

@@ -53,7 +53,7 @@ def plan():
     return Plan(
         protocol="tiny",
         phase="confirmation",
-        settings={},
+        settings={"training": {"epochs": 9}},
         margin=0.01,
         data_digest="d",
         studies=(study,),
@@ -135,6 +135,16 @@ def test_a_point_with_a_lost_run_has_no_score_and_is_below_all_others(plan):
     assert design.ranked.argmin() == 2
     _, drawn = design.redrawn(np.random.default_rng(0))
     assert np.isfinite(drawn).all()
+
+
+def test_a_run_that_diverged_has_its_scores_up_to_there(plan):
+    """Else a replay drops it before anyone could know that it will diverge."""
+    lost = fingerprint(2, 1001)
+    curves = {**histories(), lost: histories(epochs=(1, 3))[lost], fingerprint(3, 1000): []}
+    design = only_design(plan, scores(lost={lost, fingerprint(3, 1000)}), curves)
+    np.testing.assert_allclose(design.shares, [1 / 9, 1 / 3, 1])
+    np.testing.assert_allclose(design.curves[2], [0.21, 0.23, math.nan])
+    np.testing.assert_allclose(design.curves[3], math.nan)
 
 
 def test_resamples_have_points_and_seeds_with_replacement(plan):

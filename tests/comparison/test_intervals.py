@@ -1,6 +1,12 @@
-"""Intervals, equivalence, sign flips and power against scipy, statsmodels and simulation."""
+"""Intervals, equivalence, power, sign flips and signed ranks of a few paired differences.
+
+Expected numbers come from scipy and statsmodels, from enumeration of all signs, from numerical
+integration, and from simulation where a rate is claimed: coverage of intervals, power of detectable
+differences, uniform p, and the spread over fresh seeds and other test images.
+"""
 
 import itertools
+import math
 import time
 
 import numpy as np
@@ -10,6 +16,8 @@ from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
 
 from pipeline.comparison.intervals import (
+    MOST_SEEDS,
+    MOST_SIGNS,
     correlation,
     detectable,
     interval,
@@ -21,417 +29,551 @@ from pipeline.comparison.intervals import (
 )
 from pipeline.comparison.significance import equivalence_p, t_equivalence_p, t_test_p
 
+LEVEL = 0.05
+POWER = 0.8
+ROUNDING = 1e-10  # what a table of ten digits rounds away
+
 
 @pytest.fixture
 def pairs():
+    """Return the scores of a baseline and of an arm that correlate over 15 seeds."""
     generator = np.random.default_rng(5)
     baseline = generator.normal(0.88, 0.02, 15)
     return baseline, baseline + generator.normal(0.01, 0.015, 15)
 
 
-def test_interval_agrees_with_the_paired_t_test(pairs):
+# Student's t
+
+
+def test_the_interval_is_that_of_the_paired_t_test(pairs):
     baseline, arm = pairs
+    differences = arm - baseline
     expected = stats.ttest_rel(arm, baseline)
-    found = interval(arm - baseline)
-    assert found.p == pytest.approx(expected.pvalue, rel=1e-9)
-    assert (found.low, found.high) == pytest.approx(
-        tuple(expected.confidence_interval(0.95)), rel=1e-9
-    )
-    assert (found.mean, found.sd, found.n) == (
-        pytest.approx((arm - baseline).mean()),
-        pytest.approx((arm - baseline).std(ddof=1)),
-        15,
-    )
+    low, high = expected.confidence_interval(0.95)
+    estimate = interval(differences)
+    assert estimate.p == pytest.approx(expected.pvalue, rel=1e-9)
+    assert (estimate.low, estimate.high) == pytest.approx((low, high), rel=1e-9)
+    assert estimate.mean == pytest.approx(differences.mean())
+    assert estimate.sd == pytest.approx(differences.std(ddof=1))
+    assert estimate.n == len(differences)
 
 
-def test_interval_by_hand():
-    found = interval(np.array([1.0, 2.0, 3.0]))
-    half = 4.302652729911275 / np.sqrt(3)  # the 97.5 % point of t with 2 degrees of freedom
-    assert (found.mean, found.sd, found.n) == (2.0, 1.0, 3)
-    assert (found.low, found.high) == pytest.approx((2 - half, 2 + half))
-    assert found.p == pytest.approx(stats.ttest_1samp([1.0, 2.0, 3.0], 0).pvalue)
+def test_the_interval_of_three_differences_by_hand():
+    """The quantile of t with two degrees of freedom has a closed form."""
+    share = 0.975
+    quantile = (2 * share - 1) / np.sqrt(2 * share * (1 - share))
+    half = quantile * 1 / np.sqrt(3)  # standard deviation 1
+    estimate = interval(np.array([1.0, 2.0, 3.0]))
+    assert (estimate.mean, estimate.sd, estimate.n) == (2.0, 1.0, 3)
+    assert (estimate.low, estimate.high) == pytest.approx((2 - half, 2 + half))
+    assert estimate.p == pytest.approx(stats.ttest_1samp([1.0, 2.0, 3.0], 0).pvalue)
 
 
-def test_pairing_narrows_what_correlated_scores_say(pairs):
+def test_pairing_finds_more_in_correlated_scores(pairs):
     baseline, arm = pairs
     assert interval(arm - baseline).p < stats.ttest_ind(arm, baseline).pvalue
 
 
-@pytest.mark.parametrize("differences", [[], [0.02]])
+@pytest.mark.parametrize(
+    "differences", [pytest.param([], id="no-pair"), pytest.param([0.02], id="one-pair")]
+)
 def test_fewer_than_two_pairs_have_no_interval(differences):
-    found = interval(np.array(differences))
-    assert found.n == len(differences)
-    assert np.isnan([found.low, found.high, found.sd, found.p]).all()
-    assert found.mean == pytest.approx(0.02) if differences else np.isnan(found.mean)
+    estimate = interval(np.array(differences))
+    assert estimate.n == len(differences)
+    assert np.isnan([estimate.low, estimate.high, estimate.sd, estimate.p]).all()
+    mean = differences[0] if differences else math.nan
+    assert estimate.mean == pytest.approx(mean, nan_ok=True)
     assert np.isnan(equivalence_p(np.array(differences), 0.01))
 
 
 @pytest.mark.parametrize(
-    "values", [np.zeros(4), np.full(4, 0.03), 0.03 + np.array([0, 1e-10, -1e-10])]
+    "differences",
+    [
+        pytest.param(np.zeros(4), id="zeros"),
+        pytest.param(np.full(4, 0.03), id="equal"),
+        pytest.param(0.03 + ROUNDING * np.array([0, 1, -1]), id="equal-up-to-rounding"),
+    ],
 )
-def test_no_spread_is_no_certainty(values):
-    """The last of these differ by what a table of ten digits rounds away."""
-    found = interval(values)
-    assert found.sd == 0
-    assert np.isnan(
-        [
-            found.low,
-            found.high,
-            found.p,
-            equivalence_p(values, 0.1),
-            detectable(found.sd, found.n, 0.05),
-        ]
-    ).all()
+def test_differences_without_spread_have_no_interval_and_no_p(differences):
+    estimate = interval(differences)
+    assert estimate.sd == 0
+    assert np.isnan([estimate.low, estimate.high, estimate.p]).all()
+    assert np.isnan(equivalence_p(differences, 0.1))
+    assert np.isnan(detectable(estimate.sd, estimate.n, LEVEL))
 
 
-@pytest.mark.parametrize("differences", [[0.1, np.nan, 0.2], [0.1, np.inf], [np.inf, -np.inf]])
+@pytest.mark.parametrize(
+    "differences",
+    [
+        pytest.param([0.1, np.nan, 0.2], id="nan"),
+        pytest.param([0.1, np.inf], id="infinite"),
+        pytest.param([np.inf, -np.inf], id="both-infinities"),
+    ],
+)
 def test_a_difference_that_is_not_finite_leaves_everything_undefined(differences):
-    found = interval(np.array(differences))
-    assert np.isnan([found.low, found.high, found.sd, found.p]).all()
-    assert not np.isfinite(found.mean)
+    estimate = interval(np.array(differences))
+    assert np.isnan([estimate.low, estimate.high, estimate.sd, estimate.p]).all()
+    assert not np.isfinite(estimate.mean)
     assert np.isnan(equivalence_p(np.array(differences), 0.01))
+
+
+@pytest.mark.parametrize(
+    ("mean", "excludes"), [(0.3, True), (0.2, False), (-0.2, False), (-0.3, True)]
+)
+def test_an_interval_excludes_zero_where_the_test_is_significant(mean, excludes):
+    differences = mean + np.array([-0.1, 0.0, 0.1])
+    half = stats.t.ppf(0.975, 2) * 0.1 / np.sqrt(3)
+    assert (abs(mean) > half) == excludes
+    estimate = interval(differences)
+    assert estimate.excludes_zero is excludes
+    assert (estimate.p < LEVEL) is excludes
+
+
+@pytest.mark.parametrize("differences", [[], [0.5], [0.5, 0.5]])
+def test_without_an_interval_zero_is_not_excluded(differences):
+    assert interval(np.array(differences)).excludes_zero is False
+
+
+# Equivalence
 
 
 @pytest.mark.parametrize("margin", [0.005, 0.01, 0.03])
-def test_equivalence_agrees_with_statsmodels(pairs, margin):
+def test_equivalence_is_that_of_statsmodels(pairs, margin):
     baseline, arm = pairs
-    assert equivalence_p(arm - baseline, margin) == pytest.approx(
-        ttost_paired(arm, baseline, -margin, margin)[0], rel=1e-6
-    )
+    expected, *_ = ttost_paired(arm, baseline, -margin, margin)
+    assert equivalence_p(arm - baseline, margin) == pytest.approx(expected, rel=1e-6)
 
 
 def test_equivalence_takes_the_worse_side():
-    differences = 0.009 + np.array([-1, 1, -1, 1]) * 0.001
-    worse = stats.ttest_1samp(differences, 0.01).pvalue / 2
-    assert equivalence_p(differences, 0.01) == pytest.approx(worse)
-    assert equivalence_p(-differences, 0.01) == pytest.approx(worse)
-    assert equivalence_p(differences + 0.1, 0.01) > 0.99
+    margin = 0.01
+    differences = 0.009 + 0.001 * np.array([-1, 1, -1, 1])
+    worse = stats.ttest_1samp(differences, margin, alternative="less").pvalue
+    assert equivalence_p(differences, margin) == pytest.approx(worse)
+    assert equivalence_p(-differences, margin) == pytest.approx(worse)
+    beyond_the_margin = differences + 10 * margin
+    assert equivalence_p(beyond_the_margin, margin) > 0.99
 
 
-TABLED = [(3, 3.26), (5, 1.68), (8, 1.16), (10, 1.00), (15, 0.78), (20, 0.66), (30, 0.53)]
-TABLED_AT_TEN = [(5, 3.15), (8, 1.81), (10, 1.48), (20, 0.91)]  # ten comparisons
+# Detectable differences
 
 
-@pytest.mark.parametrize(
-    ("n", "level", "effect"),
-    [(n, 0.05, d) for n, d in TABLED] + [(n, 0.005, d) for n, d in TABLED_AT_TEN],
-)
-def test_detectable_difference_is_the_tabled_effect_times_the_spread(n, level, effect):
-    assert detectable(1.0, n, level) == pytest.approx(effect, abs=0.006)
-    assert detectable(0.02, n, level) == pytest.approx(0.02 * detectable(1.0, n, level))
+def power_by_integration(effect, n, level):
+    """Return P(T > critical value) for noncentral t with n - 1 degrees of freedom.
+
+    Given the measured standard deviation, the mean is normal; this integrates over its chi
+    distribution.
+
+    Args:
+        effect: The true mean over the true standard deviation.
+        n: The number of differences.
+        level: The level of the two-sided test.
+    """
+    freedom = n - 1
+    scale = np.sqrt(freedom)
+    critical = special.stdtrit(freedom, 1 - level / 2)
+    shift = effect * np.sqrt(n)
+
+    def significant(spread):
+        density = stats.chi.pdf(spread * scale, freedom) * scale
+        return stats.norm.sf(critical * spread - shift) * density
+
+    largest_spread = stats.chi.isf(1e-13, freedom) / scale
+    step = shift / critical  # where significance becomes unlikely
+    points = [step] if step < largest_spread else None
+    return integrate.quad(significant, 0, largest_spread, points=points, limit=500)[0]
 
 
-@pytest.mark.parametrize("n", [2, 3, 5, 12, 40, 1000])
-@pytest.mark.parametrize("comparisons", [1, 12, 100])
-def test_detectable_difference_has_eighty_per_cent_power_by_integration(n, comparisons):
-    """By the power of statsmodels: its solver gives 5.5 for 3 seeds at 0.05 / 100, of power 4 %."""
-    effect, level = detectable(1.0, n, 0.05 / comparisons), 0.05 / comparisons
-    assert _power(effect, n, level) == pytest.approx(0.8, abs=2e-4)
-    if comparisons == 1 and n > 2:  # its power is undefined for two
-        assert float(TTestPower().power(effect, n, level)) == pytest.approx(0.8, abs=2e-5)
+@pytest.mark.parametrize("n", [3, 5, 8, 10, 12, 15, 20, 30, 40, 1000])  # undefined for two
+def test_a_detectable_difference_has_the_power_of_statsmodels(n):
+    power = TTestPower().power(detectable(1.0, n, LEVEL), n, LEVEL)
+    assert float(power) == pytest.approx(POWER, abs=2e-5)
 
 
-def _power(effect, n, level):
-    """Return P(T > critical value) for noncentral t, over the measured standard deviations."""
-    critical, degrees = special.stdtrit(n - 1, 1 - level / 2), n - 1
-    top = stats.chi.isf(1e-13, degrees) / np.sqrt(degrees)
-
-    def above(spread):
-        density = stats.chi.pdf(spread * np.sqrt(degrees), degrees) * np.sqrt(degrees)
-        return stats.norm.sf(critical * spread - effect * np.sqrt(n)) * density
-
-    step = effect * np.sqrt(n) / critical
-    return integrate.quad(above, 0, top, points=[step] if step < top else None, limit=500)[0]
+def test_a_detectable_difference_is_proportional_to_the_spread():
+    assert detectable(0.02, 8, LEVEL) == pytest.approx(0.02 * detectable(1.0, 8, LEVEL))
 
 
-@pytest.mark.parametrize("level", [0.05, 0.05 / 12])
-def test_detectable_difference_is_found_four_times_in_five(level):
-    draws = np.random.default_rng(6).normal(detectable(1.0, 8, level), 1.0, (20_000, 8))
-    assert (stats.ttest_1samp(draws, 0, axis=1).pvalue < level).mean() == pytest.approx(
-        0.8, abs=0.01
-    )
+@pytest.mark.parametrize("n", [2, 3, 5, 8, 12, 40, 1000])
+@pytest.mark.parametrize("comparisons", [1, 10, 12, 100])
+def test_a_detectable_difference_has_the_power_by_integration(n, comparisons):
+    """Also at small levels, where the solver of statsmodels stops at a power of 4 %."""
+    level = LEVEL / comparisons
+    effect = detectable(1.0, n, level)
+    assert power_by_integration(effect, n, level) == pytest.approx(POWER, abs=2e-4)
 
 
-def test_detectable_difference_of_one_pair_is_undefined():
-    assert np.isnan(detectable(float("nan"), 1, 0.05))
-    assert np.isnan(detectable(1.0, 1, 0.05))
+@pytest.mark.parametrize("comparisons", [1, 12])
+def test_a_detectable_difference_is_found_four_times_in_five(comparisons):
+    n, level = 8, LEVEL / comparisons
+    draws = np.random.default_rng(6).normal(detectable(1.0, n, level), 1.0, (20_000, n))
+    is_found = stats.ttest_1samp(draws, 0, axis=1).pvalue < level
+    assert is_found.mean() == pytest.approx(POWER, abs=0.01)
+
+
+@pytest.mark.parametrize("sd", [math.nan, 1.0])
+def test_the_detectable_difference_of_one_pair_is_undefined(sd):
+    assert np.isnan(detectable(sd, 1, LEVEL))
+
+
+# Seeds needed
 
 
 @pytest.mark.parametrize(
     ("mean", "level"),
-    [(0.66, 0.05), (-0.9, 0.05 / 12), (0.1, 0.05), (3.0, 0.05 / 12), (80.0, 0.05)],
+    [
+        pytest.param(0.66, LEVEL, id="usual"),
+        pytest.param(-0.9, LEVEL / 12, id="negative"),
+        pytest.param(0.1, LEVEL, id="small"),
+        pytest.param(1.0, LEVEL, id="one-standard-deviation"),
+        pytest.param(1.82, LEVEL / 10, id="ten-comparisons"),
+        pytest.param(3.0, LEVEL / 12, id="large"),
+        pytest.param(80.0, LEVEL, id="two-seeds-are-enough"),
+    ],
 )
-def test_seeds_needed_is_the_first_number_with_eighty_per_cent_power(mean, level):
+def test_seeds_needed_is_the_first_number_with_the_power(mean, level):
     needed = seeds_needed(mean, 1.0, level)
-    assert _power(abs(mean), int(needed), level) >= 0.8 - 2e-4
-    assert needed == 2 or _power(abs(mean), int(needed) - 1, level) < 0.8
-    assert seeds_needed(mean * 0.02, 0.02, level) == needed
+    assert power_by_integration(abs(mean), int(needed), level) >= POWER - 2e-4
+    assert needed == 2 or power_by_integration(abs(mean), int(needed) - 1, level) < POWER
 
 
-def test_seeds_needed_of_the_table():
-    assert seeds_needed(1.0, 1.0, 0.05) == 10
-    assert seeds_needed(0.54, 1.0, 0.05) == 29
-    assert seeds_needed(1.82, 1.0, 0.005) == 8
+def test_seeds_needed_depends_on_the_ratio_of_mean_and_spread():
+    assert seeds_needed(0.66 * 0.02, 0.02, LEVEL) == seeds_needed(0.66, 1.0, LEVEL)
 
 
-def test_seeds_that_nobody_has_are_infinitely_many():
-    assert seeds_needed(0.03, 1.0, 0.05) == 8723
-    assert seeds_needed(0.02, 1.0, 0.05) == np.inf
-    assert seeds_needed(0.0, 1.0, 0.05) == np.inf
+def normal_seeds(effect):
+    """Return the number of seeds by the normal approximation, with its correction for t."""
+    critical = stats.norm.ppf(1 - LEVEL / 2)
+    return ((critical + stats.norm.ppf(POWER)) / effect) ** 2 + critical**2 / 2
+
+
+def test_thousands_of_seeds_are_as_many_as_the_normal_approximation_has():
+    effect = 0.03
+    assert normal_seeds(effect) < MOST_SEEDS
+    assert seeds_needed(effect, 1.0, LEVEL) == math.ceil(normal_seeds(effect))
+
+
+@pytest.mark.parametrize("effect", [0.02, 0.0])
+def test_more_seeds_than_anybody_has_are_infinitely_many(effect):
+    assert effect == 0 or normal_seeds(effect) > MOST_SEEDS
+    assert seeds_needed(effect, 1.0, LEVEL) == np.inf
 
 
 @pytest.mark.parametrize(
     ("mean", "sd"), [(0.1, 0.0), (0.1, np.nan), (np.nan, np.nan), (np.nan, 1.0)]
 )
-def test_seeds_needed_where_nothing_varies_is_undefined(mean, sd):
-    assert np.isnan(seeds_needed(mean, sd, 0.05))
+def test_seeds_needed_is_undefined_without_a_mean_and_a_spread(mean, sd):
+    assert np.isnan(seeds_needed(mean, sd, LEVEL))
 
 
-def flipped(differences):
-    """Return two-sided p over all 2^n signs, one after another."""
-    signs = np.array([*itertools.product([1, -1], repeat=len(differences))])
+# Sign flips
+
+
+def enumerated_p(differences):
+    """Return the two-sided p over all 2^n signs, one after another."""
+    signs = np.array(list(itertools.product([1, -1], repeat=len(differences))))
     sums = np.abs(signs @ differences)
-    return (sums >= abs(differences.sum()) - 1e-6 * np.abs(differences).sum()).mean()
+    tie = 1e-6 * np.abs(differences).sum()
+    return (sums >= abs(differences.sum()) - tie).mean()
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 6, 9, 12])
-def test_sign_flips_agree_with_brute_force_and_scipy(n):
+@pytest.mark.parametrize("kind", ["normal", "skewed", "tied"])
+def test_sign_flips_are_those_of_an_enumeration_and_of_scipy(n, kind):
     generator = np.random.default_rng(n)
-    for differences in (
-        generator.normal(0.3, 1, n),
-        generator.exponential(1, n) - 0.4,
-        generator.integers(-3, 5, n) / 1797,
-    ):
-        found = sign_flip_p(differences)
-        assert found == pytest.approx(flipped(differences), rel=1e-12)
-        tested = stats.permutation_test(
-            (differences,), np.mean, permutation_type="samples", n_resamples=np.inf
-        )
-        assert found == pytest.approx(tested.pvalue, rel=1e-12)
+    draw = {
+        "normal": lambda: generator.normal(0.3, 1, n),
+        "skewed": lambda: generator.exponential(1, n) - 0.4,
+        "tied": lambda: generator.integers(-3, 5, n) / 1797,  # of 1797 test examples
+    }
+    differences = draw[kind]()
+    p = sign_flip_p(differences)
+    assert p == pytest.approx(enumerated_p(differences), rel=1e-12)
+    permuted = stats.permutation_test(
+        (differences,), np.mean, permutation_type="samples", n_resamples=np.inf
+    )
+    assert p == pytest.approx(permuted.pvalue, rel=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("n", "least"),
-    [(3, 0.25), (5, 0.0625), (6, 0.03125), (8, 0.0078125), (9, 0.00390625), (10, 0.001953125)],
-)
-def test_the_least_p_of_sign_flips_is_two_of_all(n, least):
-    assert sign_flip_p(np.random.default_rng(n).uniform(1, 2, n)) == least
-    assert sign_flip_p(-np.random.default_rng(n).uniform(1, 2, n)) == least
+@pytest.mark.parametrize("n", [3, 5, 6, 8, 9, 10])
+def test_the_least_p_of_sign_flips_is_two_of_all(n):
+    gains = np.random.default_rng(n).uniform(1, 2, n)
+    assert sign_flip_p(gains) == 2 / 2**n
+    assert sign_flip_p(-gains) == 2 / 2**n
 
 
 def test_sign_flips_by_hand():
     """Of the eight sums of 1, 2 and 4, six are at least 1 - 2 + 4 = 3 from 0."""
-    assert sign_flip_p(np.array([1.0, -2.0, 4.0])) == 0.75
+    assert sign_flip_p(np.array([1.0, -2.0, 4.0])) == 6 / 8
 
 
 def test_ties_count_though_sums_of_doubles_differ():
-    differences = np.array([0.1, 0.2, -0.3, 0.1, 0.2, 0.4])
-    assert sign_flip_p(differences) == flipped((differences * 10).round())
-    rounded = (
-        np.round(np.array([3, -1, 2, 2, -3, 1, 5, 1]) / 719 + 0.9, 10) - 0.9
-    )  # as a table of ten digits has them
-    assert sign_flip_p(rounded) == flipped(np.array([3.0, -1, 2, 2, -3, 1, 5, 1]))
+    tenths = np.array([1, 2, -3, 1, 2, 4])
+    assert sign_flip_p(tenths / 10) == enumerated_p(tenths)
 
 
-def test_sign_flips_do_not_look_at_scale_or_at_pairs_without_a_difference():
+def test_ties_count_though_scores_were_rounded():
+    examples = np.array([3, -1, 2, 2, -3, 1, 5, 1])
+    reference = 0.9
+    stored = np.round(examples / 719 + reference, 10)
+    assert sign_flip_p(stored - reference) == enumerated_p(examples)
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1e5])
+def test_sign_flips_do_not_depend_on_the_scale(scale):
     differences = np.random.default_rng(1).normal(0.5, 1, 9)
-    assert (
-        sign_flip_p(differences * 1e-5)
-        == sign_flip_p(differences * 1e5)
-        == sign_flip_p(differences)
-    )
+    assert sign_flip_p(scale * differences) == sign_flip_p(differences)
+
+
+def test_pairs_without_a_difference_change_no_sign_flips():
+    differences = np.random.default_rng(1).normal(0.5, 1, 9)
     assert sign_flip_p(np.append(differences, 0.0)) == sign_flip_p(differences)
 
 
 def test_equal_differences_have_signs_though_no_spread():
     assert sign_flip_p(np.full(4, 0.03)) == 2 / 2**4
-    assert np.isnan(sign_flip_p(np.zeros(4)))
-    assert np.isnan(sign_flip_p(np.full(4, 1e-11)))
-
-
-@pytest.mark.parametrize("differences", [[], [0.2], [0.1, np.nan, 0.3], [0.1, np.inf]])
-def test_sign_flips_of_too_little_or_of_no_numbers_are_undefined(differences):
-    assert np.isnan(sign_flip_p(np.array(differences)))
-
-
-def test_forty_differences_are_exact_and_quick_and_more_are_undefined():
-    differences = np.random.default_rng(2).normal(0.45, 1, 41)
-    begin = time.perf_counter()
-    found = sign_flip_p(differences[:40])
-    assert time.perf_counter() - begin < 5
-    assert found == pytest.approx(interval(differences[:40]).p, rel=0.15)
-    assert sign_flip_p(np.full(40, 0.5)) == 2 / 2**40
-    assert np.isnan(sign_flip_p(differences))
-
-
-def test_sign_flips_are_uniform_without_an_effect():
-    draws = np.random.default_rng(3).laplace(0, 1, (2000, 8))
-    p = np.array([sign_flip_p(row) for row in draws])
-    for level in (0.05, 0.25, 0.5):
-        exact = np.floor(level * 2**7) / 2**7  # the levels there are, with eight signs
-        assert (p <= level).mean() == pytest.approx(
-            exact, abs=4 * np.sqrt(exact * (1 - exact) / 2000)
-        )
-
-
-def coverage(draws, truth, bounds):
-    """Return the share of rows (reports, n) whose interval holds the truth."""
-    found = np.array([bounds(row) for row in draws])
-    return ((found[:, 0] <= truth) & (truth <= found[:, 1])).mean()
-
-
-def student(row):
-    found = interval(row)
-    return found.low, found.high
 
 
 @pytest.mark.parametrize(
-    ("middle", "excludes"), [(0.3, True), (0.2, False), (-0.2, False), (-0.3, True)]
+    "differences",
+    [
+        pytest.param([], id="none"),
+        pytest.param([0.2], id="one"),
+        pytest.param([0.1, np.nan, 0.3], id="nan"),
+        pytest.param([0.1, np.inf], id="infinite"),
+        pytest.param([0.0] * 4, id="zeros"),
+        pytest.param([0.1 * ROUNDING] * 4, id="rounding"),
+        pytest.param([0.5] * (MOST_SIGNS + 1), id="too-many"),
+    ],
 )
-def test_an_interval_excludes_zero_where_the_test_is_significant(middle, excludes):
-    found = interval(middle + np.array([-0.1, 0.0, 0.1]))  # half of it is 0.248
-    assert found.excludes_zero is excludes
-    assert (found.p < 0.05) is excludes
+def test_sign_flips_are_undefined(differences):
+    assert np.isnan(sign_flip_p(np.array(differences)))
 
 
-@pytest.mark.parametrize("values", [[], [0.5], [0.5, 0.5]])
-def test_no_interval_excludes_nothing(values):
-    assert interval(np.array(values)).excludes_zero is False
+def test_the_sign_flips_of_forty_differences_are_exact():
+    assert sign_flip_p(np.full(MOST_SIGNS, 0.5)) == 2 / 2**MOST_SIGNS
 
 
-def normal(row):
+def test_the_sign_flips_of_forty_differences_are_quick_and_near_those_of_t():
+    differences = np.random.default_rng(2).normal(0.45, 1, MOST_SIGNS)
+    begin = time.perf_counter()
+    p = sign_flip_p(differences)
+    assert time.perf_counter() - begin < 5
+    assert p == pytest.approx(interval(differences).p, rel=0.15)
+
+
+def test_sign_flips_are_uniform_without_an_effect():
+    reports, n = 2000, 8
+    draws = np.random.default_rng(3).laplace(0, 1, (reports, n))
+    p = np.array([sign_flip_p(row) for row in draws])
+    least_p = 2 / 2**n
+    for level in (0.05, 0.25, 0.5):
+        attainable = math.floor(level / least_p) * least_p
+        error = np.sqrt(attainable * (1 - attainable) / reports)
+        assert (p <= level).mean() == pytest.approx(attainable, abs=4 * error)
+
+
+# Coverage
+
+
+def coverage(draws, truth, bounds):
+    """Return the share of rows (reports, n) whose interval contains the truth."""
+    low, high = np.array([bounds(row) for row in draws]).T
+    return ((low <= truth) & (truth <= high)).mean()
+
+
+def student_bounds(row):
+    """Return the bounds of the interval that is tested."""
+    estimate = interval(row)
+    return estimate.low, estimate.high
+
+
+def normal_bounds(row):
     """Return what is often printed: 1.96 standard errors, as if the spread were known."""
     half = 1.96 * row.std(ddof=1) / np.sqrt(len(row))
     return row.mean() - half, row.mean() + half
 
 
 @pytest.mark.parametrize("n", [3, 5, 10, 20])
-def test_intervals_cover_the_truth_as_often_as_they_say(n):
-    draws = np.random.default_rng(n).normal(0.01, 0.02, (6000, n))
-    assert 0.93 <= coverage(draws, 0.01, student) <= 0.97
-    assert coverage(draws, 0.01, normal) < (0.93 if n < 20 else 0.945)
+def test_intervals_cover_the_truth_as_often_as_they_claim_and_normal_ones_less(n):
+    mean = 0.01
+    draws = np.random.default_rng(n).normal(mean, 0.02, (6000, n))
+    assert coverage(draws, mean, student_bounds) == pytest.approx(0.95, abs=0.02)
+    assert coverage(draws, mean, normal_bounds) < (0.93 if n < 20 else 0.945)
 
 
 @pytest.mark.parametrize(("n", "stated"), [(3, 0.89), (5, 0.88), (10, 0.90), (20, 0.92)])
 def test_intervals_of_skewed_differences_cover_less_as_the_docstring_states(n, stated):
-    draws = np.random.default_rng(n).exponential(1, (20_000, n))
-    assert coverage(draws, 1, student) == pytest.approx(stated, abs=0.012)
-    assert f"{stated:.0%}".replace("%", " %") in " ".join(interval.__doc__.split())
+    draws = np.random.default_rng(n).exponential(1, (10_000, n))
+    assert coverage(draws, 1, student_bounds) == pytest.approx(stated, abs=0.012)
+    docstring = " ".join(interval.__doc__.split())
+    assert f"{100 * stated:.0f} %" in docstring
 
 
 def test_a_pair_of_equally_skewed_scores_has_a_symmetric_difference():
-    """What pairing does for the interval: it covers at least as often as it says."""
+    """What pairing does for the interval: it covers at least as often as it claims."""
     baseline, arm = np.random.default_rng(4).exponential(1, (2, 6000, 8))
-    assert 0.935 <= coverage(arm - baseline, 0, student) <= 0.98
+    assert 0.935 <= coverage(arm - baseline, 0, student_bounds) <= 0.98
 
 
-def test_correlation():
-    rising = np.array([1.0, 2.0, 4.0])
+# Correlation
+
+
+def test_correlation_is_that_of_numpy():
+    rising, other = np.array([1.0, 2.0, 4.0]), np.array([2.0, 1.0, 5.0])
     assert correlation(rising, -rising) == pytest.approx(-1)
-    assert correlation(rising, np.array([2.0, 1.0, 5.0])) == pytest.approx(
-        np.corrcoef(rising, [2, 1, 5])[0, 1]
-    )
+    assert correlation(rising, other) == pytest.approx(np.corrcoef(rising, other)[0, 1])
+
+
+def test_correlation_is_undefined_where_a_side_does_not_vary():
+    rising = np.array([1.0, 2.0, 4.0])
     assert np.isnan(correlation(rising, np.full(3, 0.9)))
     assert np.isnan(correlation(rising[:1], rising[:1]))
 
 
-def right_or_wrong(generator: np.random.Generator, seeds: int, images: int) -> np.ndarray:
+# Error over seeds and test images
+
+
+def right_or_wrong(generator, seeds, images):
     """Return differences (seeds, images) of being right: -1, 0 or 1.
 
     Seeds differ in skill, images in difficulty, and single predictions by chance.
     """
-    skill = generator.normal(0, 0.02, (2, seeds, 1)) + np.array([0.0, 0.03]).reshape(2, 1, 1)
+    gains = np.array([0.0, 0.03]).reshape(2, 1, 1)  # of reference and arm
+    skill = generator.normal(0, 0.02, (2, seeds, 1)) + gains
     ease = generator.normal(0.8, 0.1, (1, 1, images)) + generator.normal(0, 0.06, (2, 1, images))
     reference, arm = generator.random((2, seeds, images)) < skill + ease
     return arm.astype(float) - reference
 
 
-def error_of(differences: np.ndarray) -> float:
-    means = differences.mean(axis=1)
+def squared_errors(differences):
+    """Return the squared standard errors of the mean: of seeds, of images, of both together."""
+    of_seeds = standard_error(differences.mean(axis=1))
     images = differences.mean(axis=0)
     disagreement = float(np.square(differences).mean())
-    return total_error(standard_error(means), images, disagreement, len(differences))
+    total = total_error(of_seeds, images, disagreement, len(differences))
+    return of_seeds**2, standard_error(images) ** 2, total**2
 
 
 def test_the_total_error_is_the_spread_over_fresh_seeds_and_other_images():
     generator = np.random.default_rng(3)
     drawn = [right_or_wrong(generator, 12, 200) for _ in range(2000)]
     spread = np.std([differences.mean() for differences in drawn])
-    variances = np.square([error_of(differences) for differences in drawn])
-    of_seeds = np.square([standard_error(differences.mean(axis=1)) for differences in drawn])
-    of_images = np.square([standard_error(differences.mean(axis=0)) for differences in drawn])
-    bootstrap = 2 * (of_seeds + of_images) - variances  # as the next test shows
-    assert np.sqrt(variances.mean()) / spread == pytest.approx(1.02, abs=0.05)
-    assert np.sqrt(of_seeds.mean()) < 0.95 * spread
-    assert np.sqrt(bootstrap.mean()) > 1.3 * spread
+    of_seeds, of_images, total = np.mean([squared_errors(one) for one in drawn], axis=0)
+    interaction = of_seeds + of_images - total
+    bootstrap = of_seeds + of_images + interaction  # as the next test shows
+    assert np.sqrt(total) / spread == pytest.approx(1.02, abs=0.05)
+    assert np.sqrt(of_seeds) < 0.95 * spread
+    assert np.sqrt(bootstrap) > 1.3 * spread
 
 
-def test_the_total_error_is_that_of_a_bootstrap_which_counts_the_interaction_three_times():
-    """A bootstrap of n - 1 seeds and N - 1 images, by brute force."""
+def test_a_bootstrap_of_seeds_and_images_counts_the_interaction_three_times():
+    """The total error counts it once. Drawn are n - 1 seeds and N - 1 images, by brute force."""
     generator = np.random.default_rng(4)
-    differences = right_or_wrong(generator, 6, 60)
-    rows, columns = (
-        generator.integers(6, size=(20_000, 5)),
-        generator.integers(60, size=(20_000, 59)),
-    )
-    means = [differences[row][:, column].mean() for row, column in zip(rows, columns, strict=True)]
-    of_seeds = standard_error(differences.mean(axis=1)) ** 2
-    of_images = standard_error(differences.mean(axis=0)) ** 2
-    single = of_seeds + of_images - error_of(differences) ** 2
-    assert single > 0
-    assert np.var(means) == pytest.approx(of_seeds + of_images + single, rel=0.04)
+    seeds, images, draws = 6, 60, 20_000
+    differences = right_or_wrong(generator, seeds, images)
+    drawn_seeds = generator.integers(seeds, size=(draws, seeds - 1))
+    drawn_images = generator.integers(images, size=(draws, images - 1))
+    means = [
+        differences[rows][:, columns].mean()
+        for rows, columns in zip(drawn_seeds, drawn_images, strict=True)
+    ]
+    of_seeds, of_images, total = squared_errors(differences)
+    interaction = of_seeds + of_images - total  # both contain it, the total once
+    assert interaction > 0
+    assert np.var(means) == pytest.approx(of_seeds + of_images + interaction, rel=0.04)
 
 
 def test_the_total_error_subtracts_the_interaction_of_an_analysis_of_variance_once():
     """Also where the mean difference is large: its square is no interaction."""
     generator = np.random.default_rng(5)
-    arm, other = (generator.random((6, 50)) < share for share in (0.8, 0.4))
-    differences = arm.astype(float) - other
+    n, count = 6, 50
+    arm = generator.random((n, count)) < 0.8
+    reference = generator.random((n, count)) < 0.4
+    differences = arm.astype(float) - reference
     seeds, images = differences.mean(axis=1), differences.mean(axis=0)
-    rest = differences - seeds[:, None] - images + differences.mean()
-    single = np.square(rest).sum() / (5 * 49) / (6 * 50)
-    expected = seeds.var(ddof=1) / 6 + images.var(ddof=1) / 50 - single
-    error = standard_error(seeds)
-    assert expected > max(error**2, standard_error(images) ** 2)
-    total = total_error(error, images, np.square(differences).mean(), 6)
-    assert total == pytest.approx(np.sqrt(expected))
+    residuals = differences - seeds[:, None] - images + differences.mean()
+    interaction = np.square(residuals).sum() / ((n - 1) * (count - 1)) / (n * count)
+    expected = seeds.var(ddof=1) / n + images.var(ddof=1) / count - interaction
+    of_seeds, of_images, total = squared_errors(differences)
+    assert expected > max(of_seeds, of_images)
+    assert total == pytest.approx(expected)
 
 
 def test_the_total_error_is_never_below_that_of_seeds_or_of_images():
     images = np.array([0.1, -0.1, 0.2, 0.0])
-    assert total_error(0.05, images, 100.0, 3) == pytest.approx(max(0.05, standard_error(images)))
+    much_interaction = 100.0
+    of_images = standard_error(images)
+    for of_seeds in (0.05, 0.1):
+        total = total_error(of_seeds, images, much_interaction, 3)
+        assert total == pytest.approx(max(of_seeds, of_images))
+    assert 0.05 < of_images < 0.1
+
+
+def test_the_total_error_of_one_seed_or_one_image_is_undefined():
+    images = np.array([0.1, -0.1, 0.2, 0.0])
     assert np.isnan(total_error(np.nan, images, 0.1, 1))
     assert np.isnan(total_error(0.1, images[:1], 0.1, 3))
 
 
-def test_tests_with_given_errors_agree_with_those_of_the_differences(pairs):
+# Tests of means whose errors are given
+
+
+def test_tests_with_given_errors_are_those_of_the_differences(pairs):
     differences = pairs[1] - pairs[0]
-    found = interval(differences)
-    given = [np.array([number]) for number in (found.mean, standard_error(differences), 14.0)]
-    assert t_test_p(*given)[0] == pytest.approx(found.p)
-    assert t_equivalence_p(*given, 0.02)[0] == pytest.approx(equivalence_p(differences, 0.02))
-    assert np.isnan(t_test_p(given[0], np.zeros(1), given[2])).all()
-    assert np.isnan(t_equivalence_p(given[0], np.zeros(1), given[2], 0.02)).all()
+    mean = np.array([differences.mean()])
+    error = np.array([standard_error(differences)])
+    freedom = np.array([len(differences) - 1.0])
+    margin = 0.02
+    assert t_test_p(mean, error, freedom)[0] == pytest.approx(interval(differences).p)
+    equivalence = t_equivalence_p(mean, error, freedom, margin)[0]
+    assert equivalence == pytest.approx(equivalence_p(differences, margin))
+
+
+def test_tests_with_an_error_of_zero_are_undefined():
+    mean, error, freedom = np.array([0.01]), np.zeros(1), np.array([14.0])
+    assert np.isnan(t_test_p(mean, error, freedom)).all()
+    assert np.isnan(t_equivalence_p(mean, error, freedom, 0.02)).all()
+
+
+# Signed ranks
 
 
 @pytest.mark.parametrize("n", [6, 9, 12, 20])
-def test_signed_ranks_are_those_of_scipy_and_their_interval_is_the_inverted_test(n):
+def test_signed_ranks_are_those_of_scipy(n):
     values = np.random.default_rng(n).normal(0.4, 1, n)
-    estimate, low, high, p = signed_rank(values)
+    estimate, _, _, p = signed_rank(values)
     assert p == pytest.approx(stats.wilcoxon(values, method="exact").pvalue)
-    means = [(one + two) / 2 for one, two in itertools.combinations_with_replacement(values, 2)]
+    means = [np.mean(pair) for pair in itertools.combinations_with_replacement(values, 2)]
     assert estimate == pytest.approx(np.median(means))
-    for bound, inside in ((low, 1e-9), (high, -1e-9)):
-        assert stats.wilcoxon(values - bound - inside, method="exact").pvalue > 0.05
-        assert stats.wilcoxon(values - bound + inside, method="exact").pvalue <= 0.05
+
+
+@pytest.mark.parametrize("n", [6, 9, 12, 20])
+def test_the_interval_of_signed_ranks_is_the_inverted_test(n):
+    values = np.random.default_rng(n).normal(0.4, 1, n)
+    _, low, high, _ = signed_rank(values)
+
+    def p_of(shift):
+        return stats.wilcoxon(values - shift, method="exact").pvalue
+
+    step = 1e-9
+    assert p_of(low - step) <= LEVEL < p_of(low + step)
+    assert p_of(high + step) <= LEVEL < p_of(high - step)
 
 
 def test_signed_ranks_with_ties_and_zeros_enumerate_all_signs():
-    values = np.array([0.0, 0.0, 1.0, 1.0, 2.0, -1.0, 3.0])
-    ranks = stats.rankdata(np.abs(values))[2:]
-    sums = [np.dot(signs, ranks) for signs in itertools.product((0, 1), repeat=5)]
-    found = ranks[values[2:] > 0].sum()
-    assert signed_rank(values)[3] == pytest.approx(2 * np.mean([one >= found for one in sums]))
-    assert np.isnan(signed_rank(np.zeros(4))[3])
-    assert np.isnan(signed_rank(values[:5])[1])
+    zeros, others = [0.0, 0.0], [1.0, 1.0, 2.0, -1.0, 3.0]
+    values = np.array([*zeros, *others])
+    ranks = stats.rankdata(np.abs(values))[len(zeros) :]
+    signs = itertools.product((0, 1), repeat=len(others))
+    sums = np.array([np.dot(positive, ranks) for positive in signs])
+    rank_sum = ranks[np.array(others) > 0].sum()
+    *_, p = signed_rank(values)
+    assert p == pytest.approx(2 * np.mean(sums >= rank_sum))
+
+
+def test_signed_ranks_are_undefined_for_zeros_or_too_few_values():
+    *_, p_of_zeros = signed_rank(np.zeros(4))
+    assert np.isnan(p_of_zeros)
+    _, low, high, _ = signed_rank(np.arange(5.0))
+    assert np.isnan([low, high]).all()
     assert np.isnan(signed_rank(np.array([]))).all()

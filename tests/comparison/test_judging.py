@@ -214,6 +214,7 @@ CHART = {"Step": [1, 2], "a-0 - test/acc": [0.1, 0.2], "a-0 - test/acc__MIN": [0
     [
         (ONE, {}, "no arm shares two seeds with its reference; expected at least two, and twelve"),
         ({"arm": [], "seed": [], "score": []}, {}, "no rows; expected a row per arm and seed"),
+        (TWO | {"score": [1, 2e99, 3e100, 4]}, {}, "line 4: score: invalid value '3e+100'; exp"),
         (TWO | {"score": [0.4, "x", 0.3, 0.6]}, {}, "line 3: score: invalid value 'x'; expected a"),
         (TWO | {"score": [0.4, "inf", 0.3, 0.6]}, {}, "line 3: score: no finite score; expected"),
         (TWO | {"seed": [1, 1, 2, 1]}, {}, "line 5: score: a second score of arm 'a' at seed 1;"),

@@ -1,4 +1,10 @@
-"""Looks at growing numbers of seeds: corrected p and intervals, and which arms stop."""
+"""Looks at growing numbers of seeds: corrected p and intervals, and which arms stop.
+
+The corrections of single arms and of all arms at once, the chance of a decision, the reasons to
+stop, the table of looks with what validation scores decided, expected numbers of runs, and every
+other table whose p depends on looks. Simulations show what stopping early does with and without
+weights; the committed ones are those of the docs.
+"""
 
 import json
 import math
@@ -43,551 +49,820 @@ from pipeline.planning.choice import Score
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "looks.json"
-LOOKS = PlannedLooks(seeds=(4, 8), weights=(0.25, 0.75))
+
+LEVEL = 0.05
 MARGIN = 0.01
+FIRST, LAST = 4, 8  # seeds at the two looks
+WEIGHTS = FIRST_WEIGHT, LAST_WEIGHT = 0.25, 0.75
+LOOKS = PlannedLooks(seeds=(FIRST, LAST), weights=WEIGHTS)
+ACCURACIES = np.linspace(0.80, 0.87, LAST)  # of the baseline, by seed
 DIFFERENCES = np.array([0.02, 0.05, 0.01, 0.04, -0.01, 0.03, 0.02, 0.00])
+SMALL_DIFFERENCES = DIFFERENCES[::-1] / 50
+ALTERNATING = np.array([-1, 1, -1, 1, -1, 1, -1, 1.0])
+
+SCORED = ("deterministic", 1)  # view and members
+VALIDATION = (*SCORED, *WHERE["validation_accuracy"])
+SCORE_COLUMNS = ["fingerprint", "view", "members", "split", "metric", "value"]
 
 
-def means(*looks):
+def means(*differences_by_look):
     """Return the mean difference at every look."""
-    return [mean_over_seeds(np.asarray(values)) for values in looks]
+    return [mean_over_seeds(np.asarray(differences)) for differences in differences_by_look]
 
 
-def test_the_smallest_weighted_p_counts():
-    assert smallest_p([0.02, 0.03], [0.25, 0.75]) == pytest.approx(0.04)
-    assert smallest_p([0.005, 0.03], [0.25, 0.75]) == pytest.approx(0.02)
-    assert smallest_p([0.9, 0.9], [0.5, 0.5]) == 1
-    assert smallest_p([math.nan, 0.3], [0.5, 0.5]) == pytest.approx(0.6)
-    assert math.isnan(smallest_p([math.nan], [1.0]))
+def t_test(differences):
+    """Return scipy's t test of a mean of 0, whose interval takes a confidence."""
+    return stats.ttest_1samp(differences, 0)
 
 
-def test_p_and_interval_after_two_looks_are_those_of_scipy():
-    differences = DIFFERENCES[:4], DIFFERENCES
-    of_looks = means(*differences)
-    found = look_statistics(of_looks, LOOKS.weights)
-    first, last = (stats.ttest_1samp(values, 0) for values in differences)
-    assert found["p"] == pytest.approx(min(first.pvalue / 0.25, last.pvalue / 0.75, 1))
-    assert (found["low"], found["high"]) == pytest.approx(last.confidence_interval(1 - 0.05 * 0.75))
-    assert found["excludes_zero"] == (found["low"] > 0)
-    after_one = look_statistics(of_looks[:1], LOOKS.weights[:1])
-    assert after_one["p"] == pytest.approx(first.pvalue / 0.25)
-    assert (after_one["low"], after_one["high"]) == pytest.approx(
-        first.confidence_interval(1 - 0.05 * 0.25)
-    )
+def equivalence_test(differences):
+    """Return scipy's p of two one-sided tests within the margin."""
+    above = stats.ttest_1samp(differences, -MARGIN, alternative="greater")
+    below = stats.ttest_1samp(differences, MARGIN, alternative="less")
+    return max(above.pvalue, below.pvalue)
+
+
+def p_of_arm(differences, looks_had):
+    """Return p of a difference and of equivalence, by the functions for all arms at once."""
+    tests = look_tests(differences[None], LOOKS.seeds, MARGIN)
+    p, p_equivalence = weighted_p(tests, WEIGHTS, np.array([looks_had]), MARGIN)
+    return p.item(), p_equivalence.item()
+
+
+# Corrections by weights
+
+
+@pytest.mark.parametrize(
+    ("p", "weights", "expected"),
+    [
+        pytest.param([0.02, 0.03], [0.25, 0.75], 0.03 / 0.75, id="second-look"),
+        pytest.param([0.005, 0.03], [0.25, 0.75], 0.005 / 0.25, id="first-look"),
+        pytest.param([0.9, 0.9], [0.5, 0.5], 1, id="at-most-1"),
+        pytest.param([math.nan, 0.3], [0.5, 0.5], 0.3 / 0.5, id="undefined-first-look"),
+        pytest.param([math.nan], [1.0], math.nan, id="undefined"),
+    ],
+)
+def test_the_smallest_weighted_p_counts(p, weights, expected):
+    assert smallest_p(p, weights) == pytest.approx(expected, nan_ok=True)
+
+
+def test_p_and_interval_after_one_look_are_those_of_scipy_at_its_level():
+    first = t_test(DIFFERENCES[:FIRST])
+    after_one = look_statistics(means(DIFFERENCES[:FIRST]), [FIRST_WEIGHT])
+    assert after_one["p"] == pytest.approx(first.pvalue / FIRST_WEIGHT)
+    bounds = first.confidence_interval(1 - LEVEL * FIRST_WEIGHT)
+    assert (after_one["low"], after_one["high"]) == pytest.approx(bounds)
+
+
+def test_after_two_looks_p_is_the_smaller_one_and_the_interval_that_of_the_second():
+    first, last = t_test(DIFFERENCES[:FIRST]), t_test(DIFFERENCES)
+    after_two = look_statistics(means(DIFFERENCES[:FIRST], DIFFERENCES), WEIGHTS)
+    p = min(first.pvalue / FIRST_WEIGHT, last.pvalue / LAST_WEIGHT, 1)
+    assert after_two["p"] == pytest.approx(p)
+    bounds = last.confidence_interval(1 - LEVEL * LAST_WEIGHT)
+    assert (after_two["low"], after_two["high"]) == pytest.approx(bounds)
+    assert after_two["excludes_zero"] == (bounds.low > 0)
 
 
 def test_equivalence_is_corrected_likewise():
-    values = DIFFERENCES / 10
-    found = look_equivalence(means(values[:4], values), LOOKS.weights, MARGIN)
-    one_sided = [
-        max(
-            stats.ttest_1samp(some, -MARGIN, alternative="greater").pvalue,
-            stats.ttest_1samp(some, MARGIN, alternative="less").pvalue,
-        )
-        for some in (values[:4], values)
-    ]
-    expected = min(one_sided[0] / 0.25, one_sided[1] / 0.75)
-    assert found["p_equivalence"] == pytest.approx(expected)
-    interval = stats.ttest_1samp(values, 0).confidence_interval(1 - 0.1 * 0.75)
-    assert (found["low_90"], found["high_90"]) == pytest.approx(interval)
+    differences = DIFFERENCES / 10
+    looks = means(differences[:FIRST], differences)
+    corrected = look_equivalence(looks, WEIGHTS, MARGIN)
+    first = equivalence_test(differences[:FIRST]) / FIRST_WEIGHT
+    last = equivalence_test(differences) / LAST_WEIGHT
+    assert corrected["p_equivalence"] == pytest.approx(min(first, last))
+    bounds = t_test(differences).confidence_interval(1 - 2 * LEVEL * LAST_WEIGHT)
+    assert (corrected["low_90"], corrected["high_90"]) == pytest.approx(bounds)
 
 
 def test_one_look_of_weight_one_is_a_fixed_number_of_seeds():
-    reference = np.linspace(0.8, 0.9, len(DIFFERENCES))
-    fixed = paired_statistics(reference, reference + DIFFERENCES)
-    looked = look_statistics(means(reference + DIFFERENCES - reference), [1.0])
+    fixed = paired_statistics(ACCURACIES, ACCURACIES + DIFFERENCES)
+    looked = look_statistics(means(ACCURACIES + DIFFERENCES - ACCURACIES), [1.0])
     assert {name: fixed[name] for name in looked} == pytest.approx(looked)
 
 
 def test_a_look_of_the_other_sign_does_not_count():
-    values = np.array([0.050, 0.051, 0.049, 0.050, -0.2, -0.1, -0.2, -0.1])
-    found = look_statistics(means(values[:4], values), LOOKS.weights)
-    assert found["p"] == pytest.approx(stats.ttest_1samp(values, 0).pvalue / 0.75)
-    tests = look_tests(values[None], LOOKS.seeds, MARGIN)
-    assert weighted_p(tests, LOOKS.weights, np.array([2]), MARGIN)[0] == pytest.approx([found["p"]])
-    assert weighted_p(tests, LOOKS.weights, np.array([1]), MARGIN)[0] < 0.001
+    """The first look is clear, and the last mean is negative."""
+    differences = np.array([0.050, 0.051, 0.049, 0.050, -0.2, -0.1, -0.2, -0.1])
+    p_of_last = t_test(differences).pvalue / LAST_WEIGHT
+    after_two = look_statistics(means(differences[:FIRST], differences), WEIGHTS)
+    assert after_two["p"] == pytest.approx(p_of_last)
+    p_after_one, _ = p_of_arm(differences, looks_had=1)
+    p_after_two, _ = p_of_arm(differences, looks_had=2)
+    assert p_after_one < 0.001
+    assert p_after_two == pytest.approx(p_of_last)
 
 
-def test_equivalence_at_a_look_before_one_beyond_the_margin_does_not_count():
-    values = np.array([0.0001, -0.0001, 0.0002, 0.0, 0.05, 0.051, 0.049, 0.05])
-    found = look_equivalence(means(values[:4], values), LOOKS.weights, MARGIN)
-    assert found["p_equivalence"] == 1
-    tests = look_tests(values[None], LOOKS.seeds, MARGIN)
-    assert weighted_p(tests, LOOKS.weights, np.array([2]), MARGIN)[1] == 1
-    assert weighted_p(tests, LOOKS.weights, np.array([1]), MARGIN)[1] < 0.001
-    inside = np.array([0.0001, -0.0001, 0.0002, 0.0, 0.02, -0.02, 0.03, -0.01])
-    found = look_equivalence(means(inside[:4], inside), LOOKS.weights, MARGIN)
-    alone = look_equivalence(means(inside[:4]), LOOKS.weights[:1], MARGIN)
-    assert found["p_equivalence"] == pytest.approx(alone["p_equivalence"])
-    tests = look_tests(inside[None], LOOKS.seeds, MARGIN)
-    both = weighted_p(tests, LOOKS.weights, np.array([2]), MARGIN)[1]
-    assert both == pytest.approx([found["p_equivalence"]])
+def test_equivalence_at_a_look_before_a_mean_beyond_the_margin_does_not_count():
+    differences = np.array([0.0001, -0.0001, 0.0002, 0.0, 0.05, 0.051, 0.049, 0.05])
+    after_two = look_equivalence(means(differences[:FIRST], differences), WEIGHTS, MARGIN)
+    assert after_two["p_equivalence"] == 1
+    _, p_after_one = p_of_arm(differences, looks_had=1)
+    _, p_after_two = p_of_arm(differences, looks_had=2)
+    assert p_after_one < 0.001
+    assert p_after_two == 1
+
+
+def test_equivalence_at_a_look_before_a_noisy_mean_within_the_margin_counts():
+    differences = np.array([0.0001, -0.0001, 0.0002, 0.0, 0.02, -0.02, 0.03, -0.01])
+    p_of_first = equivalence_test(differences[:FIRST]) / FIRST_WEIGHT
+    after_two = look_equivalence(means(differences[:FIRST], differences), WEIGHTS, MARGIN)
+    assert after_two["p_equivalence"] == pytest.approx(p_of_first)
+    _, p_after_two = p_of_arm(differences, looks_had=2)
+    assert p_after_two == pytest.approx(p_of_first)
 
 
 def test_all_arms_at_once_have_the_statistics_of_each():
-    rng = np.random.default_rng(0)
-    values = rng.normal(0.002, 0.01, (6, 8))
-    values[1, 3] = np.nan
-    had = np.array([1, 2, 2, 1, 2, 2])
-    tests = look_tests(values, LOOKS.seeds, MARGIN)
-    p_values, equivalence = weighted_p(tests, LOOKS.weights, had, MARGIN)
-    for arm, looks in enumerate(had):
-        some = [values[arm, :count] for count in LOOKS.seeds[:looks]]
-        of_looks = means(*(each[np.isfinite(each)] for each in some))
-        weights = LOOKS.weights[:looks]
-        assert p_values[arm] == pytest.approx(look_statistics(of_looks, weights)["p"])
-        judged = look_equivalence(of_looks, weights, MARGIN)
-        assert equivalence[arm] == pytest.approx(judged["p_equivalence"])
+    differences = np.random.default_rng(0).normal(0.002, 0.01, (6, LAST))
+    differences[1, 3] = np.nan  # no pair at this seed
+    looks_had = np.array([1, 2, 2, 1, 2, 2])
+    tests = look_tests(differences, LOOKS.seeds, MARGIN)
+    p, p_equivalence = weighted_p(tests, WEIGHTS, looks_had, MARGIN)
+    for arm, looks in enumerate(looks_had):
+        known = [differences[arm, :seeds] for seeds in LOOKS.seeds[:looks]]
+        of_looks = means(*(values[np.isfinite(values)] for values in known))
+        single = look_statistics(of_looks, WEIGHTS[:looks])
+        assert p[arm] == pytest.approx(single["p"])
+        single = look_equivalence(of_looks, WEIGHTS[:looks], MARGIN)
+        assert p_equivalence[arm] == pytest.approx(single["p_equivalence"])
 
 
-def test_the_chance_of_a_decision_is_that_of_a_simulation():
-    rng = np.random.default_rng(1)
-    n, last, sd, level, one_sided = 6, 24, 0.01, 0.05 / 3 / 5, 0.05 / 3
-    for mean, margin in ((0.004, 0.001), (0.006, 0.001), (0.001, 0.01), (0.004, 0.006)):
-        added = rng.normal(mean, sd, (100_000, last - n)).sum(axis=1)
-        means = (n * mean + added) / last
-        error = sd / math.sqrt(last)
-        far = stats.t.ppf(1 - level / 2, last - 1) * error
-        near = margin - stats.t.ppf(1 - one_sided, last - 1) * error
-        expected = np.mean((np.abs(means) >= far) | (np.abs(means) < near))
-        spread = sd * math.sqrt(last - n) / last
-        numbers = (np.array([value]) for value in (mean, spread, float(last), sd))
-        found = decision_chance(*numbers, one_sided, level, margin)
-        assert found == pytest.approx(expected, abs=0.005)
+# Chances and reasons to stop
+
+
+@pytest.mark.parametrize(
+    ("mean", "margin"),
+    [
+        pytest.param(0.004, 0.001, id="perhaps-a-difference"),
+        pytest.param(0.006, 0.001, id="probably-a-difference"),
+        pytest.param(0.001, 0.01, id="equivalence"),
+        pytest.param(0.004, 0.006, id="either"),
+    ],
+)
+def test_the_chance_of_a_decision_at_the_last_look_is_that_of_a_simulation(mean, margin):
+    n, last, sd = 6, 24, 0.01
+    level, equivalence_level = LEVEL / 3 / 5, LEVEL / 3
+    error = sd / math.sqrt(last)
+
+    added = np.random.default_rng(1).normal(mean, sd, (100_000, last - n)).sum(axis=1)
+    last_means = np.abs(n * mean + added) / last
+    shortest_difference = stats.t.ppf(1 - level / 2, last - 1) * error
+    longest_equivalence = margin - stats.t.ppf(1 - equivalence_level, last - 1) * error
+    is_decided = (last_means >= shortest_difference) | (last_means < longest_equivalence)
+
+    spread_of_last_mean = sd * math.sqrt(last - n) / last
+    arguments = [np.array([value]) for value in (mean, spread_of_last_mean, float(last), sd)]
+    chance = decision_chance(*arguments, equivalence_level, level, margin)
+    assert chance == pytest.approx(np.mean(is_decided), abs=0.005)
 
 
 def test_an_arm_stops_where_test_scores_would_decide_as_well():
-    """Seeds with validation and test scores of one truth, whose noise is independent."""
-    rng = np.random.default_rng(2)
-    values = rng.normal(0, 0.01, 8)
-    values += 0.02 - values.mean()
-    tests = look_tests(values[None], LOOKS.seeds, 0.001)
+    """Validation and test scores of the same seeds have one truth and independent noise."""
+    generator = np.random.default_rng(2)
+    mean, margin = 0.02, 0.001
+    differences = generator.normal(0, 0.01, LAST)
+    differences += mean - differences.mean()
+    sd = differences.std(ddof=1)
+    test_means = generator.normal(mean, sd * math.sqrt(2 / LAST), 100_000)
+    shortest = stats.t.ppf(1 - LEVEL * LAST_WEIGHT / 2, LAST - 1) * sd / math.sqrt(LAST)
+
+    tests = look_tests(differences[None], LOOKS.seeds, margin)
     arms = family([(BASELINE, 0)])
-    found = outlook(tests, LOOKS, np.array([2]), arms, 0.001)
-    sd = values.std(ddof=1)
-    means = rng.normal(0.02, sd * math.sqrt(2 / 8), 100_000)
-    critical = stats.t.ppf(1 - 0.05 * 0.75 / 2, 7) * sd / math.sqrt(8)
-    assert found.likely == pytest.approx(np.mean(np.abs(means) >= critical), abs=0.005)
+    likely = outlook(tests, LOOKS, np.array([2]), arms, margin).likely
+    assert likely == pytest.approx(np.mean(np.abs(test_means) >= shortest), abs=0.005)
 
 
-def test_which_arms_stop_and_why():
-    steps = np.array([-1, 1, -1, 1, -1, 1, -1, 1.0])
-    values = np.array(
-        [
-            0.05 + 0.001 * steps,  # a difference
-            0.0 + 0.0001 * steps,  # equivalence
-            0.0 + 0.08 * steps,  # nothing to find among eight
-            0.02 + 0.014 * steps,  # not yet, and a test might miss it after
-            np.where(np.arange(8) < 1, 0.05, np.nan),  # no pair of differences
-        ]
-    )
-    tests = look_tests(values, LOOKS.seeds, MARGIN)
-    arms = family([(BASELINE, number) for number in range(5)])
-    first = outlook(tests, LOOKS, np.ones(5, dtype=int), arms, MARGIN)
-    assert first.reasons == ["difference", "equivalent", "futile", None, "futile"]
-    last = outlook(tests, LOOKS, np.full(5, 2), arms, MARGIN)
-    assert last.reasons == ["difference", "equivalent", "last", "last", "last"]
-    alike = outlook(tests, LOOKS, np.ones(5, dtype=int), family([("a", "a")] * 5), MARGIN)
-    assert set(alike.reasons) == {"equivalent"}
+REASONS = {  # differences by seed: the reason to stop at the first look and at the last one
+    "a-difference": (0.05 + 0.001 * ALTERNATING, "difference", "difference"),
+    "equivalence": (0.0001 * ALTERNATING, "equivalent", "equivalent"),
+    "nothing-to-find-among-eight": (0.08 * ALTERNATING, "futile", "last"),
+    "a-test-might-miss-it": (0.02 + 0.014 * ALTERNATING, None, "last"),
+    "no-two-pairs": (np.where(np.arange(LAST) < 1, 0.05, np.nan), "futile", "last"),
+}
 
 
-ARMS = {"good": 8, "alike": 4}
+def reasons_to_stop(looks_had, arms):
+    """Return why the arms of `REASONS` stop after a number of looks, given what they compare."""
+    differences = np.array([values for values, *_ in REASONS.values()])
+    tests = look_tests(differences, LOOKS.seeds, MARGIN)
+    had = np.full(len(differences), looks_had)
+    return outlook(tests, LOOKS, had, family(arms), MARGIN).reasons
 
 
-def plan(arms=ARMS):
-    """Return a plan in which `good` has had both looks and `alike` one."""
-    counts = {BASELINE: 8, **arms}
-    runs = [
+@pytest.mark.parametrize("looks_had", [1, 2])
+def test_arms_stop_for_their_reason(looks_had):
+    arms = [(BASELINE, number) for number in range(len(REASONS))]
+    expected = [reasons[looks_had - 1] for _, *reasons in REASONS.values()]
+    assert reasons_to_stop(looks_had, arms) == expected
+
+
+def test_arms_with_the_runs_of_their_reference_are_equivalent():
+    same_runs = [("a", "a")] * len(REASONS)
+    assert set(reasons_to_stop(1, same_runs)) == {"equivalent"}
+
+
+# A plan with looks
+
+SEEDS_OF_ARMS = {"good": LAST, "alike": FIRST}
+
+
+def place_of(run):
+    """Return the place of the seed of a run, from 0."""
+    return run.seed - 1000
+
+
+def planned_runs(seeds_of_arms, first=FIRST):
+    """Return runs with a fingerprint of arm and place; those after the first look are round 2."""
+    return [
         PlannedRun(
             study="one",
             arm=arm,
-            seed=1000 + seed,
-            fingerprint=f"{arm}{seed}",
-            round=1 if seed < LOOKS.seeds[0] else 2,
+            seed=1000 + place,
+            fingerprint=f"{arm}{place}",
+            round=1 if place < first else 2,
         )
-        for arm, count in counts.items()
-        for seed in range(count)
+        for arm, seeds in seeds_of_arms.items()
+        for place in range(seeds)
     ]
-    stops = [
+
+
+def study_of(arms):
+    return PlannedStudy(name="one", question="?", arms=tuple(PlannedArm(name=arm) for arm in arms))
+
+
+def plan(seeds_of_arms=SEEDS_OF_ARMS):
+    """Return a plan in which `good` has had both looks and `alike` one."""
+    arms = {BASELINE: LAST, **seeds_of_arms}
+    stops = (
         {"study": "one", "arm": "good", "look": 2, "reason": "difference"},
         {"study": "one", "arm": "alike", "look": 1, "reason": "futile"},
-    ]
-    looks = {"seeds": LOOKS.seeds, "weights": LOOKS.weights, "stops": tuple(stops)}
-    arms = tuple(PlannedArm(name=arm) for arm in counts)
+    )
+    looks = {"seeds": LOOKS.seeds, "weights": LOOKS.weights, "stops": stops}
     return Plan(
         protocol="tiny",
         phase="confirmation",
         settings={},
         margin=MARGIN,
         data_digest="d",
-        studies=(PlannedStudy(name="one", question="?", arms=arms),),
-        runs=tuple(runs),
+        studies=(study_of(arms),),
+        runs=tuple(planned_runs(arms)),
         looks=PlannedLooks.model_validate(looks),
     )
 
 
-def scored(runs, noise=0.0):
-    """Return the outcomes of a plan: every metric is the accuracy; test scores have noise."""
-    base = np.linspace(0.8, 0.87, 8)
-    own = {BASELINE: base, "good": base + DIFFERENCES, "alike": base + DIFFERENCES[::-1] / 50}
+def without_looks(planned):
+    return planned.model_copy(update={"looks": None})
+
+
+def scored(planned, noise=0.0):
+    """Return outcomes in which every metric is the accuracy; test scores have noise."""
+    accuracies = {
+        BASELINE: ACCURACIES,
+        "good": ACCURACIES + DIFFERENCES,
+        "alike": ACCURACIES + SMALL_DIFFERENCES,
+    }
+    by_run = {run.fingerprint: accuracies[run.arm][place_of(run)] for run in planned.runs}
+    return outcomes_of(by_run, noise)
+
+
+def outcomes_of(accuracies, noise=0.0):
+    """Return outcomes of runs with these accuracies by fingerprint, as `scored` does."""
     rows = [
-        (run.fingerprint, "deterministic", 1, *where, own[run.arm][run.seed - 1000])
-        for run in runs.runs
+        (name, *SCORED, *where, accuracy)
+        for name, accuracy in accuracies.items()
         for where in WHERE.values()
     ]
-    columns = ["fingerprint", "view", "members", "split", "metric", "value"]
-    table = pd.DataFrame(rows, columns=columns)
-    tested = table["split"] == "test"
-    table.loc[tested, "value"] += np.random.default_rng(0).normal(0, noise, tested.sum())
-    names = runs.fingerprints()
+    table = pd.DataFrame(rows, columns=SCORE_COLUMNS)
+    is_test = table["split"] == "test"
+    table.loc[is_test, "value"] += np.random.default_rng(0).normal(0, noise, is_test.sum())
+    names = list(accuracies)
     return outcomes(table, dict.fromkeys(names, "done"), {name: {"cpu": "x"} for name in names})
+
+
+def done(accuracies):
+    """Return the scores of runs with these validation accuracies."""
+    return {name: Score("done", accuracy) for name, accuracy in accuracies.items()}
+
+
+def validation_accuracies(measured):
+    """Return the validation accuracies in outcomes, by fingerprint."""
+    accuracies = {}
+    for (name, _view, _members, *where), value in measured.scores.items():
+        if tuple(where) == WHERE["validation_accuracy"]:
+            accuracies[name] = value
+    return accuracies
+
+
+# Contrasts of arms with looks
+
+
+def contrast_rows(planned, measured, metrics=(PRIMARY,), hits=None):
+    """Return the contrasts in test accuracy by arm."""
+    table = contrasts(planned, measured, {}, hits or {}, metrics)
+    return table[table["metric"] == PRIMARY].set_index("arm")
 
 
 def test_contrasts_have_the_looks_of_each_arm():
     planned = plan()
-    table = contrasts(planned, scored(planned), {}, {}, (PRIMARY, "validation_accuracy"))
-    rows = table[table["metric"] == PRIMARY].set_index("arm")
-    good, alike = rows.loc["good"], rows.loc["alike"]
-    assert (good["n"], alike["n"]) == (8, 4)
-    both = look_statistics(means(DIFFERENCES[:4], DIFFERENCES), LOOKS.weights)
-    once = look_statistics(means(DIFFERENCES[:3:-1] / 50), LOOKS.weights[:1])
-    for row, expected in ((good, both), (alike, once)):
-        assert {name: row[name] for name in expected} == pytest.approx(expected)
-    assert good["p_holm"] == pytest.approx(min(2 * both["p"], 1))
-    other = table[(table["metric"] == "validation_accuracy") & (table["arm"] == "good")].iloc[0]
-    assert other["low"] == pytest.approx(both["low"])
-    fixed = planned.model_copy(update={"looks": None})
-    plain = contrasts(fixed, scored(planned), {}, {}, (PRIMARY,)).set_index("arm")
-    expected = stats.ttest_1samp(DIFFERENCES, 0)
-    assert plain.loc["good", "p"] == pytest.approx(expected.pvalue)
+    rows = contrast_rows(planned, scored(planned))
+    after_two = look_statistics(means(DIFFERENCES[:FIRST], DIFFERENCES), WEIGHTS)
+    after_one = look_statistics(means(SMALL_DIFFERENCES[:FIRST]), WEIGHTS[:1])
+    assert rows["n"].to_dict() == {"good": LAST, "alike": FIRST}
+    for arm, expected in (("good", after_two), ("alike", after_one)):
+        assert rows.loc[arm, list(expected)].to_dict() == pytest.approx(expected)
+    arms = 2
+    assert rows.loc["good", "p_holm"] == pytest.approx(min(arms * after_two["p"], 1))
 
 
-def test_the_verdict_over_images_has_the_smallest_p_of_the_looks_too():
-    """An effect that is clear at the first look and drowned by the noise of later seeds."""
+def test_contrasts_in_other_metrics_have_the_looks_too():
     planned = plan()
-    hits = {run: np.arange(50) % 2 for run in planned.fingerprints()}
+    table = contrasts(planned, scored(planned), {}, {}, ("validation_accuracy",))
+    after_two = look_statistics(means(DIFFERENCES[:FIRST], DIFFERENCES), WEIGHTS)
+    assert table.set_index("arm").loc["good", "low"] == pytest.approx(after_two["low"])
+
+
+def test_contrasts_of_a_plan_without_looks_are_not_corrected():
+    planned = plan()
+    rows = contrast_rows(without_looks(planned), scored(planned))
+    assert rows.loc["good", "p"] == pytest.approx(t_test(DIFFERENCES).pvalue)
+
+
+class TestVerdictsOverImages:
+    """An effect that is clear at the first look and drowned by the noise of later seeds."""
+
+    images = 50
     effects = np.array([0.050, 0.051, 0.049, 0.050, -0.01, 0.15, -0.08, 0.12])
-    base = np.linspace(0.8, 0.87, 8)
-    own = {BASELINE: base, "good": base + effects, "alike": base + DIFFERENCES[::-1] / 50}
-    known = with_test_accuracies(planned, own)
-    row = contrasts(planned, known, {}, hits, (PRIMARY,)).set_index("arm").loc["good"]
-    tests = [stats.ttest_1samp(some, 0) for some in (effects[:4], effects)]
-    assert 2 * tests[1].pvalue / 0.75 > 0.05 > 2 * tests[0].pvalue / 0.25
-    assert (row["verdict"], row["verdict_other_images"]) == ("helps", "helps")
-    bounds = tests[1].confidence_interval(1 - 0.05 * 0.75)
-    assert (row["low_images"], row["high_images"]) == pytest.approx(bounds)
-    generator = np.random.default_rng(0)
-    noisy = {run: generator.integers(0, 2, 50) for run in hits}
-    row = contrasts(planned, known, {}, noisy, (PRIMARY,)).set_index("arm").loc["good"]
-    assert (row["verdict"], row["verdict_other_images"]) == ("helps", "inconclusive")
-    first = {run: hits[run] if run[-1] in "0123" else noisy[run] for run in hits}
-    row = contrasts(planned, known, {}, first, (PRIMARY,)).set_index("arm").loc["good"]
-    assert row["verdict_other_images"] == "helps"  # the images of later seeds change no first look
+
+    def good_row(self, hits):
+        """Return the contrast of `good`, given which images its runs have right."""
+        planned = plan()
+        accuracies = {
+            BASELINE: ACCURACIES,
+            "good": ACCURACIES + self.effects,
+            "alike": ACCURACIES + SMALL_DIFFERENCES,
+        }
+        measured = with_test_accuracies(planned, accuracies)
+        return contrast_rows(planned, measured, hits=hits).loc["good"]
+
+    def equal_hits(self):
+        """Return hits that are equal in all runs: images add no error."""
+        every_second = np.arange(self.images) % 2
+        return dict.fromkeys(plan().fingerprints(), every_second)
+
+    def random_hits(self):
+        generator = np.random.default_rng(0)
+        return {name: generator.integers(0, 2, self.images) for name in plan().fingerprints()}
+
+    def test_a_clear_first_look_gives_the_verdict(self):
+        first, last = t_test(self.effects[:FIRST]), t_test(self.effects)
+        arms = 2
+        assert arms * first.pvalue / FIRST_WEIGHT < LEVEL < arms * last.pvalue / LAST_WEIGHT
+        row = self.good_row(self.equal_hits())
+        assert (row["verdict"], row["verdict_other_images"]) == ("helps", "helps")
+        bounds = last.confidence_interval(1 - LEVEL * LAST_WEIGHT)
+        assert (row["low_images"], row["high_images"]) == pytest.approx(bounds)
+
+    def test_images_that_differ_at_all_seeds_change_it(self):
+        row = self.good_row(self.random_hits())
+        assert (row["verdict"], row["verdict_other_images"]) == ("helps", "inconclusive")
+
+    def test_images_that_differ_at_later_seeds_do_not_change_a_first_look(self):
+        equal, random = self.equal_hits(), self.random_hits()
+        hits = {name: equal[name] if int(name[-1]) < FIRST else random[name] for name in equal}
+        assert self.good_row(hits)["verdict_other_images"] == "helps"
 
 
-def with_test_accuracies(planned, own):
-    """Return outcomes with these test accuracies of each arm, by seed."""
-    scores = {
-        (run.fingerprint, "deterministic", 1, *WHERE[PRIMARY]): own[run.arm][run.seed - 1000]
-        for run in planned.runs
-    }
+def with_test_accuracies(planned, accuracies):
+    """Return outcomes with these test accuracies of each arm by seed, and no other score."""
+    scores = {}
+    for run in planned.runs:
+        scores[run.fingerprint, *SCORED, *WHERE[PRIMARY]] = accuracies[run.arm][place_of(run)]
     names = planned.fingerprints()
     return Outcomes(dict.fromkeys(names, "done"), dict.fromkeys(names, "x"), scores)
+
+
+# The table of looks
+
+DECISION = ["validation_p_holm", "validation_p_equivalence", "likely", "chance"]
 
 
 def test_the_table_has_every_look_that_an_arm_has_had():
     planned = plan()
     table = look_table(planned, scored(planned))
-    assert table[["arm", "look", "seeds", "weight", "n", "stopped"]].to_numpy().tolist() == [
-        ["good", 1, 4, 0.25, 4, ""],
-        ["good", 2, 8, 0.75, 8, "difference"],
-        ["alike", 1, 4, 0.25, 4, "futile"],
+    rows = table[["arm", "look", "seeds", "weight", "n", "stopped"]]
+    assert rows.to_numpy().tolist() == [
+        ["good", 1, FIRST, FIRST_WEIGHT, FIRST, ""],
+        ["good", 2, LAST, LAST_WEIGHT, LAST, "difference"],
+        ["alike", 1, FIRST, FIRST_WEIGHT, FIRST, "futile"],
     ]
-    first = stats.ttest_1samp(DIFFERENCES[:4], 0).pvalue
-    assert table.loc[0, "p"] == pytest.approx(first)
-    assert table.loc[0, "p_weighted"] == pytest.approx(min(first / 0.25, 1))
-    assert table["level"].tolist() == [1 - 0.05 * 0.25, 1 - 0.05 * 0.75, 1 - 0.05 * 0.25]
-    assert look_table(planned.model_copy(update={"looks": None}), scored(planned)).empty
+    assert table["level"].tolist() == (1 - LEVEL * table["weight"]).tolist()
 
 
-def test_no_test_score_decides_and_a_lost_run_makes_no_pair():
+def test_the_table_has_the_p_of_each_look():
     planned = plan()
-    before, after = scored(planned), scored(planned, noise=0.05)
-    columns = ["validation_difference", "validation_p_holm", "likely", "chance"]
-    tables = [look_table(planned, one) for one in (before, after)]
-    assert (tables[0]["difference"] != tables[1]["difference"]).all()
-    pd.testing.assert_frame_equal(*(table[columns] for table in tables))
-    found = {
-        name: value
-        for (name, _, _, *where), value in before.scores.items()
-        if tuple(where) == WHERE["validation_accuracy"]
-    }
-    found = done(found)
-    assert decide(planned, found)["one", "alike"] == "equivalent"
-    three = ("alike0", "alike1", "alike2")
-    lost = {name: found[name] for name in found if name not in three}
-    assert decide(planned, lost)["one", "alike"] == "futile"
-    diverged = found | dict.fromkeys(three, Score("diverged"))
+    good = look_table(planned, scored(planned)).set_index(["arm", "look"]).loc["good"]
+    for look, seeds, weight in zip((1, 2), LOOKS.seeds, WEIGHTS, strict=True):
+        p = t_test(DIFFERENCES[:seeds]).pvalue
+        assert good.loc[look, "p"] == pytest.approx(p)
+        assert good.loc[look, "p_weighted"] == pytest.approx(min(p / weight, 1))
+
+
+def test_the_table_of_a_plan_without_looks_is_empty():
+    planned = plan()
+    assert look_table(without_looks(planned), scored(planned)).empty
+
+
+def test_no_test_score_decides():
+    planned = plan()
+    clear = look_table(planned, scored(planned))
+    noisy = look_table(planned, scored(planned, noise=0.05))
+    assert (clear["difference"] != noisy["difference"]).all()
+    columns = ["validation_difference", *DECISION]
+    pd.testing.assert_frame_equal(clear[columns], noisy[columns])
+
+
+def test_lost_runs_make_no_pair_for_a_decision():
+    planned = plan()
+    scores = done(validation_accuracies(scored(planned)))
+    lost = ("alike0", "alike1", "alike2")
+    missing = {name: score for name, score in scores.items() if name not in lost}
+    diverged = scores | dict.fromkeys(lost, Score("diverged"))
+    assert decide(planned, scores)["one", "alike"] == "equivalent"
+    assert decide(planned, missing)["one", "alike"] == "futile"
     assert decide(planned, diverged)["one", "alike"] == "futile"
 
 
-def test_runs_of_several_kinds_of_machine_make_no_pair_for_a_decision():
+class TestSeveralKindsOfMachine:
     """A gain of one machine over the other is no difference between arms."""
-    planned = plan()
-    base = np.linspace(0.8, 0.87, 8)
-    jitter = 0.0002 * np.array([1, -1, 2, -2, 1, -1, 2, -2])
-    scores = {}
-    for run in planned.runs:
-        seed = run.seed - 1000
-        other = run.arm == "good" and seed in (1, 5)
-        value = base[seed] + 0.1 * other + jitter[seed] * (run.arm != BASELINE)
-        scores[run.fingerprint] = Score("done", value, machine="b" if other else "a")
-    assert decide(planned, scores)["one", "good"] == "equivalent"
-    alike = {name: replace(score, machine="a") for name, score in scores.items()}
-    assert decide(planned, alike)["one", "good"] != "equivalent"
-    kinds = {name: score.machine for name, score in scores.items()}
-    values = {
-        (name, "deterministic", 1, *where): score.accuracy
-        for name, score in scores.items()
-        for where in WHERE.values()
-    }
-    known = Outcomes(dict.fromkeys(scores, "done"), kinds, values)
-    table = look_table(planned, known).set_index(["arm", "look"])
-    assert table["validation_n"].to_dict() == {("good", 1): 3, ("good", 2): 6, ("alike", 1): 4}
-    assert table["validation_n"].tolist() == table["n"].tolist()
+
+    on_other_machine = ("good1", "good5")
+
+    def scores(self):
+        """Return scores in which the runs of one arm on another machine are better by 0.1."""
+        jitter = 0.0002 * np.array([1, -1, 2, -2, 1, -1, 2, -2])
+        scores = {}
+        for run in plan().runs:
+            place, is_other = place_of(run), run.fingerprint in self.on_other_machine
+            accuracy = ACCURACIES[place]
+            if run.arm != BASELINE:
+                accuracy += jitter[place]
+            if is_other:
+                accuracy += 0.1
+            scores[run.fingerprint] = Score("done", accuracy, machine="b" if is_other else "a")
+        return scores
+
+    def test_runs_of_different_machines_make_no_pair_for_a_decision(self):
+        scores = self.scores()
+        assert decide(plan(), scores)["one", "good"] == "equivalent"
+        on_one = {name: replace(score, machine="a") for name, score in scores.items()}
+        assert decide(plan(), on_one)["one", "good"] != "equivalent"
+
+    def test_the_table_counts_the_pairs_of_the_decision(self):
+        scores = self.scores()
+        machines = {name: score.machine for name, score in scores.items()}
+        values = {
+            (name, *SCORED, *where): score.accuracy
+            for name, score in scores.items()
+            for where in WHERE.values()
+        }
+        measured = Outcomes(dict.fromkeys(scores, "done"), machines, values)
+        table = look_table(plan(), measured).set_index(["arm", "look"])
+        pairs = {("good", 1): FIRST - 1, ("good", 2): LAST - 2, ("alike", 1): FIRST}
+        assert table["validation_n"].to_dict() == pairs
+        assert table["n"].to_dict() == pairs
 
 
-def test_a_look_that_resolve_asked_for_changes_no_decision_in_the_table():
+class TestLookThatResolveAskedFor:
     """Afterwards `alike` is at four more seeds the clearest of all; before, it was not."""
-    before = plan()
-    more = tuple(
-        PlannedRun(study="one", arm="alike", seed=1000 + seed, fingerprint=f"alike{seed}", round=2)
-        for seed in range(4, 8)
-    )
-    stops = tuple(
-        stop.model_copy(update={"look": 2, "reason": "asked"}) if stop.arm == "alike" else stop
-        for stop in before.looks.stops
-    )
-    looks = before.looks.model_copy(update={"stops": stops})
-    after = before.model_copy(update={"runs": (*before.runs, *more), "looks": looks})
-    known = scored(after)
-    moved = {f"alike{seed}": 0.05 + 0.0001 * seed for seed in range(4, 8)}
-    moved |= {f"good{seed}": 0.03 * (-1) ** seed for seed in range(4, 8)}
-    scores = {key: value + moved.get(key[0], 0.0) for key, value in known.scores.items()}
-    known = replace(known, scores=scores)
-    decision = ["validation_p_holm", "validation_p_equivalence", "likely", "chance"]
-    tables = [look_table(one, known).set_index(["arm", "look"]) for one in (before, after)]
-    assert list(tables[1].index) == [("good", 1), ("good", 2), ("alike", 1), ("alike", 2)]
-    pd.testing.assert_frame_equal(tables[1].loc[tables[0].index, decision], tables[0][decision])
-    asked = tables[1].loc["alike", 2]
-    assert asked[decision].isna().all()
-    assert (asked["stopped"], asked["n"], asked["validation_n"]) == ("asked", 8, 8)
-    rows = [_by_place(known, arm) for arm in ("good", "alike")]
-    tests = look_tests(np.array(rows), LOOKS.seeds, MARGIN)
-    with_asked = outlook(tests, LOOKS, np.array([2, 2]), family([("b", "g"), ("b", "a")]), MARGIN)
-    assert with_asked.p_holm[0] < 0.9 * tables[0].loc[("good", 2), "validation_p_holm"]
+
+    later = range(FIRST, LAST)
+
+    def plan_afterwards(self):
+        """Return the plan with a second look of `alike`, which was asked for."""
+        before = plan()
+        runs = planned_runs(dict.fromkeys((BASELINE, "good", "alike"), LAST))
+        stops = tuple(
+            stop.model_copy(update={"look": 2, "reason": "asked"}) if stop.arm == "alike" else stop
+            for stop in before.looks.stops
+        )
+        looks = before.looks.model_copy(update={"stops": stops})
+        return before.model_copy(update={"runs": tuple(runs), "looks": looks})
+
+    def outcomes_afterwards(self):
+        """Return outcomes in which `alike` gains at the later seeds and `good` is noisy there."""
+        measured = scored(self.plan_afterwards())
+        added = {f"alike{place}": 0.05 + 0.0001 * place for place in self.later}
+        added |= {f"good{place}": 0.03 * (-1) ** place for place in self.later}
+        scores = {key: value + added.get(key[0], 0.0) for key, value in measured.scores.items()}
+        return replace(measured, scores=scores)
+
+    def tables(self):
+        """Return the tables before and after it was asked for, by arm and look."""
+        measured = self.outcomes_afterwards()
+        plans = (plan(), self.plan_afterwards())
+        return [look_table(planned, measured).set_index(["arm", "look"]) for planned in plans]
+
+    def test_it_changes_no_decision_in_the_table(self):
+        before, after = self.tables()
+        assert list(after.index) == [("good", 1), ("good", 2), ("alike", 1), ("alike", 2)]
+        pd.testing.assert_frame_equal(after.loc[before.index, DECISION], before[DECISION])
+
+    def test_it_has_no_decision_of_its_own(self):
+        _, after = self.tables()
+        asked = after.loc["alike", 2]
+        assert asked[DECISION].isna().all()
+        assert (asked["stopped"], asked["n"], asked["validation_n"]) == ("asked", LAST, LAST)
+
+    def test_counting_it_would_have_changed_another_decision(self):
+        """So that the first test can fail: Holm's procedure would multiply by 1 and not by 2."""
+        before, _ = self.tables()
+        accuracies = validation_accuracies(self.outcomes_afterwards())
+        differences = [
+            [
+                accuracies[f"{arm}{place}"] - accuracies[f"{BASELINE}{place}"]
+                for place in range(LAST)
+            ]
+            for arm in ("good", "alike")
+        ]
+        tests = look_tests(np.array(differences), LOOKS.seeds, MARGIN)
+        arms = family([(BASELINE, "good"), (BASELINE, "alike")])
+        with_asked = outlook(tests, LOOKS, np.array([2, 2]), arms, MARGIN)
+        assert with_asked.p_holm[0] < 0.9 * before.loc[("good", 2), "validation_p_holm"]
 
 
-def _by_place(known, arm):
-    """Return the differences in validation accuracy of an arm, by seed."""
-    key = ("deterministic", 1, *WHERE["validation_accuracy"])
-    return [known.scores[f"{arm}{n}", *key] - known.scores[f"baseline{n}", *key] for n in range(8)]
+class TestCollapsedRun:
+    """One look of six seeds at which `good` gains, by more than its noise."""
 
-
-def done(accuracies):
-    """Return the scores of runs with these validation accuracies."""
-    return {name: Score("done", value) for name, value in accuracies.items()}
-
-
-@pytest.mark.parametrize("lost", [BASELINE, "good"])
-def test_a_collapsed_run_stops_no_arm_and_the_table_has_what_decided(lost):
-    counts = {BASELINE: 6, "good": 6}
-    runs = [
-        PlannedRun(study="one", arm=arm, seed=1000 + seed, fingerprint=f"{arm}{seed}", round=1)
-        for arm, count in counts.items()
-        for seed in range(count)
-    ]
+    seeds = 6
     looks = PlannedLooks(seeds=(6, 12), weights=(0.5, 0.5))
-    arms = tuple(PlannedArm(name=arm) for arm in counts)
-    studies = (PlannedStudy(name="one", question="?", arms=arms),)
-    planned = plan().model_copy(update={"studies": studies, "runs": tuple(runs), "looks": looks})
-    rng = np.random.default_rng(0)
-    scores = {
-        run.fingerprint: 0.8 + 0.03 * (run.arm == "good") + rng.normal(0, 0.003) for run in runs
-    }
-    assert decide(planned, done(scores)) == {("one", "good"): "difference"}
-    scores[f"{lost}2"] = 0.2
-    assert decide(planned, done(scores)) == {("one", "good"): "difference"}
-    rows = [
-        (name, "deterministic", 1, *where, value)
-        for name, value in scores.items()
-        for where in WHERE.values()
-    ]
-    columns = ["fingerprint", "view", "members", "split", "metric", "value"]
-    names = list(scores)
-    found = outcomes(
-        pd.DataFrame(rows, columns=columns),
-        dict.fromkeys(names, "done"),
-        {name: {} for name in names},
-    )
-    row = look_table(planned, found).iloc[0]
-    assert (row["n"], row["validation_n"]) == (6, 5)
-    assert row["validation_p_holm"] < 0.01
-    assert row["likely"] > 0.9
+
+    def plan(self):
+        seeds_of_arms = dict.fromkeys((BASELINE, "good"), self.seeds)
+        runs = tuple(planned_runs(seeds_of_arms, first=self.seeds))
+        studies = (study_of(seeds_of_arms),)
+        changed = {"studies": studies, "runs": runs, "looks": self.looks}
+        return plan().model_copy(update=changed)
+
+    def accuracies(self):
+        noise = np.random.default_rng(0)
+        accuracies = {}
+        for run in self.plan().runs:
+            mean = 0.83 if run.arm == "good" else 0.80
+            accuracies[run.fingerprint] = mean + noise.normal(0, 0.003)
+        return accuracies
+
+    def test_an_arm_with_a_clear_gain_stops(self):
+        assert decide(self.plan(), done(self.accuracies())) == {("one", "good"): "difference"}
+
+    @pytest.mark.parametrize("lost", [BASELINE, "good"])
+    def test_a_collapsed_run_keeps_no_arm_from_stopping(self, lost):
+        accuracies = self.accuracies() | {f"{lost}2": 0.2}
+        assert decide(self.plan(), done(accuracies)) == {("one", "good"): "difference"}
+
+    @pytest.mark.parametrize("lost", [BASELINE, "good"])
+    def test_the_table_has_the_decision_without_the_collapsed_pair(self, lost):
+        accuracies = self.accuracies() | {f"{lost}2": 0.2}
+        table = look_table(self.plan(), outcomes_of(accuracies))
+        row = table.iloc[0]
+        assert row["n"] == self.seeds
+        assert row["validation_n"] == self.seeds - 1
+        assert row["validation_p_holm"] < 0.01
+        assert row["likely"] > 0.9
 
 
-def test_expected_runs_follow_from_gains_and_spread():
-    planned = plan(dict.fromkeys(ARMS, 8))
-    clear = dict.fromkeys([("one", "good"), ("one", "alike")], 1.0)
-    assert expected_runs(planned, clear, 0.01) == 3 * 4
-    unclear = {**clear, ("one", "alike"): 0.02}
-    assert 3 * 4 < expected_runs(planned, unclear, 0.02) < 3 * 8 - 4
-    assert expected_runs(planned, unclear, 0.02) == expected_runs(planned, unclear, 0.02)
+# Expected numbers of runs
+
+
+def test_clear_effects_take_the_runs_of_the_first_look():
+    planned = plan(dict.fromkeys(SEEDS_OF_ARMS, LAST))
+    clear = {("one", "good"): 1.0, ("one", "alike"): 1.0}
+    assert expected_runs(planned, clear, spread=0.01) == 3 * FIRST
+
+
+def test_an_unclear_effect_takes_some_runs_of_the_last_look():
+    planned = plan(dict.fromkeys(SEEDS_OF_ARMS, LAST))
+    one_unclear = {("one", "good"): 1.0, ("one", "alike"): 0.02}
+    runs = expected_runs(planned, one_unclear, spread=0.02)
+    without_good = 2 * LAST + FIRST  # it stops at the first look
+    assert 3 * FIRST < runs < without_good
+    assert expected_runs(planned, one_unclear, spread=0.02) == runs  # reproducible
 
 
 def test_the_spread_of_exploration_is_pooled_over_settings():
-    rows = [[0.01, 0.03], [0.02, 0.00, None], [0.0, 0.0], [0.5], []]
-    spread = explored_spread([{"changes": changes} for changes in rows])
-    assert spread == pytest.approx(math.sqrt((0.0002 + 0.0002) / 2))
+    changes = [[0.01, 0.03], [0.02, 0.00, None], [0.0, 0.0], [0.5], []]
+    squares = [0.01**2 + 0.01**2, 0.01**2 + 0.01**2]  # of settings with two different changes
+    freedom = 1 + 1
+    spread = explored_spread([{"changes": row} for row in changes])
+    assert spread == pytest.approx(math.sqrt(sum(squares) / freedom))
+
+
+def test_the_spread_of_single_changes_is_undefined():
     assert math.isnan(explored_spread([{"changes": [0.1]}]))
 
 
-def test_rates_of_lost_runs_are_corrected_by_the_weight_of_the_last_look():
-    planned = plan()
-    lost = {"good0", "good1", "good2", "good3", "good7", "alike0", "alike1", "alike2"}
-    names = planned.fingerprints()
-    states = {name: "diverged" if name in lost else "done" for name in names}
-    known = replace(scored(planned), states=states)
-    table = collapses(planned, known).set_index("arm")
-    good, alike = 2 * 0.5**5 / 0.75, 2 * 0.5**3 / 0.25
-    assert table.loc["good", "p"] == pytest.approx(good)
-    assert table.loc["alike", "p"] == min(alike, 1)
-    assert table.loc["good", "p_holm"] == pytest.approx(2 * good)
-    plain = collapses(planned.model_copy(update={"looks": None}), known).set_index("arm")
-    assert plain.loc["good", "p"] == pytest.approx(2 * 0.5**5)
-    for arm, count, runs, weight in (("good", 5, 8, 0.75), ("alike", 3, 4, 0.25)):
-        exact = stats.binomtest(count, runs).proportion_ci(1 - 0.05 * weight, method="exact")
-        assert (table.loc[arm, "low"], table.loc[arm, "high"]) == pytest.approx(exact)
-        unseen = table.loc[arm, "unseen"]
-        assert (1 - unseen) ** runs == pytest.approx(0.05 * weight)
-    exact = stats.binomtest(0, 8).proportion_ci(1 - 0.05 * 0.75, method="exact")
-    assert table.loc[BASELINE, "high"] == pytest.approx(exact.high)
+# Other tables
 
 
-def test_other_single_tests_are_corrected_likewise():
-    first = stats.ttest_1samp(DIFFERENCES, 0)
-    found = estimate(DIFFERENCES, 0.25)
-    assert found["p"] == pytest.approx(min(first.pvalue / 0.25, 1))
-    assert (found["low"], found["high"]) == pytest.approx(first.confidence_interval(1 - 0.0125))
-    assert found["p_sign_flip"] == pytest.approx(min(sign_flip_p(DIFFERENCES) / 0.25, 1))
-    assert found["detectable"] > estimate(DIFFERENCES, 1.0)["detectable"]
+LOST_RUNS = ("good0", "good1", "good2", "good3", "good7", "alike0", "alike1", "alike2")
+RATES = {  # of each arm: lost runs, runs, weight of its last look
+    BASELINE: (0, LAST, LAST_WEIGHT),
+    "good": (5, LAST, LAST_WEIGHT),
+    "alike": (3, FIRST, FIRST_WEIGHT),
+}
+
+
+class TestRatesOfLostRuns:
+    def table(self, planned):
+        states = dict.fromkeys(planned.fingerprints(), "done")
+        states |= dict.fromkeys(LOST_RUNS, "diverged")
+        return collapses(planned, replace(scored(planned), states=states)).set_index("arm")
+
+    def test_p_is_corrected_by_the_weight_of_the_last_look(self):
+        table = self.table(plan())
+        p_of_good, p_of_alike = 2 * 0.5**5 / LAST_WEIGHT, 2 * 0.5**3 / FIRST_WEIGHT
+        assert table.loc["good", "p"] == pytest.approx(p_of_good)
+        assert table.loc["alike", "p"] == min(p_of_alike, 1)
+        assert table.loc["good", "p_holm"] == pytest.approx(2 * p_of_good)
+
+    def test_without_looks_p_is_not_corrected(self):
+        table = self.table(without_looks(plan()))
+        assert table.loc["good", "p"] == pytest.approx(2 * 0.5**5)
+
+    @pytest.mark.parametrize("arm", ["good", "alike"])
+    def test_the_interval_of_a_rate_is_exact_at_the_level_of_the_last_look(self, arm):
+        lost, runs, weight = RATES[arm]
+        exact = stats.binomtest(lost, runs).proportion_ci(1 - LEVEL * weight, method="exact")
+        row = self.table(plan()).loc[arm]
+        assert (row["low"], row["high"]) == pytest.approx(exact)
+        assert (1 - row["unseen"]) ** runs == pytest.approx(LEVEL * weight)
+
+    def test_a_baseline_has_the_weight_of_the_last_look(self):
+        lost, runs, weight = RATES[BASELINE]
+        exact = stats.binomtest(lost, runs).proportion_ci(1 - LEVEL * weight, method="exact")
+        assert self.table(plan()).loc[BASELINE, "high"] == pytest.approx(exact.high)
+
+
+def test_single_estimates_are_corrected_by_a_weight():
+    weight = 0.25
+    test = t_test(DIFFERENCES)
+    corrected = estimate(DIFFERENCES, weight)
+    assert corrected["p"] == pytest.approx(min(test.pvalue / weight, 1))
+    bounds = test.confidence_interval(1 - LEVEL * weight)
+    assert (corrected["low"], corrected["high"]) == pytest.approx(bounds)
+    assert corrected["p_sign_flip"] == pytest.approx(min(sign_flip_p(DIFFERENCES) / weight, 1))
+    assert corrected["detectable"] > estimate(DIFFERENCES, 1.0)["detectable"]
+
+
+def test_sign_flips_are_corrected_by_the_weight_of_the_last_look():
     planned = plan()
-    table = contrasts(planned, scored(planned), {}, {}, (PRIMARY,)).set_index("arm")
-    flips = sign_flip_p(DIFFERENCES)
-    assert table.loc["good", "p_sign_flip"] == pytest.approx(min(flips / 0.75, 1))
+    row = contrast_rows(planned, scored(planned)).loc["good"]
+    p = sign_flip_p(DIFFERENCES) / LAST_WEIGHT
+    assert row["p_sign_flip"] == pytest.approx(min(p, 1))
+
+
+def test_the_diagnosis_is_corrected_by_the_weight_of_the_last_look():
+    planned = plan()
+    rows = []
+    for run in planned.runs:
+        change = 0.0 if run.arm == BASELINE else DIFFERENCES[place_of(run)]
+        row = {"study": "one", "arm": run.arm, "seed": run.seed, "gap": 0.1}
+        rows.append(row | {"train_accuracy": 0.9 + change})
+    table = diagnosis(planned, pd.DataFrame(rows)).set_index("arm")
+    p_of_alike = t_test(DIFFERENCES[:FIRST]).pvalue / FIRST_WEIGHT
+    p_of_good = t_test(DIFFERENCES).pvalue / LAST_WEIGHT
+    expected = holm(np.minimum([p_of_alike, p_of_good], 1.0))
+    assert table.loc[["alike", "good"], "p_holm"].tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("arm", "weight"), [("good", LAST_WEIGHT), ("alike", FIRST_WEIGHT)])
+def test_a_rank_test_has_the_seeds_and_the_weight_of_its_arm(arm, weight):
+    planned = plan()
+    flops = {
+        BASELINE: np.arange(LAST) + 0.5,
+        "good": np.arange(LAST) - 5.0,
+        "alike": np.arange(FIRST) - 1.0,
+    }
+    target, updates = 0.9, 1.0
     rows = [
-        {
-            **{"study": "one", "arm": run.arm, "seed": run.seed, "gap": 0.1},
-            "train_accuracy": 0.9 + (DIFFERENCES[run.seed - 1000] if run.arm != BASELINE else 0),
-        }
-        for run in planned.runs
-    ]
-    changes = diagnosis(planned, pd.DataFrame(rows)).set_index("arm")
-    p_values = [
-        stats.ttest_1samp(DIFFERENCES[:count], 0).pvalue / weight
-        for count, weight in zip(LOOKS.seeds, LOOKS.weights, strict=True)
-    ]
-    expected = holm(np.minimum(p_values, 1.0))
-    shown = [changes.loc[arm, "p_holm"] for arm in ("alike", "good")]
-    assert shown == pytest.approx(expected)
-
-
-def test_a_rank_test_has_the_seeds_and_the_weight_of_its_arm():
-    planned = plan()
-    flops = {BASELINE: np.arange(8) + 0.5, "good": np.arange(8.0) - 5, "alike": np.arange(4.0) - 1}
-    rows = [
-        ("one", run.arm, run.seed, run.fingerprint, 0.9, 1.0, flops[run.arm][run.seed - 1000])
+        ("one", run.arm, run.seed, run.fingerprint, target, updates, flops[run.arm][place_of(run)])
         for run in planned.runs
     ]
     table = time_to_target(planned, pd.DataFrame(rows, columns=list(RUNS))).set_index("arm")
-    for arm, weight in (("good", 0.75), ("alike", 0.25)):
-        same = stats.mannwhitneyu(flops[arm], flops[BASELINE][: len(flops[arm])])
-        assert table.loc[arm, "p"] == pytest.approx(min(same.pvalue / weight, 1))
+    baseline = flops[BASELINE][: len(flops[arm])]  # the same seeds
+    p = stats.mannwhitneyu(flops[arm], baseline).pvalue / weight
+    assert table.loc[arm, "p"] == pytest.approx(min(p, 1))
 
 
-DRAWS = 20_000
-GROWING = (6, 12, 24)
+# Stopping early, simulated
+
+REPORTS = 20_000
+GROWING = (6, 12, 24)  # seeds
+EQUAL_WEIGHTS, GROWING_WEIGHTS, NO_WEIGHTS = (1 / 3, 1 / 3, 1 / 3), (0.2, 0.3, 0.5), (1.0, 1.0, 1.0)
 
 
-def peeked(weights):
+def null_differences(seed):
+    """Return differences of reports without an effect (reports, seeds)."""
+    return np.random.default_rng(seed).normal(size=(REPORTS, GROWING[-1]))
+
+
+def false_alarms(weights):
     """Return the share of null contrasts with p < 0.05 if one stops at the first such look."""
-    values = np.random.default_rng(3).normal(size=(DRAWS, GROWING[-1]))
-    tests = look_tests(values, GROWING, 1.0)
-    found = np.zeros(DRAWS, dtype=bool)
+    tests = look_tests(null_differences(seed=3), GROWING, 1.0)
+    is_found = np.zeros(REPORTS, dtype=bool)
     for look in range(1, len(GROWING) + 1):
-        found |= weighted_p(tests, weights, np.full(DRAWS, look), 1.0)[0] < 0.05
-    return found.mean()
+        p, _ = weighted_p(tests, weights, np.full(REPORTS, look), 1.0)
+        is_found |= p < LEVEL
+    return is_found.mean()
 
 
-def test_stopping_at_the_first_small_p_errs_without_weights_and_not_with_them():
-    bound = 0.05 + 3 * math.sqrt(0.05 * 0.95 / DRAWS)
-    assert peeked((1 / 3, 1 / 3, 1 / 3)) <= bound
-    assert peeked((0.2, 0.3, 0.5)) <= bound
-    assert peeked((1.0, 1.0, 1.0)) == pytest.approx(0.121, abs=0.007)
+@pytest.mark.parametrize("weights", [EQUAL_WEIGHTS, GROWING_WEIGHTS])
+def test_stopping_at_the_first_small_p_errs_in_at_most_5_percent(weights):
+    three_errors = 3 * math.sqrt(LEVEL * (1 - LEVEL) / REPORTS)
+    assert false_alarms(weights) <= LEVEL + three_errors
 
 
-def covered(weights):
+def test_stopping_at_the_first_small_p_without_weights_errs_more_than_twice_as_often():
+    differences = null_differences(seed=3)
+    p = [stats.ttest_1samp(differences[:, :seeds], 0, axis=1).pvalue for seeds in GROWING]
+    expected = (np.min(p, axis=0) < LEVEL).mean()
+    assert expected > 2 * LEVEL
+    assert false_alarms(NO_WEIGHTS) == pytest.approx(expected)
+
+
+def coverage(weights):
     """Return the share of intervals over the truth if one stops at the first without it."""
-    values = np.random.default_rng(4).normal(size=(DRAWS, GROWING[-1]))
-    tests = look_tests(values, GROWING, 1.0)
-    missed = np.zeros(DRAWS, dtype=bool)
-    for look, weight in enumerate(weights):
-        critical = stats.t.ppf(1 - 0.05 * weight / 2, GROWING[look] - 1)
-        half = critical * tests.sd[look] / math.sqrt(GROWING[look])
-        missed |= np.abs(tests.mean[look]) > half
-    return 1 - missed.mean()
+    tests = look_tests(null_differences(seed=4), GROWING, 1.0)
+    is_missed = np.zeros(REPORTS, dtype=bool)
+    for look, (seeds, weight) in enumerate(zip(GROWING, weights, strict=True)):
+        critical = stats.t.ppf(1 - LEVEL * weight / 2, seeds - 1)
+        half = critical * tests.sd[look] / math.sqrt(seeds)
+        is_missed |= np.abs(tests.mean[look]) > half
+    return 1 - is_missed.mean()
 
 
-def test_intervals_cover_whenever_one_stops():
-    assert covered((1 / 3, 1 / 3, 1 / 3)) >= 0.95
-    assert covered((1.0, 1.0, 1.0)) < 0.9
+def test_intervals_cover_whenever_one_stops_with_weights_alone():
+    assert coverage(EQUAL_WEIGHTS) >= 0.95
+    assert coverage(NO_WEIGHTS) < 0.9
 
 
-def test_the_committed_simulation_holds_what_it_claims():
-    results = json.loads(RESULTS.read_text())
-    held = results["held"]
-    assert held["family_wise"] <= results["bar"] < held["peeking"]
-    assert held["coverage"] >= 1 - results["bar"]
+# The committed simulation
 
 
-def test_the_table_of_the_docs_is_that_of_the_measured_results():
-    results = json.loads(RESULTS.read_text())
+@pytest.fixture(scope="module")
+def results():
+    return json.loads(RESULTS.read_text())
+
+
+def test_the_committed_simulation_holds_its_level(results):
+    held, bar = results["held"], results["bar"]
+    assert held["family_wise"] <= bar < held["peeking"]
+    assert held["coverage"] >= 1 - bar
+
+
+def rounded(value, decimals):
+    """Return a number as text, rounded half up."""
+    return str(Decimal(str(value)).quantize(Decimal(10) ** -decimals, ROUND_HALF_UP))
+
+
+def percent(share, decimals):
+    return f"{rounded(Decimal(str(share)) * 100, decimals)} %"
+
+
+def test_the_table_of_the_docs_is_that_of_the_committed_simulation(results):
     null, effects, at_margin = results["null"]["normal"], results["effects"], results["at_margin"]
-    counts = {
-        "reports with a false helps or hurts": (null, "family_wise", 1),
-        "intervals that cover": (null, "coverage", 1),
-        "arms without an effect shown to be equivalent": (null, "equivalent", 1),
-        "arms at the margin called equivalent": (at_margin, "false_equivalence", 1),
-        "an effect of 0.5 found": (effects["0.5"], "power", 0),
-        **{
-            f"{float(size):g}": (effects[size], "power", 0) for size in ("0.8", "1.0", "1.5", "2.0")
-        },
-        "runs, without an effect": (null, "runs", None),
-        "runs, one effect of 1": (effects["1.0"], "runs", None),
-    }
+
+    def cells(values, name, show):
+        return [show(values[f"{name}_{way}"]) for way in ("looks", "resolved", "fixed")]
+
+    def to_a_tenth(share):
+        return percent(share, 1)
+
+    def to_a_percent(share):
+        return percent(share, 0)
+
+    def to_a_run(runs):
+        return rounded(runs, 0)
+
     expected = {
-        label: [_shown(values[f"{name}_{way}"], digits) for way in ("looks", "resolved", "fixed")]
-        for label, (values, name, digits) in counts.items()
+        "reports with a false helps or hurts": cells(null, "family_wise", to_a_tenth),
+        "intervals that cover": cells(null, "coverage", to_a_tenth),
+        "arms without an effect shown to be equivalent": cells(null, "equivalent", to_a_tenth),
+        "arms at the margin called equivalent": cells(at_margin, "false_equivalence", to_a_tenth),
+        "an effect of 0.5 found": cells(effects["0.5"], "power", to_a_percent),
+        "0.8": cells(effects["0.8"], "power", to_a_percent),
+        "1": cells(effects["1.0"], "power", to_a_percent),
+        "1.5": cells(effects["1.5"], "power", to_a_percent),
+        "2": cells(effects["2.0"], "power", to_a_percent),
+        "runs, without an effect": cells(null, "runs", to_a_run),
+        "runs, one effect of 1": cells(effects["1.0"], "runs", to_a_run),
     }
     text = (ROOT / "docs" / "statistics.md").read_text()
-    table = text.partition("| | looks | resolved | 12 seeds |\n")[2].partition("\n\n")[0]
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[1:]]
-    assert {label: cells for label, *cells in rows} == expected
-    assert f"false verdict in {_shown(null['family_wise_peeking'], 1)} of reports" in text
-
-
-def _shown(value, digits):
-    """Return a share in percent, or a number of runs, rounded half up."""
-    shown = Decimal(str(value)) * (1 if digits is None else 100)
-    rounded = shown.quantize(Decimal(10) ** -(digits or 0), ROUND_HALF_UP)
-    return f"{rounded}" if digits is None else f"{rounded} %"
+    _, _, after_head = text.partition("| | looks | resolved | 12 seeds |\n")
+    table, _, _ = after_head.partition("\n\n")
+    _rule, *lines = table.splitlines()
+    shown = {}
+    for line in lines:
+        label, *row = [cell.strip() for cell in line.strip("|").split("|")]
+        shown[label] = row
+    assert shown == expected
+    assert f"false verdict in {to_a_tenth(null['family_wise_peeking'])} of reports" in text

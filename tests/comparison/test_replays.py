@@ -1,4 +1,9 @@
-"""Replays of searches: equal to real ones, and random search to its closed form."""
+"""Replays of searches on stored designs, and random search in closed form.
+
+A replay is compared with a real search, replays on parts of a design with those on its subsets, and
+random search with means, chances, bands and costs by formula or enumeration. Lost points, designs
+without points left, proposals that no point has.
+"""
 
 import itertools
 
@@ -12,58 +17,91 @@ from pipeline.planning.searches import Finished, Search, propose
 from pipeline.planning.spaces import Space
 
 METHODS = ("grid", "random", "sobol", "coarse_to_fine", "halving", "tpe")
+NOTHING = -1  # the number of the chosen point where none is done
 
 
-def found_by(spaces, search, score, seed):
-    """Return the trials of a real search: values, budget and score."""
+def share_of(budget):
+    """Return the share of the schedule that a budget pays for."""
+    return float(SHARES[np.searchsorted(SHARES, budget - 1e-9)])
+
+
+def real_search(spaces, search, score, seed):
+    """Return the trials of a search that trains: values, budget and score."""
     finished = []
     while proposals := propose(spaces, search, finished, seed):
-        finished += [
-            Finished(item.values, item.budget, score(item.values, item.budget))
-            for item in proposals
-        ]
+        for trial in proposals:
+            outcome = score(trial.values, trial.budget)
+            finished.append(Finished(trial.values, trial.budget, outcome))
     return finished
 
 
+# Replays of single searches
+
+
 @pytest.mark.parametrize("method", METHODS)
-def test_a_replay_equals_a_real_search_with_the_same_seed(method):
+def test_a_replay_is_the_real_search_with_the_same_seed(method):
     """The design has the points of the search, and others beside them."""
     search, seed = Search(method=method, trials=8), 5
 
     def score(values, budget):
-        pairs = zip(UNIT.values(), values, strict=True)
-        places = np.array([[space.quantile(value) for space, value in pairs]])
-        share = SHARES[np.searchsorted(SHARES, budget - 1e-9)]
-        return float((1.0 if share == 1 else share**0.1) * peak(places)[0])
+        """Return the score that `design_of` gives to a point."""
+        places = [space.quantile(value) for space, value in zip(UNIT.values(), values, strict=True)]
+        share = share_of(budget)
+        early = share**0.1 if share < 1 else 1.0
+        return float(early * peak(np.array([places]))[0])
 
-    real = found_by(UNIT, search, score, seed)
-    others = [tuple(row) for row in np.random.default_rng(9).random((20, 3)).round(6).tolist()]
-    distinct = dict.fromkeys([trial.values for trial in real] + others)
-    design = design_of(values=list(distinct))
+    trials = real_search(UNIT, search, score, seed)
+    others = np.random.default_rng(9).random((20, len(UNIT))).round(6)
+    points = [trial.values for trial in trials] + [tuple(row) for row in others.tolist()]
+    design = design_of(values=list(dict.fromkeys(points)))
     steps = replay(design, search, seed)
-    assert {(design.values[step.point], step.share) for step in steps} == {
-        (trial.values, float(SHARES[np.searchsorted(SHARES, trial.budget - 1e-9)]))
-        for trial in real
-    }
+    replayed_trials = {(design.values[step.point], step.share) for step in steps}
+    assert replayed_trials == {(trial.values, share_of(trial.budget)) for trial in trials}
     assert {step.distance for step in steps} == {0.0}
 
 
-def test_a_search_pays_for_every_epoch_of_a_point_once():
-    steps = replay(design_of(points=64), Search(method="halving", trials=27), seed=1)
-    rungs = [step.share for step in steps]
-    assert [rungs.count(share) for share in SHARES] == [27, 9, 3, 1]
-    resumed = 27 / 27 + 9 * (1 / 9 - 1 / 27) + 3 * (1 / 3 - 1 / 9) + 2 / 3
-    assert steps[-1].cost == pytest.approx(resumed)
-    last, *_ = {step.point for step in steps if step.share == 1}
-    assert sum(step.point == last for step in steps) == len(SHARES)
+@pytest.fixture(scope="module")
+def halving_steps():
+    """Return the trials of successive halving with 27 settings."""
+    return replay(design_of(points=64), Search(method="halving", trials=27), seed=1)
 
 
-def test_a_proposal_takes_the_nearest_point_that_is_left():
+def test_halving_trains_a_third_of_the_points_three_times_as_long(halving_steps):
+    shares = [step.share for step in halving_steps]
+    assert [shares.count(share) for share in SHARES] == [27, 9, 3, 1]
+
+
+def test_a_search_pays_for_every_epoch_of_a_point_once(halving_steps):
+    points = [27, 9, 3, 1]
+    added_shares = np.diff(SHARES, prepend=0.0)
+    assert halving_steps[-1].cost == pytest.approx(points @ added_shares)
+
+
+def test_the_point_that_is_trained_to_the_end_had_every_share_before(halving_steps):
+    (last,) = {step.point for step in halving_steps if step.share == 1}
+    shares = [step.share for step in halving_steps if step.point == last]
+    assert shares == SHARES.tolist()
+
+
+def test_a_search_ends_where_the_design_has_no_points_left():
+    steps = replay(design_of(points=10), Search(method="random", trials=32), seed=1)
+    assert sorted(step.point for step in steps) == list(range(10))
+
+
+# Proposals that no point has
+
+
+@pytest.fixture
+def mixed_design():
+    """Return a design of a number and a name."""
     spaces = {"a": Space((), "uniform", 0.0, 1.0), "b": Space(("x", "y"))}
-    design = design_of(values=[(0.1, "x"), (0.2, "x"), (0.9, "x"), (0.14, "y")], spaces=spaces)
-    np.testing.assert_allclose(design.distances([(0.14, "x")]), [[0.04, 0.06, 0.76, 1.0]])
-    steps = replay(design, Search(method="sobol", trials=4), seed=3)
-    assert sorted(step.point for step in steps) == [0, 1, 2, 3]
+    return design_of(values=[(0.1, "x"), (0.2, "x"), (0.9, "x"), (0.14, "y")], spaces=spaces)
+
+
+def test_settings_are_as_far_apart_as_their_numbers_and_1_for_other_names(mixed_design):
+    distances = mixed_design.distances([(0.14, "x")])
+    numbers = np.abs(np.array([0.1, 0.2, 0.9]) - 0.14)
+    np.testing.assert_allclose(distances, [[*numbers, 1.0]])
 
 
 def test_numbers_in_a_list_are_as_far_apart_as_their_places():
@@ -72,8 +110,28 @@ def test_numbers_in_a_list_are_as_far_apart_as_their_places():
     np.testing.assert_allclose(design.distances([([4],)]), [[0, 1 / 3, 2 / 3]])
 
 
+def test_a_proposal_takes_the_nearest_point_that_is_left(mixed_design):
+    search, seed = Search(method="sobol", trials=4), 3
+    proposals = propose(mixed_design.spaces, search, (), seed)
+    left = {0, 1, 2, 3}
+    for step, proposal in zip(replay(mixed_design, search, seed), proposals, strict=True):
+        (distances,) = mixed_design.distances([proposal.values])
+        nearest = min(left, key=lambda point: distances[point])
+        assert step.point == nearest
+        assert step.distance == distances[nearest]
+        left.remove(nearest)
+    assert not left
+
+
+# Many replays
+
+
 @pytest.mark.parametrize(
-    ("method", "nearest"), [*((name, False) for name in METHODS), ("random", True)]
+    ("method", "nearest"),
+    [
+        *(pytest.param(method, False, id=method) for method in METHODS),
+        pytest.param("random", True, id="random-at-the-nearest-points"),
+    ],
 )
 def test_searches_on_parts_of_a_design_are_those_on_its_subsets(method, nearest):
     design = design_of(points=40, noise=0.01)
@@ -81,92 +139,107 @@ def test_searches_on_parts_of_a_design_are_those_on_its_subsets(method, nearest)
     generator = np.random.default_rng(2)
     parts = [design.half(generator) for _ in range(3)]
     search = Search(method=method, trials=8)
-    every = replayed_on(design, search, 2, parts, nearest)
-    for found, part in zip(every, parts, strict=True):
-        alone = replayed(design.subset(part), search, 2, nearest)
-        assert (np.where(alone.chosen < 0, -1, part[alone.chosen]) == found.chosen).all()
-        assert (alone.costs == found.costs).all()
-        assert (alone.spent == found.spent).all()
-        assert alone.distance == found.distance
+    on_parts = replayed_on(design, search, 2, parts, nearest)
+    for on_part, part in zip(on_parts, parts, strict=True):
+        on_subset = replayed(design.subset(part), search, 2, nearest)
+        is_chosen = on_subset.chosen != NOTHING
+        numbers = np.where(is_chosen, part[on_subset.chosen], NOTHING)  # those of the whole design
+        assert (on_part.chosen == numbers).all()
+        assert (on_part.costs == on_subset.costs).all()
+        assert (on_part.spent == on_subset.spent).all()
+        assert on_part.distance == on_subset.distance
 
 
 def test_a_shorter_random_search_is_the_start_of_a_longer_one():
     """So that one replay is the reference of methods that cost less, too."""
     design = design_of(points=40, noise=0.01)
-    long, short = (
-        replayed(design, Search(method="random", trials=trials), 5, nearest=True)
-        for trials in (20, 7)
-    )
+    long = replayed(design, Search(method="random", trials=20), 5, nearest=True)
+    short = replayed(design, Search(method="random", trials=7), 5, nearest=True)
     assert (long.chosen[:, :7] == short.chosen).all()
 
 
-def test_random_replays_have_the_mean_of_the_closed_form():
-    design = design_of(points=60, noise=0.02)
-    found = replayed(design, Search(method="random", trials=16), 400)
-    validation, test = random_means(design, found.costs)
-    best = design.ranked[found.chosen]
-    for scores, means in ((best, validation), (design.test[found.chosen], test)):
-        errors = scores.std(axis=0) / np.sqrt(len(scores))
-        assert (np.abs(scores.mean(axis=0) - means) < 4 * errors).all()
+def test_random_finds_more_than_a_grid_where_one_value_matters():
+    """A grid of 3 x 3 x 3 has three different rates, random search 27."""
+    design = design_of(points=500)
+
+    def mean_best(method):
+        found = replayed(design, Search(method=method, trials=27), 20)
+        return design.ranked[found.chosen[:, -1]].mean()
+
+    assert mean_best("random") > mean_best("grid")
 
 
-def test_chances_of_the_best_are_those_of_an_enumeration():
-    scores = np.array([0.3, 0.9, 0.5, 0.9, 0.1, 0.5])
-    for size in (1, 2, 4, 6):
-        counts = np.zeros(6)
-        for drawn in itertools.permutations(range(6), size):
-            counts[max(drawn, key=lambda point: scores[point])] += 1  # the first of equal ones
-        (chances,) = best_of_random(scores, np.array([size]))
-        np.testing.assert_allclose(chances, counts / counts.sum())
+# Lost points
 
 
 def test_a_lost_point_is_never_chosen():
     design = design_of(points=12)
-    design.curves[:6, -1] = np.nan
-    found = replayed(design, Search(method="random", trials=12), 50)
-    assert set(found.chosen[:, -1]) == {6 + int(design.validation[6:].argmax())}
-    assert (found.chosen[:, 0] == -1).mean() == pytest.approx(0.5, abs=0.25)
-    assert set(found.chosen[:, 0]) <= {-1, *range(6, 12)}
+    done = range(6, 12)
+    design.curves[: done.start, -1] = np.nan
+    chosen = replayed(design, Search(method="random", trials=12), 50).chosen
+    first, last = chosen[:, 0], chosen[:, -1]
+    assert set(first) <= {NOTHING, *done}
+    assert (first == NOTHING).mean() == pytest.approx(6 / 12, abs=0.25)
+    best = done.start + int(design.validation[done.start :].argmax())
+    assert set(last) == {best}
 
 
-def test_a_search_without_any_done_run_chooses_nothing():
+@pytest.mark.parametrize("method", METHODS)
+def test_a_search_without_any_done_run_chooses_nothing(method):
     design = design_of(points=9)
     design.curves[:, -1] = np.nan
-    for method in METHODS[1:]:
-        search = Search(method=method, trials=8)
-        assert {*replayed(design, search, 2).chosen.ravel()} == {-1}
+    chosen = replayed(design, Search(method=method, trials=8), 2).chosen
+    assert set(chosen.ravel()) == {NOTHING}
 
 
-def test_a_search_ends_where_the_design_has_no_points_left():
-    steps = replay(design_of(points=10), Search(method="random", trials=32), seed=1)
-    assert sorted(step.point for step in steps) == list(range(10))
+# Random search in closed form
 
 
-def test_random_beats_a_grid_where_one_value_matters():
-    """A 3 x 3 x 3 grid has three different rates, random search 27."""
-    design = design_of(points=500)
-    best = {
-        method: design.ranked[
-            replayed(design, Search(method=method, trials=27), 20).chosen[:, -1]
-        ].mean()
-        for method in ("grid", "random")
-    }
-    assert best["random"] > best["grid"]
+def test_random_replays_have_the_means_of_the_closed_form():
+    design = design_of(points=60, noise=0.02)
+    found = replayed(design, Search(method="random", trials=16), 400)
+    validation, test = random_means(design, found.costs)
+
+    def errors_from(scores, means):
+        """Return how many standard errors the mean scores are from these means, by cost."""
+        errors = scores.std(axis=0) / np.sqrt(len(scores))
+        return np.abs(scores.mean(axis=0) - means) / errors
+
+    assert errors_from(design.ranked[found.chosen], validation).max() < 4
+    assert errors_from(design.test[found.chosen], test).max() < 4
+
+
+@pytest.mark.parametrize("draws", [1, 2, 4, 6])
+def test_chances_of_the_best_are_those_of_an_enumeration(draws):
+    scores = np.array([0.3, 0.9, 0.5, 0.9, 0.1, 0.5])
+    counts = np.zeros(len(scores))
+    for drawn in itertools.permutations(range(len(scores)), draws):
+        best = max(drawn, key=lambda point: scores[point])  # the first of equal ones
+        counts[best] += 1
+    (chances,) = best_of_random(scores, np.array([draws]))
+    np.testing.assert_allclose(chances, counts / counts.sum())
 
 
 def test_bands_of_random_search_cover_its_true_curve():
     """Of uniform scores the median of the best of n is 0.5^(1/n)."""
     sizes, generator = np.arange(1, 13), np.random.default_rng(0)
-    truth = 0.5 ** (1 / sizes)
-    covered = 0
-    for _ in range(200):
+    medians = 0.5 ** (1 / sizes)
+    reports, covered = 200, 0
+    for _ in range(reports):
         low, high = random_bands(generator.random(16), sizes)
-        covered += ((low <= truth) & (truth <= high)).all()
-    assert 180 <= covered <= 200  # 190 are expected, three standard errors are 9
+        covered += ((low <= medians) & (medians <= high)).all()
+    three_errors = 3 * np.sqrt(0.95 * 0.05 / reports)
+    assert covered / reports == pytest.approx(0.95, abs=three_errors)
 
 
-def test_the_cost_at_which_a_curve_reaches_a_score():
-    means = np.array([0.5, 0.7, 0.8])
-    assert cost_of(means, 0.4) == 1
-    assert cost_of(means, 0.75) == pytest.approx(2.5)
-    assert cost_of(means, 0.9) == np.inf
+@pytest.mark.parametrize(
+    ("score", "cost"),
+    [
+        pytest.param(0.4, 1, id="at-once"),
+        pytest.param(0.75, 2 + (0.75 - 0.7) / (0.8 - 0.7), id="between-two-costs"),
+        pytest.param(0.9, np.inf, id="never"),
+    ],
+)
+def test_the_cost_at_which_a_curve_reaches_a_score(score, cost):
+    means = np.array([0.5, 0.7, 0.8])  # at costs 1, 2 and 3
+    assert cost_of(means, score) == pytest.approx(cost)

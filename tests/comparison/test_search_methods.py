@@ -1,12 +1,15 @@
 """Tables of replayed searches: their columns, random search as reference, and the jackknife."""
 
+import itertools
+
 import numpy as np
 import pytest
 from searched import UNIT, design_of, peak
 
 from pipeline.comparison import search_methods
-from pipeline.comparison.replays import Replayed
+from pipeline.comparison.replays import Replayed, replayed
 from pipeline.comparison.search_methods import (
+    QUANTILES,
     Reference,
     difference_to_random,
     method_tables,
@@ -161,15 +164,33 @@ def test_searches_that_find_nothing_are_counted_and_not_tested():
     assert np.isnan([row["difference"], row["low"], row["high"], row["p"]]).all()
 
 
-def test_percentiles_are_over_all_searches_those_that_found_nothing_lowest():
-    design = design_of(points=10)
-    design.curves[:4, -1] = np.nan
-    chances = [Search(method="random", trials=3)]
-    first, *_, last = method_tables("s", "a", design, chances, replays=2000)[0].to_dict("records")
-    assert first["ended"] == pytest.approx(0.6, abs=0.04)
-    known = np.sort(design.ranked[4:])
-    # each point is the choice of 0.1 of the searches, so that both percentiles are at a step
-    assert np.isnan(first["low"])
-    assert known[0] <= first["median"] <= known[1]
-    assert known[-2] <= first["high"] <= known[-1]
-    assert last["low"] >= known[0]  # all three are lost in 1 of 30 searches
+def test_random_search_is_that_of_all_its_draws():
+    """Enumerate the draws of 7 points of which 3 are lost."""
+    design = design_of(points=7)
+    design.curves[:3, -1] = np.nan
+    rows = method_tables("s", "a", design, [Search(method="random", trials=3)], 1)[0]
+    for size, row in zip((1, 2, 3), rows.to_dict("records"), strict=True):
+        draws = itertools.combinations(range(7), size)
+        chosen = np.array([max(draw, key=lambda point: design.ranked[point]) for draw in draws])
+        scored = chosen[design.ranked[chosen] >= 0]
+        assert row["ended"] == pytest.approx(len(scored) / len(chosen))
+        assert row["mean"] == pytest.approx(design.ranked[scored].mean())
+        assert row["test"] == pytest.approx(design.test[scored].mean())
+        scores = np.where(design.ranked[chosen] >= 0, design.ranked[chosen], -np.inf)
+        for name, level in QUANTILES.items():
+            quantile = np.quantile(scores, level, method="inverted_cdf")
+            expected = quantile if np.isfinite(quantile) else np.nan
+            assert row[name] == pytest.approx(expected, nan_ok=True)
+
+
+def test_percentiles_of_replays_count_searches_that_find_nothing_as_the_lowest():
+    design = design_of(points=64)
+    design.curves[np.random.default_rng(3).random(64) < 0.5, -1] = np.nan
+    search = Search(method="halving", trials=9)
+    row = method_tables("s", "a", design, [search], replays=100)[0].iloc[-1]
+    chosen = replayed(design, search, 100).chosen[:, -1]
+    assert 0.1 < (chosen < 0).mean() < 0.5
+    scores = np.sort(design.ranked[chosen[chosen >= 0]])
+    assert np.isnan(row["low"])
+    assert row["median"] < np.median(scores)
+    assert (scores <= row["median"]).mean() + (chosen < 0).mean() >= 0.5

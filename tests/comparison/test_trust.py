@@ -1,5 +1,10 @@
-"""Trust checks: each with a planted failure and a planted pass."""
+"""Trust checks: for each, rows that pass and rows that fail.
 
+Tuning of the baseline, interior settings, gains on validation, length of training, simple
+classifiers, other test images, numbers of seeds, numbers of trials, kinds of machine.
+"""
+
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,107 +15,143 @@ from report_data import NAN, SEEDS, planned
 from pipeline.comparison.trust import COLUMNS, Check, seeds_required, trust
 from pipeline.config.plan import TUNING, Plan, PlannedLooks
 
+Row = dict[str, Any]
+
 MACHINE = {"cpu_capability": "AVX2", "threads": 1, "device": "cpu"}
 ARMS = ("a", "b", "c")
+TRIALS = 5  # of a search that is not widened
 
 
 @pytest.fixture
 def plan() -> Plan:
+    """Return a plan with three runs of a baseline and of the arms `a`, `b` and `c`."""
     return planned("confirmation", {"one": dict.fromkeys(ARMS, "deterministic")})
 
 
-def search(arm: str, **changed: Any) -> dict[str, Any]:
+def search(arm: str, **changed: Any) -> Row:
+    """Return the row of a search that found a setting inside its space."""
     usual = {
-        **{"study": "one", "arm": arm, "trials": 5, "first_trials": 5, "seeds": 2},
-        **{"ordered": True, "edge": False, "exhausted": False},
-        **{"at_bound": False, "place": f"{arm}.rate=0.5", "widened": 0, "gain": 0.01},
-        **{"gain_low": NAN, "gain_high": NAN, "chosen": True},
+        "study": "one",
+        "arm": arm,
+        "trials": TRIALS,
+        "first_trials": TRIALS,
+        "seeds": 2,
+        "ordered": True,
+        "edge": False,
+        "exhausted": False,
+        "at_bound": False,
+        "place": f"{arm}.rate=0.5",
+        "widened": 0,
+        "gain": 0.01,
+        "gain_low": NAN,
+        "gain_high": NAN,
+        "chosen": True,
     }
     return usual | changed
 
 
-def curve(*accuracies: float, epochs: int = 9) -> list[dict[str, Any]]:
-    step = epochs // len(accuracies)
-    return [
-        {"epoch": step * number, "split": split, "accuracy": accuracy if split != "train" else 1.0}
-        for number, accuracy in enumerate(accuracies, 1)
-        for split in ("train", "validation")
-    ]
-
-
-def contrast(arm: str, **changed: Any) -> dict[str, Any]:
+def contrast(arm: str, **changed: Any) -> Row:
+    """Return the row of an arm that helps, on other test images too."""
     usual = {
-        **{"study": "one", "arm": arm, "metric": "test_accuracy", "n": 12, "difference": 0.02},
-        **{"low_images": 0.009, "high_images": 0.031},
-        **{"verdict": "helps", "verdict_other_images": "helps"},
+        "study": "one",
+        "arm": arm,
+        "metric": "test_accuracy",
+        "n": 12,
+        "difference": 0.02,
+        "low_images": 0.009,
+        "high_images": 0.031,
+        "verdict": "helps",
+        "verdict_other_images": "helps",
         "repeats": False,
     }
     return usual | changed
 
 
-def scored(plan: Plan, **accuracies: list[float]) -> pd.DataFrame:
-    """Return the scores of arms on validation by seed, and others that must not be taken."""
-    runs = {(run.arm, run.seed): run.fingerprint for run in plan.runs}
-    rows = [
-        (runs[arm, seed], view, members, split, metric, value if wanted else 0.0)
-        for arm, values in accuracies.items()
-        for seed, value in zip(SEEDS, values, strict=True)
-        for view, members, split, metric, wanted in (
-            ("noise", 12, "validation", "accuracy", False),
-            ("deterministic", 1, "test", "accuracy", False),
-            ("deterministic", 1, "validation", "nll", False),
-            ("deterministic", 1, "validation", "accuracy", True),
-        )
+def history(*accuracies: float, epochs: int = 9) -> list[Row]:
+    """Return a curve with these validation accuracies at equal distances; training ends at 1."""
+    step = epochs // len(accuracies)
+    rows = []
+    for number, accuracy in enumerate(accuracies, 1):
+        epoch = step * number
+        rows.append({"epoch": epoch, "split": "train", "accuracy": 1.0})
+        rows.append({"epoch": epoch, "split": "validation", "accuracy": accuracy})
+    return rows
+
+
+def validation_scores(plan: Plan, **accuracies: list[float]) -> pd.DataFrame:
+    """Return the validation accuracies of arms by seed, beside zeros that are something else."""
+    others = [
+        ("noise", 12, "validation", "accuracy"),
+        ("deterministic", 1, "test", "accuracy"),
+        ("deterministic", 1, "validation", "nll"),
     ]
+    fingerprints = {(run.arm, run.seed): run.fingerprint for run in plan.runs}
+    rows: list[tuple[Any, ...]] = []
+    for arm, values in accuracies.items():
+        for seed, value in zip(SEEDS, values, strict=True):
+            run = fingerprints[arm, seed]
+            rows += [(run, *other, 0.0) for other in others]
+            rows.append((run, "deterministic", 1, "validation", "accuracy", value))
     columns = ["fingerprint", "view", "members", "split", "metric", "value"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def checked(plan: Plan, check: Check, **given: Any) -> pd.DataFrame:
-    """Return the rows of one check, by arm."""
+def checked(
+    plan: Plan,
+    check: Check,
+    *,
+    searches: Iterable[Row] = (),
+    histories: dict[str, list[Row]] | None = None,
+    scores: pd.DataFrame | None = None,
+    references: Iterable[tuple[str, int, float]] = (),
+    contrasts: Iterable[Row] | None = None,
+    repeats_of_parts: Iterable[bool] = (),
+    records: dict[str, Row] | None = None,
+) -> pd.DataFrame:
+    """Return the rows of one check by arm, from the sources that are given."""
+    if contrasts is None:
+        contrasts = [contrast(arm) for arm in ARMS]
+    reference_columns = ["classifier", "seed", "validation_accuracy"]
     tables = {
-        "contrasts": pd.DataFrame(given.get("contrasts", [contrast(arm) for arm in ARMS])),
-        "parts": pd.DataFrame(given.get("parts", ()), columns=["repeats"]),
-        "scores": given.get("scores", scored(plan)),
-        "references": pd.DataFrame(
-            given.get("references", []), columns=["classifier", "seed", "validation_accuracy"]
-        ),
+        "contrasts": pd.DataFrame(contrasts),
+        "parts": pd.DataFrame({"repeats": list(repeats_of_parts)}),
+        "scores": validation_scores(plan) if scores is None else scores,
+        "references": pd.DataFrame(references, columns=reference_columns),
     }
-    found = trust(
-        plan,
-        given.get("records", {}),
-        given.get("histories", {}),
-        tables,
-        given.get("searches", []),
-    )
-    assert tuple(found.columns) == COLUMNS
-    assert set(found[["value", "low", "high", "limit"]].dtypes) == {np.dtype(float)}
-    return found[found["check"] == check].set_index("arm")
+    rows = trust(plan, records or {}, histories or {}, tables, list(searches))
+    assert tuple(rows.columns) == COLUMNS
+    assert set(rows[["value", "low", "high", "limit"]].dtypes) == {np.dtype(float)}
+    return rows[rows["check"] == check].set_index("arm")
+
+
+# Tuning
 
 
 @pytest.mark.parametrize(
     ("changed", "passed"),
     [
-        ({}, True),
-        ({"edge": True}, False),
-        ({"edge": True, "at_bound": True}, True),
-        ({"chosen": False}, False),
-        ({"trials": 1}, False),
+        pytest.param({}, True, id="inside"),
+        pytest.param({"edge": True}, False, id="at-the-edge"),
+        pytest.param({"edge": True, "at_bound": True}, True, id="at-a-bound-of-its-field"),
+        pytest.param({"chosen": False}, False, id="nothing-chosen"),
+        pytest.param({"trials": 1}, False, id="one-trial"),
     ],
 )
-def test_the_baseline_is_tuned_inside_its_space(
-    plan: Plan, changed: dict[str, Any], passed: bool
-) -> None:
-    searches = [search("baseline", **changed), search("a", edge=not passed)]
-    row = checked(plan, Check.TUNED, searches=searches).loc["baseline"]
-    trials = changed.get("trials", 5)
-    assert (row["passed"], row["value"], row["subject"]) == (passed, trials, "baseline.rate=0.5")
-    assert row["at_bound"] == changed.get("at_bound", False)
+def test_the_baseline_is_tuned_inside_its_space(plan: Plan, changed: Row, passed: bool) -> None:
+    baseline = search("baseline", **changed)
+    other = search("a", edge=passed)  # opposite, so that its row is not taken
+    row = checked(plan, Check.TUNED, searches=[baseline, other]).loc["baseline"]
+    assert row["passed"] == passed
+    assert row["value"] == baseline["trials"]
+    assert row["subject"] == baseline["place"]
+    assert row["at_bound"] == baseline["at_bound"]
 
 
 def test_a_protocol_without_tuning_fails(plan: Plan) -> None:
     row = checked(plan, Check.TUNED, searches=[search("a")]).loc["baseline"]
-    assert (row["passed"], row["value"], row["subject"]) == (False, 0, "")
+    assert not row["passed"]
+    assert row["value"] == 0
+    assert row["subject"] == ""
 
 
 def test_spaces_are_interior_or_end_at_a_bound_of_a_field(plan: Plan) -> None:
@@ -129,52 +170,84 @@ def test_spaces_are_interior_or_end_at_a_bound_of_a_field(plan: Plan) -> None:
 
 
 def test_a_chosen_setting_beats_its_reference_on_validation(plan: Plan) -> None:
+    gain = {"gain": 0.001, "gain_low": -0.01, "gain_high": 0.012}
     searches = [
         search("baseline", gain=-0.1),
-        search("a", gain=0.001, gain_low=-0.01, gain_high=0.012),
+        search("a", **gain),
         search("b", gain=0.0, gain_low=None, gain_high=None),
         search("c", gain=None),
         search("lost", gain=-0.1, chosen=False),
     ]
     rows = checked(plan, Check.GAIN, searches=searches)
     assert rows["passed"].to_dict() == {"a": True, "b": False}
-    assert rows.loc["a", ["value", "low", "high", "limit"]].to_list() == [0.001, -0.01, 0.012, 0.0]
+    assert rows.loc["a", ["value", "low", "high"]].to_list() == list(gain.values())
+    assert rows.loc["a", "limit"] == 0
 
 
-def test_a_budget_is_sufficient_where_validation_accuracy_no_longer_rises(plan: Plan) -> None:
-    """From two thirds of training, between points of the curve, to its end."""
+# Length of training
+
+
+def test_training_is_long_enough_where_validation_accuracy_no_longer_rises(plan: Plan) -> None:
+    """A curve of three points has one at two thirds of training; the last value differs by seed."""
+    last = {"baseline": [0.9, 0.901, 0.902], "a": [0.8, 0.806, 0.812], "b": [0.7, 0.8, 0.99]}
+    at_two_thirds = 0.8
     histories = {}
     for place, seed in enumerate(SEEDS):
-        histories[f"baseline{seed}"] = curve(0.5, 0.8, 0.9 + place / 1000)
-        histories[f"onea{seed}"] = curve(0.1, 0.8, 0.805 + place / 1000)
-        histories[f"oneb{seed}"] = curve(0.5, 0.8, (0.7, 0.8, 0.99)[place])
-        histories[f"onec{seed}"] = curve(0.9)
+        histories[f"baseline{seed}"] = history(0.5, at_two_thirds, last["baseline"][place])
+        histories[f"onea{seed}"] = history(0.1, at_two_thirds, last["a"][place])
+        histories[f"oneb{seed}"] = history(0.5, at_two_thirds, last["b"][place])
+        histories[f"onec{seed}"] = history(0.9)  # a single point shows no change
+
     rows = checked(plan, Check.BUDGET, histories=histories)
-    passed = {"baseline": False, "a": True, "b": False, "c": False}
-    assert rows["passed"].to_dict() == passed
-    assert rows["value"].to_dict() == pytest.approx(
-        {"baseline": 0.101, "a": 0.006, "b": 0.03, "c": NAN}, nan_ok=True
-    )
-    assert rows.loc["b", "low"] < 0 < rows.loc["b", "high"]
+    rises = {arm: np.mean(values) - at_two_thirds for arm, values in last.items()} | {"c": NAN}
+    assert rows["value"].to_dict() == pytest.approx(rises, nan_ok=True)
     assert set(rows["limit"]) == {plan.margin}
+    passed = {arm: rise <= plan.margin for arm, rise in rises.items()}
+    assert passed == {"baseline": False, "a": True, "b": False, "c": False}
+    assert rows["passed"].to_dict() == passed
+    assert rows.loc["a", "high"] > plan.margin  # the mean decides, not its interval
+    assert rows.loc["b", "low"] < 0 < rows.loc["b", "high"]
 
 
-def test_the_last_third_begins_between_points_and_at_the_end_of_a_stopped_run(plan: Plan) -> None:
-    histories = {f"baseline{SEEDS[0]}": curve(0.5, 0.6, 0.8, 0.9, epochs=8)}
+def test_two_thirds_of_a_stopped_run_are_of_its_own_epochs(plan: Plan) -> None:
+    """Of 8 epochs with a point every second, two thirds are between epochs 4 and 6."""
+    histories = {f"baseline{SEEDS[0]}": history(0.5, 0.6, 0.8, 0.9, epochs=8)}
     row = checked(plan, Check.BUDGET, histories=histories).loc["baseline"]
-    assert row["value"] == pytest.approx(0.9 - (0.6 + 0.2 * (16 / 3 - 4) / 2))
+    share = (8 * 2 / 3 - 4) / 2
+    at_two_thirds = 0.6 + share * (0.8 - 0.6)
+    assert row["value"] == pytest.approx(0.9 - at_two_thirds)
     assert not row["passed"]
 
 
+def test_a_shared_baseline_is_checked_once() -> None:
+    plan = planned("confirmation", {"one": {"a": "deterministic"}, "two": {"b": "deterministic"}})
+    histories = {run.fingerprint: history(0.5, 0.5, 0.5) for run in plan.runs}
+    contrasts = [contrast("a"), contrast("b", study="two")]
+    rows = checked(plan, Check.BUDGET, histories=histories, contrasts=contrasts)
+    assert list(rows.index) == ["baseline", "a", "b"]
+
+
+# Simple classifiers
+
+
 def test_a_baseline_is_compared_with_each_classifier_by_seed(plan: Plan) -> None:
-    scores = scored(plan, baseline=[0.8, 0.9, 0.7], a=[1.0, 1.0, 1.0])
-    references = [("low", seed, level) for seed, level in zip(SEEDS, (0.6, 0.72, 0.5), strict=True)]
+    baseline = [0.8, 0.9, 0.7]
+    low = [0.6, 0.72, 0.5]
+    high = [0.83, None, 0.71]  # not run at the second seed
+    scores = validation_scores(plan, baseline=baseline, a=[1.0, 1.0, 1.0])
+    references = [("low", seed, accuracy) for seed, accuracy in zip(SEEDS, low, strict=True)]
     references += [("near", seed, 0.7) for seed in SEEDS]
-    references += [("high", SEEDS[0], 0.83), ("high", SEEDS[2], 0.71)]
+    references += [("high", SEEDS[0], high[0]), ("high", SEEDS[2], high[2])]
+
     rows = checked(plan, Check.REFERENCES, scores=scores, references=references)
     rows = rows.set_index("subject")
+    mean_differences = {
+        "low": np.mean(np.subtract(baseline, low)),
+        "near": np.mean(np.subtract(baseline, 0.7)),
+        "high": ((baseline[0] - high[0]) + (baseline[2] - high[2])) / 2,
+    }
+    assert rows["value"].to_dict() == pytest.approx(mean_differences)
     assert rows["passed"].to_dict() == {"low": True, "near": False, "high": False}
-    assert rows["value"].to_dict() == pytest.approx({"low": 0.58 / 3, "near": 0.1, "high": -0.02})
     assert rows.loc["near", "low"] < 0 < rows.loc["near", "high"]
 
 
@@ -183,77 +256,123 @@ def test_a_baseline_without_a_run_is_above_nothing(plan: Plan) -> None:
     assert list(rows["passed"]) == [False]
 
 
+# Other test images
+
+
 def test_a_verdict_holds_on_other_test_images_where_it_is_the_same(plan: Plan) -> None:
-    contrasts = [
-        contrast("a"),
-        contrast("b", verdict_other_images="inconclusive"),
-        contrast("c", verdict="inconclusive", verdict_other_images="inconclusive"),
-    ]
-    rows = checked(plan, Check.IMAGES, contrasts=contrasts)
+    changes = contrast("b", verdict_other_images="inconclusive")
+    neither = contrast("c", verdict="inconclusive", verdict_other_images="inconclusive")
+    rows = checked(plan, Check.IMAGES, contrasts=[contrast("a"), changes, neither])
     assert rows["passed"].to_dict() == {"a": True, "b": False}
-    assert rows.loc["b", ["value", "low", "high"]].to_list() == [0.02, 0.009, 0.031]
+    numbers = [changes[name] for name in ("difference", "low_images", "high_images")]
+    assert rows.loc["b", ["value", "low", "high"]].to_list() == numbers
+
+
+# Seeds
 
 
 @pytest.mark.parametrize(("arms", "seeds"), [(1, 6), (3, 7), (13, 10), (20, 10), (26, 11)])
 def test_the_exact_test_can_be_significant_with_enough_seeds(arms: int, seeds: int) -> None:
+    def least_p(seeds: int) -> float:
+        """Return the least p of sign flips after Holm's correction."""
+        return arms * 2 / 2**seeds
+
     assert seeds_required(arms) == seeds
-    assert arms * 2 / 2**seeds <= 0.05 < arms * 2 / 2 ** (seeds - 1)
+    assert least_p(seeds) <= 0.05 < least_p(seeds - 1)
 
 
-def test_every_arm_needs_enough_seeds(plan: Plan) -> None:
-    contrasts = [contrast("a", n=7), contrast("b", n=6), contrast("c")]
-    contrasts.append(contrast("twin", repeats=True))
-    rows = checked(plan, Check.SEEDS, contrasts=contrasts)
+@pytest.fixture
+def seeds_of_arms() -> list[Row]:
+    """Return contrasts of three arms with 7, 6 and 12 seeds, and one that repeats another."""
+    twin = contrast("twin", repeats=True)
+    return [contrast("a", n=7), contrast("b", n=6), contrast("c", n=12), twin]
+
+
+def test_every_arm_needs_enough_seeds(plan: Plan, seeds_of_arms: list[Row]) -> None:
+    rows = checked(plan, Check.SEEDS, contrasts=seeds_of_arms)
+    assert set(rows["limit"]) == {seeds_required(3)} == {7}
     assert rows["passed"].to_dict() == {"a": True, "b": False, "c": True}
-    assert set(rows["limit"]) == {7}
-    more = checked(plan, Check.SEEDS, contrasts=contrasts, parts=[(False,), (True,), (False,)])
-    assert set(more["limit"]) == {seeds_required(5)} == {8}
+
+
+def test_parts_of_arms_need_more_seeds(plan: Plan, seeds_of_arms: list[Row]) -> None:
+    repeats = [False, True, False]
+    rows = checked(plan, Check.SEEDS, contrasts=seeds_of_arms, repeats_of_parts=repeats)
+    assert set(rows["limit"]) == {seeds_required(3 + 2)} == {8}
+
+
+def test_looks_need_as_many_seeds_as_arms_over_their_weight(
+    plan: Plan, seeds_of_arms: list[Row]
+) -> None:
     looks = PlannedLooks(seeds=(2, 3), weights=(0.5, 0.5))
-    looked = plan.model_copy(update={"looks": looks})
-    half = checked(looked, Check.SEEDS, contrasts=contrasts)
-    assert set(half["limit"]) == {seeds_required(6)} == {8}
+    with_looks = plan.model_copy(update={"looks": looks})
+    rows = checked(with_looks, Check.SEEDS, contrasts=seeds_of_arms)
+    assert set(rows["limit"]) == {seeds_required(3 / 0.5)} == {8}
 
 
-def test_an_arm_has_as_many_trials_as_its_reference_but_for_widening() -> None:
-    """Arm c is compared with b; d has one setting, as it states."""
-    arms = dict.fromkeys((*ARMS, "d"), "deterministic")
-    plan = planned("confirmation", {"one": arms})
+# Trials
+
+
+@pytest.fixture
+def plan_of_a_chain() -> Plan:
+    """Return a plan in which `c` is compared with `b`; `d` has one setting, as it states."""
+    plan = planned("confirmation", {"one": dict.fromkeys((*ARMS, "d"), "deterministic")})
     (study,) = plan.studies
-    described = [
-        arm.model_copy(update={"against": "b"}) if arm.name == "c" else arm for arm in study.arms
-    ]
-    plan = plan.model_copy(update={"studies": (study.model_copy(update={"arms": described}),)})
-    tuned = search("baseline", study=TUNING, first_trials=5)
-    searches = [tuned, search("a", first_trials=8), search("b", trials=7, widened=2)]
-    searches.append(search("c", first_trials=3, trials=5, widened=2))
-    rows = checked(plan, Check.TRIALS, searches=searches)
-    assert rows["passed"].to_dict() == {"a": False, "b": True, "c": False}
-    assert rows["value"].to_dict() == {"a": 8, "b": 5, "c": 3}
-    assert rows["limit"].to_dict() == {"a": 5, "b": 5, "c": 5}
+    arms = []
+    for arm in study.arms:
+        against = "b" if arm.name == "c" else arm.against
+        arms.append(arm.model_copy(update={"against": against}))
+    changed = study.model_copy(update={"arms": tuple(arms)})
+    return plan.model_copy(update={"studies": (changed,)})
+
+
+TUNED_BASELINE = search("baseline", study=TUNING)
+MORE_TRIALS = search("a", first_trials=TRIALS + 3)
+WIDENED = search("b", trials=TRIALS + 2, widened=2)
+FEWER_TRIALS = search("c", first_trials=TRIALS - 2, trials=TRIALS, widened=2)
+SEARCHES = (TUNED_BASELINE, MORE_TRIALS, WIDENED, FEWER_TRIALS)
+
+
+def test_an_arm_has_as_many_trials_as_its_reference_but_for_widening(plan_of_a_chain: Plan) -> None:
+    rows = checked(plan_of_a_chain, Check.TRIALS, searches=SEARCHES)
     assert rows["subject"].to_dict() == {"a": "baseline", "b": "baseline", "c": "b"}
-    # all settings that differ are enough, but no excuse for more than the reference has
-    full = [one | {"exhausted": True} for one in searches]
-    rows = checked(plan, Check.TRIALS, searches=full)
+    assert rows["value"].to_dict() == {"a": TRIALS + 3, "b": TRIALS, "c": TRIALS - 2}
+    assert rows["limit"].to_dict() == dict.fromkeys(ARMS, TRIALS)
+    assert rows["passed"].to_dict() == {"a": False, "b": True, "c": False}
+
+
+def test_fewer_trials_pass_and_more_do_not_where_no_other_setting_is_left(
+    plan_of_a_chain: Plan,
+) -> None:
+    exhausted = [row | {"exhausted": True} for row in SEARCHES]
+    rows = checked(plan_of_a_chain, Check.TRIALS, searches=exhausted)
     assert rows["passed"].to_dict() == {"a": False, "b": True, "c": True}
-    # a reference with one setting has one trial; a baseline that is not tuned fails another check
-    rows = checked(plan, Check.TRIALS, searches=[searches[1], searches[3]])
-    assert rows[["passed", "limit"]].to_numpy().tolist() == [[False, 1]]
 
 
-def test_runs_of_another_machine_are_counted(plan: Plan) -> None:
+def test_a_reference_that_is_not_searched_has_one_trial(plan_of_a_chain: Plan) -> None:
+    """A baseline that is not tuned fails another check: `a` has no row."""
+    rows = checked(plan_of_a_chain, Check.TRIALS, searches=[MORE_TRIALS, FEWER_TRIALS])
+    assert list(rows.index) == ["c"]
+    assert not rows.loc["c", "passed"]
+    assert rows.loc["c", "limit"] == 1
+
+
+# Machines
+
+
+def test_runs_of_one_kind_of_machine_pass(plan: Plan) -> None:
     records = {run.fingerprint: {"machine": MACHINE} for run in plan.runs}
-    rows = checked(plan, Check.MACHINE, records=records)
-    assert rows[["passed", "value"]].to_numpy().tolist() == [[True, 12]]
-    assert rows["subject"].iloc[0] == "cpu_capability=AVX2, threads=1, device=cpu"
+    row = checked(plan, Check.MACHINE, records=records).iloc[0]
+    assert row["passed"]
+    assert row["value"] == len(plan.runs)
+    assert row["subject"] == "cpu_capability=AVX2, threads=1, device=cpu"
+
+
+def test_runs_of_another_machine_are_counted_and_fail(plan: Plan) -> None:
+    records: dict[str, Row] = {run.fingerprint: {"machine": MACHINE} for run in plan.runs}
     records["baseline1000"] = {"machine": MACHINE | {"threads": 2}}
-    records["baseline1001"] = {}
-    rows = checked(plan, Check.MACHINE, records=records)
-    assert rows[["passed", "value"]].to_numpy().tolist() == [[True, 10], [False, 1]]
-
-
-def test_a_shared_baseline_is_checked_once() -> None:
-    plan = planned("confirmation", {"one": {"a": "deterministic"}, "two": {"b": "deterministic"}})
-    histories = {run.fingerprint: curve(0.5, 0.5, 0.5) for run in plan.runs}
-    contrasts = [contrast("a"), contrast("b", study="two")]
-    rows = checked(plan, Check.BUDGET, histories=histories, contrasts=contrasts)
-    assert list(rows.index) == ["baseline", "a", "b"]
+    records["baseline1001"] = {}  # of no known machine
+    most, other = checked(plan, Check.MACHINE, records=records).to_dict("records")
+    assert most["passed"]
+    assert most["value"] == len(plan.runs) - 2
+    assert not other["passed"]
+    assert other["value"] == 1

@@ -72,12 +72,12 @@ def test_layouts(saved, images, layout, shape):
         (BYTES[..., :2], None, "fits no known layout"),
         (BYTES, "NHW", "fits no NHW layout"),
         (BYTES[..., 0], "NCHW", "fits no NCHW layout"),
-        (BYTES[0, :, :, 0], None, "labels: int64 (12,); expected integers (6,)"),
+        (BYTES[0, :, :, 0], None, "labels: int64 (12,); expected integers or texts (6,)"),
         (BYTES.astype(np.int64), None, "images: type int64; expected uint8"),
         (BYTES.astype(np.float32), None, "images: range from 0 to 255; expected 0 to 1"),
         (np.full(BYTES.shape, np.nan), None, "images: values that are not a number; expected"),
         (BYTES[:, :0], None, "expected >= 1 image"),
-        (np.array([None] * 12), None, "images: type object"),
+        (np.array([None] * 12), None, "or numbers with source.white; np.stack(images) makes"),
     ],
 )
 def test_images_that_are_refused(saved, images, layout, words):
@@ -87,18 +87,76 @@ def test_images_that_are_refused(saved, images, layout, words):
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        (LABELS[:-1], "labels: int64 (11,); expected integers (12,)"),
-        (LABELS / 1, "labels: float64 (12,)"),
-        (LABELS[:, None], "labels: int64 (12, 1)"),
+        (LABELS[:-1], "labels: int64 (11,); expected integers or texts (12,)"),
+        (LABELS / 1, "of (12, 6, 5, 3); labels.astype(int) does that"),
+        (LABELS > 1, "of (12, 6, 5, 3); labels.astype(int) does that"),
+        (LABELS[:, None], "labels: int64 (12, 1); expected"),
+        (LABELS[:, None], "; labels[:, 0] has this shape"),
+        (np.eye(3)[LABELS], "; labels.argmax(axis=1) does that for one column per class"),
         (LABELS - 1, "labels: range from -1 to 1, no example of 2; expected 0"),
         (2 * LABELS, "range from 0 to 4, no example of 1; expected 0 to k - 1"),
         (LABELS + 10**12, "to 1000000000002, no example of 0, 1, 2;"),
         (0 * LABELS, "one class; expected >= 2"),
-        (LABELS.astype(object), "labels: object (12,)"),
+        (LABELS + 1, "as np.unique(labels, return_inverse=True)[1] has them"),
+        (LABELS.astype(object), "of (12, 6, 5, 3); labels.astype(str) does that"),
+        (
+            np.array(["", "a", " "])[LABELS],
+            "8 of 12 labels are empty, the first is that of image 0",
+        ),
+        (np.array(["a", "a "])[LABELS % 2], "one class; expected >= 2"),
+        (np.array([b"a", b"\xff"])[LABELS % 2], "labels: not UTF-8; expected texts or integers"),
+        (np.array(["a", "\udc80"])[LABELS % 2], "labels: not UTF-8; expected texts or integers"),
     ],
 )
 def test_labels_that_are_refused(saved, labels, words):
     assert words in refusal(saved(labels=labels))
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["eel", "cat", "dog"], ["cat", "dog", "eel"]),
+        ([b"eel", b"cat", "Öl".encode()], ["cat", "eel", "Öl"]),
+        (["10", "9", "100"], ["9", "10", "100"]),
+        (["10", "9", "x"], ["10", "9", "x"]),
+    ],
+)
+def test_texts_are_the_names_of_classes(saved, names, expected):
+    names = np.array(names)
+    source = saved(
+        labels=names[LABELS], test_images=BYTES[:2], test_labels=names[LABELS[:2]].astype("U5")
+    )
+    found = data.read("array_files", source)
+    written = [name.decode() if isinstance(name, bytes) else name for name in names.tolist()]
+    assert found.class_names == tuple(expected)
+    assert [expected[label] for label in found.pool.labels] == [written[n] for n in LABELS]
+    assert [expected[label] for label in found.test.labels] == [written[n] for n in LABELS[:2]]
+    assert data.describe("array_files", source).classes == 3
+    read = data.read_labels("array_files", source)
+    assert read.class_names == tuple(expected)
+    assert (read.pool.labels == found.pool.labels).all()
+
+
+def test_texts_that_differ_in_their_unicode_form_are_one_class(saved):
+    names = np.array(["e\u0301t\u00e9 ", "\u00e9te\u0301", "hiver"])
+    found = data.read("array_files", saved(labels=names[LABELS]))
+    assert found.class_names == ("hiver", "\u00e9t\u00e9")
+    assert found.pool.labels.tolist() == [1, 1, 0] * 4
+
+
+def test_integers_have_no_names_and_the_labels_they_had(saved):
+    found = data.read("array_files", saved(labels=LABELS.astype(">i2")))
+    assert found.class_names == ()
+    assert found.pool.labels.tobytes() == LABELS.astype(np.int64).tobytes()
+
+
+def test_classes_of_another_part_are_those_of_the_pool(saved):
+    texts = np.array(["a", "b", "c"])
+    given = {"test_images": BYTES[:3]}
+    others = saved(labels=texts[LABELS], test_labels=np.array(["a", "d", "e"]), **given)
+    assert "test_labels: d, e: not among the classes of the pool (a, b, c)" in refusal(others)
+    mixed = saved(labels=texts[LABELS], test_labels=LABELS[:3], **given)
+    assert "test_labels: int64; expected the type of the labels of the pool" in refusal(mixed)
 
 
 def test_given_parts(saved):
@@ -162,7 +220,7 @@ def test_a_level_of_white(saved, levels, white, expected, note):
         (np.int16([0, 1000]), None, "type int16; expected uint8 in 0 to 255, uint16"),
         (np.int16([-3, 1000]), 1000, "range from -3 to 1000; expected >= 0"),
         (np.uint32([0, 9]), None, "or numbers with source.white"),
-        (np.float32([-0.5, 1]), None, "range from -0.5 to 1; expected 0 to 1"),
+        (np.float32([-0.5, 1]), None, "or source.white, as images have it before they are"),
         (np.float32([0, 1.01]), None, "range from 0 to 1.01; expected 0 to 1"),
         (np.float64([0, 1.000001]), None, "range from 0 to 1.000001; expected 0 to 1"),
         (np.float32([-2e-6, 1]), None, "range from -2e-06 to 1; expected 0 to 1"),

@@ -145,6 +145,8 @@ LABELS = np.arange(60) % 3
         (RANDOM.random((60, 3, 8, 8), np.float32), None, (3, 8, 8)),
         (RANDOM.random((60, 8, 8)) * 255, 255.0, (1, 8, 8)),
         (RANDOM.integers(0, 2, (60, 8, 8)), 1.0, (1, 8, 8)),
+        (RANDOM.integers(0, 2, (60, 8, 8), np.uint8), 1.0, (1, 8, 8)),
+        (RANDOM.integers(0, 101, (60, 8, 8), np.uint8), None, (1, 8, 8)),
     ],
 )
 def test_levels_and_shape_of_arrays(tmp_path, images, white, shape):
@@ -267,6 +269,36 @@ def test_roles_of_columns(tmp_path, kind):
     assert set(found.counts) == {"größer", "小さい"}
     groups = (30, 4) if "group" in expected else (None, 0)
     assert (found.groups, found.largest_group) == groups
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "words"),
+    [
+        ("patient", [None, *PATIENTS[1:]], "names groups, and 1 rows have none: left out; fill"),
+        ("price", [f"{number + 1},234.5" for number in range(120)], "(1,234.5) have separators"),
+        ("price", [f"€{number}" for number in range(120)], "(€0) have separators"),
+        ("rate", [f"{number / 7:.2f} %" for number in range(120)], "(0.00 %) have separators"),
+        ("mass", [f"{number}.5 kg" for number in range(120)], "(0.5 kg) have separators"),
+        ("note", [f"P{number}" for number in range(120)], None),
+        ("day", [f"2024-01-{number:03}" for number in range(120)], None),
+    ],
+)
+def test_columns_that_are_left_out_for_how_they_are_written(tmp_path, name, values, words):
+    write_table(tmp_path / "t.csv", **{name: values})
+    found = look(tmp_path / "t.csv", label="klasse")
+    assert found.source["ignore"] == [name]
+    assert "group" not in found.source
+    assert [words in warning for warning in found.warnings] == ([True] if words else [])
+
+
+def test_columns_that_may_be_made_from_the_label_are_warnings(tmp_path):
+    frame = write_table(tmp_path / "t.csv", other=list("ab" * 60))
+    assert look(tmp_path / "t.csv", label="klasse").warnings == ()
+    code = (frame["klasse"] == "größer").astype(int)
+    frame.assign(code=code, also=frame["klasse"]).to_csv(tmp_path / "t.csv", index=False)
+    (warning,) = look(tmp_path / "t.csv", label="klasse").warnings
+    assert warning.startswith("column code, also: each value occurs with one class alone")
+    assert look(tmp_path / "t.csv", label="klasse", ignore=("code", "also")).warnings == ()
 
 
 def test_what_a_user_says_of_columns_counts(tmp_path):

@@ -120,6 +120,7 @@ TEXTS = "".join(f"text {number},{'xz'[number % 2]}\n" for number in range(50))
 DASH = "".join(f"{number or '-'},{'xz'[number % 2]}\n" for number in range(50))
 QUANTITY = "".join(f"1,{number}.5\n" for number in range(50))
 SHARED = "a,s,g,y\n1,train,p,x\n2,test,p,z\n3,train,q,x\n"
+WIDE = ",".join(f"gene {number}" for number in range(300)) + ",y\n" + 2 * f"{'1,' * 300}x\n"
 FAULTS = {
     "no label": (FRAME, {"label": "klas"}, "source.label: unknown column klas"),
     "nearest name": (FRAME, {"label": "smokr"}, "did you mean 'smoker'?"),
@@ -141,6 +142,13 @@ FAULTS = {
     "long row": ("a,y\n1,x\n2,z,5\n", {}, "Expected 2 fields in line 3, saw 3"),
     "long rows": ("a,y\n1,2,x\n2,3,z\n", {}, "more values than the first line has names (2)"),
     "open quote of a name": ('"a,y\n' + "1,x\n" * 400, {}, "a name of 1,603 characters"),
+    "a row for names": (
+        "1.5,0\n1,1\n2,0\n",
+        {"label": "0"},
+        "the first line looks like a row, with 0",
+    ),
+    "a row of texts": ("a,y\na,z\nb,y\n", {}, "the first line looks like a row, with y for"),
+    "other separator of many": (WIDE.replace(",", ";"), {}, "expected source.separator: ';'"),
     "no line": ("\0" * 200_000, {}, "a name of 200,000 characters or more"),
     "open quote": ('a,y\n1,x\n"2,z\n', {}, "EOF inside string"),
     "separator": ("a;y\n1;x\n2;z\n", {}, "expected source.separator: ';'"),
@@ -162,6 +170,43 @@ def test_a_name_may_have_a_line_break(saved):
     splits = data.read("table", saved('"größe\n(cm)",y\n1.5,x\n2,z\n', "y"))
     assert splits.feature_names == ("größe (cm)",)
     assert splits.pool.images[:, 0, 0, 0].tolist() == [1.5, 2]
+
+
+def test_a_first_line_may_have_many_names(saved):
+    assert data.describe("table", saved(WIDE + "2," * 300 + "z\n", "y")).shape == (300, 1, 1)
+
+
+@pytest.mark.parametrize("first", ["a,y", "a,n", "1.5,y", "c,y"])
+def test_a_label_may_be_called_like_a_class(saved, first):
+    """A column `y` of y and n; only if all names are values does the first line look like a row."""
+    rows = "1,y\n2,n\n" if first != "c,y" else "a,y\nb,n\n"
+    source = saved(f"{first}\n{rows}", first[-1])
+    if first == "1.5,y":
+        assert "looks like a row" in refusal(source)
+    else:
+        assert data.read("table", source).class_names == ("n", "y")
+
+
+def test_columns_that_are_numbered_may_be_called_like_a_class(saved):
+    splits = data.read("table", saved("0,1,2\n1,1.5,3\n0,2.5,4\n", "0"))
+    assert (splits.class_names, splits.feature_names) == (("0", "1"), ("1", "2"))
+
+
+@pytest.mark.parametrize(
+    ("classes", "same"),
+    [
+        (["low", "LOW", "mid"], "LOW, low"),
+        (["1", "2", "1.0"], "1, 1.0"),
+        (["1", "one", "10"], None),
+        (["nan", "x", "NaN"], "NaN, nan"),
+    ],
+)
+def test_classes_that_may_be_one_are_noted(saved, classes, same):
+    text = "a,y\n" + "".join(f"{number},{name}\n" for number, name in enumerate(classes))
+    with collect_notes() as notes:
+        splits = data.read("table", saved(text, "y"))
+    assert len(splits.class_names) == 3
+    assert [f"classes {same} differ" in note for note in notes] == ([True] if same else [])
 
 
 def test_files_that_are_no_tables(saved, tmp_path, monkeypatch):

@@ -131,6 +131,21 @@ class CheckedInTraining(Checked):
         return FixedHead.forward(self, images)[: len(images)]
 
 
+class OfGradients(nn.Module):
+    """Adds the gradient of its features, so that training differentiates their layer twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.features, self.head = nn.Linear(64, 8), nn.Linear(64, 10)
+
+    def forward(self, images):
+        with torch.enable_grad():
+            pixels = images.flatten(1).requires_grad_()
+            total = self.features(pixels).square().sum()
+            (gradient,) = torch.autograd.grad(total, pixels, create_graph=self.training)
+        return self.head(gradient)
+
+
 def linear():
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 
@@ -164,6 +179,15 @@ def test_a_network_that_fails_once_equipped_is_one_line(project, monkeypatch, ne
     with pytest.raises(Refusal, match=rf"arms.pooling \(ratio=1.3\): {words}") as caught:
         read(project, "ratio: 1.3")
     assert len(caught.value.lines) == 1
+
+
+def test_noise_layers_that_would_be_differentiated_twice_are_one_line(project, monkeypatch):
+    own(project, monkeypatch, OfGradients)
+    (project / "params.yaml").write_text("protocols: [tiny]\nstudies: [others]\n")
+    settings = read_experiment("tiny").protocol.network_settings()
+    assert effects(regularizers.build([{"name": "input_noise"}]), settings)
+    with pytest.raises(Refusal, match="fails in training mode: RuntimeError: trying to diff"):
+        effects(regularizers.build([{"name": "dropconnect"}]), settings)
 
 
 def test_a_missing_site_is_said_once_for_an_arm(project, monkeypatch):

@@ -11,9 +11,13 @@ from torch.nn import functional
 from pipeline import models
 from pipeline.planning import networks
 from pipeline.planning.networks import (
+    evaluation_notes,
     require_drawn_weights,
     require_known_layers,
+    require_logits,
+    require_steady,
     require_stored_draws,
+    require_usable,
 )
 from pipeline.runtime.errors import Refusal
 
@@ -162,6 +166,181 @@ class AlwaysDrops(Plain):
         return functional.dropout(hidden, 0.5, training=True)
 
 
+class DrawnForTraining(PlainDraw):
+    def middle(self, hidden):
+        return hidden * self.signs if self.training else hidden
+
+
+class DrawnIndex(Plain):
+    """Reads a row that the tables of other networks of its kind do not have."""
+
+    def __init__(self):
+        super().__init__()
+        self.row = int(torch.randint(1000, ()))
+        self.register_buffer("rows", torch.tensor(self.row))
+
+    def middle(self, hidden):
+        return hidden * torch.ones(1 + self.rows)[self.row]
+
+
+class Centered(Plain):
+    """Subtracts a running mean, which by mistake also evaluation moves, however slowly."""
+
+    def __init__(self, rate=1e-6):
+        super().__init__()
+        self.rate = rate
+        self.register_buffer("mean", torch.zeros(8))
+
+    def middle(self, hidden):
+        self.mean.lerp_(hidden.detach().mean(0), self.rate)
+        return hidden - self.mean
+
+
+class CenteredInTraining(Centered):
+    def middle(self, hidden):
+        return super().middle(hidden) if self.training else hidden - self.mean
+
+
+class Noted(Centered):
+    """Notes statistics that nothing depends on."""
+
+    def middle(self, hidden):
+        super().middle(hidden)
+        return hidden
+
+
+class SetOnce(Plain):
+    """Takes its scale from the first batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("scale", torch.zeros(()))
+
+    def middle(self, hidden):
+        if not self.scale:
+            self.scale.copy_(hidden.std())
+        return hidden / self.scale
+
+
+class Clamped(Plain):
+    def middle(self, hidden):
+        with torch.no_grad():
+            self.last.weight.clamp_(-0.1, 0.1)
+        return hidden
+
+
+class Sigmoid(Plain):
+    def forward(self, images):
+        return super().forward(images).sigmoid()
+
+
+class SmoothedShares(Plain):
+    def forward(self, images):
+        return 0.9 * super().forward(images).softmax(1) + 0.01
+
+
+class LogShares(Plain):
+    def forward(self, images):
+        return super().forward(images).log_softmax(1)
+
+
+class Activated(Plain):
+    """Ends with a ReLU, as SqueezeNet does before its mean."""
+
+    def forward(self, images):
+        return super().forward(images).relu()
+
+
+class SmallHead(Plain):
+    """Begins with logits from 0 to 1."""
+
+    def __init__(self):
+        super().__init__()
+        nn.init.normal_(self.last.weight, std=1e-3)
+        nn.init.constant_(self.last.bias, 0.5)
+
+
+class ZeroHead(Plain):
+    """Begins with the same logits for all images."""
+
+    def __init__(self):
+        super().__init__()
+        nn.init.zeros_(self.last.weight)
+
+
+class Blind(Plain):
+    def middle(self, hidden):
+        return torch.ones_like(hidden)
+
+
+class Constant(Plain):
+    def __init__(self):
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(CLASSES))
+
+    def forward(self, images):
+        return self.logits.expand(len(images), CLASSES)
+
+
+class NotForLargeWeights(Plain):
+    def middle(self, hidden):
+        assert hidden.norm() < 50, "too large"
+        return hidden
+
+
+class OfBatch(ZeroHead):
+    """Subtracts the mean of the batch."""
+
+    def middle(self, hidden):
+        return hidden - hidden.mean(0)
+
+
+class NormOfBatch(Plain):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(1, track_running_stats=False)
+
+    def forward(self, images):
+        return super().forward(self.norm(images))
+
+
+class Helped(Plain):
+    """Adds the logits of a second head in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.helper = nn.Linear(8, 8)
+
+    def middle(self, hidden):
+        return hidden + self.helper(hidden) if self.training else hidden
+
+
+class OtherHead(Helped):
+    """Mistakes which head is for training."""
+
+    def __init__(self):
+        super().__init__()
+        self.other = nn.Linear(8, 8, bias=False)
+
+    def middle(self, hidden):
+        return super().middle(hidden) if self.training else self.other(hidden)
+
+
+class NoGradients(Helped):
+    """Writes where gradients are off, as in evaluation."""
+
+    def middle(self, hidden):
+        if not self.training:
+            self.helper.weight.fill_(1.0)
+        return self.helper(hidden)
+
+
+class HalfPrecision(Plain):
+    def forward(self, images):
+        with torch.autocast("cpu", torch.bfloat16):
+            return super().forward(images).float()
+
+
 @pytest.fixture
 def made(monkeypatch):
     """Return a function that builds a network of a class, and returns its settings too."""
@@ -229,7 +408,7 @@ def test_an_initialization_of_weights_that_layers_use_is_taken(made, kind):
     require_drawn_weights(made(kind)[0], "small")
 
 
-@pytest.mark.parametrize("kind", [PlainDraw, UnstoredDraw, DrawnWidth])
+@pytest.mark.parametrize("kind", [PlainDraw, UnstoredDraw, DrawnWidth, DrawnForTraining])
 def test_draws_that_the_weights_of_another_lack_are_an_error(made, kind):
     network, model = made(kind)
     with pytest.raises(Refusal, match=r"^model.import: numbers that the network draws"):
@@ -244,10 +423,102 @@ def test_draws_in_the_state_are_taken(made, kind):
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+def test_a_forward_that_fails_with_the_weights_of_another_is_named_as_that(made):
+    network, model = made(DrawnIndex)
+    line = "^model.import: fails with the weights of another network of its kind: IndexError"
+    with pytest.raises(Refusal, match=line):
+        require_stored_draws(network, model, SHAPE, CLASSES)
+
+
+def test_of_many_tensors_of_other_shapes_some_are_named(made):
+    network, model = made(DrawnWidth)
+    with pytest.raises(Refusal, match=r"do not fit \(RuntimeError: .*size mismatch") as refused:
+        require_stored_draws(network, model, SHAPE, CLASSES)
+    assert len(refused.value.lines) == 1
+
+
+def test_statistics_that_evaluation_moves_are_an_error(made):
+    with pytest.raises(Refusal, match="leave traces of their images in mean, on which"):
+        require_steady(made(Centered)[0], SHAPE)
+
+
+@pytest.mark.parametrize(
+    "kind", [Plain, CenteredInTraining, Noted, SetOnce, Clamped, AlwaysDrops, NormOfBatch]
+)
+def test_what_evaluation_leaves_or_no_logit_follows_is_taken(made, kind):
+    network, _ = made(kind)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    require_steady(network, SHAPE)
+    after = network.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+@pytest.mark.parametrize("kind", [Sigmoid, SmoothedShares])
+def test_values_from_0_to_1_are_an_error(made, kind):
+    with pytest.raises(Refusal, match="^model.import: returns values from 0 to 1 alone"):
+        require_logits(made(kind)[0], SHAPE)
+
+
+@pytest.mark.parametrize("kind", [Blind, Constant])
+def test_logits_that_ignore_the_images_are_an_error(made, kind):
+    with pytest.raises(Refusal, match="^model.import: returns equal logits for all images"):
+        require_logits(made(kind)[0], SHAPE)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [LogShares, Activated, SmallHead, ZeroHead, NotForLargeWeights, HalfPrecision, AlwaysDrops],
+)
+def test_other_logits_are_taken(made, kind):
+    network, _ = made(kind)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    require_logits(network, SHAPE)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("kind", "note"),
+    [
+        (OfBatch, networks.IN_BATCHES),
+        (NormOfBatch, networks.IN_BATCHES),
+        (AlwaysDrops, networks.DRAWS),
+    ],
+)
+def test_predictions_that_are_not_those_of_an_image_alone_are_noted(made, kind, note):
+    assert evaluation_notes(made(kind)[0], SHAPE) == [note]
+
+
+@pytest.mark.parametrize(
+    ("kind", "notes"),
+    [
+        (Helped, [f"helper: {networks.IN_TRAINING_ALONE}"]),
+        (
+            OtherHead,
+            [f"helper: {networks.IN_TRAINING_ALONE}", f"other.weight: {networks.UNTRAINED}"],
+        ),
+    ],
+)
+def test_layers_that_act_in_one_mode_are_noted(made, kind, notes):
+    assert evaluation_notes(made(kind)[0], SHAPE) == notes
+
+
+@pytest.mark.parametrize(
+    "kind", [Plain, CenteredInTraining, HalfPrecision, NotForLargeWeights, NoGradients]
+)
+def test_other_predictions_are_not(made, kind):
+    assert evaluation_notes(made(kind)[0], SHAPE) == []
+
+
+@pytest.mark.parametrize("kind", [ForBright, Centered, Sigmoid])
+def test_one_function_checks_all_of_it(made, kind):
+    with pytest.raises(Refusal, match=r"^model\.import: "):
+        require_usable(made(kind)[0], "own", SHAPE)
+
+
 def test_networks_of_this_package_are_not_run():
     model = {"name": "mlp", "hidden": (4,)}
     network = models.build(model, SHAPE, CLASSES)
     network.register_forward_pre_hook(lambda *_: pytest.fail("was run"))
-    require_known_layers(network, SHAPE)
-    require_drawn_weights(network, "he")
+    require_usable(network, "he", SHAPE)
     require_stored_draws(network, model, SHAPE, CLASSES)
+    assert evaluation_notes(network, SHAPE) == []

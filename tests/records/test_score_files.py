@@ -17,7 +17,7 @@ def write(path, text):
 
 
 def test_cells_are_texts_as_written(tmp_path):
-    path = write(tmp_path / "scores.csv", '\ufeffarm,seed,score\n"a, b",01,0.90\n\n"c\nd",NA,\n')
+    path = write(tmp_path / "scores.csv", '\ufeffarm, seed,score \n"a, b",01,0.90\n\n"c\nd",NA,\n')
     table = read_score_table(path)
     assert table.columns.tolist() == ["arm", "seed", "score"]
     assert table.to_numpy().tolist() == [["a, b", "01", "0.90"], ["c\nd", "NA", ""]]
@@ -29,7 +29,7 @@ def test_cells_are_texts_as_written(tmp_path):
     [
         ("a,b\n1,2\n1\n", "line 3: cells: invalid number 1; expected 2"),
         ("a,b\n1,2,3\n", "line 2: cells: invalid number 3; expected 2"),
-        ("a,b,a\n1,2,3\n", "a: given twice; expected one column of each name"),
+        ("a,b, a\n1,2,3\n", "a: given twice; expected one column of each name"),
         ("a;b\n1;2\n", "'a;b' in the first line; expected names between commas"),
         ('a,b\n1,"2"3\n', "not a CSV file in UTF-8 ("),
     ],

@@ -1,5 +1,6 @@
 """The page of claims: rows side by side, figures of papers, a source once, counted outcomes."""
 
+import re
 from types import SimpleNamespace
 
 import pandas as pd
@@ -62,6 +63,7 @@ def shown(*rows):
 def cells(page, start):
     """Return the cells of the row that begins with these words."""
     (line,) = [line for line in page.splitlines() if line.startswith(f"| {start}")]
+    line = line.replace("\N{NO-BREAK SPACE}", " ")
     return [cell.strip() for cell in line.replace("\\|", "/").strip("|").split("|")]
 
 
@@ -69,21 +71,31 @@ def test_a_claim_has_its_sides_interval_corrected_p_and_outcome():
     page = claims_body(shown(ERROR, OPEN))
     assert cells(page, "**drop_helps**") == [
         "**drop_helps** (paper [1]): Dropout / helps.",
+        *("supported", "-2.0 [-3.0, -1.0]"),
         *("dropout against baseline", "test error (%), directional", "lower", "10.0 → 8.0"),
-        *("-2.0 [-3.0, -1.0]", "6", "0.004", "0.900", "–", "supported"),
+        *("6", "0.004", "0.900"),
     ]
-    assert cells(page, "**fewer**")[4:] == [
-        *(
-            "50 → 100",
-            "x 2.00 [0.61, 6.69]",
-            "6",
-            "0.004",
-            "0.900",
-            "x 3.00 (x 2.46 to x 4.95)",
-            "inconclusive",
-        )
-    ]
+    fewer = cells(page, "**fewer**")
+    assert fewer[1:3] == ["inconclusive", "x 2.00 [0.61, 6.69]"]
+    assert fewer[6:] == ["50 → 100", "6", "0.004", "0.900", "x 3.00 (x 2.46 to x 4.95)"]
     assert page.endswith("1. A \\| B, 2014\n2. C, 2015")
+
+
+def test_what_is_decided_is_shown_and_what_is_inconclusive_is_folded():
+    contradicted = ERROR | {"claim": "other", "outcome": "contradicted"}
+    page = claims_body(shown(ERROR, OPEN, contradicted))
+    before, folded, after = re.split("</?details>", page)
+    assert folded.startswith("<summary>1 inconclusive claim</summary>\n\n| claim |")
+    assert "| **fewer**" in folded
+    assert "| **drop_helps**" in before
+    assert "| **other**" in before
+    assert "| **" not in after
+
+
+def test_without_a_decided_claim_nothing_is_folded():
+    page = claims_body(shown(OPEN))
+    assert "<details>" not in page
+    assert cells(page, "**fewer**")[1] == "inconclusive"
 
 
 def test_figures_of_papers_are_next_to_measured_ones():
@@ -153,5 +165,18 @@ def test_the_figure_has_a_line_for_every_claim_in_points():
     places = [scatter.get_offsets().data.tolist()[0] for scatter in ax.collections]
     assert places == [[-2.0, height] for height in (0, 2, 3, 4, 5)]  # one is beyond the axis
     assert ax.get_xlim()[1] < 50
+    long = ERROR | {"claim": "one_regularized_model_replaces_an_ensemble"}
+    ax = figure_of(drawn_claims(shown(long).claims)).axes[0]
+    (name,) = ax.get_yticklabels()
+    assert name.get_text() == long["claim"]
+    assert name.get_window_extent().x0 >= 0
     doubtful = [OPEN | {"claim": f"open_{number}", "measure": "gap"} for number in range(70)]
     assert drawn_claims(shown(ERROR, *doubtful).claims)["claim"].tolist() == ["drop_helps"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_figure_of_claims_without_a_difference_has_an_axis():
+    none = ERROR | {"difference": 0.0, "low": 0.0, "high": 0.0, "outcome": "inconclusive"}
+    (ax,) = figure_of(drawn_claims(shown(none).claims)).axes
+    low, high = ax.get_xlim()
+    assert -2 < low < 0 < high < 2

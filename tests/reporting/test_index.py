@@ -10,7 +10,7 @@ from report_data import report_data
 from pipeline.records.reports import WrittenReport
 from pipeline.reporting import style
 from pipeline.reporting.dvc import protocol_facts
-from pipeline.reporting.index import common_arms, difference_rows, index_page
+from pipeline.reporting.index import common_arms, difference_rows, index_page, single_rows
 from pipeline.reporting.index_figure import effects
 
 NAN = math.nan
@@ -53,26 +53,34 @@ def tables(page: str) -> list[list[list[str]]]:
     return [[[cell.strip() for cell in line.split("|")[1:-1]] for line in rows] for rows in lines]
 
 
-def test_every_arm_is_a_row_with_a_cell_for_every_protocol() -> None:
+def test_an_arm_of_several_protocols_has_a_cell_for_each_and_others_a_row_of_their_own() -> None:
     assert difference_rows(REPORTS) == [
-        {"arm": "dropout", "digits": "**helps** +2.0", "mnist": "+0.1"},
-        {"arm": "mixup", "digits": "inconclusive +2.0", "mnist": "–"},
+        {"arm": "dropout", "digits": "**helps** +2.0", "mnist": "+0.1"}
+    ]
+    assert single_rows(REPORTS) == [
+        {"report": "digits", "arm": "mixup", "difference": "inconclusive +2.0"}
     ]
 
 
+def test_only_beside_arms_of_several_protocols_those_of_one_are_folded() -> None:
+    assert "<details><summary>1 arm of one protocol alone" in index_page(REPORTS, {})
+    assert "<details>" not in index_page({"digits": REPORTS["digits"]}, {})
+
+
 def test_a_verdict_below_the_margin_is_not_bold() -> None:
-    (row,) = difference_rows({"a": report({"b": (0.001, 0.002, 0.003, "helps, below the margin")})})
-    assert row["a"] == "helps +0.2"
+    (row,) = single_rows({"a": report({"b": (0.001, 0.002, 0.003, "helps, below the margin")})})
+    assert row["difference"] == "helps +0.2"
 
 
 def test_the_page_has_the_baselines_and_the_differences() -> None:
     page = index_page(REPORTS, {})
-    baselines, differences = tables(page)
+    baselines, shared, single = tables(page)
     assert baselines == [
         ["[digits](digits/report.md)", "digits", "resnet", "1,500", "91.2", "3.5", "11 of 12"],
         ["[mnist](mnist/report.md)", "–", "–", "–", "–", "–", "11 of 12"],
     ]
-    assert [row[0] for row in differences] == ["dropout", "mixup"]
+    assert [row[0] for row in shared] == ["dropout"]
+    assert [row[:2] for row in single] == [["digits", "mixup"]]
     assert "effects.png" not in page
 
 

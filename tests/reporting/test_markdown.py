@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import decimals
@@ -102,6 +103,17 @@ def test_no_difference_of_fractions_beyond_one_can_be_detected() -> None:
 )
 def test_p_values(value: float, expected: str) -> None:
     assert md.format_p(value) == expected
+
+
+def test_folded_text_is_parsed_as_markdown():
+    page = (
+        MarkdownIt("commonmark", {"html": True})
+        .enable("table")
+        .render(md.folded("Two rows", "| a |\n| --- |\n| 1 |"))
+    )
+    assert page.startswith("<details><summary>Two rows</summary>\n<table>")
+    assert page.rstrip().endswith("</table>\n</details>")
+    assert md.folded("Nothing", "") == ""
 
 
 @given(st.floats(0, 1))

@@ -172,6 +172,7 @@ def test_nothing_that_helps_is_said_first() -> None:
 KNOWN = (
     "verdicts",
     "method",
+    "checks",
     "gap",
     "cost",
     "study_layers",
@@ -652,6 +653,6 @@ def test_a_page_is_added_by_a_file_alone(
     monkeypatch.setattr(pages, "__path__", [*pages.__path__, str(tmp_path)])
     made = all_pages(found)
     assert made["pages/extra.md"] == f"{pages.BACK}\n\n# tiny\n"
-    names = ("verdicts", "method", "gap", "extra", "cost")
-    assert list(made)[1:6] == [f"pages/{name}.md" for name in names]
+    names = ("verdicts", "method", "checks", "gap", "extra", "cost")
+    assert list(made)[1:7] == [f"pages/{name}.md" for name in names]
     assert ", [More](pages/extra.md), " in made["report.md"]

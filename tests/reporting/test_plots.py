@@ -271,6 +271,7 @@ MIXED = {
 }
 FALLEN = {"collapsed": [False, False, True], strengths.NAME: [0.91, 0.92, 0.1]}
 FALLEN_NEIGHBORS = {"collapsed": [True, True, False], strengths.NAME: [0.1, 0.11, 0.92]}
+LONG_TITLES = [f"fine_tuning_at_{size} (against images_{size})" for size in (300, 5000)]
 CLOSE = [{"dropout": {"rate": rate}} for rate in (0.001, 0.00112, 0.5)]
 NAMES = [
     "dropout (rate=0.25)",
@@ -295,7 +296,13 @@ FIGURES = {
     "settings": lambda: strengths.strengths(
         {arm: searched(**FALLEN, change=[0.1, 0.2, -0.5]) for arm in ARMS[:5]}, PALETTE
     ),
+    "long_titles": lambda: strengths.strengths(
+        {title: searched() for title in LONG_TITLES}, dict.fromkeys(LONG_TITLES, "black")
+    ),
     "long_strengths": lambda: strengths.strengths(MIXED, PALETTE),
+    "cheap_costs": lambda: cost_accuracy.cost_accuracy(
+        COSTS.assign(training_ratio=COSTS["training_ratio"] ** -2.5), LOOKS
+    ),
     "scatter": lambda: drawn_scatter(OUTCOMES),
     "named_scatter": lambda: drawn_scatter(OUTCOMES[OUTCOMES["arm"].isin(ARMS[:6])]),
     "costs": lambda: cost_accuracy.cost_accuracy(COSTS, LOOKS),
@@ -503,6 +510,12 @@ def test_arms_with_several_references_are_grouped_under_them() -> None:
     assert "against baseline" not in texts(drawn_forest(contrasts(4)))
 
 
+def test_a_title_of_curves_that_needs_many_lines_is_the_name_alone() -> None:
+    assert curves._title("a", "a (rate=0.1)", "baseline") == "a (rate=0.1)"
+    assert curves._title("a", f"a ({LONG.format(0.1)})", "b").count("\n") == 1
+    assert curves._title("a", f"a ({LONG.format(0.1)}, {LONG})", "b") == "a, against b"
+
+
 def test_curves_draw_the_bands_of_the_table() -> None:
     frame = pd.DataFrame(curve_rows("baseline", 0.8) + curve_rows("arm_0", 0.9))
     axes = drawn_curves(frame, {"arm_0": "arm_0"}).axes[0]
@@ -555,6 +568,9 @@ def test_the_reference_is_the_line_at_zero() -> None:
     assert [height for _, height in line(axes, linestyle="--")] == [0, 0]
     words = [text.get_text() for text in axes.figure.legends[0].get_texts()]
     assert words == ["chosen", "mean", "a seed", "baseline"]
+    tuned = strengths.Search(searched().rows, searched().space)
+    words = drawn_search(tuned).figure.legends[0].get_texts()
+    assert words[-1].get_text() == "chosen value"
 
 
 def test_a_collapsed_setting_is_an_arrow_with_its_value_and_does_not_flatten_the_rest() -> None:
@@ -567,6 +583,7 @@ def test_a_collapsed_setting_is_an_arrow_with_its_value_and_does_not_flatten_the
     ((place, height),) = line(axes, marker="v")
     assert place == 0.5
     assert 0 < height < 0.2  # of the panel
+    assert axes.get_xaxis_transform().transform((0, 0.25))[1] <= axes.transData.transform((0, 0))[1]
 
 
 def test_all_searches_share_the_axis_of_their_paired_differences() -> None:
@@ -627,6 +644,18 @@ def test_norms_by_layer_are_those_halfway_and_of_layers_at_equal_distances() -> 
     assert first == ["0.002"] * 6 + ["0.008"]
 
 
+def test_an_arm_measured_at_other_updates_is_shown_and_layers_that_do_not_train_have_a_dash() -> (
+    None
+):
+    other = LAYERS[LAYERS["arm"] == ARMS[0]].assign(arm="other")
+    other["updates"] -= 5
+    other.loc[other["layer"] == "0.branch.2.weight", "mean"] = NAN
+    axes = training.layers(pd.concat([LAYERS, other])).axes
+    assert [label.get_text() for label in axes[-1].get_xticklabels()] == [*ARMS[:6], "other"]
+    numbers = [text.get_text() for text in axes[0].texts]
+    assert numbers[:14] == ["0.002"] * 6 + ["–"] + ["0.008"] * 7
+
+
 def test_a_reliability_diagram_has_a_panel_for_each_method_without_empty_bins() -> None:
     frame = bins(ARMS[:3])
     frame.loc[frame["method"] == ARMS[1], "accuracy"] += 0.01
@@ -659,6 +688,20 @@ def test_what_is_far_below_others_is_an_arrow_at_its_cost() -> None:
         assert ax.get_ylim()[0] > 100 * LOW["accuracy"].iloc[0]
     without = cost_accuracy.cost_accuracy(COSTS, LOOKS)
     assert len(without.legends[0].get_texts()) == len(labels) - 1
+
+
+def test_an_axis_of_equal_costs_shows_its_scale() -> None:
+    ax = cost_accuracy.cost_accuracy(COSTS.assign(training_ratio=1.0), LOOKS).axes[0]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["0.5", "1", "2"]
+    low, high = ax.get_xlim()
+    assert low < 0.5 < 2 < high
+
+
+@pytest.mark.parametrize(("cost", "ticks"), [(0.008, "0.01"), (0.3, "0.5"), (700.0, "500")])
+def test_axes_of_costs_have_ticks_far_from_the_baseline(cost: float, ticks: str) -> None:
+    table = pd.concat([COSTS, COSTS.iloc[:1].assign(training_ratio=cost)])
+    ax = cost_accuracy.cost_accuracy(table, LOOKS).axes[0]
+    assert ticks in [label.get_text() for label in ax.get_xticklabels()]
 
 
 def test_a_name_keeps_clear_of_markers():

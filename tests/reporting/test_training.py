@@ -98,10 +98,24 @@ def test_collapsed_and_diverged_trials_stand_at_the_lower_end():
         for line in ax.lines
     }
     assert marks["baseline", "v"] == [[0.2, 80]]
-    assert marks["a", "x"] == [[1, 80]]
+    assert marks["a", "x"] == [[1, 78]]  # 12 points below the best of its arm
     assert marks["baseline", "o"] == [[0.0125, 91], [0.05, 92]]
     words = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
-    assert {"below 80 %", "a run diverged", "response curve"} <= set(words)
+    assert {"lower than shown", "a run diverged", "response curve"} <= set(words)
+
+
+def test_panels_show_as_many_points_below_the_best_of_their_arm_and_every_chosen_trial():
+    lower = TRIALS.assign(arm="b", validation_accuracy=TRIALS["validation_accuracy"] - 0.4)
+    chosen = {"b": [False, False, True, False, False]}
+    trials = pd.concat([TRIALS, lower.assign(chosen=chosen["b"])])
+    ranges = pd.concat([RANGES, RANGES.iloc[:1].assign(arm="b")])
+    figure = training.rates(trials, ranges, {**PALETTE, "b": "green"})
+    limits = {ax.get_title(loc="left"): ax.get_ylim() for ax in figure.axes[:3]}
+    spans = [high - low for low, high in limits.values()]
+    assert spans == pytest.approx([spans[0]] * 3)
+    assert limits["baseline"][1] - limits["b"][1] == pytest.approx(40)
+    (star,) = [line for line in figure.axes[2].lines if line.get_marker() == "*"]
+    assert star.get_xydata().tolist() == [[0.2, pytest.approx(40)]]  # at the lower end
 
 
 def test_the_range_that_works_is_shaded():

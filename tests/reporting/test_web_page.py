@@ -56,6 +56,11 @@ PAGES = {"report.md": FRONT, "pages/gap.md": GAP, "pages/cost.md": "# Cost\n\nNo
 PAGE = web_page(PAGES, FIGURES)
 
 
+def test_lines_break_after_underscores_of_names_but_not_in_code() -> None:
+    page = web_page({"report.md": "# A\n\nlearning_rate_of_<b and `weight_decay`\n"}, {})
+    assert "<p>learning_<wbr>rate_<wbr>of_<wbr>&lt;b and <code>weight_decay</code></p>" in page
+
+
 def test_every_page_is_there_in_the_order_of_the_front_page():
     contents = PAGE.partition("</nav>")[0]
     assert re.findall(r'<li><a href="#(\w+)">(.*?)</a>', contents) == [

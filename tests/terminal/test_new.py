@@ -12,6 +12,7 @@ from PIL import Image
 from pipeline import cli
 from pipeline.config.yaml_files import read_yaml
 from pipeline.planning.proposal import Speed
+from pipeline.runtime.errors import Refusal
 from pipeline.terminal import new
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,6 +132,35 @@ def test_a_path_is_relative_to_the_current_folder_and_may_lie_outside(own, tmp_p
     protocols = own / "experiments" / "protocols"
     assert read_yaml(protocols / "inside.yaml")["source"]["path"] == "my photos"
     assert read_yaml(protocols / "bilder_2.yaml")["source"]["path"] == str(outside)
+
+
+def test_files_that_cannot_be_read_are_named_before_anything_is_timed(own, monkeypatch, capsys):
+    (own / "my photos" / "cat" / "empty.png").write_bytes(b"")
+    with monkeypatch.context() as patched:
+        patched.setattr(new, "measure_speed", lambda *_: pytest.fail("timed"))
+        assert run("new", "my photos") == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert line.endswith(
+        "1 of 61 files unreadable: cat/empty.png (empty); expected still PNG, "
+        "JPEG, BMP, WEBP, GIF, TIFF or PPM, or --unreadable skip"
+    )
+    assert run("new", "my photos", "--unreadable", "skip", "--minutes", 5) == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("column a b, c: no values; expected source.ignore: [a b, c]", "--ignore 'a b' --ignore c"),
+        ("a: source.categories: unknown column q", "a: --category: unknown column q"),
+        ("expected source.separator: ';'", "expected --separator ';'"),
+        ("or columns in source.ignore", "or columns in --ignore"),
+        ("expected source.missing: impute", "expected source.missing: impute"),
+    ],
+)
+def test_errors_name_options_where_sources_name_keys(line, expected):
+    with pytest.raises(Refusal) as refused, new._options_in_errors():
+        raise Refusal(line)
+    assert str(refused.value).endswith(expected)
 
 
 def test_a_protocol_is_replaced_by_force_alone(own, capsys):

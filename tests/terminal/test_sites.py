@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from pipeline.runtime.errors import Refusal
 from pipeline.terminal.sites import show_sites
@@ -74,6 +75,36 @@ class Net(nn.Module):
         return self.head(hidden)
 """
 
+SIGNS = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.head = nn.BatchNorm2d(1, track_running_stats=False), nn.Linear(64, 10)
+        self.signs = torch.randn(64).sign()
+
+    def forward(self, images):
+        return self.head(self.norm(images).flatten(1) * self.signs)
+"""
+TWICE = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.features, self.head = nn.Linear(64, 8), nn.Linear(64, 10)
+
+    def forward(self, images):
+        with torch.enable_grad():
+            pixels = images.flatten(1).requires_grad_()
+            total = self.features(pixels).square().sum()
+            (gradient,) = torch.autograd.grad(total, pixels, create_graph=self.training)
+        return self.head(gradient)
+"""
+
 
 def use(project, model):
     protocol = project / "experiments" / "protocols" / "tiny.yaml"
@@ -140,6 +171,22 @@ def test_modules_that_draw_or_keep_statistics_have_a_row(project, capsys, monkey
     assert rows["3"] == ("RReLU", "none", seeded)
     assert rows["4"] == ("Path", "none", seeded)
     assert not rows.keys() & {"0", "5", "6"}
+
+
+def test_noise_that_the_network_cannot_take_does_not_act(project, capsys, monkeypatch):
+    own(project, monkeypatch, TWICE)
+    text = shown(capsys, monkeypatch)
+    assert "cannot act: dropconnect: the network fails in training mode: RuntimeError" in text
+    assert cells(text)["features"] == ("linear", "none", "reads the images")
+
+
+def test_draws_that_pretrained_weights_lack_are_an_error(project, capsys, monkeypatch):
+    own(project, monkeypatch, SIGNS)
+    assert "depend on the other images of its batch" in shown(capsys, monkeypatch)
+    torch.save(sys.modules["shown_networks"].Net().state_dict(), project / "signs.pt")
+    use(project, "{import: 'shown_networks:Net', weights: signs.pt}")
+    with pytest.raises(Refusal, match="numbers that the network draws when it is made are not in"):
+        show_sites("tiny")
 
 
 def test_many_equal_layers_are_one_row_in_80_columns(project, capsys, monkeypatch):

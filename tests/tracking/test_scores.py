@@ -72,6 +72,8 @@ def served(monkeypatch):
 def test_arms_are_keys_of_the_configuration_before_attributes(served):
     config = {"a.b": 1, "a": {"c": {"d": 2}}, "seed": 3, "group": "mine"}
     served(run(config=config, group="theirs", summary_metrics={"acc": 0.5}))
+    with pytest.raises(Refusal, match=r"acd: in the summary of no run; expected one of: acc$"):
+        read_wandb_scores("me/p", "acd", "group", "seed")
     found = [read_wandb_scores("me/p", "acc", arm, "seed") for arm in ("a.b", "a.c.d", "group")]
     assert [table["arm"].item() for table in found] == ["1", "2", "mine"]
     assert read_wandb_scores("me/p", "acc", "name", "seed")["acc"].tolist() == ["0.5"]

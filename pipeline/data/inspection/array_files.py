@@ -8,7 +8,7 @@ from pipeline.data import sources
 from pipeline.data.checks import require_examples
 from pipeline.data.inspection.inspection import DataOptions, Inspection, inspection_of
 from pipeline.data.numpy_files import ArrayFile, list_arrays
-from pipeline.data.paths import path_in_settings
+from pipeline.data.paths import path_in_settings, printable
 from pipeline.data.white import USED, likely_depth
 from pipeline.runtime.errors import Refusal
 
@@ -42,7 +42,7 @@ def inspect_arrays(images: Path, labels: Path | None, options: DataOptions) -> I
     short, long = sorted(splits.pool.shape[1:])
     return inspection_of(
         splits,
-        [str(label) for label in range(splits.pool.classes)],
+        [printable(name) for name in splits.class_names or map(str, range(splits.pool.classes))],
         dataset=DATASET,
         source=source,
         reasons=reasons,
@@ -63,13 +63,13 @@ def _white(file: ArrayFile, options: DataOptions) -> tuple[float | None, str]:
     if options.white is not None:
         return options.white, "as asked for"
     name, kind = file.dtype.name, file.dtype.kind
-    if name == "uint8" or kind not in "iuf" or np.prod(file.shape) > MOST_LEVELS:
+    if kind not in "iuf" or np.prod(file.shape) > MOST_LEVELS:
         return None, ""
     highest = float(file.read().max(initial=0))
     if not np.isfinite(highest) or highest <= 1 + 1e-6:
         return (1.0, "levels are 0 and 1") if kind in "iu" and highest > 0 else (None, "")
     full = FULL.get(name)
-    if full and highest >= USED * full:
+    if name == "uint8" or (full and highest >= USED * full):
         return None, ""
     depth = 8 if highest <= FULL["uint8"] else likely_depth(highest, FULL["uint16"] + 1)
     return float(2**depth - 1), f"levels up to {highest:g}: {depth} bits"

@@ -100,12 +100,15 @@ class Inspection:
         return "images" if self.is_image else "rows"
 
 
-def inspection_of(splits: Splits, names: Sequence[str], **known: Any) -> Inspection:
+def inspection_of(
+    splits: Splits, names: Sequence[str], warnings: Sequence[str] = (), **known: Any
+) -> Inspection:
     """Return an inspection of data that were read at once.
 
     Args:
         splits: The data.
         names: Those of the classes.
+        warnings: Those that are not of the classes.
         known: What else is known of them: the attributes that do not follow from the splits.
     """
     pool = splits.pool
@@ -118,7 +121,7 @@ def inspection_of(splits: Splits, names: Sequence[str], **known: Any) -> Inspect
         test=len(splits.test.labels) if splits.test else 0,
         shape=pool.shape,
         sizes=(),
-        warnings=tuple(class_warnings(counts)),
+        warnings=(*class_warnings(counts), *warnings),
         sample=Arrays(chosen.images, chosen.labels, chosen.classes),
         **known,
     )

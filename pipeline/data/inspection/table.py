@@ -35,16 +35,20 @@ OWNER = re.compile(r"(^|[_ .-])(patient|subject|participant|person|user|customer
 REPEATED = 1.5  # mean rows of a value, from which it names a group
 FEWEST_GROUPS = 10
 DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
+QUANTITY = re.compile(r"[€$£¥]?\s*[+-]?\d[\d.,'\s]*(\s*[%€$£¥°]|\s[^\W\d]{1,3})?")
+MOSTLY = 0.5  # share of values
+TELLTALE = 5  # mean rows of a value, from which one class for each value is no chance
 
 
 @dataclass(frozen=True)
 class Roles:
-    """What columns are besides features, and why, by the key of the source."""
+    """What columns are besides features, why, by the key of the source, and what to check."""
 
     split: str | None
     group: str | None
     ignored: tuple[str, ...]
     reasons: dict[str, str]
+    warnings: tuple[str, ...]
 
 
 def inspect_table(path: Path, options: DataOptions) -> Inspection:
@@ -88,6 +92,7 @@ def inspect_table(path: Path, options: DataOptions) -> Inspection:
         reasons=reasons,
         is_image=False,
         facts=tuple(_facts(frame, roles, splits.feature_names, missing)),
+        warnings=[*roles.warnings, *_telltale(frame, source)],
         groups=None if groups is None else len(groups),
         largest_group=0 if groups is None else int(groups.max()),
     )
@@ -127,6 +132,7 @@ def _decimal(path: Path, separator: str, names: Sequence[str]) -> Literal[".", "
 def _roles(frame: "pd.DataFrame", label: str, options: DataOptions) -> Roles:
     """Return the columns that are no features: those of the user, else those that look like it."""
     reasons = {}
+    warnings = []
     split, group = options.split, options.group
     ignored = list(options.ignore)
     open_columns = [
@@ -139,6 +145,13 @@ def _roles(frame: "pd.DataFrame", label: str, options: DataOptions) -> Roles:
         if split is None and _is_split(name, column):
             split = name
             reasons["split"] = "its values name splits"
+        elif group is None and _is_group(name, column) and column.isna().any():
+            ignored.append(name)
+            gaps = f"{named([name])}: names groups, and {int(column.isna().sum())} rows have none"
+            reasons["ignore"] = "; ".join([*filter(None, [reasons.get("ignore")]), gaps])
+            warnings.append(
+                f"column {gaps}: left out; fill it in, for else rows of one group are in two splits"
+            )
         elif group is None and _is_group(name, column):
             group = name
             reasons["group"] = (
@@ -148,13 +161,14 @@ def _roles(frame: "pd.DataFrame", label: str, options: DataOptions) -> Roles:
         elif why := _useless(name, column):
             ignored.append(name)
             reasons["ignore"] = "; ".join([*filter(None, [reasons.get("ignore")]), why])
+            warnings += _quantities(name, column)
     for key, given in (("split", options.split), ("group", options.group)):
         if given is not None:
             reasons[key] = "as asked for"
     if options.ignore:
         asked = f"{named(options.ignore)}: as asked for"
         reasons["ignore"] = "; ".join([asked, *filter(None, [reasons.get("ignore")])])
-    return Roles(split, group, tuple(ignored), reasons)
+    return Roles(split, group, tuple(ignored), reasons, tuple(warnings))
 
 
 def _is_split(name: str, column: "pd.Series[Any]") -> bool:
@@ -166,8 +180,9 @@ def _is_split(name: str, column: "pd.Series[Any]") -> bool:
 
 
 def _is_group(name: str, column: "pd.Series[Any]") -> bool:
-    """Return whether a column names what several rows belong to."""
-    if not (IDENTIFIER.search(name) or OWNER.search(name.lower())) or column.isna().any():
+    """Return whether a column names what several rows belong to; in some rows it may not."""
+    column = column.dropna()
+    if not (IDENTIFIER.search(name) or OWNER.search(name.lower())):
         return False
     different = column.nunique()
     is_whole = is_text(column) or bool((column.astype(float) % 1 == 0).all())
@@ -178,7 +193,7 @@ def _useless(name: str, column: "pd.Series[Any]") -> str:
     """Return why a column cannot help on new rows, "" if it can."""
     if is_text(column):
         column = texts(column)
-        if is_free_text(column) and not numbers_in(column).mean() > 0.5:
+        if is_free_text(column) and not numbers_in(column).mean() > MOSTLY:
             return f"{named([name])}: free text, {column.nunique()} values in {len(column)} rows"
         return ""
     is_name = IDENTIFIER.search(name) or NUMBERING.search(name.lower())
@@ -189,14 +204,49 @@ def _useless(name: str, column: "pd.Series[Any]") -> str:
     return ""
 
 
+def _quantities(name: str, column: "pd.Series[Any]") -> list[str]:
+    """Return a line if a column that is left out as text has numbers, in a form that none has."""
+    if not is_text(column):
+        return []
+    present = texts(column).dropna()
+    numbers = present[present.map(lambda value: QUANTITY.fullmatch(value) is not None)]
+    if len(numbers) <= MOSTLY * len(present):
+        return []
+    return [
+        f"column {named([name])}: left out as text, since its values ({named([numbers.iloc[0]])}) "
+        "have separators of thousands or units; write plain numbers"
+    ]
+
+
+def _telltale(frame: "pd.DataFrame", source: dict[str, Any]) -> list[str]:
+    """Return a line if columns may be made from the label: each value has one class alone."""
+    labels = texts(frame[source["label"]])
+    names = []
+    for name in _features(frame, source):
+        column = frame[name].dropna()
+        different = column.nunique()
+        if 1 < different <= len(column) / TELLTALE:
+            classes = labels[column.index].groupby(column.to_numpy()).nunique()
+            names += [name] if classes.max() == 1 else []
+    if not names:
+        return []
+    return [
+        f"column {named(names)}: each value occurs with one class alone; --ignore it if it is not "
+        "known before the class is"
+    ]
+
+
+def _features(frame: "pd.DataFrame", source: dict[str, Any]) -> list[str]:
+    others = {source["label"], source.get("split"), source.get("group"), *source.get("ignore", ())}
+    return [name for name in map(str, frame.columns) if name not in others]
+
+
 def _missing(frame: "pd.DataFrame", source: dict[str, Any]) -> dict[str, int]:
     """Return the number of missing values of every feature's column that has any."""
-    others = {source["label"], source.get("split"), source.get("group"), *source.get("ignore", ())}
     counts = {}
-    for name in map(str, frame.columns):
-        if name not in others:
-            column = texts(frame[name]) if is_text(frame[name]) else frame[name]
-            counts[name] = int(column.isna().sum())
+    for name in _features(frame, source):
+        column = texts(frame[name]) if is_text(frame[name]) else frame[name]
+        counts[name] = int(column.isna().sum())
     return {name: count for name, count in counts.items() if count}
 
 

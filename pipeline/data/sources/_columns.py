@@ -71,6 +71,35 @@ def numbers_in(column: "pd.Series[Any]") -> "pd.Series[Any]":
     return pd.to_numeric(column.dropna(), errors="coerce").notna()
 
 
+def is_number(text: str) -> bool:
+    """Return whether a text is a number."""
+    import pandas as pd
+
+    return bool(numbers_in(pd.Series([text], dtype=str)).all())
+
+
+def in_order(classes: Collection[str]) -> tuple[str, ...]:
+    """Return names of classes in the order of their labels: numbers by size, others by alphabet."""
+    import pandas as pd
+
+    if numbers_in(pd.Series(list(classes), dtype=str)).all():
+        return tuple(sorted(classes, key=lambda value: (float(value), value)))
+    return tuple(sorted(classes))
+
+
+def alike(classes: Collection[str]) -> list[str]:
+    """Return a line if names of classes differ only in case, or stand for one number."""
+    import pandas as pd
+
+    names = pd.Series(sorted(classes), dtype=str)
+    numbers = pd.to_numeric(names, errors="coerce")
+    keys = numbers.astype(object).where(numbers.notna(), names.str.casefold())
+    same = names[keys.duplicated(keep=False)]
+    if same.empty:
+        return []
+    return [f"classes {named(same.tolist())} differ only in case or in how a number is written"]
+
+
 def encoded(path: Path, frame: "pd.DataFrame", categories: Collection[str]) -> Columns:
     """Return the columns of a frame as features.
 

@@ -60,7 +60,7 @@ def likely_separator(path: Path) -> str:
     if _is_parquet(path) or not path.is_file():
         return SEPARATORS[0]
     text = _first_text(path)
-    return max(SEPARATORS, key=lambda separator: len(_fields(path, text, separator)))
+    return max(SEPARATORS, key=lambda separator: len(_fields(text, separator)))
 
 
 def read_columns(
@@ -118,12 +118,18 @@ def _header(path: Path, separator: str) -> tuple[str, ...]:
             "or a Parquet file, or fewer rows or columns"
         )
     text = _first_text(path)
-    names = tuple(_fields(path, text, separator))
-    others = [each for each in SEPARATORS if len(_fields(path, text, each)) > 1]
+    names = tuple(_fields(text, separator))
+    others = [each for each in SEPARATORS if len(_fields(text, each)) > 1]
     if len(names) < 2 and others:
         raise Refusal(
             f"{printable(str(path))}: one column with source.separator {separator!r}; "
             f"expected source.separator: {others[0]!r}"
+        )
+    longest = max(map(len, names))
+    if longest > LONGEST_NAME:
+        raise Refusal(
+            f"{printable(str(path))}: a name of {longest:,} characters or more in the first line; "
+            "expected names of columns, with both quotes where they are quoted"
         )
     if unnamed := [str(place + 1) for place, name in enumerate(names) if not name and place]:
         raise Refusal(
@@ -164,20 +170,13 @@ def _not_unicode(path: Path, error: UnicodeDecodeError) -> Refusal:
     )
 
 
-def _fields(path: Path, text: str, separator: str) -> list[str]:
+def _fields(text: str, separator: str) -> list[str]:
     """Return the names in the first record; a line break inside quotes becomes a space."""
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
     try:
-        names = [" ".join(re.split(r"\s*\n\s*", name.strip())) for name in next(lines)]
+        return [" ".join(re.split(r"\s*\n\s*", name.strip())) for name in next(lines)]
     except csv.Error:  # the field of a file without line breaks, or after an open quote
-        names = [text]
-    longest = max(map(len, names))
-    if longest > LONGEST_NAME:
-        raise Refusal(
-            f"{printable(str(path))}: a name of {longest:,} characters or more in the first line; "
-            "expected names of columns, with both quotes where they are quoted"
-        )
-    return names
+        return [text]
 
 
 def _is_parquet(path: Path) -> bool:

@@ -1,11 +1,13 @@
 """Images and labels in NumPy files: one .npz file with `images` and `labels`, or an .npy of each.
 
 An .npz file may have its own splits: `validation_images` and `validation_labels`, `test_images`
-and `test_labels`.
+and `test_labels`. Labels are integers, or texts: the names of the classes.
 """
 
 import logging
 import math
+import unicodedata
+from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -15,7 +17,8 @@ from pydantic import Field, model_validator
 from pipeline.config.settings import Settings
 from pipeline.data.arrays import Arrays, DatasetInfo, Splits
 from pipeline.data.numpy_files import ArrayFile, list_arrays
-from pipeline.data.paths import data_path
+from pipeline.data.paths import data_path, printable
+from pipeline.data.sources._columns import alike, in_order
 from pipeline.data.stored import Images, changed, extremes
 from pipeline.data.white import level_counts, range_note, used_level, without_rounding
 from pipeline.runtime.errors import Refusal
@@ -25,6 +28,12 @@ FULL_RANGES = {"uint8": 255, "uint16": 65535}  # floats: 1
 UNKNOWN = ("int8", "int16", "int32", "int64", "uint32", "uint64")  # types whose range is not used
 CHANNEL_AXIS = {"NHWC": 3, "NCHW": 1}
 CHANNELS = (1, 3)  # lengths by which an axis is recognized as the channels
+NAMED = 5  # classes
+IMAGE_CURES = {
+    "O": "; np.stack(images) makes one array of images of one size",
+    "b": "; images.astype(np.float32) has 0 and 1",
+}
+LABEL_CURES = {"O": "labels.astype(str)", "b": "labels.astype(int)", "f": "labels.astype(int)"}
 
 logger = logging.getLogger(__name__)
 
@@ -66,32 +75,50 @@ def describe(source: Source) -> DatasetInfo:
     layout = _layout(images, source.layout)
     shape = list(images.shape[1:])
     channels = 1 if layout == "NHW" else shape.pop(CHANNEL_AXIS[layout] - 1)
-    return DatasetInfo((channels, *shape), _classes(labels), source.flips_keep_labels)
+    return DatasetInfo((channels, *shape), _classes(labels)[0], source.flips_keep_labels)
 
 
 def labels(source: Source) -> Splits:
     """Return all labels."""
     pairs = _pairs(source)
-    classes = _classes(pairs["pool"][1])
-    return Splits.of(
-        {name: Arrays.unread(_labels(file, classes), classes) for name, (_, file) in pairs.items()}
-    )
+    classes, names = _classes(pairs["pool"][1])
+    splits = {
+        split: Arrays.unread(_labels(file, classes, names), classes)
+        for split, (_, file) in pairs.items()
+    }
+    return Splits.of(splits, names)
 
 
 def read(source: Source) -> Splits:
     """Return all examples; images of an .npy file are mapped, not loaded."""
     pairs = _pairs(source)
-    classes = _classes(pairs["pool"][1])
-    splits = {name: _arrays(*pair, classes, source) for name, pair in pairs.items()}
-    return Splits.of(splits)
+    classes, names = _classes(pairs["pool"][1])
+    for line in alike(names):
+        logger.warning("%s: %s", pairs["pool"][1].path, line)
+    splits = {}
+    for split, (images, file) in pairs.items():
+        values = _labels(file, classes, names)
+        pixels = _pixels(images, _layout(images, source.layout), source.white)
+        splits[split] = Arrays(pixels, values, classes)
+    return Splits.of(splits, names)
 
 
-def _arrays(images: ArrayFile, labels: ArrayFile, classes: int, source: Source) -> Arrays:
-    values = _labels(labels, classes)
-    return Arrays(_pixels(images, _layout(images, source.layout), source.white), values, classes)
+def _labels(file: ArrayFile, classes: int, names: Sequence[str]) -> NDArray[np.int64]:
+    """Return the labels (N,), given the number and the names of the classes of the pool.
 
-
-def _labels(file: ArrayFile, classes: int) -> NDArray[np.int64]:
+    Raises:
+        Refusal: There is another class.
+    """
+    if _is_text(file) != bool(names):
+        raise Refusal(f"{file}: {file.dtype}; expected the type of the labels of the pool")
+    if names:
+        numbers = {name: number for number, name in enumerate(names)}
+        written, places = _written(file)
+        if others := [name for name in dict.fromkeys(written) if name not in numbers]:
+            raise Refusal(
+                f"{file}: {_named(others)}: not among the classes of the pool ({_named(names)})"
+            )
+        return np.array([numbers[name] for name in written], np.int64)[places]
     values = file.read()
     if values.min() < 0 or values.max() >= classes:
         raise Refusal(
@@ -151,11 +178,13 @@ def _require_pair(images: ArrayFile, labels: ArrayFile, white: float | None) -> 
         raise Refusal(
             f"{images}: type {images.dtype}; expected uint8 in 0 to 255, uint16 in 0 to 65535, "
             "floats in 0 to 1, or numbers with source.white"
+            f"{IMAGE_CURES.get(images.dtype.kind, '')}"
         )
-    if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
+    if labels.dtype.kind not in "iuSU" or labels.shape != images.shape[:1]:
         raise Refusal(
             f"{labels}: {labels.dtype} {labels.shape}; "
-            f"expected integers {images.shape[:1]}, one for each image of {images.shape}"
+            f"expected integers or texts {images.shape[:1]}, one for each image of {images.shape}"
+            f"{_label_cure(labels, images.shape[0])}"
         )
     if 0 in images.shape:
         raise Refusal(f"{images}: shape {images.shape}; expected >= 1 image and pixel")
@@ -198,6 +227,8 @@ def _pixels(images: ArrayFile, layout: str, white: float | None) -> Images:
         found = f"range from {lowest:.7g} to {highest:.7g}"
         if math.isnan(lowest):
             found = "values that are not a number"
+        elif lowest < 0:
+            expected += ", as images have it before they are normalized"
         raise Refusal(f"{images}: {found}; expected {expected}")
     if note := range_note(_used(pixels, counts, scale), scale):
         logger.warning("%s: %s%s", images.path, f"{images.member}: " if images.member else "", note)
@@ -224,19 +255,69 @@ def _fractions(pixels: NDArray[Any], scale: float) -> NDArray[np.float32]:
     return levels
 
 
-def _classes(labels: ArrayFile) -> int:
-    """Return the number of classes.
+def _label_cure(labels: ArrayFile, images: int) -> str:
+    """Return what makes labels of this type and shape those that are expected, if it is known."""
+    if labels.shape == (images, 1):
+        return "; labels[:, 0] has this shape"
+    if labels.shape[:1] == (images,) and len(labels.shape) == 2:
+        return "; labels.argmax(axis=1) does that for one column per class"
+    cure = LABEL_CURES.get(labels.dtype.kind)
+    return f"; {cure} does that" if cure and labels.shape == (images,) else ""
+
+
+def _classes(labels: ArrayFile) -> tuple[int, tuple[str, ...]]:
+    """Return the number of classes, and their names if labels are texts.
 
     Raises:
-        Refusal: A class has no example.
+        Refusal: There is one class, or a class has no example.
     """
-    present = np.unique(labels.read())
-    absent = np.setdiff1d(np.arange(len(present)), present)
-    if len(absent):
-        raise Refusal(
-            f"{labels}: range from {present[0]} to {present[-1]}, no example of "
-            f"{', '.join(map(str, absent[:5]))}; expected 0 to k - 1, each with an example"
-        )
-    if len(present) < 2:
+    names: tuple[str, ...] = ()
+    if _is_text(labels):
+        names = in_order(set(_written(labels)[0]))
+        count = len(names)
+    else:
+        present = np.unique(labels.read())
+        count = len(present)
+        if len(absent := np.setdiff1d(np.arange(count), present)):
+            raise Refusal(
+                f"{labels}: range from {present[0]} to {present[-1]}, no example of "
+                f"{', '.join(map(str, absent[:NAMED]))}; expected 0 to k - 1, each with an "
+                "example, as np.unique(labels, return_inverse=True)[1] has them"
+            )
+    if count < 2:
         raise Refusal(f"{labels}: one class; expected >= 2")
-    return len(present)
+    return count, names
+
+
+def _is_text(labels: ArrayFile) -> bool:
+    return labels.dtype.kind in "SU"
+
+
+def _written(labels: ArrayFile) -> tuple[list[str], NDArray[np.int64]]:
+    """Return the texts that occur, in NFC and without spaces around, and the place of each label.
+
+    Two texts may be equal then.
+
+    Raises:
+        Refusal: A label is empty, or no text.
+    """
+    found, places = np.unique(labels.read(), return_inverse=True)
+    try:
+        texts = [text.decode() if isinstance(text, bytes) else text for text in found.tolist()]
+        for text in texts:
+            text.encode()  # an array may hold halves of characters
+    except UnicodeError:
+        raise Refusal(f"{labels}: not UTF-8; expected texts or integers") from None
+    written = [unicodedata.normalize("NFC", text).strip() for text in texts]
+    empty = np.isin(places, [place for place, text in enumerate(written) if not text])
+    if empty.any():
+        raise Refusal(
+            f"{labels}: {int(empty.sum())} of {len(places)} labels are empty, the first is that of "
+            f"image {int(empty.argmax())}; expected a class for each image"
+        )
+    return written, places
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} others" if len(names) > NAMED else ""
+    return printable(", ".join(names[:NAMED])) + more

@@ -18,7 +18,15 @@ from pipeline.config.settings import Settings
 from pipeline.config.validation import suggestion
 from pipeline.data.arrays import Arrays, DatasetInfo, Splits
 from pipeline.data.paths import data_path, printable
-from pipeline.data.sources._columns import Columns, encoded, numbers_in, texts
+from pipeline.data.sources._columns import (
+    Columns,
+    alike,
+    encoded,
+    in_order,
+    is_number,
+    is_text,
+    texts,
+)
 from pipeline.data.sources._table_file import column_names, named, read_columns
 from pipeline.runtime.errors import Refusal
 
@@ -108,7 +116,7 @@ def read(source: Source) -> Splits:
     if table.columns.missing:
         counts = named([f"{name} ({count})" for name, count in table.columns.missing.items()])
         logger.warning("%s: missing values imputed by means of training rows: %s", path, counts)
-    for line in _weak_columns(table):
+    for line in [*alike(table.classes), *_weak_columns(table)]:
         logger.warning("%s: %s", path, line)
     rows = Arrays(table.columns.rows, table.labels, len(table.classes), groups=table.groups)
     parts = {name: rows.take(indices) for name, indices in table.parts.items()}
@@ -150,6 +158,7 @@ def _read_table(path: Path, changed: int, source: Source) -> Table:
     if errors:
         raise Refusal(*errors)
     classes = _class_names(path, source.label, values["label"])
+    _require_names(path, frame, source.label, classes, names)
     numbers = {name: number for number, name in enumerate(classes)}
     groups = np.unique(values["group"], return_inverse=True)[1] if source.group else None
     parts = _parts(path, source, values)
@@ -206,7 +215,7 @@ def _gaps(path: Path, key: str, name: str, column: "pd.Series[Any]") -> list[str
 
 
 def _class_names(path: Path, name: str, labels: "pd.Series[Any]") -> tuple[str, ...]:
-    """Return the names of the classes: numbers by size, others by the alphabet.
+    """Return the names of the classes.
 
     Raises:
         Refusal: There is one class, or so many that the labels are a quantity.
@@ -220,9 +229,33 @@ def _class_names(path: Path, name: str, labels: "pd.Series[Any]") -> tuple[str, 
             f"{where}: {len(classes)} different labels in {len(labels)} rows; "
             "expected classes, of which each has many rows"
         )
-    if numbers_in(labels).all():
-        return tuple(sorted(classes, key=lambda value: (float(value), value)))
-    return tuple(sorted(classes))
+    return in_order(classes)
+
+
+def _require_names(
+    path: Path, frame: "pd.DataFrame", label: str, classes: Sequence[str], names: Sequence[str]
+) -> None:
+    """Check that the first line does not look like a row: names that are values of their columns.
+
+    Columns that are numbered from 0 may be called like a class.
+
+    Raises:
+        Refusal: It looks like one.
+    """
+    if label not in classes or tuple(names) == tuple(map(str, range(len(names)))):
+        return
+    if all(_is_value(name, frame[name]) for name in map(str, frame.columns)):
+        raise Refusal(
+            f"{printable(str(path))}: the first line looks like a row, with {named([label])} for "
+            "the name of the column of labels; expected names of columns"
+        )
+
+
+def _is_value(name: str, column: "pd.Series[Any]") -> bool:
+    """Return whether the name of a column may be one of its values."""
+    if is_text(column):
+        return name in set(texts(column))
+    return is_number(name)
 
 
 def _parts(path: Path, source: Source, values: "dict[str, pd.Series[Any]]") -> dict[str, Indices]:

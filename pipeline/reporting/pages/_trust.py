@@ -12,11 +12,11 @@ PARAMETERS = "`params.yaml`"
 GIVEN = f"{PARAMETERS}, or `-S`, gives"
 RATE, EPOCHS = "training.learning_rate", "training.epochs"
 INTRODUCTION = "A failed check changes no verdict; it limits what the verdicts mean."
-METHOD = "[What each check measures](pages/method.md#trust-checks)."
+METHOD = "[What each check measures](pages/checks.md)."
 
 
 def trust_section(data: ReportData) -> str:
-    """Return a line for every check that applies, the failed ones first."""
+    """Return a line for every check that applies: the failed ones, and folded those that passed."""
     failed, passed = [], []
     for check, write in LINES.items():
         rows = data.trust[data.trust["check"] == check].to_dict("records")
@@ -25,10 +25,14 @@ def trust_section(data: ReportData) -> str:
             failed.append(f"**Failed**: {write(data, rows, wrong)}")
         elif rows:
             passed.append(f"Passed: {write(data, rows, [])}")
-    lines = md.format_bullets([*failed, *passed])
-    if not lines:
+    if not failed and not passed:
         return ""
-    return md.join_parts(f"{INTRODUCTION} {METHOD}" if failed else METHOD, lines)
+    counted = f"{md.format_count(len(passed), 'check')} passed"
+    return md.join_parts(
+        f"{INTRODUCTION} {METHOD}" if failed else METHOD,
+        md.format_bullets(failed),
+        md.folded(counted, md.format_bullets(passed)),
+    )
 
 
 def qualifiers(data: ReportData) -> list[str]:

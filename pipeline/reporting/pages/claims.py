@@ -42,6 +42,36 @@ EXPECTED = {  # an expectation, of the second side against the first
     "not_lower": "not lower",
     "not_higher": "not higher",
 }
+CAPTION = (
+    "Opposite claims of a table are next to each other. Intervals are not corrected. p and p "
+    "(within) are after Holm's correction over all claims of this report."
+)
+NOTES = (  # what the columns and the outcomes mean
+    "**first → second**: in a contrast of A against B, the mean of B, then that of A; for an "
+    "interaction, the two differences.",
+    "**measure**: what is compared, and the kind of test: directional (the sign of the "
+    "difference), equivalence (the difference is within the margin), exact (at every seed or "
+    "group), interaction (the difference of two contrasts), correlation (of gap and test accuracy "
+    "by rank) or slope (from the first level to the last).",
+    "**expected**: what the claim says of A, compared with B.",
+    "**difference**: A minus B, in points for accuracy, error and gap, in nats for NLL; for times "
+    f"to target and norms of weights, the ratio. The {md.CONFIDENCE} Student-t interval is over "
+    "seeds, or over groups of models. For times to target, both sides are medians, and difference, "
+    "interval and p are from Wilcoxon's signed-rank test.",
+    "**p**: two-sided test of no difference.",
+    '**p (within)**: tests that the difference is within the margin; if "not higher" is expected, '
+    'only that it is not above the margin; if "not lower" is expected, only that it is not below '
+    "minus the margin.",
+    "**detectable**: the smallest true difference that these seeds find with "
+    f"{100 * POWER:g} % power. "
+    f"{md.RANGE_NOTE}",
+    '**contradicted**: the difference is shown to have the opposite sign. Where "lower" or '
+    '"higher" is expected, a difference that is shown to be within the margin is a contradiction '
+    'too. Where "within the margin" is expected, it is a contradiction if the difference is shown '
+    "not to be 0 and is not shown to be within the margin.",
+    "The first sentence of this page counts claims with the same contrast, measure and expectation "
+    "once.",
+)
 
 
 def pages(data: ReportData) -> Iterator[Page]:
@@ -57,41 +87,38 @@ def claims_body(data: ReportData) -> str:
     judged = [row for row in in_pairs(rows) if row["outcome"] in OUTCOMES]
     tested = [row for row in judged if row["outcome"] != Outcome.NOT_TESTABLE]
     numbers = {row["claim"]: sources.index(row["source"]) + 1 for row in rows}
-    caption = (
-        "Opposite claims are next to each other. Contrast: A against B. First → second: the mean "
-        "of B, then the mean of A; for an interaction, the two differences that are compared. "
-        "Measure: what is compared, and the kind of test: directional (the sign of the "
-        "difference), equivalence (the difference is within the margin), exact (at every seed or "
-        "group), interaction (the difference of two contrasts), correlation (of gap and test "
-        "accuracy by rank) or slope (from the first level to the last). Expected: what the claim "
-        "says of A, compared with B. Difference: A minus B, in points for accuracy, error and gap, "
-        "in nats for NLL; A divided by B for times to target and norms of weights. Interval: "
-        f"{md.CONFIDENCE} Student-t interval over seeds, or over groups of models, not corrected. "
-        "For times to target, both sides are medians, and difference, interval and p are from "
-        "Wilcoxon's signed-rank test. p: two-sided test of no difference. p (within): tests that "
-        'the difference is within the margin; if "not higher" is expected, only that it is not '
-        'above the margin; if "not lower" is expected, only that it is not below minus the margin. '
-        "Both p have Holm's correction over all claims of the report. Detectable: the smallest "
-        f"true difference that these seeds find with {100 * POWER:g} % power. {md.RANGE_NOTE} "
-        'Contradicted: the difference is shown to have the opposite sign. Where "lower" or '
-        '"higher" is expected, a difference that is shown to be within the margin is a '
-        'contradiction too. Where "within the margin" is expected, it is a contradiction if the '
-        "difference is shown not to be 0 and is not shown to be within the margin. The sentence "
-        "above counts claims with the same contrast, measure and expectation once."
-    )
     listing = "\n".join(f"{number}. {md.escape(name)}" for number, name in enumerate(sources, 1))
     return md.join_parts(
         "# Claims",
         claims_sentence(data),
         f"![{FIGURE}](../figures/claims.png)" if len(drawn_claims(data.claims)) else "",
-        md.format_table([_cells(data, row, numbers) for row in tested], caption, WORDS)
-        if tested
-        else "",
+        _tables(data, tested, numbers),
+        md.section("What the columns mean", md.format_bullets(NOTES) if tested else ""),
         md.section("Published numbers", _published(data, rows, numbers)),
         md.section("Costs that follow from the settings", _identities(data, rows)),
         md.section("Not testable here", _untestable(judged)),
         md.section("Sources", listing),
     )
+
+
+def _tables(data: ReportData, tested: list[dict[str, Any]], numbers: Mapping[str, int]) -> str:
+    """Return a table of the claims that are decided, and one, folded, of the inconclusive ones.
+
+    Args:
+        data: The data of the report.
+        tested: The rows of the tested claims.
+        numbers: The number of every source.
+    """
+
+    def table(rows: list[dict[str, Any]]) -> str:
+        cells = [_cells(data, row, numbers) for row in rows]
+        return md.format_table(md.without_void(cells), CAPTION, WORDS) if cells else ""
+
+    decided = table([row for row in tested if row["outcome"] in NAMED])
+    undecided = [row for row in tested if row["outcome"] not in NAMED]
+    count = md.format_count(len(undecided), "inconclusive claim")
+    rest = table(undecided)
+    return md.join_parts(decided, md.folded(count, rest) if decided else rest)
 
 
 def claims_sentence(data: ReportData) -> str:
@@ -118,20 +145,21 @@ def claims_sentence(data: ReportData) -> str:
 
 
 def _cells(data: ReportData, row: md.Row, numbers: Mapping[str, int]) -> dict[str, str]:
+    """Return the cells of a claim; what a narrow screen should show comes first."""
     than = f"; less that of {row['than']}" if row["than"] else ""
     return {
         "claim": f"**{row['claim']}** ({BY[row['by']]} [{numbers[row['claim']]}]): "
         f"{md.escape(row['says'])}",
+        "outcome": _outcome(row),
+        "difference": md.unbroken(effect_cell(row, data.format)),
         "contrast": md.escape(f"{row['contrast']}{than}"),
         "measure": f"{MEASURES[row['measure']]}, {row['rule']}",
         "expected": _expected(data, row),
-        "first → second": sides_cell(row, data.format),
-        "difference": effect_cell(row, data.format),
+        "first → second": md.unbroken(sides_cell(row, data.format)),
         "n": str(row["n"]),
         "p": md.format_p(row["p_holm"]),
         "p (within)": md.format_p(row["p_equivalence"]),
         "detectable": _detectable(data, row),
-        "outcome": _outcome(row),
     }
 
 

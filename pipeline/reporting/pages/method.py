@@ -13,7 +13,7 @@ from pipeline.reporting import markdown as md
 from pipeline.reporting.collapse_sentences import RULE, rare_note
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.pages._looks import looks_note
-from pipeline.reporting.pages._page import CONTRAST_INTERVAL, Page, changes, family, rules
+from pipeline.reporting.pages._page import CONTRAST_INTERVAL, Page, family, rules
 from pipeline.reporting.pages._pretrainings import has_pretrainings, pretraining_section
 from pipeline.reporting.pages._transfer import has_starts
 from pipeline.reporting.pages.variance import pool_words
@@ -71,51 +71,23 @@ of seeds detects with {100 * POWER:g} % power after the correction.
 Only test accuracy has verdicts; every other metric has an interval and an uncorrected p. The \
 aim is not a small gap, but high accuracy on validation and test examples."""
 
-TRUST = f"""\
-A failed check changes no verdict. It limits what a verdict means. Some failed checks are also \
-mentioned in the first paragraph of the report: those of search spaces ("the values tried"), of \
-the budget ("still improving at the end", after the number of epochs), of other test examples \
-("these test examples") and of reference classifiers.
-
-- **Baseline tuned**: at least two of the values under `tune` of the protocol were tried. \
-The best value is inside its range, or no value beyond it is allowed or has an effect.
-- **Search spaces**: for every arm that searches a number, the best value is inside its range, or \
-no value beyond it is allowed or has an effect.
-- **Chosen settings**: the mean validation accuracy of every chosen setting, on the exploration \
-seeds, is above that of its reference.
-- **Budget**: over the last third of training, validation accuracy (interpolated between the \
-points of the curve) rises by no more than {{margin}} on average. Some rise is normal, because \
-accuracy improves when a schedule lowers the learning rate to zero.
-- **Reference classifiers**: majority class, 1-nearest neighbour (Euclidean) and multinomial \
-logistic regression (scikit-learn), on the splits, standardized inputs and training labels of the \
-network. The baseline has a higher mean validation accuracy, and the interval of the difference, \
-paired by seed, excludes 0. Large training sets are compared at the first 2 to 5 seeds only.
-- **Other test examples**: the tests give the same verdict with the standard error over both seeds \
-and test examples. The square of this error is the variance over seeds plus that over test \
-examples, minus the variance of single predictions, which is part of both.
-- **Seeds**: the smallest possible p of the exact sign-flip test, 2 / 2^n, times the number of \
-contrasts is at most {LEVEL:g}.
-- **Trials**: every searched arm tried as many settings as its reference (for the baseline: as its \
-tuning). Settings added by widening are not counted.
-- **Machine**: processor type, threads and device are the same for all confirmation runs."""
-
 
 def pages(data: ReportData) -> Iterator[Page]:
     """Yield the page."""
     questions = [
-        f"**{study.name}**: {md.escape(study.question)} {changes(study)}"
+        f"**{study.name}**: {md.escape(study.question)}"
         for study in data.confirmation.studies
         if study.kind != "overtuning"
     ]
     body = md.join_parts(
         "# Method",
         f"## Research questions\n\n{md.format_bullets(questions)}",
+        "What a study changes against the baseline is on its page.",
         f"## Protocol\n\n{md.format_bullets([f'{line}.' for line in _protocol(data)])}",
         md.section("Pretrainings", pretraining_section(data)),
         f"## Statistics\n\n{_statistics(data)}",
         md.format_bullets([f"{note}." for note in [looks_note(data)] if note]),
         f"## How to read a verdict\n\n{READING}",
-        f"## Trust checks\n\n{TRUST.format(margin=md.format_margin(data.confirmation.margin))}",
     )
     yield Page("method", "Method and how to read a verdict", body)
 

@@ -241,13 +241,14 @@ def _basis(rows: pd.DataFrame) -> str:
         by_name = methods.groupby("method", sort=False)["distance"].max()
         far = {METHODS[str(name)]: distance for name, distance in by_name.items()}
         names = md.format_list(list(far))
-        counts = md.format_list([f"{count:,}" for count in dict.fromkeys(methods["replays"])])
+        numbers = [f"{count:,}" for count in dict.fromkeys(methods["replays"]) if count]
+        counts = f"; {md.format_list(numbers)} searches" if numbers else ""
         moved = md.format_list([f"{distance:.2f}" for distance in far.values()])
         apart = f", at a mean distance of up to {moved} from the proposed settings (unit cube)"
         apart = apart if max(far.values()) > 0 else ""
         order = " A grid has the same settings in every search." if "grid" in by_name else ""
-        lines.append(f"{names}: {basis}{apart}; {counts} searches.{order}")
-    words_before = "The replayed searches use these points (settings of the design) and curves:"
+        lines.append(f"{names}: {basis}{apart}{counts}.{order}")
+    words_before = "The searches use these points (settings of the design) and curves:"
     return f"{words_before}\n\n{md.format_bullets(lines)}"
 
 

@@ -1,22 +1,28 @@
-"""Write names beside points, where they hide the least, and at the ends of lines."""
+"""Write names beside points, where they hide the least, and at the ends of lines.
 
-from collections.abc import Mapping, Sequence
+All lengths are in points of type, 1/72 inch, so that a place does not depend on the resolution.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from pipeline.reporting.style import GREY, TYPE
 
-LETTER_WIDTH = 0.59 * TYPE  # points of type, on average
-LINE_HEIGHT = 1.2 * TYPE  # points of type
-DISTANCE = 8.0  # between a point and its name, in points of type
+LETTER_WIDTH = 0.59 * TYPE  # on average
+LINE_HEIGHT = 1.2 * TYPE
+DISTANCE = 8.0  # between a point and its name
 ROW_HEIGHT = 0.9 * LINE_HEIGHT  # between two places that are tried
 ROWS = 6  # places that are tried above and below a point
 STEPS_ASIDE = (1, 6, 12)  # places that are tried beside a point, on other rows, in distances
 SHIFTS = (0.0, 0.2, -0.2, 0.4, -0.4)  # of centered names, in widths of the name
-MARK = 5.0  # half the size of a point's marker, in points of type
+MARK = 5.0  # half the size of a point's marker
+# What a place costs, beside 1 for each row that it is away from its point:
 COST_OUTSIDE = 1000.0  # of a name that leaves the panel
 COST_NAME = 50.0  # of covering another name
 COST_POINT = 6.0  # of covering a point
@@ -31,7 +37,57 @@ GROUND: dict[str, Any] = {  # of a name: a stroke around its letters would make 
 
 SHARE_ON_THE_LEFT = {"left": 0.0, "center": 0.5, "right": 1.0}  # by alignment
 
-Box = tuple[float, float, float, float]  # left, bottom, right, top, in points
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Box:
+    """The edges of a rectangle."""
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+    def overlaps(self, other: "Box") -> bool:
+        """Return whether two boxes share a place."""
+        is_beside = self.right <= other.left or other.right <= self.left
+        is_above = self.top <= other.bottom or other.top <= self.bottom
+        return not (is_beside or is_above)
+
+    def contains(self, other: "Box") -> bool:
+        """Return whether the other box does not leave this one."""
+        is_inside = self.left <= other.left and self.bottom <= other.bottom
+        return is_inside and other.right <= self.right and other.top <= self.top
+
+    def count(self, points: Floats) -> int:
+        """Return how many points are inside, or so near that their markers are."""
+        low = np.array([self.left, self.bottom]) - MARK
+        high = np.array([self.right, self.top]) + MARK
+        return int(((points > low) & (points < high)).all(axis=1).sum())
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a name may stand.
+
+    Attributes:
+        aside: How far it is to the right of its point; negative to the left.
+        above: How far its middle is above its point.
+        alignment: Which of its ends is there: left, center or right.
+        cost: What its distance from the point costs.
+    """
+
+    aside: float
+    above: float
+    alignment: str
+    cost: float
+
+    def box(self, point: Floats, width: float) -> Box:
+        """Return the box of a name with a width."""
+        left = point[0] + self.aside - width * SHARE_ON_THE_LEFT[self.alignment]
+        middle = point[1] + self.above
+        return Box(left, middle - LINE_HEIGHT / 2, left + width, middle + LINE_HEIGHT / 2)
 
 
 def write_names(
@@ -42,7 +98,8 @@ def write_names(
 ) -> None:
     """Write names beside their points, each where it covers the fewest points and other names.
 
-    Call it when limits and legends are set: the places depend on the size of the panel.
+    Names are placed in their order; a name does not move for later ones. Call it when limits and
+    legends are set: the places depend on the size of the panel.
 
     Args:
         figure: The figure of the panel.
@@ -52,17 +109,18 @@ def write_names(
     """
     figure.draw_without_rendering()  # settles the size of the panel
     scale = 72 / figure.dpi
-    points = np.array([*names.values(), *obstacles], dtype=float).reshape(-1, 2)
-    places = scale * ax.transData.transform(points)
-    frame = scale * np.array(ax.get_window_extent().extents)
+    given = np.array([*names.values(), *obstacles], dtype=float).reshape(-1, 2)
+    points = scale * ax.transData.transform(given)
+    panel = Box(*(scale * np.array(ax.get_window_extent().extents)))
     taken: list[Box] = []
-    for (name, point), place in zip(names.items(), places, strict=False):
-        offset, alignment, box = _cheapest_place(name, place, places, frame, taken)
+    for (name, given_point), point in zip(names.items(), points, strict=False):
+        place, box = _cheapest_place(name, point, points, panel, taken)
         taken.append(box)
-        is_on_other_row = offset[1] != 0
-        look: dict[str, Any] = {"arrowprops": LEADER} if is_on_other_row else {}
-        look |= {"ha": alignment, "va": "center", "textcoords": "offset points"}
-        ax.annotate(name, point, offset, **look, **GROUND)
+        look: dict[str, Any] = {"ha": place.alignment, "va": "center"}
+        if place.above:  # on another row than its point
+            look["arrowprops"] = LEADER
+        offset = (place.aside, place.above)
+        ax.annotate(name, given_point, offset, textcoords="offset points", **look, **GROUND)
 
 
 def write_ends(
@@ -78,7 +136,7 @@ def write_ends(
         ends: The height of the end of every line, in data coordinates.
         palette: The color of every name.
     """
-    figure.draw_without_rendering()
+    figure.draw_without_rendering()  # settles the size of the panel
     scale = 72 / figure.dpi
     low, high = (scale * bound for bound in ax.get_window_extent().intervaly)
     names = sorted(ends, key=lambda name: ends[name])
@@ -94,82 +152,55 @@ def write_ends(
         ax.annotate(name, (1, point[1]), offset, color=palette[name], arrowprops=line, **look)
 
 
-def _spread(heights: Any, low: float, high: float) -> Any:
+def _spread(heights: Floats, low: float, high: float) -> Floats:
     """Return heights, ascending ones, moved until they are a line apart, inside both bounds."""
+    # Without the heights of the lines below, "a line apart" is the same as "not descending". There
+    # are two ways to get this: to lift what is too low, from below, or to lower what is too high,
+    # from above. Their mean moves a group of names as little up as down.
     rows = np.arange(len(heights)) * LINE_HEIGHT
     moved_up = np.maximum.accumulate(heights - rows) + rows
     moved_down = np.minimum.accumulate((heights - rows)[::-1])[::-1] + rows
     middle = (moved_up + moved_down) / 2
     lowest = low + rows
     highest = np.maximum(high - rows[::-1], lowest)
-    return np.clip(middle, lowest, highest)
+    inside: Floats = np.clip(middle, lowest, highest)
+    return inside
 
 
 def _cheapest_place(
-    name: str, point: Any, points: Any, frame: Any, taken: Sequence[Box]
-) -> tuple[tuple[float, float], str, Box]:
-    """Return the offset of a name from its point that costs least, its alignment, and its box.
+    name: str, point: Floats, points: Floats, panel: Box, taken: Sequence[Box]
+) -> tuple[Place, Box]:
+    """Return the place of a name that costs least, the first of equal ones, and its box.
 
     Args:
         name: The name.
-        point: Its point, as all places here in points of type.
+        point: Its point (2).
         points: All points that are better not covered (points, 2).
-        frame: The edges of the panel: left, bottom, right, top.
+        panel: The panel.
         taken: The boxes of the names before.
     """
     width = LETTER_WIDTH * len(name)
     choices = []
+    for place in _places(width):
+        box = place.box(point, width)
+        total = place.cost + COST_POINT * min(box.count(points), COUNTED_POINTS)
+        total += COST_NAME * len([other for other in taken if box.overlaps(other)])
+        total += COST_OUTSIDE * (not panel.contains(box))
+        choices.append((total, place, box))
+    _, place, box = min(choices, key=lambda choice: choice[0])
+    return place, box
+
+
+def _places(width: float) -> Iterator[Place]:
+    """Yield the places that are tried for a name of a width, the nearest rows first."""
     for row in sorted(range(-ROWS, ROWS + 1), key=abs):
-        for aside, alignment, cost in _sides(width, is_beside=row == 0):
-            offset = (aside, row * ROW_HEIGHT)
-            box = _box(width, point, offset, alignment)
-            total = cost + abs(row) + _cost_of_points(box, points)
-            total += COST_NAME * len([other for other in taken if _overlaps(box, other)])
-            total += COST_OUTSIDE * _is_outside(box, frame)
-            choices.append((total, offset, alignment, box))
-    _, offset, alignment, box = min(choices, key=lambda choice: choice[0])
-    return offset, alignment, box
-
-
-def _sides(width: float, *, is_beside: bool) -> list[tuple[float, str, float]]:
-    """Return the places of a name on a row: offset to the side, alignment, cost.
-
-    Args:
-        width: The width of the name, in points of type.
-        is_beside: Whether the row is that of the point, which a centered name would hide.
-    """
-    places = [
-        (side * step * DISTANCE, alignment, COST_ASIDE * step)
-        for step in STEPS_ASIDE[: 1 if is_beside else None]
-        for side, alignment in ((1, "left"), (-1, "right"))
-    ]
-    if is_beside:
-        return places
-    return places + [(width * shift, "center", COST_SHIFT * abs(shift)) for shift in SHIFTS]
-
-
-def _box(width: float, point: Any, offset: tuple[float, float], alignment: str) -> Box:
-    """Return the box of a name with a width, at an offset from its point."""
-    left = point[0] + offset[0] - width * SHARE_ON_THE_LEFT[alignment]
-    middle = point[1] + offset[1]
-    return left, middle - LINE_HEIGHT / 2, left + width, middle + LINE_HEIGHT / 2
-
-
-def _cost_of_points(box: Box, points: Any) -> float:
-    """Return what it costs to write over points or their markers."""
-    low, high = np.array(box[:2]) - MARK, np.array(box[2:]) + MARK
-    is_covered = ((points > low) & (points < high)).all(axis=1)
-    return COST_POINT * min(len(points[is_covered]), COUNTED_POINTS)
-
-
-def _overlaps(box: Box, other: Box) -> bool:
-    """Return whether two boxes share a place."""
-    is_across = box[0] < other[2] and other[0] < box[2]
-    is_along = box[1] < other[3] and other[1] < box[3]
-    return is_across and is_along
-
-
-def _is_outside(box: Box, frame: Any) -> bool:
-    """Return whether a box leaves the panel."""
-    is_inside = box[0] >= frame[0] and box[1] >= frame[1]
-    return not (is_inside and box[2] <= frame[2] and box[3] <= frame[3])
+        above = row * ROW_HEIGHT
+        is_beside = row == 0
+        for step in STEPS_ASIDE[:1] if is_beside else STEPS_ASIDE:
+            aside, cost = step * DISTANCE, COST_ASIDE * step + abs(row)
+            yield Place(aside, above, "left", cost)
+            yield Place(-aside, above, "right", cost)
+        if not is_beside:  # a centered name would hide its point
+            for shift in SHIFTS:
+                cost = COST_SHIFT * abs(shift) + abs(row)
+                yield Place(width * shift, above, "center", cost)

@@ -13,11 +13,12 @@ from pipeline.comparison.verdicts import Outcome
 from pipeline.reporting.claim_cells import drawn_claims
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.markdown import INTERVAL
-from pipeline.reporting.style import DARK, FAMILIES, WIDTH, style
+from pipeline.reporting.style import DARK, FAMILIES, TYPE, WIDTH, style
 
 ROW, FRAME = 0.24, 0.6  # inches of height: of a line, and of the axis below all lines
 NAMES, WORDS = 3.1, 1.5  # inches of width for the names, and for the outcomes
-LONGEST = 36  # letters of a name
+LETTERS = 36  # of a name of the usual size; a longer one is smaller
+SMALLEST = 7  # points of type; what is longer still is cut
 FARTHER = 2  # times the reach of most intervals that the axis goes
 LOOKS = {  # outcome: marker, color, and whether it is filled
     Outcome.SUPPORTED: ("o", FAMILIES["architecture"], True),
@@ -53,7 +54,7 @@ def claims(rows: pd.DataFrame) -> Figure:
 def draw_claims(ax: Axes, rows: pd.DataFrame) -> None:
     """Draw names, intervals and outcomes of claims into `ax`; see `claims`."""
     points = 100 * rows[["difference", "low", "high"]].to_numpy(float)
-    reach = FARTHER * float(np.quantile(np.abs(points).max(axis=1), 0.75))
+    reach = FARTHER * float(np.quantile(np.abs(points).max(axis=1), 0.75)) or 1.0
     beside = blended_transform_factory(ax.transAxes, ax.transData)
     for height, (row, ends) in enumerate(zip(rows.to_dict("records"), points, strict=True)):
         marker, color, filled = LOOKS[Outcome(row["outcome"])]
@@ -71,6 +72,8 @@ def draw_claims(ax: Axes, rows: pd.DataFrame) -> None:
         ax.text(1.03, height, expected, transform=beside, va="center", color=DARK)
     ax.axvline(0, color=DARK, linewidth=1.2, zorder=1)
     ax.set_yticks(range(len(rows)), [shorten(name) for name in rows["claim"]])
+    for label in ax.get_yticklabels():
+        label.set_fontsize(size_of(label.get_text()))
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlim(-1.08 * reach, 1.08 * reach)
     ax.tick_params(axis="y", length=0)
@@ -78,6 +81,12 @@ def draw_claims(ax: Axes, rows: pd.DataFrame) -> None:
     ax.grid(visible=False)
 
 
+def size_of(name: str) -> float:
+    """Return the size of a name in points of type, at which it fits on its line."""
+    return min(TYPE, TYPE * LETTERS / len(name))
+
+
 def shorten(name: str) -> str:
     """Return a name, cut where it is longer than a line allows."""
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+    longest = TYPE * LETTERS // SMALLEST
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"

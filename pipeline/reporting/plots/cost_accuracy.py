@@ -18,13 +18,18 @@ from pipeline.reporting.style import DARK, GREY, WIDTH, Look, arm_looks, look_ha
 HEIGHT = 6.2  # inches
 SIZES = {ARM: 8.0, AVERAGED: 5.0, ENSEMBLE: 11.0}  # of markers, in points
 OF_ENSEMBLES = Look(DARK, "*", ENSEMBLE)
-PANELS = {
+PANELS = {  # cost: the column of what is efficient by it, and the name of its axis
     "training_ratio": ("efficient_training", "training cost (x baseline)"),
     "test_ratio": ("efficient_test", "cost of a test example (x baseline)"),
 }
+TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
+LEAST_RATIO = 2  # of the largest cost to the smallest: an axis goes farther than less
+FRONT: dict[str, Any] = {"color": GREY, "linewidth": 1.2}
 STEPS = 20  # points on a line that no name should cover
 ARROW = (0.01, 0.15)  # ends of an arrow down, as shares of the height of a panel
 BELOW = 0.15  # of the range of accuracies of arms: how far down the axis goes
+
+Point = tuple[float, float]
 
 
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
@@ -40,30 +45,30 @@ def cost_accuracy(table: pd.DataFrame, looks: Mapping[str, Look]) -> Figure:
         table: The table `efficiency`.
         looks: The color and marker of every arm.
     """
-    arms = table.loc[table["kind"] == ARM, "accuracy"]
-    floor = arms.min() - BELOW * max(table["accuracy"].max() - arms.min(), 0.001)
-    shown, lower = table[table["accuracy"] >= floor], table[table["accuracy"] < floor]
+    floor = _floor(table)
+    is_shown = table["accuracy"] >= floor
+    shown, lower = table[is_shown], table[~is_shown]
     with style():
         figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
-        panels = figure.subplots(len(PANELS))
-        for ax, (cost, (efficient, label)) in zip(panels, PANELS.items(), strict=True):
+        panels = dict(zip(PANELS, figure.subplots(len(PANELS)), strict=True))
+        for cost, ax in panels.items():
+            efficient, label = PANELS[cost]
             draw_costs(ax, shown, cost, efficient, looks)
             _draw_lower(ax, lower, cost, looks)
             ax.set_xlabel(label)
             ax.set_ylabel("test accuracy (%)")
             ax.set_ylim(bottom=100 * floor)
         _add_legend(figure, shown, looks, has_lower=not lower.empty)
-        for ax, (cost, (efficient, _)) in zip(panels, PANELS.items(), strict=True):
-            points = list(zip(shown[cost], 100 * shown["accuracy"], strict=True))
-            front = _front(shown, cost, efficient)
-            names = {
-                efficiency_name(row): (row[cost], 100 * row["accuracy"])
-                for row in front.to_dict("records")
-            }
-            write_names(
-                figure, ax, names, [*points, *_steps(front, cost), *_arrows(ax, lower, cost)]
-            )
+        for cost, ax in panels.items():  # when limits and legend are set
+            _name_efficient(figure, ax, shown, lower, cost)
     return figure
+
+
+def _floor(table: pd.DataFrame) -> float:
+    """Return the lowest accuracy of an arm, less a margin: averages may be far below."""
+    arms = table.loc[table["kind"] == ARM, "accuracy"]
+    span = max(table["accuracy"].max() - arms.min(), 0.001)
+    return float(arms.min() - BELOW * span)
 
 
 def draw_costs(
@@ -78,9 +83,9 @@ def draw_costs(
         efficient: The column that says which rows are joined.
         looks: The color and marker of every arm.
     """
+    # The line is the best accuracy at no more than a cost: it rises only where a row is.
     front = _front(table, cost, efficient)
-    line: dict[str, Any] = {"color": GREY, "linewidth": 1.2, "zorder": 1, "drawstyle": "steps-post"}
-    ax.plot(front[cost], 100 * front["accuracy"], **line)
+    ax.plot(front[cost], 100 * front["accuracy"], drawstyle="steps-post", zorder=1, **FRONT)
     for row in table.to_dict("records"):
         look = _look(row, looks)
         face = look.color if row[efficient] else "white"
@@ -88,26 +93,44 @@ def draw_costs(
         ax.plot(row[cost], 100 * row["accuracy"], color=look.color, markerfacecolor=face, **marks)
     ax.set_xscale("log")
     ax.margins(x=0.06, y=0.12)
-    ticks = [tick for tick in (0.5, 1, 2, 5, 10, 20, 50, 100) if _inside(tick, table[cost])]
+    low, high = table[cost].min(), table[cost].max()
+    if high < LEAST_RATIO * low:  # otherwise one tick, of which nobody sees the scale
+        low, high = low / LEAST_RATIO, high * LEAST_RATIO
+        ax.set_xlim(0.9 * low, 1.1 * high)
+    ticks = [tick for tick in TICKS if 0.8 * low <= tick <= 1.25 * high]
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.set_xticks([], minor=True)
 
 
 def _draw_lower(ax: Axes, table: pd.DataFrame, cost: str, looks: Mapping[str, Look]) -> None:
     """Draw an arrow down to the axis, at its cost, for each accuracy that is below it."""
+    across = ax.get_xaxis_transform()  # costs, and shares of the height of the panel
     for row in table.to_dict("records"):
+        tip, end = ((row[cost], height) for height in ARROW)
         arrow = {"arrowstyle": "->", "color": _look(row, looks).color, "linewidth": 1.8}
-        low, high = ((row[cost], height) for height in ARROW)
-        ends: dict[str, Any] = {"xy": low, "xytext": high}
-        ends["xycoords"] = ends["textcoords"] = ax.get_xaxis_transform()
-        ax.annotate("", arrowprops=arrow, **ends)
+        ax.annotate("", tip, end, xycoords=across, textcoords=across, arrowprops=arrow)
 
 
-def _arrows(ax: Axes, table: pd.DataFrame, cost: str) -> list[tuple[float, float]]:
-    """Return points on the arrows of `_draw_lower`."""
-    bottom, top = ax.get_ylim()
-    heights = bottom + (top - bottom) * np.linspace(*ARROW, 3)
-    return [(float(place), float(height)) for place in table[cost] for height in heights]
+def _name_efficient(
+    figure: Figure, ax: Axes, shown: pd.DataFrame, lower: pd.DataFrame, cost: str
+) -> None:
+    """Write the names of the efficient rows into a panel, clear of what is drawn there.
+
+    Args:
+        figure: The figure.
+        ax: The panel.
+        shown: The rows that are drawn as points.
+        lower: The rows that are drawn as arrows.
+        cost: The column of the cost.
+    """
+    efficient, _ = PANELS[cost]
+    front = _front(shown, cost, efficient)
+    names = {
+        efficiency_name(row): (row[cost], 100 * row["accuracy"]) for row in front.to_dict("records")
+    }
+    points = list(zip(shown[cost], 100 * shown["accuracy"], strict=True))
+    obstacles = [*points, *_points_on_front(front, cost), *_points_on_arrows(ax, lower, cost)]
+    write_names(figure, ax, names, obstacles)
 
 
 def _front(table: pd.DataFrame, cost: str, efficient: str) -> pd.DataFrame:
@@ -116,39 +139,41 @@ def _front(table: pd.DataFrame, cost: str, efficient: str) -> pd.DataFrame:
     return rows.drop_duplicates("accuracy")
 
 
-def _steps(front: pd.DataFrame, cost: str) -> list[tuple[float, float]]:
-    """Return points on the line that joins the efficient rows, from each to the next cost."""
+def _points_on_front(front: pd.DataFrame, cost: str) -> list[Point]:
+    """Return points on the flat parts of the line that joins the efficient rows."""
     costs, heights = list(front[cost]), list(100 * front["accuracy"])
     return [
         (float(place), height)
         for low, high, height in zip(costs, costs[1:], heights, strict=False)
-        for place in np.geomspace(low, high, STEPS)[1:]
+        for place in np.geomspace(low, high, STEPS)[1:]  # at equal distances on a log axis
     ]
 
 
+def _points_on_arrows(ax: Axes, lower: pd.DataFrame, cost: str) -> list[Point]:
+    """Return points on the arrows of `_draw_lower`: their ends and middles."""
+    bottom, top = ax.get_ylim()
+    heights = bottom + (top - bottom) * np.linspace(*ARROW, 3)
+    return [(float(place), float(height)) for place in lower[cost] for height in heights]
+
+
 def _look(row: Mapping[str, Any], looks: Mapping[str, Look]) -> Look:
+    """Return the look of a row: that of its arm, or of ensembles."""
     return OF_ENSEMBLES if row["kind"] == ENSEMBLE else looks[row["name"]]
-
-
-def _inside(tick: float, costs: pd.Series) -> bool:
-    return bool(0.8 * costs.min() <= tick <= 1.25 * costs.max())
 
 
 def _add_legend(
     figure: Figure, table: pd.DataFrame, looks: Mapping[str, Look], *, has_lower: bool
 ) -> None:
     """Write what colors and markers mean, then sizes and filling."""
-    kinds = set(table["kind"])
-    rows = table.to_dict("records")
-    handles = look_handles(_look(row, looks) for row in rows)
+    handles = look_handles(_look(row, looks) for row in table.to_dict("records"))
     dot: dict[str, Any] = {"linestyle": "", "marker": "o", "color": GREY}
-    words = {ARM: "large: arm", AVERAGED: f"small: {AVERAGED}"}
-    handles += [
-        Line2D([], [], markersize=SIZES[kind], label=label, **dot)
-        for kind, label in words.items()
-        if AVERAGED in kinds
-    ]
-    handles.append(Line2D([], [], color=GREY, linewidth=1.2, label="efficient (filled)"))
+    if AVERAGED in set(table["kind"]):  # otherwise all sizes are of arms
+        sizes = {ARM: "large: arm", AVERAGED: f"small: {AVERAGED}"}
+        handles += [
+            Line2D([], [], markersize=SIZES[kind], label=label, **dot)
+            for kind, label in sizes.items()
+        ]
+    handles.append(Line2D([], [], label="efficient (filled)", **FRONT))
     if has_lower:
         down = {"marker": r"$\downarrow$", "markersize": 10}
         handles.append(Line2D([], [], label="lower than shown", **dot | down))

@@ -28,6 +28,7 @@ ROW, FRAME = 1.95, 0.75  # inches of height for the panels of an arm, and for wh
 FLOOR = 2.5  # the accuracy axis begins at this multiple of the largest final error
 SCHEDULE = 0.3  # of the height of a panel, for the largest learning rate
 SHADE = "#eeeeee"
+TITLE_LINES = 2  # more of them would be taller than a panel
 
 
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
@@ -72,8 +73,7 @@ def curves(
             set_logarithmic(row[1], both["loss"].astype(float))
             row[0].set_ylabel("accuracy (%)")
             row[1].set_ylabel("loss (nats)")
-            suffix = "" if against == BASELINE else f", against {against}"
-            row[0].set_title(wrap_title(f"{titles[arm]}{suffix}"))
+            row[0].set_title(_title(arm, titles[arm], against))
         add_legend(
             figure,
             {
@@ -85,6 +85,13 @@ def curves(
             },
         )
     return figure
+
+
+def _title(arm: str, title: str, against: str) -> str:
+    """Return the title of a row: that of the arm where two lines hold it, otherwise its name."""
+    suffix = "" if against == BASELINE else f", against {against}"
+    whole = wrap_title(f"{title}{suffix}")
+    return whole if whole.count("\n") < TITLE_LINES else wrap_title(f"{arm}{suffix}")
 
 
 def draw_schedule(ax: Axes, frame: pd.DataFrame) -> None:

@@ -13,7 +13,7 @@ from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.style import WIDTH, style
 
 ARMS = 4  # with a row of their own
-TITLE = 10  # points
+TITLE, SMALL = 10, 9  # points of type
 EACH = 6  # images on either side
 ROW = 1.25  # inches of height
 
@@ -62,4 +62,6 @@ def draw_image(ax: Axes, image: Any, row: Mapping[str, Any]) -> None:
     shown = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
     ax.imshow(shown, cmap="gray", vmin=0, vmax=white, interpolation="none")
     before, after = (f"{100 * row[name]:.0f}" for name in ("before", "after"))
-    ax.set_title(f"{row['label']}\n{before}→{after}", fontsize=8, fontweight="normal", loc="center")
+    ax.set_title(
+        f"{row['label']}\n{before}→{after}", fontsize=SMALL, fontweight="normal", loc="center"
+    )

@@ -128,7 +128,7 @@ def draw_forest(
     for row, text in zip(contrasts.itertuples(), words, strict=True):
         if headed and row.against != group:
             group = row.against
-            ax.text(0.0, height, f"against {group}", transform=aside, va="center", style="italic")
+            ax.text(0.01, height, f"against {group}", transform=aside, va="center", style="italic")
             height += 1
         draw_interval(ax, row, height, palette[row.arm], reach, metric)
         look: dict[str, Any] = {"transform": aside, "va": "center", "color": DARK}

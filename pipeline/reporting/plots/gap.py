@@ -6,15 +6,27 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from pipeline.config.plan import BASELINE
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.plots._names import write_names
-from pipeline.reporting.style import WIDTH, Look, arm_looks, legend_columns, look_handles, style
+from pipeline.reporting.style import (
+    GREY,
+    WIDTH,
+    Look,
+    arm_looks,
+    legend_columns,
+    look_handles,
+    style,
+)
 
 QUARTILES = 4  # times the distance of the quartiles that an axis goes beyond them
 AXES = ("gap", "test_accuracy")
 NAMED = 14  # arms whose names stand beside their means
+RUN: dict[str, Any] = {"alpha": 0.35, "linewidth": 0}
+MEAN: dict[str, Any] = {"linewidth": 1.2, "edgecolor": "black"}
+RUN_SIZE, MEAN_SIZE = 20, 90  # of markers, in points of type squared
 
 
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
@@ -39,6 +51,9 @@ def scatter(runs: pd.DataFrame, means: pd.DataFrame, looks: Mapping[str, Look]) 
     arms = dict(zip(runs["label"], runs["arm"], strict=True))
     is_named = len(arms) <= NAMED
     handles = look_handles(looks[arm] for arm in arms.values())
+    if is_named and {handle.get_label() for handle in handles} == set(arms.values()):
+        handles = []  # the names are beside the means
+    handles += _size_handles() if arms else []
     with style():
         columns = legend_columns([str(handle.get_label()) for handle in handles], handle=0.5)
         rows = -(-len(handles) // columns) if handles else 0
@@ -52,8 +67,7 @@ def scatter(runs: pd.DataFrame, means: pd.DataFrame, looks: Mapping[str, Look]) 
         outside = zoom(ax, spots)
         if outside:
             ax.set_title(f"{outside} of {len(spots)} runs lie outside", fontweight="normal")
-        meanings = {handle.get_label() for handle in handles}
-        if handles and not (is_named and meanings == set(arms.values())):
+        if handles:
             space = {"handletextpad": 0.2, "columnspacing": 1.2}
             figure.legend(handles=handles, loc="outside lower center", ncols=columns, **space)
         if is_named and len(means):
@@ -66,9 +80,20 @@ def scatter(runs: pd.DataFrame, means: pd.DataFrame, looks: Mapping[str, Look]) 
 def draw_arm(ax: Axes, runs: pd.DataFrame, mean: pd.DataFrame, look: Look) -> None:
     """Draw the runs of one arm (percent) and their mean (fractions)."""
     marks: dict[str, Any] = {"color": look.color, "marker": look.marker}
-    ax.scatter(runs["gap"], runs["test_accuracy"], s=20, alpha=0.35, linewidth=0, **marks)
-    spot: dict[str, Any] = {"s": 90, "linewidth": 1.2, "edgecolor": "black", "zorder": 3}
-    ax.scatter(100 * mean["gap"], 100 * mean["test_accuracy"], **spot, **marks)
+    ax.scatter(runs["gap"], runs["test_accuracy"], s=RUN_SIZE, **RUN, **marks)
+    ax.scatter(
+        100 * mean["gap"], 100 * mean["test_accuracy"], s=MEAN_SIZE, zorder=3, **MEAN, **marks
+    )
+
+
+def _size_handles() -> list[Line2D]:
+    """Return the entries of a legend that say what is small and what is large."""
+    dot: dict[str, Any] = {"marker": "o", "linestyle": "", "color": GREY}
+    edge = {"markeredgecolor": MEAN["edgecolor"], "markeredgewidth": MEAN["linewidth"]}
+    return [
+        Line2D([], [], markersize=RUN_SIZE**0.5, label="small: a run", **dot),
+        Line2D([], [], markersize=MEAN_SIZE**0.5, label="large: mean", **dot, **edge),
+    ]
 
 
 def zoom(ax: Axes, spots: pd.DataFrame) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.pages._search import RESPONSES, arms_of, search_studies, words
@@ -17,7 +18,6 @@ SQUARE = 4  # panels that are two rows of two
 TICKS = 4  # at most, besides the last
 DOT: dict[str, Any] = {"s": 9, "color": GREY, "alpha": 0.55, "linewidth": 0}
 LOST: dict[str, Any] = {"s": 22, "color": DARK, "marker": "x", "linewidth": 1}
-HEADROOM = 0.05  # of the scores shown
 
 
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
@@ -57,6 +57,9 @@ def search_responses(
         for ax in panels[len(keys) :]:
             ax.set_axis_off()
         panels[0].set_title(rows["arm"].iloc[0])
+        if points["validation_accuracy"].isna().any():
+            lost = Line2D([], [], linestyle="", marker=LOST["marker"], color=LOST["color"])
+            figure.legend([lost], ["trial with a lost run"], loc="outside lower center")
         figure.supylabel("validation accuracy (%)", fontsize=panels[0].xaxis.label.get_size())
     return figure
 

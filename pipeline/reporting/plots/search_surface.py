@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.pages._search import SURFACE, arms_of, search_studies, words
@@ -41,7 +42,7 @@ def search_surface(
         figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
         ax = figure.subplots()
         drawn = draw_surface(ax, rows, points)
-        bar = figure.colorbar(drawn, ax=ax, pad=0.02)
+        bar = figure.colorbar(drawn, ax=ax, pad=0.02, ticks=MaxNLocator(5))
         bar.set_label("mean validation accuracy (%)")
         bar.outline.set_visible(False)
         for key, set_ticks in ((x, ax.set_xticks), (y, ax.set_yticks)):

@@ -4,6 +4,7 @@ A value that is searched on a scale has its place on it; settings of several val
 are no numbers, stand at equal distances.
 """
 
+import itertools
 import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,14 +22,25 @@ from pipeline.reporting.labels import SettingAxis, setting_axis
 from pipeline.reporting.style import DARK, STAR, TYPE, WIDTH, arm_colors, style
 
 NAME = "validation_accuracy"
+AXIS = "difference in validation accuracy (points)"
 COLUMNS = 2
+FEW = 4  # rows of panels of full height
+HEIGHT, LOW_HEIGHT = 2.3, 1.9  # inches of a row of panels, of few and of more
 LETTERS = 74  # of the size of a tick, across a figure
-NUMBERS = (0.13, 0.26)  # heights in turn, as shares of a panel: neighbors may be wide
+TITLE_SHARE = 0.8  # of these letters across a title, which is larger and bold
+LABEL = 0.7  # of the letters across a panel: a line of the name of its axis
+ARROW = 0.06  # height of an arrow at the edge, as a share of a panel
+NUMBERS = (0.13, 0.26)  # heights of the values of arrows in turn: neighbors may be wide
+CLEAR = (0.25, 0.38)  # of the height of a panel: what one value, and several, of arrows need
 MARGIN = 0.1  # of an axis, beyond its outermost values
+ALONE = 0.4  # beside the place of a single setting
+EQUAL = 0.5  # points above and below values that are all equal
+CHOSEN_SIZE = 18  # of the star, in points of type
 EDGE = {"markeredgecolor": "white", "markeredgewidth": 0.75}
 SEED: dict[str, Any] = {"marker": "o", "markersize": 5, "linestyle": "", "alpha": 0.45, **EDGE}
 MEAN: dict[str, Any] = {"marker": "o", "markersize": 9, **EDGE}
 BELOW: dict[str, Any] = {"marker": "v", "markersize": 9, "markeredgecolor": "black"}
+CURVE: dict[str, Any] = {"linestyle": ":", "linewidth": 2}
 REFERENCE: dict[str, Any] = {"color": DARK, "linestyle": "--"}
 
 
@@ -97,113 +109,170 @@ def strengths(found: Mapping[str, Search], palette: Mapping[str, str]) -> Figure
     lines = -(-len(found) // columns)
     letters = LETTERS // columns
     with style():
-        figure = Figure(figsize=(WIDTH, 2.3 * lines + 1.1), layout="constrained")
-        panels = figure.subplots(lines, columns, squeeze=False).ravel()
-        for ax, (title, search) in zip(panels, found.items(), strict=False):
+        height = (HEIGHT if lines <= FEW else LOW_HEIGHT) * lines + 1.1
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        panels = list(figure.subplots(lines, columns, squeeze=False).ravel())
+        used, empty = panels[: len(found)], panels[len(found) :]
+        for ax, (title, search) in zip(used, found.items(), strict=True):
             draw_changes(ax, search, palette[title], letters)
-            ax.set_title("\n".join(textwrap.wrap(title, letters)))
-        for ax in panels[len(found) :]:
+            ax.set_title("\n".join(textwrap.wrap(title, int(TITLE_SHARE * letters))))
+        for ax in empty:
             ax.set_axis_off()
-        _share(list(panels[: len(found)]))
+        tables = [search.rows for search in found.values()]
+        collapsed = [len(rows[rows["collapsed"].astype(bool)]) for rows in tables]
+        _share_heights(used, max(collapsed))
         marks = legend(list(found.values()))
         figure.legend(list(marks.values()), list(marks), loc="outside lower center", ncols=3)
-        figure.supylabel("difference in validation accuracy (points)", fontsize=TYPE)
+        if lines == 1:  # a label of the figure would be longer than a panel
+            used[0].set_ylabel("\n".join(textwrap.wrap(AXIS, len(AXIS) // 2 + 4)))
+        else:
+            figure.supylabel(AXIS, fontsize=TYPE)
     return figure
 
 
-def draw_changes(ax: Axes, search: Search, color: str, letters: int = LETTERS) -> None:
-    """Draw the paired differences of the settings of one arm to its reference."""
-    rows = search.rows
-    fitted = rows["fitted"] - rows[NAME] + rows["change"]
-    ax.axhline(0, zorder=1, **REFERENCE)
-    draw_settings(ax, search, rows["changes"], rows["change"], fitted, color, letters)
+def _share_heights(panels: Sequence[Axes], arrows: int) -> None:
+    """Give all panels the limits of the widest ones.
 
-
-def _share(panels: Sequence[Axes]) -> None:
-    """Give all panels the limits of the widest ones."""
+    Args:
+        panels: The panels.
+        arrows: The most arrows of a panel; their values are then below the line of the reference.
+    """
     limits = [ax.get_ylim() for ax in panels]
-    low, high = min(low for low, _ in limits), max(high for _, high in limits)
+    low = min(low for low, _ in limits) - MARGIN
+    high = max(high for _, high in limits) + MARGIN
+    if arrows:
+        share = CLEAR[min(arrows, len(CLEAR)) - 1]
+        low = min(low, -high * share / (1 - share))  # 0 is at that share of the height
     for ax in panels:
-        ax.set_ylim(low - MARGIN, high + MARGIN)
+        ax.set_ylim(low, high)
 
 
-def draw_settings(
-    ax: Axes,
-    search: Search,
-    seeds: Sequence[Sequence[float | None]],
-    means: Sequence[float],
-    fitted: Sequence[float],
-    color: str,
-    letters: int = LETTERS,
-) -> None:
-    """Draw a fraction of every setting in percent: seeds, mean, response curve and a star.
+def draw_changes(ax: Axes, search: Search, color: str, letters: int = LETTERS) -> None:
+    """Draw the paired differences of the settings of one arm to its reference, in points.
 
     A setting that has collapsed would flatten the rest. It is an arrow at the edge, with its value.
 
     Args:
         ax: The panel.
         search: The settings.
-        seeds: Of each setting, the values by seed.
-        means: Their means.
-        fitted: The values on the response curve, NaN without one.
         color: The color of the arm.
         letters: How many letters of a tick fit across the panel.
     """
-    axis = setting_axis(list(search.rows["setting"]), search.space, int(0.7 * letters))
-    columns = {"place": axis.places, "seeds": list(seeds), "mean": list(means)}
-    frame = pd.DataFrame({**columns, "fitted": list(fitted)}, index=search.rows.index)
-    frame[["mean", "fitted"]] = 100 * frame[["mean", "fitted"]].astype(float)
-    fallen = search.rows["collapsed"].astype(bool)
-    level = frame[~fallen]
-    dots = [
-        (place, 100 * value)
-        for place, values in zip(level["place"], level["seeds"], strict=True)
-        for value in values
-        if value is not None
-    ]
-    ax.plot(*(zip(*dots, strict=True) if dots else ([], [])), color=color, **SEED)
-    has_curve = frame["fitted"].notna().any()
+    axis = setting_axis(list(search.rows["setting"]), search.space, int(LABEL * letters))
+    settings = _settings(search.rows, axis.places)
+    has_collapsed = settings["collapsed"]
+    has_curve = settings["fitted"].notna().any()
+    ax.axhline(0, zorder=1, **REFERENCE)
+    _draw_seeds(ax, settings[~has_collapsed], color)
     if has_curve:
-        on_curve = frame.dropna(subset=["fitted"])
-        ax.plot(on_curve["place"], on_curve["fitted"], color=color, linestyle=":", linewidth=2)
-    line = "-" if axis.is_scale and not has_curve else ""
-    ax.plot(level["place"], level["mean"], color=color, linestyle=line, **MEAN)
-    for place, mean in frame.loc[search.rows["chosen"].astype(bool), ["place", "mean"]].to_numpy():
-        ax.plot(place, mean, color=color, zorder=5, **{**STAR, "markersize": 18})
-    for number, (place, mean) in enumerate(frame.loc[fallen, ["place", "mean"]].to_numpy()):
-        _draw_below(ax, place, mean, color, NUMBERS[number % len(NUMBERS)])
-    _limit(ax, [0.0, *(value for _, value in dots)], axis.places)
-    kept = _apart(axis, letters, list(search.rows["chosen"]))
-    ax.set_xticks([axis.places[each] for each in kept], [axis.ticks[each] for each in kept])
+        _draw_response_curve(ax, settings, color)
+    is_joined = axis.is_scale and not has_curve
+    _draw_means(ax, settings[~has_collapsed], color, is_joined=is_joined)
+    _draw_chosen(ax, settings[settings["chosen"]], color)
+    _draw_collapsed(ax, settings[has_collapsed], color)
+    _set_limits(ax, settings[~has_collapsed], axis.places)
+    kept = _distant_ticks(axis, letters, list(settings["chosen"]))
+    ax.set_xticks([axis.places[number] for number in kept], [axis.ticks[number] for number in kept])
     ax.set_xlabel(axis.name)
 
 
-def _draw_below(ax: Axes, place: float, value: float, color: str, height: float) -> None:
-    """Draw a setting that has collapsed as an arrow with its value, wherever the panel ends."""
+def _settings(rows: pd.DataFrame, places: Sequence[float]) -> pd.DataFrame:
+    """Return a row per setting with what is drawn of it.
+
+    Returns:
+        `place` on the axis; in points of difference, `seeds` (those that are done), `mean` and
+        `fitted`, the value on the response curve, which is NaN without one; `chosen`, `collapsed`.
+    """
+    # The curve is fitted to accuracies. That of a setting differs from its mean by as much as the
+    # difference on the curve does from the mean difference.
+    fitted = rows["fitted"] - rows[NAME] + rows["change"]
+    columns = {
+        "place": list(places),
+        "seeds": [_in_points(values) for values in rows["changes"]],
+        "mean": 100 * rows["change"].astype(float),
+        "fitted": 100 * fitted.astype(float),
+        "chosen": rows["chosen"].astype(bool),
+        "collapsed": rows["collapsed"].astype(bool),
+    }
+    return pd.DataFrame(columns, index=rows.index)
+
+
+def _in_points(values: Sequence[float | None]) -> list[float]:
+    """Return fractions in points, without those of runs that are not done."""
+    return [100 * value for value in values if value is not None]
+
+
+def _draw_seeds(ax: Axes, settings: pd.DataFrame, color: str) -> None:
+    """Draw a dot for every seed of every setting."""
+    seeds = settings.explode("seeds").dropna(subset=["seeds"])
+    ax.plot(seeds["place"], seeds["seeds"].astype(float), color=color, **SEED)
+
+
+def _draw_response_curve(ax: Axes, settings: pd.DataFrame, color: str) -> None:
+    """Draw the curve through the settings that have a value on it."""
+    on_curve = settings.dropna(subset=["fitted"])
+    ax.plot(on_curve["place"], on_curve["fitted"], color=color, **CURVE)
+
+
+def _draw_means(ax: Axes, settings: pd.DataFrame, color: str, *, is_joined: bool) -> None:
+    """Draw the mean of every setting; joined, they stand for a curve where none is fitted."""
+    line = "-" if is_joined else ""
+    ax.plot(settings["place"], settings["mean"], color=color, linestyle=line, **MEAN)
+
+
+def _draw_chosen(ax: Axes, settings: pd.DataFrame, color: str) -> None:
+    """Draw a star over the mean of the chosen setting."""
+    for place, mean in settings[["place", "mean"]].to_numpy():
+        ax.plot(place, mean, color=color, zorder=5, **{**STAR, "markersize": CHOSEN_SIZE})
+
+
+def _draw_collapsed(ax: Axes, settings: pd.DataFrame, color: str) -> None:
+    """Draw settings as arrows at the lower edge, wherever the panel ends, with their values."""
+    # Places are those of settings, heights are shares of the panel: its limits may change later.
     across = ax.get_xaxis_transform()
-    ax.plot(place, 0.06, color=color, transform=across, zorder=4, **BELOW)
     look: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 11, "zorder": 4}
     behind = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # the reference may cross it
-    ax.text(place, height, f"{value:.1f}", transform=across, bbox=behind, **look)
+    values = settings[["place", "mean"]].to_numpy()
+    for (place, mean), height in zip(values, itertools.cycle(NUMBERS)):
+        ax.plot(place, ARROW, color=color, transform=across, zorder=4, **BELOW)
+        ax.text(place, height, f"{mean:.1f}", transform=across, bbox=behind, **look)
 
 
-def _limit(ax: Axes, values: Sequence[float], places: Sequence[float]) -> None:
-    """Set the ends of both axes to the values shown, with a margin."""
-    wide = (max(places) - min(places)) * MARGIN or 0.4
-    ax.set_xlim(min(places) - wide, max(places) + wide)
-    if len(values) > 1:
-        high = (max(values) - min(values)) * 2 * MARGIN or 0.5
-        ax.set_ylim(min(values) - high, max(values) + high)
+def _set_limits(ax: Axes, settings: pd.DataFrame, places: Sequence[float]) -> None:
+    """Set the ends of both axes.
+
+    Args:
+        ax: The panel.
+        settings: The settings whose seeds are inside, with the reference at 0.
+        places: The places of all settings, which are inside.
+    """
+    aside = (max(places) - min(places)) * MARGIN or ALONE
+    ax.set_xlim(min(places) - aside, max(places) + aside)
+    heights = [0.0, *itertools.chain.from_iterable(settings["seeds"])]
+    if len(heights) > 1:
+        above = (max(heights) - min(heights)) * 2 * MARGIN or EQUAL
+        ax.set_ylim(min(heights) - above, max(heights) + above)
 
 
-def _apart(axis: SettingAxis, letters: int, starred: Sequence[bool]) -> list[int]:
-    """Return the numbers of ticks whose labels do not touch, that of the starred one first."""
+def _distant_ticks(axis: SettingAxis, letters: int, chosen: Sequence[bool]) -> list[int]:
+    """Return the numbers of ticks whose labels do not touch.
+
+    Args:
+        axis: The axis.
+        letters: How many letters of a tick fit across the panel.
+        chosen: Whether each setting is chosen; these are kept first.
+    """
     span = (max(axis.places) - min(axis.places)) * (1 + 2 * MARGIN) or 1
+    # A label is centered on its place: half of it is on the side of a neighbor, of which half is on
+    # this side. Between them is one letter.
     kept: list[int] = []
-    for number in sorted(range(len(starred)), key=lambda each: not starred[each]):
-        gaps = [abs(axis.places[number] - axis.places[other]) / span for other in kept]
-        lengths = [len(axis.ticks[number]) + len(axis.ticks[other]) for other in kept]
-        if all(gap * letters > length / 2 + 1 for gap, length in zip(gaps, lengths, strict=True)):
+    for number in sorted(range(len(chosen)), key=lambda each: not chosen[each]):
+        has_room = True
+        for other in kept:
+            distance = letters * abs(axis.places[number] - axis.places[other]) / span
+            needed = (len(axis.ticks[number]) + len(axis.ticks[other])) / 2 + 1
+            has_room &= distance > needed
+        if has_room:
             kept.append(number)
     return sorted(kept)
 
@@ -217,11 +286,10 @@ def legend(found: Collection[Search]) -> dict[str, Artist]:
     }
     rows = pd.concat([search.rows for search in found])
     if rows["fitted"].notna().any():
-        marks["response curve"] = Line2D([], [], color=DARK, linestyle=":", linewidth=2)
-    references = [search.reference for search in found if search.reference is not None]
-    if references:
-        names = {reference["arm"] for reference in references}
-        marks["reference" if len(names) > 1 else names.pop()] = Line2D([], [], **REFERENCE)
+        marks["response curve"] = Line2D([], [], color=DARK, **CURVE)
+    names = {search.reference["arm"] for search in found if search.reference is not None}
+    names = names or {"chosen value"}  # with which the others of the tuned baseline are compared
+    marks["reference" if len(names) > 1 else names.pop()] = Line2D([], [], **REFERENCE)
     if rows["collapsed"].any():
         marks["collapsed"] = Line2D([], [], color="white", markerfacecolor="white", **BELOW)
     return marks

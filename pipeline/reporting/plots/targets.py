@@ -47,7 +47,7 @@ def share_reached(frame: pd.DataFrame, last: float, palette: Mapping[str, str]) 
             ax.step(places, shares, where="post", color=palette[str(arm)], linestyle=line)
             ends[str(arm)] = shares[-1]
         ax.set_xlabel("updates")
-        ax.set_ylabel("runs at the target (%)")
+        ax.set_ylabel("runs that reached the target (%)")
         ax.set_xlim(0, end)
         ax.set_ylim(-3, 103)
         write_ends(figure, ax, ends, palette)

@@ -14,15 +14,17 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from pipeline.comparison.norms import ALL, NORMS
 from pipeline.reporting.evidence import ReportData, of
+from pipeline.reporting.markdown import VOID
 from pipeline.reporting.plots._names import write_ends
 from pipeline.reporting.plots.curves import set_logarithmic
 from pipeline.reporting.style import DARK, DASHES, MARKERS, STAR, TYPE, WIDTH, arm_colors, style
 
 BAND = 0.12  # opacity; many bands lie over each other
-DEPTH = 12.0  # points below the best that are shown
+DEPTH = 12.0  # points below the best of an arm that are shown, at most
+LEAST_DEPTH = 1.0  # points, where all trials are as accurate
 MARGIN = 0.8  # points
-NARROW = 30  # ratio of rates, below which there are ticks within a decade
-SPLITS = {"train": "training loss", "validation": "validation loss"}
+NARROW = 100  # ratio of rates, below which there are ticks within a decade
+SPLITS = {"train": "training loss (nats)", "validation": "validation loss (nats)"}
 NAMES = {
     "squared_weight_norm": "squared norm of weights",
     "gradient_norm": "norm of gradient",
@@ -56,23 +58,31 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
 def rates(trials: pd.DataFrame, ranges: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
     """Return a figure of validation accuracy against learning rate, a panel per arm.
 
-    `trials` has arm, learning_rate, validation_accuracy and fitted (fractions), and whether a trial
-    is the chosen one and how many of its runs diverged; `ranges` has arm, low and high. All panels
-    share both axes. A trial far below the best is drawn at the lower end.
+    All panels share their horizontal axis and show as many points of accuracy, below the best trial
+    of their arm. A trial far below it is drawn at the lower end.
+
+    Args:
+        trials: Columns arm, learning_rate, validation_accuracy and fitted (fractions), chosen, and
+            diverged: how many of its runs did.
+        ranges: Columns arm, low and high.
+        palette: The color of every arm.
     """
     arms = list(dict.fromkeys(trials["arm"]))
     ends = ranges.set_index("arm")[["low", "high"]]
-    bottom, top = _limits(trials)
+    tops = {arm: _best(trials[trials["arm"] == arm]) for arm in arms}
+    depth = _depth(trials)
     with style():
         columns = min(2, len(arms))
         rows = -(-len(arms) // columns)
         figure = Figure(figsize=(WIDTH, 2.4 * rows + 1.2), layout="constrained")
-        panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        panels = figure.subplots(rows, columns, squeeze=False, sharex=True)
         for ax, arm in zip(panels.flat, arms, strict=False):
             low, high = ends.loc[arm]
             if pd.notna(low):
                 ax.axvspan(low, high, color=palette[arm], alpha=BAND, linewidth=0)
+            bottom = tops[arm] - depth
             draw_rates(ax, trials[trials["arm"] == arm], palette[arm], bottom)
+            ax.set_ylim(bottom - MARGIN, tops[arm] + MARGIN)
             ax.set_title(arm)
         for ax in panels.flat[len(arms) :]:
             ax.set_visible(False)
@@ -81,9 +91,9 @@ def rates(trials: pd.DataFrame, ranges: pd.DataFrame, palette: Mapping[str, str]
             lowest.tick_params(labelbottom=True)
             lowest.set_xlabel("learning rate")
         _set_rates(panels[0, 0], trials["learning_rate"])
-        panels[0, 0].set_ylim(bottom - MARGIN, top + MARGIN)
         figure.supylabel("validation accuracy (%)", fontsize=TYPE)
-        _add_rate_legend(figure, trials, bottom)
+        bottoms = trials["arm"].map(tops) - depth
+        _add_rate_legend(figure, trials, 100 * trials["validation_accuracy"] < bottoms)
     return figure
 
 
@@ -99,7 +109,8 @@ def draw_rates(ax: Axes, trials: pd.DataFrame, color: str, bottom: float) -> Non
         heights = accuracy[chosen] if marker == "o" else [bottom] * len(trials[chosen])
         ax.plot(trials["learning_rate"][chosen], heights, color=color, linestyle="", marker=marker)
     star = trials["chosen"].to_numpy(bool)
-    ax.plot(trials["learning_rate"][star], accuracy[star], linestyle="", color=color, **STAR)
+    heights = accuracy[star].clip(lower=bottom)
+    ax.plot(trials["learning_rate"][star], heights, linestyle="", color=color, **STAR)
 
 
 def losses(curves: pd.DataFrame, arms: Looks) -> Figure:
@@ -125,8 +136,7 @@ def layers(norms: pd.DataFrame) -> Figure:
     `norms` has arm, layer, measure, updates and mean. Of a deep network, layers at equal distances
     are shown.
     """
-    points = sorted(set(norms["updates"]))
-    halfway = norms[norms["updates"] == points[len(points) // 2]]
+    halfway = norms[norms["updates"] == norms["arm"].map(_middle_updates(norms))]
     names = list(dict.fromkeys(halfway["layer"]))
     step = -(-len(names) // LAYERS)
     shown = halfway[halfway["layer"].isin(names[::step])]
@@ -145,13 +155,23 @@ def layers(norms: pd.DataFrame) -> Figure:
     return figure
 
 
+def _middle_updates(norms: pd.DataFrame) -> dict[str, float]:
+    """Return the middle one of the updates of every arm: arms may be measured at other ones."""
+    points = {arm: sorted(set(rows["updates"])) for arm, rows in norms.groupby("arm")}
+    return {str(arm): updates[len(updates) // 2] for arm, updates in points.items()}
+
+
 def draw_layers(ax: Axes, table: pd.DataFrame) -> None:
-    """Draw numbers over their logarithms as shades, the first layer on top."""
+    """Draw numbers over their logarithms as shades, the first layer on top.
+
+    A layer that an arm does not train has a dash.
+    """
     shades = table.map(lambda value: math.log10(value) if value > 0 else math.nan)
     ax.imshow(shades.to_numpy(float), cmap="Blues", aspect="auto", alpha=0.6)
     for row, numbers in enumerate(table.to_numpy(float)):
         for column, number in enumerate(numbers):
-            ax.text(column, row, f"{number:.2g}", ha="center", va="center", fontsize=SMALL)
+            text = VOID if math.isnan(number) else f"{number:.2g}"
+            ax.text(column, row, text, ha="center", va="center", fontsize=SMALL)
     ax.set_yticks(range(len(table)), table.index, fontsize=SMALL)
     ax.grid(visible=False)
 
@@ -201,10 +221,10 @@ def _set_rates(ax: Axes, rates: pd.Series) -> None:
     ax.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _add_rate_legend(figure: Figure, trials: pd.DataFrame, bottom: float) -> None:
-    """Add what the marks mean below a figure."""
+def _add_rate_legend(figure: Figure, trials: pd.DataFrame, is_lower: pd.Series) -> None:
+    """Add what the marks mean below a figure; `is_lower` says which trials are not shown."""
     dot: dict[str, Any] = {"color": DARK, "linestyle": ""}
-    is_low = (100 * trials["validation_accuracy"] < bottom) & (trials["diverged"] == 0)
+    is_low = is_lower & (trials["diverged"] == 0)
     looks: dict[str, tuple[bool, Artist]] = {
         "trial": (True, Line2D([], [], marker="o", **dot)),
         "chosen": (True, Line2D([], [], **dot, **STAR)),
@@ -213,7 +233,7 @@ def _add_rate_legend(figure: Figure, trials: pd.DataFrame, bottom: float) -> Non
             Line2D([], [], color=DARK, linestyle=":"),
         ),
         "range that works": (True, Patch(color=DARK, alpha=BAND)),
-        f"below {bottom:.0f} %": (bool(is_low.any()), Line2D([], [], marker="v", **dot)),
+        "lower than shown": (bool(is_low.any()), Line2D([], [], marker="v", **dot)),
         "a run diverged": (bool((trials["diverged"] > 0).any()), Line2D([], [], marker="x", **dot)),
     }
     shown = {name: artist for name, (is_there, artist) in looks.items() if is_there}
@@ -222,11 +242,14 @@ def _add_rate_legend(figure: Figure, trials: pd.DataFrame, bottom: float) -> Non
     )
 
 
-def _limits(trials: pd.DataFrame) -> tuple[float, float]:
-    """Return the lowest and the highest accuracy to show (%), without collapsed trials."""
-    scores = 100 * trials["validation_accuracy"].dropna()
-    if scores.empty:
-        return 0.0, 100.0
-    top = float(scores.max())
-    bottom = max(float(scores.min()), top - DEPTH)
-    return float(math.floor(bottom)), top
+def _best(trials: pd.DataFrame) -> float:
+    """Return the highest accuracy of trials (%)."""
+    best = 100 * trials["validation_accuracy"].max()
+    return 100.0 if math.isnan(best) else float(best)
+
+
+def _depth(trials: pd.DataFrame) -> float:
+    """Return how many points below the best trial of an arm are shown, without collapsed trials."""
+    scores = 100 * trials.groupby("arm")["validation_accuracy"].agg(["max", "min"])
+    depth = (scores["max"] - scores["min"]).max()
+    return DEPTH if math.isnan(depth) else float(min(max(depth, LEAST_DEPTH), DEPTH))
