@@ -41,7 +41,7 @@ DIFFERENCES = (
     f"code have no verdicts. {VOID}: not tried."
 )
 SINGLE = (
-    "Arms that one protocol alone tried: verdict, and difference in test accuracy in points, arm "
+    "Arms that only one protocol tried: verdict, and difference in test accuracy in points, arm "
     "minus reference. Bold: helps or hurts, and not shown to be below the margin."
 )
 FIGURE = (

@@ -45,8 +45,9 @@ def qualifiers(data: ReportData) -> list[str]:
     ends = any(row["subject"] and not row["passed"] for row in tuned)
     epochs = md.format_count(data.confirmation.settings["training"]["epochs"], "epoch")
     short = data.trust[(data.trust["check"] == Check.BUDGET) & ~data.trust["passed"]]
-    rising = md.format_count(len(short["value"].dropna()), "arm")
-    few = "" if rising.startswith("0 ") else f" ({rising} still improving at the end)"
+    rising = short[short["value"].notna()]  # unknown for a curve with fewer than two points
+    arms = md.format_count(len(rising), "arm")
+    few = f" ({arms} still improving at the end)" if len(rising) else ""
     conditions = {
         f"{epochs}{few}": True,
         "these test examples": Check.IMAGES in failed,

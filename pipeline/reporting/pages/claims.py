@@ -43,21 +43,21 @@ EXPECTED = {  # an expectation, of the second side against the first
     "not_higher": "not higher",
 }
 CAPTION = (
-    "Opposite claims of a table are next to each other. Intervals are not corrected. p and p "
-    "(within) are after Holm's correction over all claims of this report."
+    "Opposite claims are next to each other. Intervals are not corrected. p and p (within) have "
+    "Holm's correction over all claims of the report."
 )
 NOTES = (  # what the columns and the outcomes mean
-    "**first → second**: in a contrast of A against B, the mean of B, then that of A; for an "
-    "interaction, the two differences.",
+    "**first → second**: a contrast compares A against B. First is the mean of B, second the mean "
+    "of A; for an interaction, these are the two differences that are compared.",
     "**measure**: what is compared, and the kind of test: directional (the sign of the "
     "difference), equivalence (the difference is within the margin), exact (at every seed or "
     "group), interaction (the difference of two contrasts), correlation (of gap and test accuracy "
     "by rank) or slope (from the first level to the last).",
     "**expected**: what the claim says of A, compared with B.",
     "**difference**: A minus B, in points for accuracy, error and gap, in nats for NLL; for times "
-    f"to target and norms of weights, the ratio. The {md.CONFIDENCE} Student-t interval is over "
-    "seeds, or over groups of models. For times to target, both sides are medians, and difference, "
-    "interval and p are from Wilcoxon's signed-rank test.",
+    f"to target and norms of weights, A divided by B. The {md.CONFIDENCE} Student-t interval is "
+    "over seeds, or over groups of models. For times to target, both sides are medians, and "
+    "difference, interval and p are from Wilcoxon's signed-rank test.",
     "**p**: two-sided test of no difference.",
     '**p (within)**: tests that the difference is within the margin; if "not higher" is expected, '
     'only that it is not above the margin; if "not lower" is expected, only that it is not below '

@@ -82,7 +82,7 @@ def pages(data: ReportData) -> Iterator[Page]:
     body = md.join_parts(
         "# Method",
         f"## Research questions\n\n{md.format_bullets(questions)}",
-        "What a study changes against the baseline is on its page.",
+        "The page of each study lists its changes to the baseline.",
         f"## Protocol\n\n{md.format_bullets([f'{line}.' for line in _protocol(data)])}",
         md.section("Pretrainings", pretraining_section(data)),
         f"## Statistics\n\n{_statistics(data)}",
