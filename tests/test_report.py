@@ -526,7 +526,9 @@ def test_every_number_of_the_headline_table_comes_from_the_contrasts(artifacts: 
             "test accuracy (%)": f"{100 * float(made['arm_mean']):.1f}",
             "baseline (%)": f"{100 * float(made['baseline_mean']):.1f}",
             "difference (points)": f"{100 * float(made['difference']):+.1f}",
-            "95 % interval": f"[{100 * float(made['low']):+.1f}, {100 * float(made['high']):+.1f}]",
+            "95 % interval": "[{:+.1f},\u00a0{:+.1f}]".format(
+                *(100 * float(made[name]) for name in ("low", "high"))
+            ),
             "interval with other test examples": "[{:+.1f},\u00a0{:+.1f}]".format(
                 *(100 * float(made[name]) for name in ("low_images", "high_images"))
             ),
@@ -535,7 +537,7 @@ def test_every_number_of_the_headline_table_comes_from_the_contrasts(artifacts: 
             if float(made["p_holm"]) < 0.001
             else f"{float(made['p_holm']):.3f}",
             "verdict": made["verdict"],
-            "change of gap": "{:+.1f} [{:+.1f}, {:+.1f}]".format(
+            "change of gap": "{:+.1f}\u00a0[{:+.1f},\u00a0{:+.1f}]".format(
                 *(
                     100 * float(contrasts.loc[(row["arm"], "gap"), name])
                     for name in ("difference", "low", "high")
