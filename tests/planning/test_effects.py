@@ -12,7 +12,8 @@ from torch.nn import functional
 from pipeline import models, regularizers
 from pipeline.config.test_rules import DETERMINISTIC, NOISE
 from pipeline.models import _weights as weights
-from pipeline.planning.effects import effects, weights_note
+from pipeline.planning.effects import effects, network_notes, weights_note
+from pipeline.planning.networks import IN_BATCHES
 from pipeline.planning.resolution import named
 from pipeline.planning.studies import read_experiment
 from pipeline.runtime.errors import Refusal
@@ -188,6 +189,20 @@ def test_noise_layers_that_would_be_differentiated_twice_are_one_line(project, m
     assert effects(regularizers.build([{"name": "input_noise"}]), settings)
     with pytest.raises(Refusal, match="fails in training mode: RuntimeError: trying to diff"):
         effects(regularizers.build([{"name": "dropconnect"}]), settings)
+
+
+def normed_by_batch():
+    norm = nn.BatchNorm2d(1, track_running_stats=False)
+    return nn.Sequential(norm, nn.Flatten(), nn.Linear(64, 10))
+
+
+def test_logits_that_depend_on_the_batch_are_noted(project, monkeypatch):
+    settings = read_experiment("tiny").protocol.network_settings()
+    assert network_notes(settings) == []
+    own(project, monkeypatch, normed_by_batch)
+    (project / "params.yaml").write_text("protocols: [tiny]\nstudies: [others]\n")
+    settings = read_experiment("tiny").protocol.network_settings()
+    assert network_notes(settings) == [IN_BATCHES]
 
 
 def test_a_missing_site_is_said_once_for_an_arm(project, monkeypatch):
