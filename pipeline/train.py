@@ -15,6 +15,7 @@ from pipeline.execution.rounds import Planned, complete_rounds
 from pipeline.execution.scheduler import complete
 from pipeline.execution.stage import stage
 from pipeline.planning.choice import Score
+from pipeline.planning.effects import weights_note
 from pipeline.planning.rounds import explore
 from pipeline.planning.sizes import require_arm_sizes
 from pipeline.planning.studies import Experiment, read_experiment
@@ -36,6 +37,8 @@ def main(protocol: str) -> None:
         return experiment(json.dumps(tuned))
 
     require_arm_sizes(read({}), read_development_labels(folder / "data"))
+    if note := weights_note(read({}).protocol.network_settings()):
+        print(f"note: {note}")
     summary = read_summary(folder / "data")
     digest, apart = summary["digest"], summary.get("pretraining", {})
     settings, store = read_parameters(), open_store()

@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from pipeline import cli, prepare, train
+from pipeline import cli, models, prepare, train
 from pipeline.comparison.looks import decide
 from pipeline.config.plan import read_plan
 from pipeline.config.yaml_files import read_yaml
@@ -167,6 +168,23 @@ def test_no_round_reads_the_test_set(project, finished):
     shutil.rmtree(folder)
     train.main("tiny")
     assert read_plan(folder) == before
+
+
+def test_training_says_what_runs_take_from_a_file_of_weights(project, monkeypatch, capsys):
+    """Names that do not fit would else be left out in silence."""
+    settings = read_experiment("tiny").protocol.network_settings()
+    state = models.build(settings["model"], (1, 8, 8), 10).network.state_dict()
+    first = next(iter(state))
+    torch.save({name: state[name] for name in state if name != first}, project / "w.pt")
+    protocol = project / "experiments" / "protocols" / "tiny.yaml"
+    protocol.write_text(protocol.read_text().replace("grid: 1", "grid: 1, weights: w.pt"))
+    monkeypatch.setattr(train, "read_summary", lambda folder: {"digest": ""})
+    for name in ("read_development_labels", "require_arm_sizes", "complete_rounds"):
+        monkeypatch.setattr(train, name, lambda *given: None)
+    train.main("tiny")
+    loaded = f"{len(state) - 1} of {len(state)} tensors loaded"
+    said = f"note: model.weights: w.pt: {loaded}; missing in the file: {first}\n"
+    assert capsys.readouterr().out == said
 
 
 def test_finished_plans_are_shown_as_new_ones_and_without_torch(finished, monkeypatch, capsys):
