@@ -52,12 +52,13 @@ def release_dead_locks() -> None:
         locks = json.loads(PATH_LOCKS.read_bytes())
     except (OSError, ValueError):  # there are none, or DVC is writing them
         return
-    alive = {
-        "write": {path: one for path, one in locks.get("write", {}).items() if _is_alive(one)},
-        "read": {path: [*filter(_is_alive, all_)] for path, all_ in locks.get("read", {}).items()},
-    }
-    alive["read"] = {path: holders for path, holders in alive["read"].items() if holders}
-    write_bytes(PATH_LOCKS, json.dumps(alive).encode())
+    writing = {path: one for path, one in locks.get("write", {}).items() if _is_alive(one)}
+    reading = {}
+    for path, holders in locks.get("read", {}).items():
+        alive = [holder for holder in holders if _is_alive(holder)]
+        if alive:
+            reading[path] = alive
+    write_bytes(PATH_LOCKS, json.dumps({"write": writing, "read": reading}).encode())
 
 
 def _is_alive(holder: Mapping[str, Any]) -> bool:

@@ -224,11 +224,12 @@ def compared_files(protocol: str, root: Path, again: Path) -> list[Path]:
     """Return the files of a report and of the index, and the tables, in either place."""
     names: set[Path] = set()
     for place in (root, again):
-        tables = (place / ARTIFACTS / protocol).glob("[!.]*")
-        paths = [path for kind in INDEX_KINDS for path in (place / REPORTS).glob(f"*.{kind}")]
-        paths += [path for path in tables if path.is_file()]
-        paths += [path for path in (place / REPORTS / protocol).rglob("*") if path.is_file()]
-        names |= {path.relative_to(place) for path in paths}
+        reports = place / REPORTS
+        paths = [*(place / ARTIFACTS / protocol).glob("[!.]*"), *(reports / protocol).rglob("*")]
+        files = [path for path in paths if path.is_file()]
+        for kind in INDEX_KINDS:
+            files += reports.glob(f"*.{kind}")
+        names |= {path.relative_to(place) for path in files}
     return sorted(name for name in names if name.name not in (*UNSTABLE, LEDGER))
 
 

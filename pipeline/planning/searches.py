@@ -284,14 +284,12 @@ def _tpe(
     if count < 1:
         return []
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    kinds: dict[str, optuna.distributions.BaseDistribution] = {
-        name: (
-            optuna.distributions.CategoricalDistribution(range(len(space.values)))
-            if space.scale is None
-            else optuna.distributions.FloatDistribution(0, TOP)
-        )
-        for name, space in spaces.items()
-    }
+    kinds: dict[str, optuna.distributions.BaseDistribution] = {}
+    for name, space in spaces.items():
+        if space.scale is None:
+            kinds[name] = optuna.distributions.CategoricalDistribution(range(len(space.values)))
+        else:
+            kinds[name] = optuna.distributions.FloatDistribution(0, TOP)
     number = len(finished) // search.batch
     sampler = optuna.samplers.TPESampler(
         multivariate=True, seed=derive(seed, "tpe", *sorted(spaces), number) % 2**32
@@ -299,11 +297,7 @@ def _tpe(
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for trial in _ranked(finished):
         params = {
-            name: (
-                space.values.index(value)
-                if space.scale is None
-                else min(space.quantile(value), TOP)
-            )
+            name: _coordinate(space, value)
             for (name, space), value in zip(spaces.items(), trial.values, strict=True)
         }
         score = -inf if isnan(trial.score) else trial.score
@@ -322,6 +316,11 @@ def _tpe(
         if len(proposals) == count:
             break
     return proposals
+
+
+def _coordinate(space: Space, value: Any) -> float:
+    """Return where a value is for Optuna: its number in a list, else its quantile below 1."""
+    return space.values.index(value) if space.scale is None else min(space.quantile(value), TOP)
 
 
 def _ranked(finished: Sequence[Finished]) -> list[Finished]:

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.config.scales import (
     DIGITS,
@@ -192,15 +193,23 @@ def _range(written: Mapping[str, Any], where: str) -> Space:
             raise Refusal(f"{where}.points: missing; expected an integer <= {MOST_POINTS}")
     count = _integer(points, 2, MOST_POINTS, f"{where}.points")
     places = np.linspace(position(scale, low), position(scale, high), count)
-    ends = (int(low), int(high)) if scale in WHOLE else (low, high)
     for digits in (DIGITS, FINE_DIGITS, MOST_DIGITS):
-        inner = (value_at(scale, float(place), digits) for place in places[1:-1])
-        values = (ends[0], *inner, ends[1])
+        values = _values_at(places, scale, low, high, digits)
         if all(one < other for one, other in itertools.pairwise(values)):
             return Space(values, scale, low, high, extend, float(places[1] - places[0]))
     distinct = len(set(values))
     expected = f"an integer <= {distinct}, the number of different values"
     raise Refusal(invalid(f"{where}.points", count, expected))
+
+
+def _values_at(
+    places: NDArray[np.float64], scale: Scale, low: float, high: float, digits: int
+) -> tuple[float, ...]:
+    """Return the values at places on a scale, rounded except at both ends."""
+    inner = [value_at(scale, float(place), digits) for place in places[1:-1]]
+    if scale in WHOLE:
+        return int(low), *inner, int(high)
+    return low, *inner, high
 
 
 def _ends(written: Any, scale: Scale, where: str) -> tuple[float, float]:

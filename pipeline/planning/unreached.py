@@ -1,5 +1,7 @@
 """Name the arms that a value of `params.yaml`, or of `-S`, does not reach."""
 
+from collections.abc import Sequence
+
 from pipeline.config.parameters import PARAMETERS
 from pipeline.config.plan import PROTOCOL
 from pipeline.planning.arms import Arm
@@ -12,18 +14,22 @@ def unreached_notes(experiment: Experiment) -> list[str]:
 
     A factor, such as x2, multiplies the overridden value, so that one does reach the arm.
     """
-    arms = [
-        (f"{study.name}.{arm.name}", _own_keys(arm))
-        for study in experiment.studies
-        for arm in study.arms
-    ]
+    keys_of_arms = {}
+    for study in experiment.studies:
+        for arm in study.arms:
+            keys_of_arms[f"{study.name}.{arm.name}"] = _own_keys(arm)
     notes = []
     for key in experiment.overridden:
-        names = [name for name, values in arms if any(is_replaced(key, [one]) for one in values)]
-        words = "its own value" if len(names) == 1 else "values of their own"
+        names = [name for name, keys in keys_of_arms.items() if _replaces(keys, key)]
+        what = "its own value" if len(names) == 1 else "values of their own"
         if names:
-            notes.append(f"{key} of {PARAMETERS} does not reach {', '.join(names)}, with {words}")
+            notes.append(f"{key} of {PARAMETERS} does not reach {', '.join(names)}, with {what}")
     return notes
+
+
+def _replaces(keys: Sequence[str], overridden: str) -> bool:
+    """Return whether one of the keys of an arm replaces an overridden one."""
+    return any(is_replaced(overridden, [key]) for key in keys)
 
 
 def _own_keys(arm: Arm) -> list[str]:

@@ -33,10 +33,12 @@ def read_score_table(path: Path, content: str = "scores") -> pd.DataFrame:
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
             reader = csv.reader(lines, strict=True)
-            (_, head), *rows = [(reader.line_num, row) for row in reader if row] or [(1, [])]
+            numbered = [(reader.line_num, row) for row in reader if row]
     except (UnicodeDecodeError, csv.Error) as error:
         raise Refusal(f"{path}: not a CSV file in UTF-8 ({error})") from None
-    head = [name.strip() for name in head]
+    names = numbered[0][1] if numbered else []
+    head = [name.strip() for name in names]
+    rows = numbered[1:]
     if len(head) == 1 and re.search(r"[;\t]", head[0]):
         raise Refusal(f"{path}: {head[0]!r} in the first line; expected names between commas")
     again = [name for name, count in Counter(head).items() if count > 1]
