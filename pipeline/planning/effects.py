@@ -25,6 +25,7 @@ from pipeline.models._start import NORMS, begin
 from pipeline.models._weights import match_weights
 from pipeline.models.imported import require_fit
 from pipeline.planning.networks import (
+    built,
     evaluation_notes,
     require_passes,
     require_stored_draws,
@@ -310,7 +311,7 @@ def _plain(
     if given["name"] != IMPORTED:
         _require_size(given, kind.shape, kind.classes)
     with torch.random.fork_rng(devices=[]):
-        network = models.build(given, kind.shape, kind.classes)
+        network = built(given, kind.shape, kind.classes)
     require_usable(network, given["initialization"], kind.shape)
     return network, kind.shape, kind.classes
 

@@ -13,7 +13,7 @@ from pipeline import models
 from pipeline.models._attributes import trained_parameters
 from pipeline.models._probe import WEIGHTED, Probe, _callable, probe, probe_of
 from pipeline.models._randomness import global_states, restored_globals, seed_globals
-from pipeline.models._routing import changes_its_weight
+from pipeline.models._routing import changes_its_weight, routes
 from pipeline.models._sites import kind_of, plain
 from pipeline.models._standardized import Standardized
 from pipeline.regularizers._noise import mode
@@ -31,6 +31,7 @@ NOT_STORED = (
 )
 STORED = "expected them in persistent buffers"
 DRAWS = "the network draws in evaluation mode too, so that each prediction is that of one draw"
+BIAS = "bias"  # the reason of a route
 NAMED = 3  # names in a note
 IN_TRAINING_ALONE = (
     "not called in evaluation mode; noise there acts in training, and not in passes with noise"
@@ -42,6 +43,30 @@ IN_BATCHES = (
 )
 
 
+def built(model: Mapping[str, Any], shape: tuple[int, ...], classes: int) -> Standardized:
+    """Return a network, whose building may fail in a way that no check of it expects.
+
+    Args:
+        model: Its name and settings.
+        shape: (channels, height, width) of the images.
+        classes: The number of logits.
+
+    Raises:
+        Refusal: It cannot be built.
+    """
+    try:
+        return models.build(dict(model), shape, classes)
+    except Refusal:
+        raise
+    except Exception as error:  # whatever code of the user raises
+        if "import" not in model:
+            raise
+        raise Refusal(
+            f"model.import: fails in a check of its logits: {_line(error)}; expected logits that "
+            "are real numbers of floating point"
+        ) from None
+
+
 def require_usable(network: Standardized, initialization: str, shape: tuple[int, ...]) -> None:
     """Check a network for all that needs no other network.
 
@@ -49,6 +74,7 @@ def require_usable(network: Standardized, initialization: str, shape: tuple[int,
         Refusal: See the other functions of this file.
     """
     require_known_layers(network, shape)
+    require_plain_names(network)
     require_drawn_weights(network, initialization)
     require_steady(network, shape)
     require_logits(network, shape)
@@ -82,6 +108,23 @@ def require_known_layers(network: Standardized, shape: tuple[int, ...]) -> None:
                 f"model.import: {min(more)} runs for some images only, and regularizers act on "
                 "what two images show; expected a forward that calls the same layers for all "
                 "images, as one that weights all experts"
+            )
+
+
+def require_plain_names(network: Standardized) -> None:
+    """Check that no matrix is taken for a bias, which is not penalized, because of its name.
+
+    Raises:
+        Refusal: One is.
+    """
+    probed = probe_of(network)
+    if probed is None:
+        return
+    for route in routes(network):
+        if route.reason == BIAS and route.parameter.dim() > 1 and route.name in probed.factors:
+            raise Refusal(
+                f"model.import: {route.name} multiplies units, but its name says that it is a "
+                "bias, which penalties leave out; expected a name without bias"
             )
 
 

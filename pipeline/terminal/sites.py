@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from torch import nn
 
-from pipeline import models, regularizers
+from pipeline import regularizers
 from pipeline.config.parameters import read_parameters
 from pipeline.config.start import Start
 from pipeline.config.validation import errors_in
@@ -26,6 +26,7 @@ from pipeline.models._sites import kind_of, plain, reads_images, why_not
 from pipeline.models._weights import match_weights
 from pipeline.models.imported import require_fit
 from pipeline.planning.networks import (
+    built,
     evaluation_notes,
     require_passes,
     require_stored_draws,
@@ -73,7 +74,7 @@ def show_sites(name: str) -> None:
     with errors_in(source):
         prepared = ARTIFACTS / name / "data"
         kind = describe(protocol.data.dataset, protocol.source, prepared, protocol.data.classes)
-        make = functools.partial(models.build, shape=kind.shape, classes=kind.classes)
+        make = functools.partial(built, shape=kind.shape, classes=kind.classes)
         network = make(protocol.model)
         require_fit(network.network, protocol.model, kind.shape, make)
         require_usable(network, protocol.model["initialization"], kind.shape)

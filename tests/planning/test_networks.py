@@ -522,3 +522,47 @@ def test_networks_of_this_package_are_not_run():
     require_usable(network, "he", SHAPE)
     require_stored_draws(network, model, SHAPE, CLASSES)
     assert evaluation_notes(network, SHAPE) == []
+
+
+class Debiased(Plain):
+    """Multiplies units by a matrix whose name has the word bias in it."""
+
+    def __init__(self):
+        super().__init__()
+        self.unbiased = nn.Parameter(torch.randn(CLASSES, CLASSES))
+
+    def forward(self, images):
+        return super().forward(images) @ self.unbiased
+
+
+class AddedBias(Plain):
+    """Adds a bias of two dimensions, as of relative positions."""
+
+    def __init__(self):
+        super().__init__()
+        self.position_bias = nn.Parameter(torch.randn(1, CLASSES))
+
+    def forward(self, images):
+        return super().forward(images) + self.position_bias
+
+
+class OneHot(Plain):
+    """Returns whole numbers in evaluation mode."""
+
+    def forward(self, images):
+        logits = super().forward(images)
+        return logits if self.training else nn.functional.one_hot(logits.argmax(1), CLASSES)
+
+
+def test_a_matrix_that_is_named_as_a_bias_is_an_error(made):
+    with pytest.raises(Refusal, match="^model.import: unbiased multiplies units"):
+        networks.require_plain_names(made(Debiased)[0])
+    networks.require_plain_names(made(AddedBias)[0])
+    networks.require_plain_names(made(Plain)[0])
+
+
+def test_logits_of_whole_numbers_are_one_line(made):
+    _, model = made(Plain)
+    sys.modules["borrowed"].Net = OneHot
+    with pytest.raises(Refusal, match="^model.import: fails in a check of its logits: Runtime"):
+        networks.built(model, SHAPE, CLASSES)
