@@ -718,3 +718,24 @@ def test_a_name_keeps_clear_of_markers():
     (name,) = ax.texts
     box = Text.get_window_extent(name)  # without the line to its point
     assert not [point for point in points if box.contains(*ax.transData.transform(point))]
+
+
+@pytest.mark.parametrize("apart", [0.15, 0.25, 0.3])
+def test_names_of_wide_letters_keep_clear_of_each_other(apart: float) -> None:
+    middle = 0.5
+    points = {
+        "momentum": (middle, middle),
+        "mammoth_mm": (middle + apart, middle),
+        "mmmmmmmm": (middle - apart, middle),
+        "MMMMMM": (middle, 0.52),
+    }
+    with style.style():
+        figure = Figure(figsize=(7, 4), layout="constrained")
+        ax = figure.subplots()
+        ax.plot(*zip(*points.values(), (0, 0), (1, 1), strict=True), "o")
+        write_names(figure, ax, points)
+    figure.draw_without_rendering()
+    boxes = [Text.get_window_extent(name) for name in ax.texts]
+    pairs = list(itertools.combinations(boxes, 2))
+    assert len(boxes) == len(points)
+    assert not [(one, other) for one, other in pairs if one.overlaps(other)]

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.textpath import TextPath
 from numpy.typing import NDArray
 
 from pipeline.reporting.style import GREY, TYPE
 
-LETTER_WIDTH = 0.59 * TYPE  # on average
 LINE_HEIGHT = 1.2 * TYPE
 DISTANCE = 8.0  # between a point and its name
 ROW_HEIGHT = 0.9 * LINE_HEIGHT  # between two places that are tried
@@ -180,7 +180,7 @@ def _cheapest_place(
         panel: The panel.
         taken: The boxes of the names before.
     """
-    width = LETTER_WIDTH * len(name)
+    width = TextPath((0, 0), name, size=TYPE).get_extents().width
     choices = []
     for place in _places(width):
         box = place.box(point, width)
