@@ -223,6 +223,8 @@ class Claim(Settings):
     @model_validator(mode="after")
     def _can_come_out_otherwise(self) -> Self:
         """Check that the bounds of the outcome are not beyond what the measure can reach."""
+        if self.measure == "zeros" and not (0 <= self.threshold < 1 and self.expect != "lower"):
+            raise ValueError("a threshold from 0 to below 1 for zeros, and not lower")
         if self.measure not in FRACTIONS or self.rule == "slope":
             return self
         largest = 1  # a correlation, or the difference of two fractions

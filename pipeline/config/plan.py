@@ -229,7 +229,8 @@ class Plan(Settings):
         overridden: The dotted keys whose values `params.yaml` gives in place of the protocol.
         starts: The runs that `runs` start from, each after the one that it starts from itself.
         looks: The looks of confirmation; None where all arms have one number of seeds.
-        claims: The digest of the claims of all studies.
+        claims: The digest of the claims of all studies, also of those without runs
+            in this phase.
     """
 
     protocol: str

@@ -7,6 +7,7 @@ from pathlib import Path
 from pipeline.runtime.behaviour import PACKAGE
 
 CODE = "the code of pipeline"
+PROTOCOLS = Path("experiments", "protocols")
 
 
 def input_digests() -> dict[str, str]:
@@ -16,9 +17,19 @@ def input_digests() -> dict[str, str]:
     return digests | {CODE: package_digest()}
 
 
-def changed_inputs(before: dict[str, str]) -> list[str]:
-    """Return the names of the inputs that are new or differ from those in `before`."""
-    return [name for name, digest in input_digests().items() if before.get(name) != digest]
+def changed_inputs(before: dict[str, str], protocol: str | None = None) -> list[str]:
+    """Return the names of the inputs that are new or differ from those in `before`.
+
+    Args:
+        before: Their digests then.
+        protocol: The protocol whose inputs they are: the files of other protocols are none. None
+            for all inputs.
+    """
+    changed = [name for name, digest in input_digests().items() if before.get(name) != digest]
+    if protocol is None:
+        return changed
+    own = PROTOCOLS / f"{protocol}.yaml"
+    return [name for name in changed if Path(name) == own or Path(name).parent != PROTOCOLS]
 
 
 def package_digest() -> str:

@@ -64,7 +64,7 @@ def _stored_plan(store: Store, protocol: str, phase: Phase) -> tuple[Plan, list[
     path = _path(store, protocol, phase)
     try:
         document = read_sealed(path)
-        return checked(Plan, document["plan"], path), changed_inputs(document["inputs"])
+        return checked(Plan, document["plan"], path), changed_inputs(document["inputs"], protocol)
     except Refusal:
         return None
 

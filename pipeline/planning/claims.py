@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from pipeline.config.claims import Claim
+from pipeline.config.claims import Claim, Contrast
 from pipeline.config.plan import BASELINE, Kind
 from pipeline.config.run import Data, Training
 from pipeline.config.settings import Settings
@@ -112,6 +112,16 @@ def claim_mistakes(
                     "arms in any other"
                 )
                 yield invalid(f"{where}.{key}", contrast.model_dump(exclude_unset=True), expected)
+            if _compares_with_itself(contrast, path.stem):
+                yield invalid(
+                    f"{where}.{key}",
+                    contrast.model_dump(exclude_unset=True),
+                    "another arm than the one it is compared with, by default the baseline",
+                )
+            if contrast.against_study and contrast.against_study not in yaml_names(EXPERIMENTS):
+                yield unknown_name(
+                    f"{where}.{key}.against_study", contrast.against_study, yaml_names(EXPERIMENTS)
+                )
             unknown = [name for name in contrast.arms if name not in (*arms, BASELINE)]
             yield from (unknown_name(f"{where}.{key}", name, arms) for name in unknown)
         for key in claim.needs:
@@ -121,6 +131,14 @@ def claim_mistakes(
                 yield unknown_name(f"{where}.needs", key, keys or SECTIONS)
         for name in sorted(set(claim.datasets or ()) - set(datasets)):
             yield unknown_name(f"{where}.datasets", name, datasets)
+
+
+def _compares_with_itself(contrast: Contrast, study: str) -> bool:
+    """Return whether both sides of a contrast of arms are the same arm."""
+    if contrast.arm is None or contrast.passes or contrast.search:
+        return False
+    is_here = contrast.against_study in (None, study)
+    return is_here and contrast.arm == (contrast.against or BASELINE)
 
 
 def _numbered(registered: Mapping[str, Sequence[Claim]]) -> Iterator[tuple[str, Claim]]:

@@ -201,7 +201,7 @@ def plan_of(
         runs=tuple(run for run, _ in planned),
         starts=tuple(start for start, _ in starts.values()),
         looks=looks,
-        claims=claims_digest(claim for study in studies for claim in study.claims),
+        claims=claims_digest(claim for study in experiment.studies for claim in study.claims),
     )
     identities = {start: described for start, (_, described) in starts.items()}
     return plan, identities | {run.fingerprint: one.identity for run, one in planned}

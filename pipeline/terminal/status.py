@@ -43,10 +43,15 @@ def show_status(protocol: str) -> None:
     for phase, short in PHASES.items():
         plan, changed = read_current_plan(store, protocol, phase)
         if plan is None:
-            lines.append(f"{protocol}, {phase}: not planned yet; run: gapwise run")
+            lines.append(
+                f"{protocol}, {phase}: not planned yet; run: gapwise run --protocol {protocol}"
+            )
             continue
         if changed:
-            lines.append(f"{phase}: {changed[0]} has changed since this plan; run: gapwise run")
+            lines.append(
+                f"{phase}: {changed[0]} has changed since this plan; "
+                f"run: gapwise run --protocol {protocol}"
+            )
         unchanged = store.unchanged(plan)
         run_states = {
             name: "failed" if name in unchanged else store.state(name) for name in plan.trained()

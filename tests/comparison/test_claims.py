@@ -814,6 +814,11 @@ REFUSED = {  # case: contrast, other fields, what the error expects
     ),
     "arm against itself": (ARM | {"against": "a"}, {}, "against another arm than arm"),
     "methods that repeat": ({"methods": ("soup", "soup")}, {}, "methods that are all different"),
+    "zeros above 0 or below": (
+        ARM,
+        {"measure": "zeros", "rule": "exact", "expect": "lower"},
+        "a threshold from 0 to below 1",
+    ),
     "threshold of an error of 1": (ARM, {"threshold": 1.0}, "nearer to 0 than 1"),
     "margin of an error of 1": (ARM, {"margin": 1, "expect": "not_lower"}, "nearer to 0 than 1"),
     "threshold of a gap of 2": (ARM, {"measure": "gap", "threshold": -2}, "nearer to 0 than 2"),

@@ -18,6 +18,7 @@ from pipeline.comparison.contrasts import contrasts
 from pipeline.comparison.levels import PRIMARY
 from pipeline.comparison.matching import WHERE, outcomes
 from pipeline.comparison.verdicts import Verdict
+from pipeline.config.claims import claims_digest
 from pipeline.config.plan import BASELINE, NOTHING, PROTOCOL, TUNING, Added
 from pipeline.planning.arms import Written
 from pipeline.planning.choice import Score
@@ -118,6 +119,18 @@ def test_the_baseline_is_tuned_before_any_arm_is_planned(read):
     rounds = {(run.study, run.arm): run.round for run in reversed(planned.plan.runs)}
     assert rounds[TUNING, BASELINE] == 1
     assert rounds["dropout", "dropout"] == rounds["dropout", BASELINE] == 2
+
+
+def test_every_plan_has_the_hash_of_all_claims(read, project):
+    claim = {"id": "helps", "source": "s", "by": "paper", "says": "s", "expect": "lower"}
+    claim["contrast"] = {"arm": "dropout"}
+    file = project / "experiments" / "dropout.yaml"
+    file.write_text(f"{ARMS}claims:\n  - {json.dumps(claim)}\n")
+    expected = claims_digest(read_experiment("tiny").studies[0].claims)
+    assert expected != claims_digest(())
+    assert explore(read, "digest", {}).plan.claims == expected
+    planned, _ = complete(read)
+    assert planned.plan.claims == expected
 
 
 def test_arms_train_at_the_tuned_values_and_others_tune_their_own(read):

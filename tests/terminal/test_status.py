@@ -91,6 +91,9 @@ def test_changed_settings_are_named(finished, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path / "copy")
     monkeypatch.setenv("GAPWISE_STORE", str(tmp_path / "copy" / ".runs"))
     assert "has changed" not in said(capsys)
+    protocols = tmp_path / "copy" / "experiments" / "protocols"
+    (protocols / "another.yaml").write_text("data: {}\n")
+    assert "has changed" not in said(capsys)  # no input of this protocol
     study = tmp_path / "copy" / "experiments" / "dropout.yaml"
     study.write_text(study.read_text() + "\n")
     text = said(capsys)

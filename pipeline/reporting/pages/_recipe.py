@@ -19,8 +19,8 @@ from pipeline.reporting.pages._pretrainings import FROM_FRONT, cost_note
 
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")  # a text that YAML reads as one without quotes
 WORDS = {"true", "false", "null", "yes", "no", "on", "off"}  # texts that YAML reads otherwise
-AMONG = "Not shown to differ from {chosen}"
-BETTER, WORSE = "Shown to be better than {chosen}", "Shown to be worse than {chosen}"
+AMONG = "Not shown to differ from"
+BETTER, WORSE = "Shown to be better than", "Shown to be worse than"
 PLACES = (AMONG, BETTER, WORSE)
 LEFT_OUT = {Verdict.HURTS: "hurts", Verdict.EQUIVALENT: "makes no difference above the margin"}
 
@@ -149,13 +149,14 @@ def _not_better(data: ReportData) -> str:
         parts.setdefault(_place(difference), []).append(shown)
     pairs = md.format_count(len(data.pairs), "pair")
     recommended = f"**{data.named(*key)}**"
+    places = [words for words in PLACES if words in parts]
+    names = [recommended, *["it"] * len(places)]
     lines = [
-        f"{words.format(chosen=recommended)}: {md.format_list(parts[words])}"
-        for words in PLACES
-        if words in parts
+        f"{words} {name}: {md.format_list(parts[words])}"
+        for words, name in zip(places, names, strict=False)
     ]
     return (
-        f"{'. '.join(lines)}. (In brackets: the difference to {recommended} with an uncorrected "
+        f"{'. '.join(lines)}. (In brackets: the difference to it with an uncorrected "
         f"interval, and the training cost. The tests are corrected over {pairs} by Holm's method.)"
     )
 

@@ -147,14 +147,15 @@ def _no_better(data: ReportData, failed: Rows) -> str:
     rows = interior.to_dict("records")
     wide = {(row["study"], row["arm"]) for row in rows if row["passed"]}
     narrow = [row for row in failed if (row["study"], row["arm"]) not in wide]
+    more = 2 * len(data.exploration.first_seeds())
+    seeds = (
+        "More exploration seeds make the choice more reliable: "
+        f"`seeds.exploration: {more}` in {_value_file(data, 'seeds.exploration')}."
+    )
     if not narrow:
-        more = 2 * len(data.exploration.first_seeds())
-        return (
-            f"{_verb(failed, 'Its range is', 'Their ranges are')} wide enough. More exploration "
-            "seeds make the choice more reliable: "
-            f"`seeds.exploration: {more}` in {_value_file(data, 'seeds.exploration')}."
-        )
-    return f"Add values in {_study_files(narrow)}."
+        return f"{_verb(failed, 'Its range is', 'Their ranges are')} wide enough. {seeds}"
+    values = f"Add values in {_study_files(narrow)}."
+    return values if len(narrow) == len(failed) else f"{values} {seeds}"
 
 
 def _budgets(data: ReportData, rows: Rows, failed: Rows) -> str:
@@ -205,8 +206,9 @@ def _other_images(data: ReportData, rows: Rows, failed: Rows) -> str:
     return (
         f"{_part(failed, rows, 'verdict')} {_verb(failed, 'changes', 'change')} when the choice of "
         "test examples is counted as a source of error, in addition to the seeds: "
-        f"{_names(data, failed, _change(data))}. Raise {_seeds_key(data)} in {PARAMETERS}, or "
-        "`data.test_fraction` if the dataset has no test set."
+        f"{_names(data, failed, _change(data))}. Raise {_seeds_key(data)} in "
+        f"{_value_file(data, 'seeds.confirmation')}. If the dataset has no test set, a larger "
+        "`data.test_fraction` also helps."
     )
 
 
@@ -217,7 +219,7 @@ def _seeds(data: ReportData, rows: Rows, failed: Rows) -> str:
     if failed:
         return (
             f"{seeds} are too few for the exact sign-flip test over {arms}. "
-            f"{_enough_seeds(data, required)} in {PARAMETERS}."
+            f"{_enough_seeds(data, required)} in {_value_file(data, 'seeds.confirmation')}."
         )
     return (
         f"{seeds} are enough for the exact sign-flip test over {arms} (at least {required} are "
