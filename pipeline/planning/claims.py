@@ -118,10 +118,6 @@ def claim_mistakes(
                     contrast.model_dump(exclude_unset=True),
                     "another arm than the one it is compared with, by default the baseline",
                 )
-            if contrast.against_study and contrast.against_study not in yaml_names(EXPERIMENTS):
-                yield unknown_name(
-                    f"{where}.{key}.against_study", contrast.against_study, yaml_names(EXPERIMENTS)
-                )
             unknown = [name for name in contrast.arms if name not in (*arms, BASELINE)]
             yield from (unknown_name(f"{where}.{key}", name, arms) for name in unknown)
         for key in claim.needs:

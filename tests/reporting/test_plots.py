@@ -386,7 +386,7 @@ def test_a_picture_of_few_colors_looks_as_it_was_drawn() -> None:
         assert image.mode == "P"
         pixels, expected = (np.asarray(each.convert("RGB"), dtype=int) for each in (image, drawn))
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) <= style.COLORS
-    assert np.abs(pixels - expected).max() <= 16
+    assert np.abs(pixels - expected).max() <= 24  # of 255, at the edges of letters and lines
     colors, counts = np.unique(expected.reshape(-1, 3), axis=0, return_counts=True)
     for color in colors[counts > 0.001 * counts.sum()]:  # areas keep their color
         assert (pixels[(expected == color).all(axis=-1)] == color).all()

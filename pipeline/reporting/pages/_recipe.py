@@ -150,14 +150,13 @@ def _not_better(data: ReportData) -> str:
     pairs = md.format_count(len(data.pairs), "pair")
     recommended = f"**{data.named(*key)}**"
     places = [words for words in PLACES if words in parts]
-    names = [recommended, *["it"] * len(places)]
     lines = [
-        f"{words} {name}: {md.format_list(parts[words])}"
-        for words, name in zip(places, names, strict=False)
+        f"{words} {recommended if words == places[0] else 'it'}: {md.format_list(parts[words])}"
+        for words in places
     ]
     return (
         f"{'. '.join(lines)}. (In brackets: the difference to it with an uncorrected "
-        f"interval, and the training cost. The tests are corrected over {pairs} by Holm's method.)"
+        f"interval, and the training cost. Holm's correction is over {pairs}.)"
     )
 
 
