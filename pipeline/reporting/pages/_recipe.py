@@ -120,8 +120,8 @@ def _test_time(data: ReportData) -> str:
     return (
         f"Averaging at test (**{best['method']}**) adds {data.format.change(row)} for "
         f"{md.format_ratio(costs['test_cost'])} times the test cost. (Mean over {groups} of the "
-        "ensemble study; groups differ in their training split. This way of averaging was chosen "
-        "on validation examples. The gain is not tested for significance.)"
+        "ensemble study, each with another split. It was chosen on validation examples. The gain "
+        "is not tested for significance.)"
     )
 
 
