@@ -9,7 +9,7 @@ from pipeline.config.plan import BASELINE
 from pipeline.records.rows import read_rows
 from pipeline.reporting.labels import verdict_cell
 from pipeline.reporting.markdown import INTERVAL, Formatter
-from pipeline.terminal.tables import say, show, table
+from pipeline.terminal.tables import LONGEST, say, show, table
 
 ARTIFACTS, REPORTS = Path("artifacts"), Path("reports")
 
@@ -24,7 +24,9 @@ def show_headline(protocol: str) -> None:
     primary = [row for row in contrasts if row["metric"] == PRIMARY and not row["repeats"]]
     primary.sort(key=lambda row: inf if isnan(row["difference"]) else -row["difference"])
     rows = table("arm", "accuracy", "difference", "verdict", title=f"{protocol}: test accuracy")
-    for column in rows.columns[1:]:
+    arms, *numbers, _ = rows.columns
+    arms.min_width = LONGEST
+    for column in numbers:
         column.no_wrap = True
     formatter = Formatter()
     rows.add_row(BASELINE, f"{formatter.percent(primary[0]['baseline_mean'])} %", "", "")
