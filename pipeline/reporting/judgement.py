@@ -20,7 +20,7 @@ from pipeline.reporting.evidence import decimals
 from pipeline.reporting.labels import verdict_cell
 from pipeline.reporting.latex import difference_cells, escape_latex, math_mode, table_environment
 from pipeline.reporting.units import Metric
-from pipeline.reporting.verdict_sentences import detectable_note, verdict_sentences
+from pipeline.reporting.verdict_sentences import verdict_sentences
 
 MOST_DECIMALS = 8
 LISTED = 8  # warnings of one kind
@@ -212,10 +212,7 @@ def _headline(judged: Judgement, rows: pd.DataFrame) -> str:
     title = md.escape(metric.title)
     unit = f"{metric.difference_unit.capitalize()} of {title}" if metric.difference_unit else title
     contrasts = md.format_count(len(rows), "contrast")
-    note = (
-        f"({unit}, {judged.direction} is better, {md.INTERVAL}s for all {contrasts} at once."
-        f"{detectable_note(rows)})"
-    )
+    note = f"({unit}, {judged.direction} is better, {md.INTERVAL}s for all {contrasts} at once.)"
     return f"With {seeds}, {' '.join(findings)} {note}"
 
 

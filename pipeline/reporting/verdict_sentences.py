@@ -5,7 +5,6 @@ from types import MappingProxyType
 
 import pandas as pd
 
-from pipeline.comparison.levels import POWER
 from pipeline.comparison.verdicts import Verdict
 from pipeline.reporting import markdown as md
 from pipeline.reporting.labels import lost_words
@@ -27,10 +26,6 @@ RANKED = (Verdict.HELPS, Verdict.HURTS)  # verdicts whose largest difference is 
 NO_HELP = "no arm has been shown to help."
 AMONG_BEST = "; among the best, since not shown to differ from it: "
 NAMED = 3  # arms of one verdict that are named; more are counted
-DETECTABLE = (
-    f"A detectable difference is the smallest that these seeds find with {100 * POWER:g} % power. "
-    "It has a range in brackets because few seeds estimate the spread only roughly."
-)
 
 
 def verdict_sentences(
@@ -47,8 +42,8 @@ def verdict_sentences(
     estimate, too.
 
     Args:
-        contrasts: Columns label, verdict, below_margin, withheld, `LOST_RUNS`, difference, low_all,
-            high_all, detectable and its range.
+        contrasts: Columns label, verdict, below_margin, withheld, `LOST_RUNS`, difference, low_all
+            and high_all.
         margin: The margin of equivalence, in the units of the metric.
         formatter: The format of differences.
         metric: The metric that is compared.
@@ -111,23 +106,8 @@ def _withheld(
     return [f"No verdict for {md.format_few(names)}."]
 
 
-def detectable_note(contrasts: pd.DataFrame) -> str:
-    """Return what a detectable difference is if `verdict_sentences` names one, else an empty text.
-
-    Args:
-        contrasts: As `verdict_sentences` takes them.
-    """
-    rows = contrasts[contrasts["verdict"] == Verdict.INCONCLUSIVE]
-    rows = rows[~rows["withheld"].astype(bool)]
-    is_defined = rows[["difference", "detectable"]].notna().all(axis=1)
-    return f" {DETECTABLE}" if len(rows) <= NAMED and is_defined.any() else ""
-
-
 def _finding(row: md.Row, formatter: md.Formatter, metric: Metric) -> str:
     name = f"**{row['label']}**"
     if pd.isna(row["difference"]):
         return f"{name} (no pair of runs)"
-    change = formatter.joint_change(row, metric)
-    if row["verdict"] != Verdict.INCONCLUSIVE or pd.isna(row["detectable"]):
-        return f"{name} ({change})"
-    return f"{name} ({change}; detectable: {formatter.detectable(row, metric)})"
+    return f"{name} ({formatter.joint_change(row, metric)})"

@@ -16,7 +16,6 @@ from pipeline.reporting.front_cells import ARM, contrast_cells, seeds_words
 from pipeline.reporting.verdict_sentences import (
     AMONG_BEST,
     NO_HELP,
-    detectable_note,
     joint_intervals,
     verdict_sentences,
 )
@@ -123,7 +122,7 @@ class WrittenFront:
         findings = [*self._findings(), *self._collapses()]
         looks = r"(?:, corrected for \d+ looks?, at [\d, and]+ seeds)?" if has_looks else ""
         note = re.escape(joint_intervals(self.contrasts.contrast_count()))
-        note += rf"{looks}\.{re.escape(detectable_note(self.distinct))}\)"
+        note += rf"{looks}\.\)"
         whole = re.compile(f"{start}{CONDITIONS}{' '.join(findings)}{BASELINE_WORDS}{note}")
         found = whole.fullmatch(answer)
         if not found:

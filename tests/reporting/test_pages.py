@@ -49,11 +49,11 @@ def test_the_wording_of_all_pages(found: ReportData, golden) -> None:
         ([0.01], "evaluated under one plan ([ledger](ledger.jsonl))."),
         (
             [0.01, 0.02],
-            "evaluated 2 times, each time under a different plan ([ledger](ledger.jsonl)). ",
+            "evaluated 2 times, under different plans ([ledger](ledger.jsonl)). ",
         ),
         (
             [0.01, 0.02, 0.01, 0.03],
-            "evaluated 4 times, each time under a different plan ([ledger](ledger.jsonl)). ",
+            "evaluated 4 times, under different plans ([ledger](ledger.jsonl)). ",
         ),
     ],
 )
@@ -639,8 +639,8 @@ def test_the_primary_table_of_a_study_has_the_numbers_of_its_contrasts(found: Re
 
 def test_more_than_all_points_can_not_be_found(found: ReportData) -> None:
     table = found.contrasts.assign(detectable=1.5)
-    page = front.headline(dataclasses.replace(found, contrasts=table))
-    assert "**mixup** (-0.4 points [-1.2, +0.4]; detectable: none possible)" in page
+    page = all_pages(dataclasses.replace(found, contrasts=table))["pages/study_layers.md"]
+    assert {row["detectable"] for row in table_of(page, "verdict")} == {"none possible"}
 
 
 def test_a_page_is_added_by_a_file_alone(

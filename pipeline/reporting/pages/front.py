@@ -30,12 +30,7 @@ from pipeline.reporting.pages._trust import not_above, qualifiers, trust_section
 from pipeline.reporting.pages.claims import claims_sentence
 from pipeline.reporting.pages.search import search_lines
 from pipeline.reporting.pages.variance import largest_streams
-from pipeline.reporting.verdict_sentences import (
-    NO_HELP,
-    detectable_note,
-    joint_intervals,
-    verdict_sentences,
-)
+from pipeline.reporting.verdict_sentences import NO_HELP, joint_intervals, verdict_sentences
 
 INTERVAL_WORDS = (
     f"with the {md.INTERVAL} of the mean over seeds, not corrected. The interval holds for these "
@@ -165,10 +160,7 @@ def headline(data: ReportData) -> str:
         f"{data.format.percent(gap)} points between train and validation accuracy."
         f"{not_above(data)}"
     )
-    note = (
-        f"{joint_intervals(data.contrast_count)}{_looks_corrected(data)}."
-        f"{detectable_note(data.distinct)})"
-    )
+    note = f"{joint_intervals(data.contrast_count)}{_looks_corrected(data)}.)"
     start = md.format_list([_fresh_seeds(data), *qualifiers(data)])
     return f"With {start}, {' '.join(findings)} {note}"
 
@@ -219,9 +211,9 @@ def openings_line(data: ReportData) -> str:
         ]
     plans = len(data.openings)
     return (
-        f"**Test set**: evaluated {plans} times, each time under a different plan "
+        f"**Test set**: evaluated {plans} times, under different plans "
         f"({LEDGER_LINK}). A plan lists arms, settings, seeds, claims and the version of the code. "
-        f"What changed between one plan and the next: {', '.join(found)}."
+        f"Changes between plans: {', '.join(found)}."
     )
 
 
@@ -230,12 +222,15 @@ def headline_table(data: ReportData) -> str:
     caption = (
         f"Difference: points of test accuracy, arm minus {_reference(data)}, {INTERVAL_WORDS}. "
         "Gap: train minus validation accuracy, in points. Costs: counted operations, as multiples "
-        f"of those of the reference.{cost_note(data, FROM_FRONT)} {_passes_note(data)}"
-        f"{_contrasts_note(data)}{_parts_note(data)}{_seeds_note(data)}{rare_note(data.rates)}"
-        f"{undone_note(data.rates, data.distinct)}"
+        f"of those of the reference.{cost_note(data, FROM_FRONT)}"
+    )
+    details = (
+        f"{_passes_note(data)}{_contrasts_note(data)}{_parts_note(data)}{_seeds_note(data)}"
+        f"{rare_note(data.rates)}{_lost_pairs_note(data)}{undone_note(data.rates, data.distinct)}"
     )
     rows = [_headline_cells(data, row) for row in data.grouped.to_dict("records")]
-    return md.format_table(rows, caption, words=(ARM, "study", "verdict", "seeds"))
+    table = md.format_table(rows, caption, words=(ARM, "study", "verdict", "seeds"))
+    return md.join_parts(table, md.folded("More on this table", details.strip()))
 
 
 def _passes_note(data: ReportData) -> str:
@@ -272,6 +267,18 @@ def _parts_note(data: ReportData) -> str:
         f"**{row['arm']}**. "
         for row in rows.to_dict("records")
     )
+
+
+def _lost_pairs_note(data: ReportData) -> str:
+    """Return how many pairs of runs contrasts left out because a run was lost; empty if none."""
+    pairs = [
+        f"**{row['label']}** {row['lost_pairs']}"
+        for row in data.distinct.to_dict("records")
+        if row["lost_pairs"]
+    ]
+    if not pairs:
+        return ""
+    return f" Pairs left out, because one of the two runs was lost: {md.format_list(pairs)}."
 
 
 def _seeds_note(data: ReportData) -> str:
@@ -326,11 +333,6 @@ def left_out(data: ReportData) -> str:
             lines.append(
                 f"**{row['label']}**: {md.format_count(row['unpaired'], 'pair')} of runs left "
                 "out, because one of the two is not done or has no score."
-            )
-        if row["lost_pairs"]:
-            lines.append(
-                f"**{row['label']}**: {md.format_count(row['lost_pairs'], 'pair')} of runs left "
-                "out, because one of the two collapsed or diverged ([rates](pages/verdicts.md))."
             )
         if row["other_machine"]:
             lines.append(
