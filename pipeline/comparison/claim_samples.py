@@ -31,6 +31,7 @@ TRAINED = {"train_accuracy": "accuracy", "train_nll": "nll"}
 TARGETS = {"updates_to_target": "updates", "flops_to_target": "flops"}
 FEWEST = 5  # arms of a rank correlation
 NO_PAIR = "no pair of runs is done"
+NEVER = "neither side ever reaches the target"
 
 Key = tuple[str, str]  # study, arm
 Records = Mapping[str, Mapping[str, Any]]  # fingerprint -> record
@@ -218,13 +219,18 @@ class SampleReader:
         if contrast.passes:
             return self._passed(claim, contrast, arms[0])
         values = self._values(claim, arms)
-        sides = self._arrivals(claim, arms) if claim.measure in TARGETS else values
+        key, weight = _key(claim, tuple(arm.identity for arm in arms)), self._weight(arms)
+        sides = values
+        if claim.measure in TARGETS:
+            sides = self._arrivals(claim, arms)
+            if sides.size and np.isinf(sides).all():
+                return Sample(key=key, weight=weight, reason=NEVER)
         sample = Sample(
             values[-1] - values[0],
             sides[0],
             sides[-1],
-            _key(claim, tuple(arm.identity for arm in arms)),
-            self._weight(arms),
+            key,
+            weight,
             reason=self._absent(claim, arms, values),
         )
         if contrast.levels:

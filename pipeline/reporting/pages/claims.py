@@ -63,7 +63,7 @@ NOTES = (  # what the columns and the outcomes mean
     'only that it is not above the margin; if "not lower" is expected, only that it is not below '
     "minus the margin.",
     "**detectable**: the smallest true difference that these seeds find with "
-    f"{100 * POWER:g} % power. "
+    f"{100 * POWER:g} % power at the strictest step of Holm's procedure. "
     f"{md.RANGE_NOTE}",
     '**contradicted**: the difference is shown to have the opposite sign. Where "lower" or '
     '"higher" is expected, a difference that is shown to be within the margin is a contradiction '
