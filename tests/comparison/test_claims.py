@@ -8,7 +8,7 @@ target and zeros; claims that the plan cannot test are named with their reason.
 import re
 from collections import defaultdict
 from dataclasses import replace
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, product
 from math import exp, inf, isnan, log, nan
 
 import numpy as np
@@ -28,7 +28,7 @@ from pipeline.comparison.claims import COLUMNS, claims
 from pipeline.comparison.intervals import interval
 from pipeline.comparison.matching import Outcomes, outcomes
 from pipeline.comparison.search_methods import HALVES
-from pipeline.config.claims import Claim, claims_digest
+from pipeline.config.claims import Claim, claims_digest, largest_change
 from pipeline.config.plan import Plan, PlannedArm, PlannedLooks, PlannedRun, PlannedStudy
 
 SEEDS = range(1000, 1006)
@@ -859,19 +859,54 @@ REFUSED = {  # case: contrast, other fields, what the error expects
     ),
     "arm against itself": (ARM | {"against": "a"}, {}, "against another arm than arm"),
     "methods that repeat": ({"methods": ("soup", "soup")}, {}, "methods that are all different"),
-    "zeros above 0 or below": (
+    "zeros below none": (ARM, {"measure": "zeros", "rule": "exact"}, "from 0 to 1"),
+    "zeros that are at least none": (
         ARM,
-        {"measure": "zeros", "rule": "exact", "expect": "lower"},
-        "a threshold from 0 to below 1",
+        {"measure": "zeros", "expect": "not_lower", "margin": 0.1},
+        "from 0 to 1",
     ),
-    "threshold of an error of 1": (ARM, {"threshold": 1.0}, "nearer to 0 than 1"),
-    "margin of an error of 1": (ARM, {"margin": 1, "expect": "not_lower"}, "nearer to 0 than 1"),
-    "threshold of a gap of 2": (ARM, {"measure": "gap", "threshold": -2}, "nearer to 0 than 2"),
+    "zeros of levels": (
+        {"levels": ("a", "b", "c")},
+        {"rule": "slope", "measure": "zeros", "threshold": 0.1},
+        "than zeros of levels",
+    ),
+    "threshold of an error of 1": (ARM, {"threshold": 1.0}, "from -1 to 1"),
+    "margin of an error of 1": (ARM, {"margin": 1, "expect": "not_lower"}, "from -1 to 1"),
+    "margin up to the end": (
+        ARM,
+        {"margin": 0.6, "threshold": 0.4, "expect": "not_higher"},
+        "from -1 to 1",
+    ),
+    "threshold of a gap of 2": (ARM, {"measure": "gap", "threshold": -2}, "from -2 to 2"),
+    "threshold of a calibration error of 1": (
+        ARM,
+        {"measure": "calibration_error", "threshold": 1},
+        "from -1 to 1",
+    ),
+    "threshold of a Brier score of 2": (ARM, {"measure": "brier", "threshold": 2}, "from -2 to 2"),
+    "threshold of a disagreement of 1": (
+        {"methods": ("a", "b")},
+        {"measure": "disagreement", "threshold": -1},
+        "from -1 to 1",
+    ),
+    "slope of an error of more than 1.2": (
+        {"levels": ("a", "b", "c", "d")},
+        {"rule": "slope", "threshold": 1.25},
+        "from -1.2 to 1.2",
+    ),
     "threshold of a correlation of 1": (
         None,
         CORRELATION | {"measure": "gap", "threshold": 1},
-        "nearer to 0 than 1",
+        "from -1 to 1",
     ),
+    "loss of more members": ({"members": (1, 4)}, {"measure": "nll"}, "Jensen"),
+    "loss of more passes": (ARM | {"passes": (1, 12)}, {"measure": "nll"}, "Jensen"),
+    "Brier score of independent models": (
+        {"methods": ("one model", "independent")},
+        {"measure": "brier"},
+        "Jensen",
+    ),
+    "alternative that is the claim": (ARM, {"alternative": "one"}, "another claim in alternative"),
 }
 
 
@@ -882,15 +917,34 @@ def test_a_claim_that_cannot_be_judged_is_refused(contrast, fields, expected):
 
 
 @pytest.mark.parametrize(
-    ("fields", "threshold"),
+    ("contrast", "fields"),
     [
-        pytest.param({"measure": "gap"}, 1.5, id="gap"),
-        pytest.param({"measure": "nll"}, 3, id="loss"),
-        pytest.param({"rule": "interaction", "than": {"arm": "b"}}, 1.5, id="interaction"),
+        pytest.param(ARM, {"measure": "gap", "threshold": 1.5}, id="gap"),
+        pytest.param(ARM, {"measure": "nll", "threshold": 3}, id="loss"),
+        pytest.param(ARM, {"measure": "brier", "threshold": 1.5}, id="brier"),
+        pytest.param(
+            ARM, {"rule": "interaction", "than": {"arm": "b"}, "threshold": 1.5}, id="interaction"
+        ),
+        pytest.param(
+            {"levels": ("a", "b", "c", "d")}, {"rule": "slope", "threshold": 1.15}, id="slope"
+        ),
+        pytest.param(
+            ARM, {"measure": "zeros", "rule": "exact", "expect": "higher"}, id="zeros-at-each-seed"
+        ),
+        pytest.param(ARM | {"passes": (0, 12)}, {"measure": "nll"}, id="loss-without-noise"),
+        pytest.param(
+            {"members": (1, 4), "method": "snapshots"}, {"measure": "nll"}, id="loss-of-snapshots"
+        ),
     ],
 )
-def test_a_threshold_that_the_measure_can_reach_is_accepted(fields, threshold):
-    assert claim(ARM, threshold=threshold, **fields).threshold == threshold
+def test_a_claim_that_can_come_out_either_way_is_accepted(contrast, fields):
+    assert claim(contrast, **fields).threshold == fields.get("threshold", 0)
+
+
+@pytest.mark.parametrize("levels", [3, 4, 5])
+def test_the_largest_change_over_levels_is_that_of_all_columns_of_zeros_and_ones(levels):
+    columns = np.array(list(product([0.0, 1.0], repeat=levels))).T
+    assert largest_change(levels) == pytest.approx(change_over_levels(columns).max())
 
 
 def test_an_arm_against_its_namesake_of_another_study_is_accepted():
