@@ -43,8 +43,9 @@ EXPECTED = {  # an expectation, of the second side against the first
     "not_higher": "not higher",
 }
 CAPTION = (
-    "Opposite claims are next to each other. Intervals are not corrected. p and p (within) have "
-    "Holm's correction over all claims of the report."
+    "Opposite claims are next to each other. Intervals are not corrected, unlike those in the "
+    "answer on the front page. p and p (within) have Holm's correction over all claims of the "
+    "report."
 )
 NOTES = (  # what the columns and the outcomes mean
     "**first → second**: a contrast compares A against B. First is the mean of B, second the mean "
