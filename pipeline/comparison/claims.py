@@ -277,6 +277,10 @@ def contrast_name(contrast: Contrast | None, study: PlannedStudy) -> str:
         return f"{contrast.arm}: {many} noise passes against {few or 'none'}"
     if contrast.search:
         return f"{contrast.arm}: {contrast.search} search against random"
+    if contrast.scale:
+        return f"{contrast.arm}: {contrast.scale} scale against logarithmic"
+    if contrast.hyperparameter:
+        return f"{contrast.arm}: {contrast.hyperparameter}"
     other, reference = reference_of(contrast, study)
     where = f" of {other}" if other not in (study.name, reference) else ""
     return f"{contrast.arm} against {reference}{where}"

@@ -37,22 +37,31 @@ Measure = Literal[
     "squared_weight_norm",
     "zeros",
     "disagreement",
+    "rate_range",
+    "rate_shift",
+    "importance",
 ]
 TIMES = ("updates_to_target", "flops_to_target")
-LOGARITHMIC = (*TIMES, "squared_weight_norm")  # their differences are of logarithms
+LOGARITHMIC = (
+    *TIMES,
+    "squared_weight_norm",
+    "rate_range",
+    "rate_shift",
+)  # their differences are of logarithms
 COSTS = ("training_cost", "test_cost")
 FRACTIONS = (  # the margin of the protocol is one of them
     *("accuracy", "error", "validation_accuracy", "train_accuracy", "gap"),
 )
 REACH: dict[Measure, tuple[float, float]] = {  # the values of one side, where they are bounded
     **dict.fromkeys(("accuracy", "error", "validation_accuracy", "train_accuracy"), (0.0, 1.0)),
-    **dict.fromkeys(("calibration_error", "zeros", "disagreement"), (0.0, 1.0)),
+    **dict.fromkeys(("calibration_error", "zeros", "disagreement", "importance"), (0.0, 1.0)),
     "gap": (-1.0, 1.0),
     "brier": (0.0, 2.0),
 }
 CONVEX = ("nll", "brier")  # of an average never above the mean of its members
 AVERAGED = ("accuracy", "error", "nll")  # by number of noise passes or members
 OF_METHODS = (*AVERAGED, "brier", "calibration_error", "disagreement", *COSTS)
+OF_HYPERPARAMETERS = ("importance", "rate_shift")
 FITTING: dict[Rule, tuple[Expect, ...]] = {  # what a claim of each rule can expect
     "directional": ("lower", "higher", "not_lower", "not_higher"),
     "equivalence": ("equal",),
@@ -81,6 +90,11 @@ class Contrast(Settings):
         method: The method whose members are averaged.
         search: A method of search, in a study with `search`: its choice for `arm` against that of
             random search at the same cost.
+        scale: The scale on which random search draws the learning rate of `arm`, in a study with
+            `search`: its choice against that on a logarithmic scale, at as many trials.
+        hyperparameter: One of `arm`, in a study with `search`, by its full name, as in
+            training.batch_size: its importance against that of its strongest rival, or the best
+            learning rate with high values of it against that with low ones.
     """
 
     arm: Word | None = None
@@ -92,6 +106,13 @@ class Contrast(Settings):
     members: Annotated[tuple[Members, ...], Field(min_length=2, max_length=2)] | None = None
     method: Text = INDEPENDENT
     search: Method | None = None
+    scale: Literal["uniform"] | None = None
+    hyperparameter: Text | None = None
+
+    @property
+    def is_searched(self) -> bool:
+        """Return whether it is about what searches for an arm find."""
+        return any((self.search, self.scale, self.hyperparameter))
 
     @property
     def is_averaged(self) -> bool:
@@ -117,13 +138,13 @@ class Contrast(Settings):
         forms = [self.arm, self.levels, self.methods, self.members]
         if sum(form is not None for form in forms) != 1:
             raise ValueError("one of: arm, levels, methods, members")
-        alone = self.passes or self.search or not self.arm
-        if alone and (self.against or self.against_study):
+        of_an_arm = (self.passes, self.search, self.scale, self.hyperparameter)
+        if (any(of_an_arm) or not self.arm) and (self.against or self.against_study):
             raise ValueError("against with an arm alone, not with passes or the like")
-        if (self.passes or self.search) and not self.arm:
-            raise ValueError("an arm with passes or a search")
-        if self.passes and self.search:
-            raise ValueError("passes or a search, not both")
+        if any(of_an_arm) and not self.arm:
+            raise ValueError("an arm with passes, a search, a scale or a hyperparameter")
+        if sum(map(bool, of_an_arm)) > 1:
+            raise ValueError("one of: passes, search, scale, hyperparameter")
         if self.search == "random":
             raise ValueError("another search than random, with which each is compared")
         for numbers in (self.passes, self.members):
@@ -152,10 +173,12 @@ class Claim(Settings):
         says: The claim, paraphrased.
         contrast: What is compared; null for a correlation over all arms.
         than: A second contrast, for an interaction: the first one minus this one is judged.
-        measure: What is measured of both sides. Of times to target and `squared_weight_norm` the
-            ratio is judged; `zeros` is the share of the weights of `arm` that are exactly 0;
-            `disagreement` is of the members of an ensemble; a correlation is that of gap and test
-            accuracy.
+        measure: What is measured of both sides. Of times to target, `squared_weight_norm`,
+            `rate_range` and `rate_shift` the ratio is judged. `zeros` is the share of the weights
+            of `arm` that are exactly 0; `disagreement` is of the members of an ensemble;
+            `rate_range` is the factor between the ends of the range of learning rates that work, in
+            exploration; `rate_shift` is the best learning rate, and `importance` that of a
+            hyperparameter; a correlation is that of gap and test accuracy.
         rule: directional: the sign of the difference; equivalence: it lies within the margin;
             slope: the change from the first level to the last, by least squares over their order;
             interaction: the difference of two contrasts; correlation: by rank, over the arms of a
@@ -231,8 +254,17 @@ class Claim(Settings):
                 )
             if one.levels and self.measure == "zeros":
                 raise ValueError("another measure than zeros of levels")
-            if one.search and self.measure not in ("accuracy", "error"):
+            if (one.search or one.scale) and self.measure not in ("accuracy", "error"):
                 raise ValueError("measure accuracy or error of a search")
+            if bool(one.hyperparameter) != (self.measure in OF_HYPERPARAMETERS):
+                raise ValueError(
+                    f"a hyperparameter with one of: {', '.join(OF_HYPERPARAMETERS)}, and with "
+                    "nothing else"
+                )
+            if self.measure == "rate_range" and not one.arm:
+                raise ValueError("an arm with measure rate_range")
+            if self.measure == "rate_range" and one.passes:
+                raise ValueError("no passes with measure rate_range")
             if one.methods and self.measure not in OF_METHODS:
                 raise ValueError(f"one of these measures of methods: {', '.join(OF_METHODS)}")
             if self.measure == "disagreement" and not one.methods:

@@ -107,7 +107,7 @@ def claim_mistakes(
             if contrast is None:
                 continue
             measured_by = (
-                "ensemble" if contrast.is_averaged else "search" if contrast.search else ""
+                "ensemble" if contrast.is_averaged else "search" if contrast.is_searched else ""
             )
             if measured_by != (kind if kind in ("ensemble", "search") else ""):
                 expected = (
@@ -160,7 +160,7 @@ def _accepts(field: FieldInfo, value: Any) -> bool:
 
 def _compares_with_itself(contrast: Contrast, study: str) -> bool:
     """Return whether both sides of a contrast of arms are the same arm."""
-    if contrast.arm is None or contrast.passes or contrast.search:
+    if contrast.arm is None or contrast.passes or contrast.is_searched:
         return False
     is_here = contrast.against_study in (None, study)
     return is_here and contrast.arm == (contrast.against or BASELINE)

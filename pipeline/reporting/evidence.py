@@ -93,6 +93,7 @@ class ReportData:
     search_ends: pd.DataFrame
     search_surface: pd.DataFrame
     search_shifts: pd.DataFrame
+    search_scales: pd.DataFrame
     tuning_budget: pd.DataFrame
     rate_trials: pd.DataFrame
     rate_ranges: pd.DataFrame

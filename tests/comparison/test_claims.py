@@ -125,6 +125,10 @@ def sources(planned, accuracies=ACCURACIES, noise=NOISE, states=None, **tables):
         "sizes": empty("study", "group", "method", "members", "metric", "value"),
         "target_times": empty("fingerprint", "updates", "flops"),
         "search_methods": empty("study", "arm", "method"),
+        "search_scales": empty("study", "arm"),
+        "search_shifts": empty("study", "arm", "hyperparameter"),
+        "search_importance": empty("study", "arm", "hyperparameter"),
+        "rate_seeds": empty("study", "arm", "seed", "factor", "is_open"),
     }
     measured = outcomes(pd.DataFrame(scores, columns=RUN_SCORE), ended, machines)
     return Sources(outcomes=measured, **usual | tables)
@@ -625,6 +629,95 @@ def test_a_search_that_finds_nothing_too_often_is_not_testable():
     assert row["reason"] == "too many searches find nothing"
 
 
+def of_study(**columns):
+    """Return the table of one row of `better`."""
+    return pd.DataFrame([{"study": "one", "arm": "better"} | columns])
+
+
+BOUNDS = {"low": -0.04, "high": 0.0}
+
+
+def test_another_scale_is_judged_by_the_interval_of_its_table():
+    row = of_study(log_test=0.93, uniform_test=0.91, difference=-0.02, **BOUNDS)
+    made = claim({"arm": "better", "scale": "uniform"}, "higher")
+    (judged_row,) = judged(made, search_scales=row)
+    assert (judged_row["before"], judged_row["after"]) == pytest.approx((0.07, 0.09))
+    bounds = [judged_row[name] for name in ("difference", "low", "high")]
+    assert bounds == pytest.approx([0.02, 0.0, 0.04])
+    assert judged_row["p"] == pytest.approx(0.05)
+    (absent,) = judged(made)
+    assert absent["reason"] == "the report has no logarithmic scale of a learning rate"
+
+
+@pytest.mark.parametrize(
+    ("lead", "outcome"), [(0.3, "supported"), (-0.3, "contradicted"), (0.05, "inconclusive")]
+)
+def test_an_importance_is_judged_against_that_of_the_rival(lead, outcome):
+    numbers = {"importance": 0.4, "lead": lead, "lead_low": lead - 0.1, "lead_high": lead + 0.1}
+    rows = [of_study(hyperparameter="a.b", **numbers), of_study(hyperparameter="c", importance=0.1)]
+    made = claim({"arm": "better", "hyperparameter": "a.b"}, "higher", measure="importance")
+    (row,) = judged(made, search_importance=pd.concat(rows))
+    assert (row["before"], row["after"]) == pytest.approx((0.4 - lead, 0.4))
+    assert (row["low"], row["high"]) == pytest.approx((lead - 0.1, lead + 0.1))
+    assert row["outcome"] == outcome
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "outcome"),
+    [(0.5, 1.5, "supported"), (4.0, 40.0, "contradicted"), (0.2, 9.0, "inconclusive")],
+)
+def test_a_shift_of_the_best_rate_is_judged_by_its_factor(low, high, outcome):
+    middle = np.sqrt(low * high)
+    row = of_study(hyperparameter="c", moved="rate", scale="log", low=low, high=high)
+    row = row.assign(below="0.1", above=str(0.1 * middle), shift=middle)
+    equal = {"rule": "equivalence", "measure": "rate_shift", "margin": log(3)}
+    made = claim({"arm": "better", "hyperparameter": "c"}, "equal", **equal)
+    (judged_row,) = judged(made, search_shifts=row)
+    assert (judged_row["before"], judged_row["after"]) == pytest.approx((0.1, 0.1 * middle))
+    assert (exp(judged_row["low"]), exp(judged_row["high"])) == pytest.approx((low, high))
+    assert judged_row["outcome"] == outcome
+    (other,) = judged(made, search_shifts=row.assign(scale="uniform"))
+    assert other["reason"] == "rate has no logarithmic scale"
+
+
+# Ranges of learning rates
+
+
+def range_row(*factors, is_open=()):
+    """Return the row of a claim that the range of `better` is narrower than the baseline's.
+
+    Args:
+        factors: The factors of both, the baseline first, by seed.
+        is_open: Arm and seed of the ranges that may be wider.
+    """
+    rows = [
+        ("one", arm, seed, factor, (arm, seed) in is_open)
+        for seed, pair in enumerate(factors)
+        for arm, factor in zip(("baseline", "better"), pair, strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=["study", "arm", "seed", "factor", "is_open"])
+    (row,) = judged(claim({"arm": "better"}, measure="rate_range"), rate_seeds=table)
+    return row
+
+
+def test_ranges_of_rates_are_compared_by_their_ratio_at_exploration_seeds():
+    row = range_row((10.0, 4.0), (12.0, 5.0), (11.0, 4.0), (nan, 4.0))
+    expected = interval(np.log([4 / 10, 5 / 12, 4 / 11]))
+    assert (row["n"], row["outcome"]) == (3, "supported")
+    assert row["difference"] == pytest.approx(expected.mean)
+    assert row["p"] == pytest.approx(expected.p)
+    assert row["before"] == pytest.approx((10 * 12 * 11) ** (1 / 3))
+
+
+def test_the_narrower_range_makes_no_difference_if_it_may_go_on():
+    pairs = (10.0, 4.0), (12.0, 5.0), (11.0, 4.0)
+    wide = range_row(*pairs, is_open=[("baseline", 0)])
+    assert wide["difference"] == pytest.approx(range_row(*pairs)["difference"])
+    narrow = range_row(*pairs, is_open=[("better", 0)])
+    assert narrow["difference"] == pytest.approx(np.mean([0, log(5 / 12), log(4 / 11)]))
+    assert range_row((nan, 4.0))["reason"] == "the report has no range of learning rates of both"
+
+
 # Measures that are judged by their ratio, and other measures
 
 
@@ -848,7 +941,7 @@ REFUSED = {  # case: contrast, other fields, what the error expects
     "search of a gap": (SEARCH, {"measure": "gap"}, "measure accuracy or error of a"),
     "search against an arm": (SEARCH | {"against": "b"}, {}, "against with an arm alone"),
     "search without an arm": ({"search": "grid"}, {}, "one of: arm, levels"),
-    "search with passes": (SEARCH | {"passes": (1, 2)}, {}, "passes or a search, not both"),
+    "search with passes": (SEARCH | {"passes": (1, 2)}, {}, "one of: passes, search"),
     "search against itself": (ARM | {"search": "random"}, {}, "another search than random"),
     "arm with members": (ARM | {"members": (1, 4)}, {}, "one of: arm, levels, methods, members"),
     "empty contrast": ({}, {}, "one of: arm, levels, methods, members"),
@@ -898,6 +991,20 @@ REFUSED = {  # case: contrast, other fields, what the error expects
         None,
         CORRELATION | {"measure": "gap", "threshold": 1},
         "from -1 to 1",
+    ),
+    "importance of an arm": (ARM, {"measure": "importance"}, "a hyperparameter with one of"),
+    "error of a hyperparameter": (ARM | {"hyperparameter": "a.b"}, {}, "a hyperparameter with"),
+    "scale and search": (SEARCH | {"scale": "uniform"}, {}, "one of: passes, search"),
+    "gap of a scale": (ARM | {"scale": "uniform"}, {"measure": "gap"}, "accuracy or error of a"),
+    "importance beyond 1": (
+        ARM | {"hyperparameter": "a.b"},
+        {"measure": "importance", "threshold": 1},
+        "from -1 to 1",
+    ),
+    "range of rates of levels": (
+        {"levels": ("a", "b", "c")},
+        {"rule": "slope", "measure": "rate_range"},
+        "an arm with measure rate_range",
     ),
     "loss of more members": ({"members": (1, 4)}, {"measure": "nll"}, "Jensen"),
     "loss of more passes": (ARM | {"passes": (1, 12)}, {"measure": "nll"}, "Jensen"),
