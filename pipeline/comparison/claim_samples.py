@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from math import inf, nan
+from math import inf, log, nan
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ TRAINED = {"train_accuracy": "accuracy", "train_nll": "nll"}
 TARGETS = {"updates_to_target": "updates", "flops_to_target": "flops"}
 FEWEST = 5  # arms of a rank correlation
 NO_PAIR = "no pair of runs is done"
+NEVER = "neither side ever reaches the target"
 
 Key = tuple[str, str]  # study, arm
 Records = Mapping[str, Mapping[str, Any]]  # fingerprint -> record
@@ -50,6 +51,10 @@ class Sources:
         sizes: The table of that name.
         target_times: The table of that name.
         search_methods: The table of that name.
+        search_scales: The table of that name.
+        search_shifts: The table of that name.
+        search_importance: The table of that name.
+        rate_seeds: The table of that name.
     """
 
     outcomes: Outcomes
@@ -60,6 +65,10 @@ class Sources:
     sizes: pd.DataFrame
     target_times: pd.DataFrame
     search_methods: pd.DataFrame
+    search_scales: pd.DataFrame
+    search_shifts: pd.DataFrame
+    search_importance: pd.DataFrame
+    rate_seeds: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -210,6 +219,10 @@ class SampleReader:
     def _contrast(self, claim: Claim, contrast: Contrast, study: PlannedStudy) -> Sample:
         if contrast.search:
             return self._searched(claim, contrast, study.name)
+        if contrast.scale:
+            return self._scaled(claim, contrast, study.name)
+        if contrast.hyperparameter:
+            return self._of_hyperparameter(claim, contrast, study.name)
         if contrast.is_averaged:
             return self._averaged(claim, contrast, study.name)
         arms = self._named_arms(contrast, study)
@@ -217,14 +230,21 @@ class SampleReader:
             return Sample(reason=arms, is_planned=False)
         if contrast.passes:
             return self._passed(claim, contrast, arms[0])
+        if claim.measure == "rate_range":
+            return self._rate_ranges(claim, contrast, study)
         values = self._values(claim, arms)
-        sides = self._arrivals(claim, arms) if claim.measure in TARGETS else values
+        key, weight = _key(claim, tuple(arm.identity for arm in arms)), self._weight(arms)
+        sides = values
+        if claim.measure in TARGETS:
+            sides = self._arrivals(claim, arms)
+            if sides.size and np.isinf(sides).all():
+                return Sample(key=key, weight=weight, reason=NEVER)
         sample = Sample(
             values[-1] - values[0],
             sides[0],
             sides[-1],
-            _key(claim, tuple(arm.identity for arm in arms)),
-            self._weight(arms),
+            key,
+            weight,
             reason=self._absent(claim, arms, values),
         )
         if contrast.levels:
@@ -387,12 +407,54 @@ class SampleReader:
         row = methods[0]
         if np.isnan(row["difference"]):
             return Sample(key=key, reason="too many searches find nothing")
-        half = (row["high"] - row["low"]) / 2
-        error = half / -float(scipy.special.stdtrit(HALVES - 1, LEVEL / 2))
-        sides = np.array([[row["random_test"]], [row["test"]]])
-        before, after = 1 - sides if claim.measure == "error" else sides
-        given = Estimate(float(after[0] - before[0]), error, HALVES)
-        return Sample(after - before, before, after, key, given=given)
+        return _of_search(claim, key, row["random_test"], row["test"], row)
+
+    def _scaled(self, claim: Claim, contrast: Contrast, study: str) -> Sample:
+        """Return the sample of random search on another scale against the logarithmic one."""
+        row = _row_of(self.sources.search_scales, study, contrast)
+        key = _key(claim, (study, contrast.arm, contrast.scale))
+        if row is None or np.isnan(row["difference"]):
+            return Sample(key=key, reason="the report has no logarithmic scale of a learning rate")
+        return _of_search(claim, key, row["log_test"], row["uniform_test"], row)
+
+    def _of_hyperparameter(self, claim: Claim, contrast: Contrast, study: str) -> Sample:
+        """Return the sample of an importance, or of the best learning rate by another value."""
+        is_share = claim.measure == "importance"
+        table = self.sources.search_importance if is_share else self.sources.search_shifts
+        row = _row_of(table, study, contrast)
+        key = _key(claim, (study, contrast.arm, contrast.hyperparameter))
+        absent = f"the report has no {claim.measure} of {contrast.hyperparameter}"
+        if row is None:
+            return Sample(key=key, reason=absent)
+        if is_share:
+            share, lead = row["importance"], row["lead"]
+            bounds = {"low": row["lead_low"], "high": row["lead_high"]}
+            return _of_halves(key, np.array([share - lead]), np.array([share]), bounds, absent)
+        if row["scale"] not in ("log", "log_integers"):
+            return Sample(key=key, reason=f"{row['moved']} has no logarithmic scale")
+        bounds = {name: log(row[name]) for name in ("low", "high")}
+        before, after = (np.log([float(row[name])]) for name in ("below", "above"))
+        return _of_halves(key, before, after, bounds, absent)
+
+    def _rate_ranges(self, claim: Claim, contrast: Contrast, study: PlannedStudy) -> Sample:
+        """Return the sample of the ranges of learning rates of two arms, by exploration seed.
+
+        A range that may go on beyond the trials has at least the width that they show, so there is
+        no difference to a range that is wider.
+        """
+        table = self.sources.rate_seeds
+        _, reference = reference_of(contrast, study)
+        rows = table[(table["study"] == study.name) & table["factor"].notna()]
+        by_arm = [rows[rows["arm"] == name].set_index("seed") for name in (reference, contrast.arm)]
+        seeds = [seed for seed in by_arm[0].index if seed in set(by_arm[1].index)]
+        before, after = (np.log(one.loc[seeds, "factor"].to_numpy(float)) for one in by_arm)
+        first_open, second_open = (one.loc[seeds, "is_open"].to_numpy(bool) for one in by_arm)
+        differences = after - before
+        is_unknown = np.where(differences < 0, second_open, first_open)
+        key = _key(claim, (study.name, reference, contrast.arm))
+        reason = "" if seeds else "the report has no range of learning rates of both"
+        known = np.where(is_unknown, 0.0, differences)
+        return Sample(known, before, after, key, reason=reason)
 
     def _interaction(
         self, claim: Claim, study: PlannedStudy, first: Sample, second: Sample
@@ -450,6 +512,36 @@ def reference_of(contrast: Contrast, study: PlannedStudy) -> Key:
     """
     reference = next((arm.against for arm in study.arms if arm.name == contrast.arm), BASELINE)
     return contrast.against_study or study.name, contrast.against or reference
+
+
+def _row_of(table: pd.DataFrame, study: str, contrast: Contrast) -> Mapping[str, Any] | None:
+    """Return the row of an arm of a study, and of a hyperparameter; None without one."""
+    rows = table[(table["study"] == study) & (table["arm"] == contrast.arm)]
+    if contrast.hyperparameter:
+        rows = rows[rows["hyperparameter"] == contrast.hyperparameter]
+    return next(iter(rows.to_dict("records")), None)
+
+
+def _of_search(
+    claim: Claim, key: Any, before: float, after: float, bounds: Mapping[str, Any]
+) -> Sample:
+    """Return the sample of the test scores of two searches, of which the bounds are given."""
+    sides = np.array([[before], [after]])
+    if claim.measure == "error":
+        sides = 1 - sides
+    return _of_halves(key, sides[0], sides[1], bounds, NO_PAIR)
+
+
+def _of_halves(
+    key: Any, before: Array, after: Array, bounds: Mapping[str, Any], absent: str
+) -> Sample:
+    """Return a sample of one value, whose error is that of an interval over halves of a design."""
+    differences = after - before
+    half = (bounds["high"] - bounds["low"]) / 2
+    error = half / -float(scipy.special.stdtrit(HALVES - 1, LEVEL / 2))
+    given = Estimate(float(differences[0]), error, HALVES)
+    reason = "" if np.isfinite(differences).all() else absent
+    return Sample(differences, before, after, key, given=given, reason=reason)
 
 
 def _of_units(

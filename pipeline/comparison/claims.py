@@ -22,7 +22,14 @@ from pipeline.comparison.claim_samples import (
     reference_of,
 )
 from pipeline.comparison.family import family
-from pipeline.comparison.intervals import Array, detectable_range, half_width, mean, signed_rank
+from pipeline.comparison.intervals import (
+    Array,
+    detectable_range,
+    half_width,
+    mean,
+    signed_rank,
+    signed_rank_seeds,
+)
 from pipeline.comparison.levels import LEVEL
 from pipeline.comparison.verdicts import Outcome
 from pipeline.config.claims import FRACTIONS, LOGARITHMIC, TIMES, Claim, Contrast
@@ -59,10 +66,11 @@ def claims(plan: Plan, sources: Sources) -> pd.DataFrame:
     - contradicted: it is significantly on the other side; for lower and higher also if it is shown
       to lie within the margin; for equal, if it differs and is not shown to lie within;
     - inconclusive: neither; `detectable` is the value that these seeds find with 80 % power at the
-      hardest step of Holm's procedure, with its range. So is an outcome about accuracy to which the
-      numbers of lost runs are opposed. `reason` says so, and where a difference is below the
-      margin;
-    - not testable: `reason` says why;
+      hardest step of Holm's procedure, with its range. It is NaN where signed ranks cannot be
+      significant at that step; `reason` then says how many seeds they need. So is an outcome
+      about accuracy to which the numbers of lost runs are opposed. `reason` says so, and where a
+      difference is below the margin;
+    - not testable: `reason` says why, as where neither side ever reaches the target;
     - identity: it follows from the settings.
 
     A claim of rule exact is supported if every seed agrees, and contradicted by one that does not;
@@ -206,6 +214,10 @@ def _row(
         elif claim.rule != "interaction":
             before, after = _exp(before), _exp(after)
     outcome, reason = _judged(claim, sample, adjusted)
+    strictest = level * sample.weight
+    if outcome is Outcome.INCONCLUSIVE and not reason:
+        reason = _shortage(claim, sample, strictest)
+        spread = nan if reason else spread
     return {
         "claim": claim.id,
         "study": study.name,
@@ -229,7 +241,7 @@ def _row(
         "p_holm": adjusted[0],
         "p_equivalence": adjusted[1],
         "threshold": claim.threshold,
-        **detectable_range(spread, estimate.n, level * sample.weight),
+        **detectable_range(spread, estimate.n, strictest, sample.is_ranked),
         "published_setting": claim.setting or "",
         "published_before": printed[0],
         "published_after": printed[1],
@@ -265,6 +277,10 @@ def contrast_name(contrast: Contrast | None, study: PlannedStudy) -> str:
         return f"{contrast.arm}: {many} noise passes against {few or 'none'}"
     if contrast.search:
         return f"{contrast.arm}: {contrast.search} search against random"
+    if contrast.scale:
+        return f"{contrast.arm}: {contrast.scale} scale against logarithmic"
+    if contrast.hyperparameter:
+        return f"{contrast.arm}: {contrast.hyperparameter}"
     other, reference = reference_of(contrast, study)
     where = f" of {other}" if other not in (study.name, reference) else ""
     return f"{contrast.arm} against {reference}{where}"
@@ -306,6 +322,20 @@ def _judged(claim: Claim, sample: Sample, adjusted: tuple[float, float]) -> tupl
         return Outcome.INCONCLUSIVE, "the numbers of lost runs say the opposite"
     within = adjusted[1] < LEVEL and claim.expect in ("lower", "higher")
     return outcome, BELOW if within and outcome is Outcome.SUPPORTED else ""
+
+
+def _shortage(claim: Claim, sample: Sample, level: float) -> str:
+    """Return that signed ranks have too few seeds to decide anything at a level, "" if they can."""
+    if not sample.is_ranked:
+        return ""
+    deciding = int(np.count_nonzero(sample.differences - claim.threshold))
+    needed = signed_rank_seeds(level)
+    if deciding >= needed:
+        return ""
+    return (
+        f"too few seeds: both sides differ at {deciding} of {len(sample.differences)}, "
+        f"and signed ranks need {needed} at the strictest step of Holm's procedure"
+    )
 
 
 def _holds_at_all(claim: Claim, sample: Sample) -> bool:

@@ -8,7 +8,7 @@ thirty times as long, and a report needs thousands of intervals.
 from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cache
-from math import inf, nan, sqrt
+from math import floor, inf, log2, nan, sqrt
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ NEGLIGIBLE = 1e-9  # scores are stored with ten digits: a smaller spread is roun
 TIE = 1e-6  # of the sum of absolute differences: closer sums are equal, up to rounding
 MOST_SIGNS = 40  # 2 x 2^20 sums; more would take minutes
 MOST_SEEDS = 10_000
+RANK_SAMPLES = 4000  # of a power of signed ranks: within 1 % of the effect
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,17 @@ def signed_rank(differences: Array, level: float = LEVEL) -> tuple[float, float,
     return float(np.median(means)), low, high, _signed_rank_p(differences)
 
 
+def signed_rank_seeds(level: float) -> int:
+    """Return how many differences signed ranks need to be significant if all have the same sign.
+
+    With n of them the smallest two-sided p is 2 / 2^n.
+
+    Args:
+        level: The level of the test, above 0 and below 1.
+    """
+    return floor(1 - log2(level)) + 1
+
+
 def _signed_rank_p(differences: Array) -> float:
     """Return the exact two-sided p of signed ranks."""
     sizes = np.abs(differences)
@@ -163,29 +175,34 @@ def _signed_sums(values: Array) -> Array:
     return np.sort(sums)
 
 
-def detectable(sd: float, n: int, level: float) -> float:
-    """Return the smallest true mean difference that a paired t test finds with 80 % power.
+def detectable(sd: float, n: int, level: float, is_ranked: bool = False) -> float:
+    """Return the smallest true mean difference that a paired test finds with 80 % power.
 
     Args:
         sd: The standard deviation of the differences.
         n: Their number.
         level: The level of the two-sided test, at most 0.05.
+        is_ranked: Whether the test is that of signed ranks, else the t test.
 
     Returns:
-        The difference, in the units of `sd`; NaN for n < 2 and where the differences do not vary.
+        The difference, in the units of `sd`; NaN for n < 2, where the differences do not vary, and
+        where they are too few for signed ranks.
     """
-    return sd * _effect(n, level) if n > 1 and sd > 0 else nan
+    if n < 2 or not sd > 0:
+        return nan
+    return sd * (_rank_effect(n, level) if is_ranked else _effect(n, level))
 
 
-def detectable_range(sd: float, n: int, level: float) -> dict[str, float]:
+def detectable_range(sd: float, n: int, level: float, is_ranked: bool = False) -> dict[str, float]:
     """Return `detectable`, and its range `detectable_low`, `detectable_high` by `spread_range`.
 
     Args:
         sd: The standard deviation of the paired differences.
         n: The number of seeds.
         level: The level of the test, such as 0.05 divided by the number of contrasts.
+        is_ranked: Whether the test is that of signed ranks, else the t test.
     """
-    middle = detectable(sd, n, level)
+    middle = detectable(sd, n, level, is_ranked)
     low, high = (share * middle for share in spread_range(n))
     return {"detectable": middle, "detectable_low": low, "detectable_high": high}
 
@@ -233,6 +250,24 @@ def _effect(n: int, level: float) -> float:
     levels, at a power of 4 % instead of 80 %.
     """
     return float(scipy.special.nctdtrinc(n - 1, 1 - POWER, _critical(n, level))) / sqrt(n)
+
+
+@cache
+def _rank_effect(n: int, level: float) -> float:
+    """Return the effect that signed ranks of n normal differences find with 80 % power.
+
+    A shift is found if it is above minus the lower bound of the interval without it, so the effect
+    is a quantile of these bounds over samples. NaN for too few differences.
+    """
+    outside = int((2 * np.cumsum(_rank_sums(np.arange(1, n + 1))) < level).sum())
+    if not outside:
+        return nan
+    first, second = np.triu_indices(n)
+    bounds = []
+    for values in np.random.default_rng(n).standard_normal((RANK_SAMPLES, n)):
+        means = (values[first] + values[second]) / 2
+        bounds.append(np.partition(means, outside - 1)[outside - 1])
+    return float(np.quantile(np.negative(bounds), POWER))
 
 
 @cache

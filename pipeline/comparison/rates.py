@@ -30,6 +30,7 @@ RANGES = (
     *("study", "arm", "trials", "seeds", "basis", "chosen", "best", "low", "high", "factor"),
     *("low_open", "high_open", "least", "most"),
 )
+SEEDS = ("study", "arm", "seed", "factor", "is_open")
 WIDENED = ("study", "arm", "with", "batch_norm")
 SCORE = "validation_accuracy"
 BATCH_NORM = "model.batch_norm"
@@ -61,14 +62,39 @@ def rates_tried(plan: Plan, tried: Iterable[Row]) -> pd.DataFrame:
     return table.astype({SCORE: float, "fitted": float})
 
 
-def rate_ranges(plan: Plan, tried: pd.DataFrame, score: Callable[[str], Score]) -> pd.DataFrame:
+def seed_ranges(plan: Plan, score: Callable[[str], Score]) -> pd.DataFrame:
+    """Return the range of learning rates that works at every exploration seed.
+
+    Args:
+        plan: The exploration plan.
+        score: A function that returns the validation score of an exploration run by its
+            fingerprint.
+
+    Returns:
+        A table with the columns `SEEDS`, a row for each seed of the arms of `rates_tried`: the
+        ratio of the ends of the range, NaN where no rate works, and whether an end is only where
+        the trials end, so that the range may be wider.
+    """
+    rows = []
+    for study, arm, source in _searched(plan):
+        runs = [run for run in plan.runs if (run.study, run.arm) == source and run.budget == 1]
+        for seed in plan.first_seeds():
+            mine = {run.setting[PROTOCOL][RATE]: run for run in runs if run.seed == seed}
+            ordered = [mine[rate] for rate in sorted(mine)]
+            tried = [Tried(run.setting, (score(run.fingerprint),)) for run in ordered]
+            width = _range(_single(tried, arm), len(arm.space))
+            is_open = width["low_open"] or width["high_open"]
+            rows.append((study, arm.name, seed, width["factor"], is_open))
+    return pd.DataFrame(rows, columns=list(SEEDS))
+
+
+def rate_ranges(plan: Plan, tried: pd.DataFrame, singles: pd.DataFrame) -> pd.DataFrame:
     """Return one row per (study, arm): the range of learning rates that works.
 
     Args:
         plan: The exploration plan.
         tried: What `rates_tried` returns.
-        score: A function that returns the validation score of an exploration run by its
-            fingerprint.
+        singles: What `seed_ranges` returns.
 
     Returns:
         A table with the columns `RANGES`: the numbers of trials and of seeds; `basis`, whether the
@@ -80,10 +106,10 @@ def rate_ranges(plan: Plan, tried: pd.DataFrame, score: Callable[[str], Score]) 
         at once, no range is that of the rate alone.
     """
     seeds = len(plan.first_seeds())
-    arms = {(study, arm.name): (arm, source) for study, arm, source in _searched(plan)}
+    arms = {(study, arm.name): arm for study, arm, _ in _searched(plan)}
     rows = []
     for (study, name), trials in tried.groupby(["study", "arm"], sort=False):
-        arm, source = arms[str(study), str(name)]
+        arm = arms[str(study), str(name)]
         chosen = trials.loc[trials["chosen"], "learning_rate"]
         row = {
             "study": study,
@@ -93,7 +119,10 @@ def rate_ranges(plan: Plan, tried: pd.DataFrame, score: Callable[[str], Score]) 
             "chosen": nan if chosen.empty else float(chosen.iloc[0]),
         }
         width = _range(trials, len(arm.space))
-        rows.append({**row, **width, **_of_seeds(plan, arm, source, score)})
+        mine = singles[(singles["study"] == study) & (singles["arm"] == name)]
+        factors = mine["factor"].astype(float).mask(mine["is_open"].astype(bool), inf)
+        least, most = factors.min(skipna=False), factors.max(skipna=False)
+        rows.append({**row, **width, "least": least, "most": most})
     return pd.DataFrame(rows, columns=list(RANGES))
 
 
@@ -148,21 +177,6 @@ def _range(trials: pd.DataFrame, dimensions: int) -> dict[str, Any]:
         "low_open": low_open,
         "high_open": high_open,
     }
-
-
-def _of_seeds(
-    plan: Plan, arm: PlannedArm, source: Place, score: Callable[[str], Score]
-) -> dict[str, float]:
-    """Return the least and the most factor of the ranges that single seeds give."""
-    runs = [run for run in plan.runs if (run.study, run.arm) == source and run.budget == 1]
-    factors = []
-    for seed in plan.first_seeds():
-        mine = {run.setting[PROTOCOL][RATE]: run for run in runs if run.seed == seed}
-        ordered = [mine[rate] for rate in sorted(mine)]
-        tried = [Tried(run.setting, (score(run.fingerprint),)) for run in ordered]
-        width = _range(_single(tried, arm), len(arm.space))
-        factors.append(inf if width["low_open"] or width["high_open"] else width["factor"])
-    return {"least": min(factors, default=nan), "most": max(factors, default=nan)}
 
 
 def _single(tried: Sequence[Tried], arm: PlannedArm) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from pipeline.comparison.responses import (
     surface,
 )
 from pipeline.comparison.search_methods import CURVES, METHODS, method_tables
+from pipeline.comparison.search_scales import SCALES, scales
 from pipeline.comparison.significance import holm
 from pipeline.comparison.tuning_budget import BUDGETS, budget_table
 from pipeline.config.plan import Plan
@@ -36,6 +37,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "search_ends": ENDS,
     "search_surface": SURFACE,
     "search_shifts": SHIFTS,
+    "search_scales": SCALES,
     "tuning_budget": BUDGETS,
 }
 
@@ -83,7 +85,9 @@ def study_tables(study: str, designs: Mapping[str, Design], replay: Replay) -> T
         by_table["search_responses"].append(responses(study, arm, design))
         by_table["search_ends"].append(ends(study, arm, design))
         by_table["search_surface"].append(surface(study, arm, design, names))
-        by_table["search_shifts"].append(shifts(study, arm, design, moved(design, names)))
+        rate = moved(design, names)
+        by_table["search_shifts"].append(shifts(study, arm, design, rate))
+        by_table["search_scales"].append(scales(study, arm, design, rate))
     for one, other in itertools.combinations(designs.items(), 2):
         by_table["tuning_budget"].append(budget_table(study, one, other, replay.trials))
     tables = {name: _joined(by_table[name], columns) for name, columns in TABLES.items()}

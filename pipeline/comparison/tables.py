@@ -31,7 +31,7 @@ from pipeline.comparison.matching import Outcomes, outcomes
 from pipeline.comparison.norms import norm_means
 from pipeline.comparison.other_images import hits_of, image_shares
 from pipeline.comparison.overtuning import overtuning
-from pipeline.comparison.rates import batch_norm_ranges, rate_ranges, rates_tried
+from pipeline.comparison.rates import batch_norm_ranges, rate_ranges, rates_tried, seed_ranges
 from pipeline.comparison.recipe import pairs, recipe
 from pipeline.comparison.seeds import seed_scores
 from pipeline.comparison.targets import time_to_target, times
@@ -141,9 +141,11 @@ def rate_tables(
         histories: The learning curves of the runs that are compared and done.
     """
     trials = rates_tried(explored, tried)
-    ranges = rate_ranges(explored, trials, score)
+    singles = seed_ranges(explored, score)
+    ranges = rate_ranges(explored, trials, singles)
     return {
         "rate_trials": trials,
+        "rate_seeds": singles,
         "rate_ranges": ranges,
         "batch_norm_ranges": batch_norm_ranges(explored, ranges),
         "norms": norm_means(plan, histories, set(trials["study"])),
@@ -186,7 +188,7 @@ def claim_tables(
         records: The records of its runs by fingerprint, empty for a missing run.
         histories: The learning curves of the runs that are compared and done.
         scored: The tables of `evaluate`.
-        tables: `target_times` and `search_methods`.
+        tables: `target_times`, `rate_seeds` and those of searches.
     """
     sources = Sources(
         outcomes=_matched(plan, records, scored),
@@ -197,6 +199,10 @@ def claim_tables(
         sizes=scored["sizes"],
         target_times=tables["target_times"],
         search_methods=tables["search_methods"],
+        search_scales=tables["search_scales"],
+        search_shifts=tables["search_shifts"],
+        search_importance=tables["search_importance"],
+        rate_seeds=tables["rate_seeds"],
     )
     return {"claims": claims(plan, sources)}
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
+from math import inf
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
@@ -36,15 +37,31 @@ Measure = Literal[
     "squared_weight_norm",
     "zeros",
     "disagreement",
+    "rate_range",
+    "rate_shift",
+    "importance",
 ]
 TIMES = ("updates_to_target", "flops_to_target")
-LOGARITHMIC = (*TIMES, "squared_weight_norm")  # their differences are of logarithms
+LOGARITHMIC = (
+    *TIMES,
+    "squared_weight_norm",
+    "rate_range",
+    "rate_shift",
+)  # their differences are of logarithms
 COSTS = ("training_cost", "test_cost")
 FRACTIONS = (  # the margin of the protocol is one of them
     *("accuracy", "error", "validation_accuracy", "train_accuracy", "gap"),
 )
+REACH: dict[Measure, tuple[float, float]] = {  # the values of one side, where they are bounded
+    **dict.fromkeys(("accuracy", "error", "validation_accuracy", "train_accuracy"), (0.0, 1.0)),
+    **dict.fromkeys(("calibration_error", "zeros", "disagreement", "importance"), (0.0, 1.0)),
+    "gap": (-1.0, 1.0),
+    "brier": (0.0, 2.0),
+}
+CONVEX = ("nll", "brier")  # of an average never above the mean of its members
 AVERAGED = ("accuracy", "error", "nll")  # by number of noise passes or members
 OF_METHODS = (*AVERAGED, "brier", "calibration_error", "disagreement", *COSTS)
+OF_HYPERPARAMETERS = ("importance", "rate_shift")
 FITTING: dict[Rule, tuple[Expect, ...]] = {  # what a claim of each rule can expect
     "directional": ("lower", "higher", "not_lower", "not_higher"),
     "equivalence": ("equal",),
@@ -54,6 +71,7 @@ FITTING: dict[Rule, tuple[Expect, ...]] = {  # what a claim of each rule can exp
     "exact": ("lower", "higher", "equal"),
     "identity": ("lower", "higher", "equal"),
 }
+SINGLE, INDEPENDENT = "one model", "independent"  # methods of an ensemble
 BOUNDED = ("equal", "not_lower", "not_higher")  # expectations that a margin decides
 
 
@@ -72,6 +90,11 @@ class Contrast(Settings):
         method: The method whose members are averaged.
         search: A method of search, in a study with `search`: its choice for `arm` against that of
             random search at the same cost.
+        scale: The scale on which random search draws the learning rate of `arm`, in a study with
+            `search`: its choice against that on a logarithmic scale, at as many trials.
+        hyperparameter: One of `arm`, in a study with `search`, by its full name, as in
+            training.batch_size: its importance against that of its strongest rival, or the best
+            learning rate with high values of it against that with low ones.
     """
 
     arm: Word | None = None
@@ -81,13 +104,28 @@ class Contrast(Settings):
     passes: Annotated[tuple[Passes, ...], Field(min_length=2, max_length=2)] | None = None
     methods: Annotated[tuple[Text, ...], Field(min_length=2, max_length=2)] | None = None
     members: Annotated[tuple[Members, ...], Field(min_length=2, max_length=2)] | None = None
-    method: Text = "independent"
+    method: Text = INDEPENDENT
     search: Method | None = None
+    scale: Literal["uniform"] | None = None
+    hyperparameter: Text | None = None
+
+    @property
+    def is_searched(self) -> bool:
+        """Return whether it is about what searches for an arm find."""
+        return any((self.search, self.scale, self.hyperparameter))
 
     @property
     def is_averaged(self) -> bool:
         """Return whether it is between ways to average the models of an ensemble."""
         return self.methods is not None or self.members is not None
+
+    @property
+    def is_average_of_more(self) -> bool:
+        """Return whether one side averages more of the exchangeable members of the other."""
+        few_passes = self.passes is not None and self.passes[0] > 0
+        more_models = self.methods is not None and {*self.methods} == {SINGLE, INDEPENDENT}
+        more_members = self.members is not None and self.method == INDEPENDENT
+        return few_passes or more_models or more_members
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -100,13 +138,13 @@ class Contrast(Settings):
         forms = [self.arm, self.levels, self.methods, self.members]
         if sum(form is not None for form in forms) != 1:
             raise ValueError("one of: arm, levels, methods, members")
-        alone = self.passes or self.search or not self.arm
-        if alone and (self.against or self.against_study):
+        of_an_arm = (self.passes, self.search, self.scale, self.hyperparameter)
+        if (any(of_an_arm) or not self.arm) and (self.against or self.against_study):
             raise ValueError("against with an arm alone, not with passes or the like")
-        if (self.passes or self.search) and not self.arm:
-            raise ValueError("an arm with passes or a search")
-        if self.passes and self.search:
-            raise ValueError("passes or a search, not both")
+        if any(of_an_arm) and not self.arm:
+            raise ValueError("an arm with passes, a search, a scale or a hyperparameter")
+        if sum(map(bool, of_an_arm)) > 1:
+            raise ValueError("one of: passes, search, scale, hyperparameter")
         if self.search == "random":
             raise ValueError("another search than random, with which each is compared")
         for numbers in (self.passes, self.members):
@@ -135,10 +173,12 @@ class Claim(Settings):
         says: The claim, paraphrased.
         contrast: What is compared; null for a correlation over all arms.
         than: A second contrast, for an interaction: the first one minus this one is judged.
-        measure: What is measured of both sides. Of times to target and `squared_weight_norm` the
-            ratio is judged; `zeros` is the share of the weights of `arm` that are exactly 0;
-            `disagreement` is of the members of an ensemble; a correlation is that of gap and test
-            accuracy.
+        measure: What is measured of both sides. Of times to target, `squared_weight_norm`,
+            `rate_range` and `rate_shift` the ratio is judged. `zeros` is the share of the weights
+            of `arm` that are exactly 0; `disagreement` is of the members of an ensemble;
+            `rate_range` is the factor between the ends of the range of learning rates that work, in
+            exploration; `rate_shift` is the best learning rate, and `importance` that of a
+            hyperparameter; a correlation is that of gap and test accuracy.
         rule: directional: the sign of the difference; equivalence: it lies within the margin;
             slope: the change from the first level to the last, by least squares over their order;
             interaction: the difference of two contrasts; correlation: by rank, over the arms of a
@@ -212,26 +252,69 @@ class Claim(Settings):
                 raise ValueError(
                     f"one of these measures of passes or members: {', '.join(AVERAGED)}"
                 )
-            if one.search and self.measure not in ("accuracy", "error"):
+            if one.levels and self.measure == "zeros":
+                raise ValueError("another measure than zeros of levels")
+            if (one.search or one.scale) and self.measure not in ("accuracy", "error"):
                 raise ValueError("measure accuracy or error of a search")
+            if bool(one.hyperparameter) != (self.measure in OF_HYPERPARAMETERS):
+                raise ValueError(
+                    f"a hyperparameter with one of: {', '.join(OF_HYPERPARAMETERS)}, and with "
+                    "nothing else"
+                )
+            if self.measure == "rate_range" and not one.arm:
+                raise ValueError("an arm with measure rate_range")
+            if self.measure == "rate_range" and one.passes:
+                raise ValueError("no passes with measure rate_range")
             if one.methods and self.measure not in OF_METHODS:
                 raise ValueError(f"one of these measures of methods: {', '.join(OF_METHODS)}")
             if self.measure == "disagreement" and not one.methods:
                 raise ValueError("methods with measure disagreement")
         return self
 
+    @property
+    def reach(self) -> tuple[float, float]:
+        """Return the least and the largest value that the contrast can have; may be infinite."""
+        if self.rule == "correlation":
+            return -1.0, 1.0
+        low, high = REACH.get(self.measure, (-inf, inf))
+        if self.measure == "zeros" and not self.than:
+            return low, high  # those of the other side are not counted
+        widest = max(high - low, 0.0)
+        if self.rule == "slope" and self.contrast and self.contrast.levels:
+            widest *= largest_change(len(self.contrast.levels))
+        if self.than and self.measure != "zeros":
+            widest *= 2
+        return -widest, widest
+
     @model_validator(mode="after")
     def _can_come_out_otherwise(self) -> Self:
-        """Check that the bounds of the outcome are not beyond what the measure can reach."""
-        if self.measure == "zeros" and not (0 <= self.threshold < 1 and self.expect != "lower"):
-            raise ValueError("a threshold from 0 to below 1 for zeros, and not lower")
-        if self.measure not in FRACTIONS or self.rule == "slope":
+        """Check that data can support it and contradict it: both are within reach."""
+        if self.alternative == self.id:
+            raise ValueError("another claim in alternative")
+        if self.rule == "identity":
             return self
-        largest = 1  # a correlation, or the difference of two fractions
-        if self.rule != "correlation":
-            largest = (2 if self.measure == "gap" else 1) * len(self.contrasts)
-        if max(abs(self.threshold), self.margin or 0) >= largest:
-            raise ValueError(f"a threshold and a margin nearer to 0 than {largest}")
+        averages = self.measure in CONVEX and self.contrast and self.contrast.is_average_of_more
+        if averages and self.rule in ("directional", "exact"):
+            raise ValueError(
+                f"another measure than {self.measure}: that of an average of more members is "
+                "never above the mean of fewer (Jensen)"
+            )
+        low, high = self.reach
+        margin = self.margin or 0.0
+        value, above, below = self.threshold, self.threshold + margin, self.threshold - margin
+        at_bound = self.rule == "exact"  # a seed at the threshold contradicts it
+        supported, contradicted = {
+            "higher": (high > value, low < value or (at_bound and low == value)),
+            "lower": (low < value, high > value or (at_bound and high == value)),
+            "equal": (low < above and high > below, low < below or high > above),
+            "not_lower": (high > below, low < below),
+            "not_higher": (low < above, high > above),
+        }[self.expect]
+        if not (supported and contradicted):
+            raise ValueError(
+                "a threshold and a margin that leave both outcomes possible, for values from "
+                f"{low:g} to {high:g}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -254,6 +337,19 @@ class Claim(Settings):
                 "lower, higher, not_lower or not_higher, the second against the first"
             )
         return self
+
+
+def largest_change(levels: int) -> float:
+    """Return the largest change from first to last level, by least squares, of values in [0, 1].
+
+    It is that of a step in the middle.
+
+    Args:
+        levels: The number of levels, at least 3.
+    """
+    places = [number - (levels - 1) / 2 for number in range(levels)]
+    squares = sum(place**2 for place in places)
+    return (levels - 1) * sum(abs(place) for place in places) / 2 / squares
 
 
 def claims_digest(claims: Iterable[Claim]) -> str:

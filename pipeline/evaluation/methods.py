@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pipeline.config.claims import INDEPENDENT, SINGLE
 from pipeline.config.labels import VIEWS
 from pipeline.evaluation.averaging import arithmetic_mean, geometric_mean, softmax
 from pipeline.evaluation.calibration import fitted_temperature, tempered
@@ -22,8 +23,6 @@ from pipeline.evaluation.ensembles import (
 from pipeline.evaluation.metrics import METRICS, Array, Labels, accuracy, calibration_error, nll
 from pipeline.records.predictions import Logits, Predictions, View
 
-SINGLE = "one model"
-INDEPENDENT = "independent"
 GEOMETRIC = "independent, geometric mean"
 ALL_ARMS, GREEDY = "all arms", "greedy"
 EVERY_ARM = "every arm"  # the model of a method that draws on the networks of all arms

@@ -1,10 +1,14 @@
 """Check the claims of studies, and read those of all studies of a project."""
 
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError, create_model
+from pydantic.fields import FieldInfo
 
+from pipeline import models
 from pipeline.config.claims import Claim, Contrast
 from pipeline.config.plan import BASELINE, Kind
 from pipeline.config.run import Data, Training
@@ -15,8 +19,7 @@ from pipeline.data import sources
 from pipeline.planning.protocols import EXPERIMENTS
 from pipeline.runtime.errors import Refusal
 
-# the keys of the sections of a protocol; those of a model depend on its name
-SECTIONS = {"data": Data.model_fields, "training": Training.model_fields, "model": ()}
+SECTIONS = ("data", "training", "model")  # of a protocol, whose values a claim can need
 
 
 class _Registered(Settings):
@@ -104,7 +107,7 @@ def claim_mistakes(
             if contrast is None:
                 continue
             measured_by = (
-                "ensemble" if contrast.is_averaged else "search" if contrast.search else ""
+                "ensemble" if contrast.is_averaged else "search" if contrast.is_searched else ""
             )
             if measured_by != (kind if kind in ("ensemble", "search") else ""):
                 expected = (
@@ -120,18 +123,44 @@ def claim_mistakes(
                 )
             unknown = [name for name in contrast.arms if name not in (*arms, BASELINE)]
             yield from (unknown_name(f"{where}.{key}", name, arms) for name in unknown)
-        for key in claim.needs:
+        for key, value in claim.needs.items():
             section, _, name = key.partition(".")
-            keys = [f"{section}.{field}" for field in SECTIONS.get(section, ())]
-            if section != "model" and key not in keys:
+            fields = _fields(section)
+            if name not in fields:
+                keys = [f"{section}.{field}" for field in fields]
                 yield unknown_name(f"{where}.needs", key, keys or SECTIONS)
+            elif not any(_accepts(field, value) for field in fields[name]):
+                yield invalid(f"{where}.needs.{key}", value, "a value that this key can have")
         for name in sorted(set(claim.datasets or ()) - set(datasets)):
             yield unknown_name(f"{where}.datasets", name, datasets)
 
 
+def _fields(section: str) -> dict[str, list[FieldInfo]]:
+    """Return the keys of a section of a protocol, each with its fields: one for every network."""
+    classes: dict[str, list[type[Settings]]] = {"data": [Data], "training": [Training]}
+    if section == "model":
+        classes["model"] = list(models.settings().values())
+    fields: dict[str, list[FieldInfo]] = {}
+    for one in classes.get(section, ()):
+        for name, field in one.model_fields.items():
+            fields.setdefault(name, []).append(field)
+    return fields
+
+
+def _accepts(field: FieldInfo, value: Any) -> bool:
+    """Return whether a value is one that a key of settings can have."""
+    definition: Any = (field.annotation, field)
+    needed = create_model("Needed", __base__=Settings, value=definition)
+    try:
+        needed.model_validate_json(json.dumps({"value": value}))
+    except ValidationError:
+        return False
+    return True
+
+
 def _compares_with_itself(contrast: Contrast, study: str) -> bool:
     """Return whether both sides of a contrast of arms are the same arm."""
-    if contrast.arm is None or contrast.passes or contrast.search:
+    if contrast.arm is None or contrast.passes or contrast.is_searched:
         return False
     is_here = contrast.against_study in (None, study)
     return is_here and contrast.arm == (contrast.against or BASELINE)

@@ -29,10 +29,13 @@ MEASURES = {
     "squared_weight_norm": "squared norm of weights",
     "zeros": "weights that are 0 (%)",
     "disagreement": "disagreement (%)",
+    "rate_range": "range of learning rates",
+    "rate_shift": "best learning rate",
+    "importance": "importance (%)",
 }
 PERCENT = (
     *("accuracy", "error", "validation_accuracy", "train_accuracy", "gap", "zeros"),
-    "disagreement",
+    *("disagreement", "importance"),
 )
 TESTED = (Outcome.SUPPORTED, Outcome.CONTRADICTED, Outcome.INCONCLUSIVE)
 MOST = 60  # lines of the figure

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.comparison.verdicts import Outcome
+from pipeline.config.identities import IDENTITIES
 from pipeline.records.reports import Row, WrittenReport
 from pipeline.reporting import markdown as md
 from pipeline.reporting.claim_cells import BY, TESTED, effect_cell
@@ -15,7 +16,7 @@ ORDER = (Outcome.SUPPORTED, Outcome.CONTRADICTED, CONDITIONAL, Outcome.INCONCLUS
 FORMAT = Formatter()
 CAPTION = (
     "Outcome, and difference in the unit of the measure (points, nats or a ratio), with a link to "
-    "its interval. Outcomes are corrected over all claims of a report. "
+    "its interval. Outcomes are corrected over all claims of a report, intervals are not. "
     f"{md.VOID}: not tested in this protocol."
 )
 
@@ -98,6 +99,7 @@ def claims_page(reports: Mapping[str, WrittenReport], partial: Mapping[str, Writ
         claims_summary(claims),
         table,
         md.section("Conditional claims", md.format_bullets(conditional)),
+        md.section("Identities", _identities() if rows else ""),
     ]
     return md.join_parts(*parts) + "\n"
 
@@ -130,6 +132,15 @@ def _cells(judged: Judged, names: Sequence[str]) -> dict[str, str]:
             link = f"{judged.places[name]}/pages/claims.md"
             cells[name] = f"[{outcome_cell(judged.rows[name])}]({link})"
     return cells
+
+
+def _identities() -> str:
+    """Return the claims that no data can contradict, each with its test."""
+    lines = [f"{said} `{test}`" for said, test in IDENTITIES.items()]
+    return md.join_parts(
+        "Mathematical identities, which no data can contradict, are verified by tests of Gapwise.",
+        md.format_bullets(lines),
+    )
 
 
 def _verdict(rows: Iterable[Row]) -> str:

@@ -13,10 +13,11 @@ from pipeline.comparison.bands import BAND
 from pipeline.comparison.explored import GAIN, SEARCHES, TRIED, VALIDATION
 from pipeline.comparison.levels import COSTS, LEVEL, PRIMARY
 from pipeline.comparison.verdicts import Verdict
+from pipeline.config.claims import INDEPENDENT, SINGLE
 from pipeline.config.plan import BASELINE, TUNING, Plan, PlannedArm
 from pipeline.config.run import RunConfig
 from pipeline.data.arrays import is_row
-from pipeline.evaluation.methods import ALL_ARMS, GREEDY, INDEPENDENT, SINGLE
+from pipeline.evaluation.methods import ALL_ARMS, GREEDY
 from pipeline.records.runs import STATES
 from pipeline.reporting.markdown import Formatter
 
@@ -92,6 +93,7 @@ class ReportData:
     search_ends: pd.DataFrame
     search_surface: pd.DataFrame
     search_shifts: pd.DataFrame
+    search_scales: pd.DataFrame
     tuning_budget: pd.DataFrame
     rate_trials: pd.DataFrame
     rate_ranges: pd.DataFrame

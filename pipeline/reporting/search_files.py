@@ -17,6 +17,7 @@ def search_files(data: ReportData) -> dict[str, pd.DataFrame]:
         "search_responses.csv": data.search_responses,
         "search_ends.csv": data.search_ends,
         "search_shifts.csv": data.search_shifts,
+        "search_scales.csv": data.search_scales,
         "tuning_budget.csv": data.tuning_budget,
     }
     return {name: table for name, table in found.items() if len(table)}

@@ -23,6 +23,10 @@ from pipeline.terminal.plan import minutes_of
 from pipeline.terminal.tables import say, show, table
 
 REPORTS = Path("reports")
+CORRECTED = (
+    "Outcomes are corrected over all claims of a report; the 95 % intervals are not, unlike those "
+    "in the answer of a report."
+)
 LABEL = "claims"  # of the report of the studies that claims need, after its protocol
 
 
@@ -95,6 +99,7 @@ def _show_outcomes(protocol: str, reports: Sequence[WrittenReport]) -> None:
     for row in rows.values():
         listed.add_row(_said(row), effect_cell(row, Formatter()), row["outcome"])
     show(listed)
+    say(CORRECTED)
 
 
 def _missing(

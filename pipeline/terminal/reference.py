@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline import models
 from pipeline.config.claims import Claim, Contrast
+from pipeline.config.identities import IDENTITIES
 from pipeline.config.parameters import Execution, Tracking
 from pipeline.config.run import Data, Training
 from pipeline.config.schema import Ensemble, Looks, Replay, Seeds, Variance
@@ -21,7 +22,7 @@ from pipeline.planning.protocols import Pretraining, Protocol
 from pipeline.planning.searches import Search
 from pipeline.planning.studies import StudyFile
 from pipeline.runtime.files import write_text
-from pipeline.terminal.settings_table import reference_table
+from pipeline.terminal.settings_table import markdown_table, reference_table
 
 DOCS = Path("docs")
 BLOCK = re.compile(r"<!-- keys of ([\w ]+) -->\n.*?<!-- end of keys -->", re.DOTALL)
@@ -54,6 +55,8 @@ def tables() -> dict[str, str]:
         named[f"source {name}"] = reference_table(kind)
     for name, kind in models.settings().items():
         named[f"model {name}"] = reference_table(kind, left_out=Network.model_fields)
+    rows = [(said, f"`{test}`") for said, test in IDENTITIES.items()]
+    named["identities"] = markdown_table(("identity", "test"), rows)
     return named
 
 

@@ -21,7 +21,7 @@ def settings_table(kind: type[Settings]) -> str:
         (f"`{key}`", _default(info), description(info.annotation, info.metadata))
         for key, info in _keys(kind).items()
     ]
-    return _table(("setting", "default", "allowed"), rows) if rows else ""
+    return markdown_table(("setting", "default", "allowed"), rows) if rows else ""
 
 
 def reference_table(kind: type[Settings], left_out: Collection[str] = ()) -> str:
@@ -42,14 +42,20 @@ def reference_table(kind: type[Settings], left_out: Collection[str] = ()) -> str
         for name, (key, info) in zip(kind.model_fields, _keys(kind).items(), strict=True)
         if key not in left_out
     ]
-    return _table(("key", "default", "allowed", "meaning"), rows)
+    return markdown_table(("key", "default", "allowed", "meaning"), rows)
 
 
 def _keys(kind: type[Settings]) -> dict[str, FieldInfo]:
     return {info.alias or name: info for name, info in kind.model_fields.items()}
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table of texts in Markdown.
+
+    Args:
+        columns: The names of the columns.
+        rows: The cells of each row.
+    """
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 

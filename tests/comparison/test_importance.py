@@ -2,10 +2,18 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from searched import UNIT, design_of, peak
 
 from pipeline.comparison import importance as module
-from pipeline.comparison.importance import IMPORTANCE, divergences, importance, ranks, study_of
+from pipeline.comparison.importance import (
+    IMPORTANCE,
+    divergences,
+    importance,
+    leads,
+    ranks,
+    study_of,
+)
 from pipeline.comparison.levels import SMALL_DESIGN
 from pipeline.planning.spaces import Space
 
@@ -50,6 +58,28 @@ def test_noise_alone_seldom_matters_more_than_by_chance(monkeypatch):
     tables = [importance("s", "a", design) for design in flat]
     above = [table for table in tables if (table["importance"] > table["chance"]).any()]
     assert len(above) <= 2  # 0.3 are expected, more with so few shuffles
+
+
+def test_a_lead_is_over_the_rival_that_is_least_certainly_below():
+    """By hand: the errors of 0.5 - 0.3 and 0.5 - 0.2 over halves are 0.1 and 0.3."""
+    shares = np.array([0.5, 0.3, 0.2])
+    drawn = np.array([[0.5, 0.3 + step, 0.2 + 3 * step] for step in (-0.1, 0.0, 0.1)])
+    columns = leads(["a", "b", "c"], shares, drawn)
+    assert columns["rival"] == ["c", "a", "a"]
+    assert columns["lead"] == pytest.approx([0.3, -0.2, -0.3])
+    width = stats.t.ppf(1 - 0.05 / 2 / 2, 2)
+    assert columns["lead_low"] == pytest.approx(
+        [0.3 - 0.3 * width, -0.2 - 0.1 * width, -0.3 - 0.3 * width]
+    )
+    assert np.isnan(leads(["a"], shares[:1], drawn[:, :1])["lead"]).all()
+
+
+def test_the_lead_of_a_planted_hyperparameter_is_above_zero():
+    table = importance("s", "a", design_of(peak, points=150, noise=0.01))
+    planted, *others = table.to_dict("records")
+    assert 0 < planted["lead_low"] < planted["lead"] < planted["lead_high"]
+    assert all(row["rival"] == planted["hyperparameter"] for row in others)
+    assert all(row["lead_high"] < 0 for row in others)
 
 
 def test_a_list_of_values_has_an_importance_too():

@@ -24,6 +24,7 @@ from pipeline.comparison.intervals import (
     seeds_needed,
     sign_flip_p,
     signed_rank,
+    signed_rank_seeds,
     standard_error,
     total_error,
 )
@@ -569,6 +570,23 @@ def test_signed_ranks_with_ties_and_zeros_enumerate_all_signs():
     rank_sum = ranks[np.array(others) > 0].sum()
     *_, p = signed_rank(values)
     assert p == pytest.approx(2 * np.mean(sums >= rank_sum))
+
+
+@pytest.mark.parametrize("level", [LEVEL, LEVEL / 3, LEVEL / 40])
+def test_the_fewest_seeds_of_signed_ranks_are_the_first_whose_least_p_is_below_the_level(level):
+    n = signed_rank_seeds(level)
+    least = [signed_rank(np.arange(1.0, count + 1))[3] for count in (n - 1, n)]
+    assert least[0] >= level > least[1]
+    assert np.isnan(detectable(1.0, n - 1, level, is_ranked=True))
+
+
+@pytest.mark.parametrize(("n", "level"), [(6, LEVEL), (12, LEVEL / 40), (12, LEVEL)])
+def test_signed_ranks_find_their_detectable_difference_four_times_in_five(n, level):
+    shift = detectable(1.0, n, level, is_ranked=True)
+    draws = np.random.default_rng(7).normal(shift, 1.0, size=(1500, n))
+    found = np.mean([signed_rank(row)[3] < level for row in draws])
+    assert found == pytest.approx(0.8, abs=0.035)
+    assert shift > detectable(1.0, n, level)
 
 
 def test_signed_ranks_are_undefined_for_zeros_or_too_few_values():

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from pipeline.comparison import rates
-from pipeline.comparison.rates import RANGES, TRIED, rate_ranges, rates_tried
+from pipeline.comparison.rates import RANGES, SEEDS, TRIED, rate_ranges, rates_tried, seed_ranges
 from pipeline.config.plan import Dimension, Factor, Plan, PlannedArm, PlannedRun, PlannedStudy
 from pipeline.planning.choice import Score
 
@@ -61,9 +61,8 @@ def trials(scores, study="s", arm="a", fitted=None):
 
 def ranges(scores, fitted=None, space=(SPACE,)):
     plan = planned(a=space)
-    (row,) = rate_ranges(plan, rates_tried(plan, trials(scores, fitted=fitted)), missing).to_dict(
-        "records"
-    )
+    tried, singles = rates_tried(plan, trials(scores, fitted=fitted)), seed_ranges(plan, missing)
+    (row,) = rate_ranges(plan, tried, singles).to_dict("records")
     return row
 
 
@@ -111,7 +110,7 @@ def test_studies_without_an_arm_of_its_own_rate_are_left_out():
     table = rates_tried(plan, trials({0.1: 0.9}, "tuning", "baseline"))
     assert table.empty
     assert tuple(table.columns) == TRIED
-    assert tuple(rate_ranges(plan, table, missing).columns) == RANGES
+    assert tuple(rate_ranges(plan, table, seed_ranges(plan, missing)).columns) == RANGES
 
 
 def test_the_tuned_baseline_stands_beside_the_arms():
@@ -166,10 +165,15 @@ def test_single_seeds_have_ranges_of_their_own():
     }
     plan = plan.model_copy(update={"runs": tuple(runs)})
     table = rates_tried(plan, trials({0.01: 0.8, 0.1: 0.9, 1.0: 0.7}))
-    (row,) = rate_ranges(plan, table, scores.__getitem__).to_dict("records")
+    singles = seed_ranges(plan, scores.__getitem__)
+    assert tuple(singles) == SEEDS
+    singles = singles[singles["arm"] == "a"]
+    assert singles["factor"].tolist() == pytest.approx([100 ** (0.01 / 0.2), 10])
+    assert singles["is_open"].tolist() == [False, True]
+    (row,) = rate_ranges(plan, table, singles).to_dict("records")
     assert row["least"] == pytest.approx(100 ** (0.01 / 0.2))
     assert row["most"] == inf  # it still works at the lowest rate
-    (row,) = rate_ranges(plan, table, missing).to_dict("records")
+    (row,) = rate_ranges(plan, table, seed_ranges(plan, missing)).to_dict("records")
     assert isnan(row["least"])
 
 

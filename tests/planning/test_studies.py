@@ -514,6 +514,22 @@ def test_claims_about_other_data_are_left_out(project):
         ),
         (
             "expect",
+            "needs: {data.label_noise: 1.5}, expect",
+            "claims.0.needs.data.label_noise: invalid value 1.5; expected a value that this key",
+        ),
+        (
+            "expect",
+            "needs: {model.batch_norm: 1}, expect",
+            "claims.0.needs.model.batch_norm: invalid value 1; expected a value that this key",
+        ),
+        (
+            "expect",
+            "needs: {model.batchnorm: true}, expect",
+            "claims.0.needs: unknown name 'model.batchnorm'; expected one of: model.",
+        ),
+        ("expect", "alternative: helps, expect", "claims.0: "),
+        (
+            "expect",
             "measure: accurcy, expect",
             'claims.0.measure: invalid value "accurcy"; expected one of: accuracy',
         ),

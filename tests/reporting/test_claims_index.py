@@ -1,10 +1,13 @@
 """Claims over all reports: outcomes side by side, and on what a claim depends."""
 
 import re
+from pathlib import Path
 
+from pipeline.config.identities import IDENTITIES
 from pipeline.records.reports import WrittenReport
 from pipeline.reporting.claims_index import claims_page, claims_summary, judged_claims
 
+ROOT = Path(__file__).parents[2]
 NAMES = ("claim", "outcome", "difference", "alternative")
 
 
@@ -72,3 +75,12 @@ def test_a_line_has_a_linked_number_for_every_protocol():
     assert cells["later"][2:] == ["[supported -3.0](digits+claims/pages/claims.md)", "–"]
     assert "- **differs**: supported on digits, contradicted on mnist" in page
     assert "cost" not in page
+
+
+def test_identities_are_listed_with_tests_that_exist():
+    page = claims_page(REPORTS, PARTIAL)
+    listed = re.findall(r"^- (.*) `(tests/.*\.py)::(test_\w+)`$", page, re.MULTILINE)
+    assert len(listed) == len(IDENTITIES)
+    for _, path, name in listed:
+        assert f"\ndef {name}(" in (ROOT / path).read_text()
+    assert "## Identities" not in claims_page({}, {})

@@ -43,8 +43,9 @@ EXPECTED = {  # an expectation, of the second side against the first
     "not_higher": "not higher",
 }
 CAPTION = (
-    "Opposite claims are next to each other. Intervals are not corrected. p and p (within) have "
-    "Holm's correction over all claims of the report."
+    "Opposite claims are next to each other. Intervals are not corrected, unlike those in the "
+    "answer on the front page. p and p (within) have Holm's correction over all claims of the "
+    "report."
 )
 NOTES = (  # what the columns and the outcomes mean
     "**first → second**: a contrast compares A against B. First is the mean of B, second the mean "
@@ -63,7 +64,7 @@ NOTES = (  # what the columns and the outcomes mean
     'only that it is not above the margin; if "not lower" is expected, only that it is not below '
     "minus the margin.",
     "**detectable**: the smallest true difference that these seeds find with "
-    f"{100 * POWER:g} % power. "
+    f"{100 * POWER:g} % power at the strictest step of Holm's procedure. "
     f"{md.RANGE_NOTE}",
     '**contradicted**: the difference is shown to have the opposite sign. Where "lower" or '
     '"higher" is expected, a difference that is shown to be within the margin is a contradiction '
