@@ -35,7 +35,7 @@ LOOK_SECONDS = 0.2  # between two looks at workers and their limits
 LAST_SECONDS = 1.0  # that a worker without its pipe has to end
 MEGABYTE = 1 << 20
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
-KEPT, MAPPED = 1 << 30, 1 << 25  # bytes
+TRIM_BYTES, MMAP_BYTES = 1 << 30, 1 << 25  # bytes
 Environment = Mapping[str, str]
 
 
@@ -141,8 +141,8 @@ def keep_freed_memory() -> None:
     """
     if platform.libc_ver()[0] == "glibc":
         library = ctypes.CDLL(None)
-        library.mallopt(M_TRIM_THRESHOLD, KEPT)
-        library.mallopt(M_MMAP_THRESHOLD, MAPPED)
+        library.mallopt(M_TRIM_THRESHOLD, TRIM_BYTES)
+        library.mallopt(M_MMAP_THRESHOLD, MMAP_BYTES)
 
 
 def _start(perform: Perform, environment: Environment) -> Worker:

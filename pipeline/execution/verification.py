@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.parameters import read_parameters
+from pipeline.config.parameters import PROTOCOLS, read_parameters
 from pipeline.config.plan import read_plan
 from pipeline.config.yaml_files import parse_yaml
 from pipeline.data.prepared import SUMMARY, pretraining_folder
@@ -52,7 +52,6 @@ UNSTABLE = (  # depend on the wall clock, a server, or whether the figures were 
     *("timing.md", "timing.csv", "tracked.json", DRAWN),
 )
 REPORTS, ARTIFACTS = Path("reports"), Path("artifacts")
-PROTOCOLS = Path("experiments", "protocols")
 INDEX_KINDS = ("md", "png")  # endings of the page over all reports and of its figure
 RUN = "run: make run"
 REPLANNING = "pipeline.execution.replanning:replanning_differences"  # imports torch
@@ -342,8 +341,8 @@ def _recompute(protocol: str, root: Path, again: Path) -> None:
         if folder.is_dir() and folder.name != protocol:
             (again / "reports" / folder.name).symlink_to(folder)
     for path in root.iterdir():  # settings, data and networks of the project
-        kept = path.name == CACHE or not path.name.startswith(".")
-        if kept and path.name not in (str(ARTIFACTS), str(REPORTS), PACKAGE.name):
+        is_visible = path.name == CACHE or not path.name.startswith(".")
+        if is_visible and path.name not in (str(ARTIFACTS), str(REPORTS), PACKAGE.name):
             (again / path.name).symlink_to(path)
     environment = os.environ | {
         "PYTHONPATH": str(PACKAGE.parent),

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
 
+from pipeline.config.parameters import EXPERIMENTS
 from pipeline.config.plan import BASELINE
 from pipeline.config.validation import unknown_name
 from pipeline.config.yaml_files import yaml_names
 from pipeline.planning.arms import Arm
 from pipeline.planning.overtuning import most_compared, overtuning_study
 from pipeline.planning.proposal import StudyRuns
-from pipeline.planning.protocols import EXPERIMENTS, Protocol
+from pipeline.planning.protocols import Protocol
 from pipeline.planning.searches import rounds
 from pipeline.planning.studies import Experiment, Study, read_study
 from pipeline.runtime.errors import Refusal

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import regularizers
+from pipeline.config.parameters import PROTOCOLS
 from pipeline.config.plan import BASELINE, PROTOCOL, Factor, Setting
 from pipeline.config.validation import checked, invalid
 from pipeline.planning.arms import Arm, Trial, Written
-from pipeline.planning.protocols import PROTOCOLS, Protocol, factor_of, is_replaced, value_of
+from pipeline.planning.protocols import Protocol, factor_of, is_replaced, value_of
 from pipeline.planning.resolution import named
 from pipeline.planning.searches import TWO_VALUES, Search, least_grid, require_optuna, rounds
 from pipeline.planning.spaces import MOST_SETTINGS, Space, read_space, size
@@ -53,12 +54,12 @@ def nuisance_spaces(protocol: Protocol, path: Path) -> tuple[dict[str, Space], S
     Raises:
         Refusal: A space is invalid.
     """
-    given = dict(protocol.tune)
-    search = _search(given.pop(SEARCH), path, f"tune.{SEARCH}") if SEARCH in given else None
-    if search and not given:
+    entries = dict(protocol.tune)
+    search = _search(entries.pop(SEARCH), path, f"tune.{SEARCH}") if SEARCH in entries else None
+    if search and not entries:
         raise Refusal(f"{path}: tune: {SEARCH} without a search space; expected one{EXAMPLE}")
     spaces = {}
-    for key, value in given.items():
+    for key, value in entries.items():
         where = f"{path}: tune.{key}"
         space = read_space(value, where, isinstance(value_of(protocol, key), list))
         if space is None:

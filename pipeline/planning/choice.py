@@ -152,14 +152,14 @@ def response(tried: Sequence[Tried], space: Sequence[Dimension]) -> Array | None
     values = [item.setting[dimension.part][dimension.key] for item in compared]
     places = np.array([position(scale, value) for value in values])
     means = np.array([item.accuracy for item in compared])
-    kept = ~collapsed(means)
-    if kept.sum() < LEAST_POINTS:
+    mask = ~collapsed(means)
+    if mask.sum() < LEAST_POINTS:
         return None
     common = min(len(item.scores) for item in compared)
     scores = np.array([[score.accuracy for score in item.scores[:common]] for item in compared]).T
     scores += means - scores.mean(axis=0)  # what further runs say
     curve = np.full(len(tried), -np.inf)
-    curve[kept] = smoothed(places[kept], scores[:, kept])
+    curve[mask] = smoothed(places[mask], scores[:, mask])
     return curve
 
 

@@ -271,8 +271,8 @@ def _batch_size(train: int, options: ProtocolOptions) -> int:
 
 def _models(inspection: Inspection, train: int, options: ProtocolOptions) -> list[dict[str, Any]]:
     if options.imported:
-        given = {"arguments": dict(options.arguments)} if options.arguments else {}
-        return [{"import": options.imported, **given}]
+        arguments = {"arguments": dict(options.arguments)} if options.arguments else {}
+        return [{"import": options.imported, **arguments}]
     side = min(inspection.shape[1:])
     stages = max(1, min(3, int(math.log2(max(side, 2))) - 1))
     plain = {"name": "cnn", "hidden": 64}
@@ -348,18 +348,18 @@ def propose(
     search = _Search(inspection, options, speeds, studies, workers, required, splits)
     candidate = search.best()
     margin = options.margin or expected_margin(error, splits.test)
-    given = _Given(inspection, options, splits, margin, error, workers)
+    inputs = _Inputs(inspection, options, splits, margin, error, workers)
     return Proposal(
-        values=tuple(_values(given, candidate)),
+        values=tuple(_values(inputs, candidate)),
         training_minutes=candidate.training_seconds / 60,
         minutes=candidate.seconds / 60,
         updates=candidate.updates,
-        warnings=tuple(_warnings(given, candidate)),
+        warnings=tuple(_warnings(inputs, candidate)),
     )
 
 
 @dataclass(frozen=True)
-class _Given:
+class _Inputs:
     """What the values of a protocol follow from, besides the candidate that was found."""
 
     inspection: Inspection
@@ -508,14 +508,14 @@ class _Search:
         return None if left <= 1.5 * wanted else wanted
 
 
-def _values(given: _Given, candidate: _Candidate) -> list[ProposedValue]:
-    inspection, options = given.inspection, given.options
+def _values(inputs: _Inputs, candidate: _Candidate) -> list[ProposedValue]:
+    inspection, options = inputs.inspection, inputs.options
     return [
         *_source_values(inspection, candidate),
-        *_data_values(inspection, options, given.splits, candidate),
+        *_data_values(inspection, options, inputs.splits, candidate),
         *_model_values(inspection, options, candidate),
         *_training_values(options, candidate),
-        *_report_values(given, candidate),
+        *_report_values(inputs, candidate),
     ]
 
 
@@ -619,17 +619,17 @@ def _learning_rate(options: ProtocolOptions, candidate: _Candidate) -> float:
     return options.learning_rate or RATES.get(name, RATE)
 
 
-def _report_values(given: _Given, candidate: _Candidate) -> list[ProposedValue]:
-    rate, error, test = _learning_rate(given.options, candidate), given.error, given.splits.test
+def _report_values(inputs: _Inputs, candidate: _Candidate) -> list[ProposedValue]:
+    rate, error, test = _learning_rate(inputs.options, candidate), inputs.error, inputs.splits.test
     low, high = (float(f"{value:.4g}") for value in (rate / TUNED, rate * TUNED))
     space = {"log": [low, high], "points": TUNED_POINTS}
     tuned = "the baseline is tuned first; the range is widened where its end is best"
     noise = math.sqrt(max(error, 1 / test) / test)
     reason = (
         "as asked for"
-        if given.options.margin
+        if inputs.options.margin
         else f"a simple classifier has {100 * error:.2g} % error: a tenth of it, or one of "
-        f"{test:,} test {given.inspection.noun}; two networks that disagree on {100 * error:.2g} "
+        f"{test:,} test {inputs.inspection.noun}; two networks that disagree on {100 * error:.2g} "
         f"% differ by {100 * noise:.2g} points by chance (one standard error)"
     )
     seeds = f"fresh seeds, from which all results come: {candidate.runs:,} runs in all"
@@ -639,12 +639,12 @@ def _report_values(given: _Given, candidate: _Candidate) -> list[ProposedValue]:
             "seeds.exploration", candidate.level.exploration, "on which settings are chosen"
         ),
         ProposedValue("seeds.confirmation", candidate.level.confirmation, seeds),
-        ProposedValue("margin", given.margin, reason),
-        ProposedValue("studies", list(candidate.studies), _studies_reason(given.inspection)),
+        ProposedValue("margin", inputs.margin, reason),
+        ProposedValue("studies", list(candidate.studies), _studies_reason(inputs.inspection)),
         ProposedValue(
             "seconds_per_run",
             float(f"{candidate.run_seconds:.3g}"),
-            f"measured here, with {given.workers} runs at a time",
+            f"measured here, with {inputs.workers} runs at a time",
         ),
     ]
 
@@ -657,22 +657,22 @@ def _studies_reason(inspection: Inspection) -> str:
     return "what applies to images; flips too if mirror images keep their label: --flips"
 
 
-def _warnings(given: _Given, candidate: _Candidate) -> list[str]:
-    lines, test = list(given.inspection.warnings), given.splits.test
-    if given.error < EASY:
+def _warnings(inputs: _Inputs, candidate: _Candidate) -> list[str]:
+    lines, test = list(inputs.inspection.warnings), inputs.splits.test
+    if inputs.error < EASY:
         lines.append(
-            f"a simple classifier has {100 * given.error:.2g} % error: there is hardly a gap to "
+            f"a simple classifier has {100 * inputs.error:.2g} % error: there is hardly a gap to "
             "close; fewer training examples (--train-size) leave one"
         )
     if candidate.updates < FEW_UPDATES:
         lines.append(
             f"{candidate.updates} updates of a run are few: networks may not be trained to the "
-            f"end; expected --minutes {2 * given.options.minutes:g}, "
+            f"end; expected --minutes {2 * inputs.options.minutes:g}, "
             f"or --epochs {2 * candidate.epochs}"
         )
-    if given.margin < 1 / test:
+    if inputs.margin < 1 / test:
         lines.append(
-            f"the margin of {100 * given.margin:.2g} points is below one of {test} test "
-            f"{given.inspection.noun} ({100 / test:.2g} points): no arm can be equivalent"
+            f"the margin of {100 * inputs.margin:.2g} points is below one of {test} test "
+            f"{inputs.inspection.noun} ({100 / test:.2g} points): no arm can be equivalent"
         )
     return lines

@@ -164,7 +164,7 @@ def rounds(search: Search) -> list[tuple[int, float]]:
         while search.eta ** (last + 1) <= search.trials:
             last += 1
         powers = [(search.eta**number, search.eta ** (last - number)) for number in range(last + 1)]
-        return [(search.trials // kept, 1 / shortened) for kept, shortened in powers]
+        return [(search.trials // divisor, 1 / factor) for divisor, factor in powers]
     if search.method == "coarse_to_fine":
         fine = search.trials // 2
         return [(search.trials - fine, 1 / search.eta), (fine, 1.0)]
@@ -229,8 +229,8 @@ def _halving(
         return []
     last = [trial for trial in finished if trial.budget == planned[number - 1][1]]
     size, budget = planned[number]
-    kept = [trial for trial in _ranked(last) if not isnan(trial.score)][:size]
-    return [ProposedTrial(trial.values, budget) for trial in kept]
+    top_trials = [trial for trial in _ranked(last) if not isnan(trial.score)][:size]
+    return [ProposedTrial(trial.values, budget) for trial in top_trials]
 
 
 def _coarse_to_fine(
@@ -249,12 +249,12 @@ def _coarse_to_fine(
     if not ranked or any(trial.budget > budget for trial in finished):
         return []
     best = ranked[0].values
-    kept = ranked[: max(len(ranked) // search.eta, 1)]
+    top_trials = ranked[: max(len(ranked) // search.eta, 1)]
     narrow, windows = dict(spaces), {}
     for number, (name, space) in enumerate(spaces.items()):
         if space.scale is None:
-            kept_values = {json.dumps(trial.values[number]) for trial in kept}
-            listed = tuple(value for value in space.values if json.dumps(value) in kept_values)
+            top_values = {json.dumps(trial.values[number]) for trial in top_trials}
+            listed = tuple(value for value in space.values if json.dumps(value) in top_values)
             narrow[name] = replace(space, values=listed)
         else:
             windows[name] = _window(space.quantile(best[number]), 1 / search.eta)

@@ -9,7 +9,13 @@ from typing import Any, get_args
 from pydantic import Field
 
 from pipeline.config.claims import Claim
-from pipeline.config.parameters import PARAMETERS, Parameters, read_parameters
+from pipeline.config.parameters import (
+    EXPERIMENTS,
+    PARAMETERS,
+    PROTOCOLS,
+    Parameters,
+    read_parameters,
+)
 from pipeline.config.plan import BASELINE, OVERTUNING, PROTOCOL, TUNING, Kind
 from pipeline.config.schema import Design, Ensemble, Replay, Variance
 from pipeline.config.settings import Settings, Word
@@ -21,14 +27,7 @@ from pipeline.planning.arms import Arm, baseline, relative, searched_values
 from pipeline.planning.claims import claim_mistakes, repeated_ids
 from pipeline.planning.effects import effects, is_described, require_start
 from pipeline.planning.pretraining import pretrained_by
-from pipeline.planning.protocols import (
-    EXPERIMENTS,
-    PROTOCOLS,
-    Protocol,
-    document_of,
-    require_one_size,
-    value_of,
-)
+from pipeline.planning.protocols import Protocol, document_of, require_one_size, value_of
 from pipeline.planning.resolution import overridden, resolved
 from pipeline.planning.searches import (
     SHORTENS,

@@ -207,13 +207,13 @@ def openings_line(data: ReportData) -> str:
     if not between:
         return f"**Test set**: evaluated under one plan ({LEDGER_LINK})."
     if len(between) == 1:
-        found = [
+        changed = [
             md.escape(f"{change.kind} ({change.detail})" if change.detail else change.kind)
             for change in between[0]
         ]
     else:
         kinds = Counter(kind for of_one in between for kind in {change.kind for change in of_one})
-        found = [
+        changed = [
             f"{md.escape(kind)} ({md.format_count(count, 'time')})"
             for kind, count in kinds.most_common()
         ]
@@ -221,7 +221,7 @@ def openings_line(data: ReportData) -> str:
     return (
         f"**Test set**: evaluated {plans} times, each time under a different plan "
         f"({LEDGER_LINK}). A plan lists arms, settings, seeds, claims and the version of the code. "
-        f"What changed between one plan and the next: {', '.join(found)}."
+        f"What changed between one plan and the next: {', '.join(changed)}."
     )
 
 
