@@ -250,6 +250,21 @@ def _coarse_to_fine(
         return []
     best = ranked[0].values
     top_trials = ranked[: max(len(ranked) // search.eta, 1)]
+    narrow, windows = _narrowed(spaces, top_trials, 1 / search.eta)
+    fine = search.model_copy(update={"trials": second})
+    drawn = _drawn(narrow, fine, derive(seed, "fine"), windows)
+    others = [values for values in drawn if values != best]
+    return [ProposedTrial(values) for values in [best, *others][:second]]
+
+
+def _narrowed(
+    spaces: Mapping[str, Space], top_trials: Sequence[Finished], length: float
+) -> tuple[dict[str, Space], dict[str, tuple[float, float]]]:
+    """Return spaces with the listed values of the top trials, and a window of each range.
+
+    A window of quantiles has the given length, about the value of the best trial.
+    """
+    best = top_trials[0].values
     narrow, windows = dict(spaces), {}
     for number, (name, space) in enumerate(spaces.items()):
         if space.scale is None:
@@ -257,11 +272,8 @@ def _coarse_to_fine(
             listed = tuple(value for value in space.values if json.dumps(value) in top_values)
             narrow[name] = replace(space, values=listed)
         else:
-            windows[name] = _window(space.quantile(best[number]), 1 / search.eta)
-    fine = search.model_copy(update={"trials": second})
-    drawn = _drawn(narrow, fine, derive(seed, "fine"), windows)
-    others = [values for values in drawn if values != best]
-    return [ProposedTrial(values) for values in [best, *others][:second]]
+            windows[name] = _window(space.quantile(best[number]), length)
+    return narrow, windows
 
 
 def _window(centre: float, length: float) -> tuple[float, float]:
@@ -284,38 +296,46 @@ def _tpe(
     if count < 1:
         return []
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    kinds: dict[str, optuna.distributions.BaseDistribution] = {}
-    for name, space in spaces.items():
-        if space.scale is None:
-            kinds[name] = optuna.distributions.CategoricalDistribution(range(len(space.values)))
-        else:
-            kinds[name] = optuna.distributions.FloatDistribution(0, TOP)
+    distributions = {name: _distribution(space) for name, space in spaces.items()}
     number = len(finished) // search.batch
     sampler = optuna.samplers.TPESampler(
         multivariate=True, seed=derive(seed, "tpe", *sorted(spaces), number) % 2**32
     )
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for trial in _ranked(finished):
-        params = {
+        coordinates = {
             name: _coordinate(space, value)
             for (name, space), value in zip(spaces.items(), trial.values, strict=True)
         }
         score = -inf if isnan(trial.score) else trial.score
-        study.add_trial(optuna.trial.create_trial(params=params, distributions=kinds, value=score))
+        study.add_trial(
+            optuna.trial.create_trial(params=coordinates, distributions=distributions, value=score)
+        )
     tried = {json.dumps(trial.values) for trial in finished}
     proposals: list[ProposedTrial] = []
     for _ in range(DRAWS * count):
-        asked = study.ask(kinds).params
-        values = tuple(
-            space.values[asked[name]] if space.scale is None else space.at(asked[name])
-            for name, space in spaces.items()
-        )
+        coordinates = study.ask(distributions).params
+        values = tuple(_value_at(space, coordinates[name]) for name, space in spaces.items())
         if json.dumps(values) not in tried:
             tried.add(json.dumps(values))
             proposals.append(ProposedTrial(values))
         if len(proposals) == count:
             break
     return proposals
+
+
+def _distribution(space: Space) -> Any:
+    """Return the distribution of the coordinates of a space for Optuna."""
+    from optuna import distributions
+
+    if space.scale is None:
+        return distributions.CategoricalDistribution(range(len(space.values)))
+    return distributions.FloatDistribution(0, TOP)
+
+
+def _value_at(space: Space, coordinate: Any) -> Any:
+    """Return the value at a coordinate of Optuna, the inverse of `_coordinate`."""
+    return space.values[coordinate] if space.scale is None else space.at(coordinate)
 
 
 def _coordinate(space: Space, value: Any) -> float:
