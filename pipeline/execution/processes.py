@@ -83,16 +83,18 @@ def run_jobs(
                 if worker.job is None and queue:
                     _give(worker, queue.popleft(), tries)
             for worker, job, outcome in _ended(pool, settings):
-                died = outcome["state"] == "died"
-                if died or worker.megabytes() > worker.first + GROWTH:
+                state = outcome["state"]
+                if state == "died" or worker.megabytes() > worker.first + GROWTH:
                     worker.end()
                     pool[pool.index(worker)] = _start(perform, worker.environment)
-                if died and tries[job["id"]] < TRIES:
-                    queue.append(job)
-                elif outcome["state"] == "refused":
+                if state == "refused":
                     raise Refusal(*outcome["reason"].splitlines())
+                if state != "died":
+                    yield job, outcome
+                elif tries[job["id"]] < TRIES:
+                    queue.append(job)
                 else:
-                    yield job, outcome | ({"state": "failed"} if died else {})
+                    yield job, {**outcome, "state": "failed"}
     finally:
         for worker in pool:
             worker.end()

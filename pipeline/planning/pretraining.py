@@ -72,15 +72,20 @@ def require_known(starts: Mapping[str, Start], path: Path | str) -> None:
         if start.source is not None and start.source not in names:
             lines.append(unknown_name(where, start.source, names))
             continue
-        seen = [name]
-        while (start := starts[seen[-1]]).source in names:
-            if start.source in seen:
-                cycle = seen[seen.index(start.source) :]
-                if frozenset(cycle) not in reported:
-                    chain = " -> ".join([*cycle, start.source])
-                    lines.append(f"{where}: a cycle of starts: {chain}; expected one that is fresh")
-                reported.add(frozenset(cycle))
-                break
-            seen.append(str(start.source))
+        cycle = _cycle(name, starts)
+        if cycle and frozenset(cycle) not in reported:
+            chain = " -> ".join([*cycle, cycle[0]])
+            lines.append(f"{where}: a cycle of starts: {chain}; expected one that is fresh")
+            reported.add(frozenset(cycle))
     if lines:
         raise Refusal(*lines)
+
+
+def _cycle(name: str, starts: Mapping[str, Start]) -> list[str]:
+    """Return the names of the cycle to which starts lead from a name; none if they end."""
+    chain = [name]
+    while (source := starts[chain[-1]].source) and source in starts:
+        if source in chain:
+            return chain[chain.index(source) :]
+        chain.append(source)
+    return []

@@ -461,42 +461,48 @@ class _Search:
         return longest
 
     def _candidate(self, network: Network, train: int, level: Level, epochs: int) -> _Candidate:
-        speed = self.speeds(network)
+        """Return a combination with the seconds that it takes."""
         names = self.options.studies or tuple(self.studies)[: level.studies]
-        chosen = [self.studies[name] for name in names]
-        arms = sum(study.arms for study in chosen) + 1  # and the values before tuning
-        exploration = self.options.exploration or level.exploration
-        confirmation = self.options.confirmation or max(level.confirmation, self.required(arms))
-        explored = TUNED_POINTS + sum(study.explored for study in chosen)
-        confirmed = 2 + sum(study.confirmed for study in chosen)
-        other = sum(study.other for study in chosen)
-        runs = exploration * explored + confirmation * confirmed + other
+        runs = self._run_counts(names, level)
         validation = self._validation(train)
-        held = validation or self.splits.train + self.splits.validation - train
+        held_out = validation or self.splits.train + self.splits.validation - train
+        speed = self.speeds(network)
         training = epochs * (train // network.batch_size) * speed.update
-        points = next(
-            (count for count in POINTS if count * (train + held) * speed.score < SCORED * training),
-            POINTS[-1],
-        )
-        scoring = (min(points, epochs) * (train + held) + held) * speed.score
-        run = speed.start + EQUIPPED + ARMS * training + scoring
-        at_once = min(self.workers, runs)
-        fresh = confirmation * confirmed + other
-        trained = (WIDENED * exploration * explored + fresh) * run
-        scored = train + PASSES * (held + self.splits.test)
-        predicted = fresh * scored * speed.score
+        points = _curve_points(train + held_out, speed.score, SCORED * training)
+        scoring = (min(points, epochs) * (train + held_out) + held_out) * speed.score
+        run_seconds = speed.start + EQUIPPED + ARMS * training + scoring
+        passes = train + PASSES * (held_out + self.splits.test)
+        predicting = runs.fresh * passes * speed.score
+        all_training = (WIDENED * runs.explored + runs.fresh) * run_seconds
+        at_once = min(self.workers, runs.total)
         return _Candidate(
             network=network,
-            level=Level(len(names), exploration, confirmation),
+            level=Level(len(names), runs.exploration_seeds, runs.confirmation_seeds),
             studies=tuple(names),
             train=train,
             validation=validation,
             epochs=epochs,
             points=points,
-            run_seconds=run,
-            runs=runs,
-            training_seconds=runs * run / at_once,
-            seconds=STAGES + AFTER * runs + (trained + predicted) / at_once,
+            run_seconds=run_seconds,
+            runs=runs.total,
+            training_seconds=runs.total * run_seconds / at_once,
+            seconds=STAGES + AFTER * runs.total + (all_training + predicting) / at_once,
+        )
+
+    def _run_counts(self, names: Sequence[str], level: Level) -> "_RunCounts":
+        """Return the seeds and runs of these studies and of the baseline, which is tuned."""
+        studies = [self.studies[name] for name in names]
+        arms = sum(study.arms for study in studies) + 1  # and the values before tuning
+        exploration = self.options.exploration or level.exploration
+        confirmation = self.options.confirmation or max(level.confirmation, self.required(arms))
+        explored = TUNED_POINTS + sum(study.explored for study in studies)
+        confirmed = 2 + sum(study.confirmed for study in studies)
+        other = sum(study.other for study in studies)
+        return _RunCounts(
+            exploration_seeds=exploration,
+            confirmation_seeds=confirmation,
+            explored=exploration * explored,
+            fresh=confirmation * confirmed + other,
         )
 
     def _validation(self, train: int) -> int | None:
@@ -506,6 +512,39 @@ class _Search:
         left = self.splits.train + self.splits.validation - train
         wanted = min(self.splits.validation, max(FEWEST_EXAMPLES[0], train))
         return None if left <= 1.5 * wanted else wanted
+
+
+@dataclass(frozen=True)
+class _RunCounts:
+    """How many seeds and runs a report has.
+
+    Attributes:
+        exploration_seeds: Those on which settings are chosen.
+        confirmation_seeds: Those from which results come.
+        explored: Runs on the seeds of exploration.
+        fresh: Runs that are evaluated on the test set.
+    """
+
+    exploration_seeds: int
+    confirmation_seeds: int
+    explored: int
+    fresh: int
+
+    @property
+    def total(self) -> int:
+        return self.explored + self.fresh
+
+
+def _curve_points(examples: int, score_seconds: float, limit: float) -> int:
+    """Return the most points of a learning curve whose scoring takes less than `limit` seconds.
+
+    Args:
+        examples: Those that each point scores.
+        score_seconds: The seconds of one example.
+        limit: The seconds of a run that scoring may take; the fewest points may take more.
+    """
+    fitting = [count for count in POINTS if count * examples * score_seconds < limit]
+    return max(fitting, default=POINTS[-1])
 
 
 def _values(inputs: _Inputs, candidate: _Candidate) -> list[ProposedValue]:
