@@ -52,8 +52,12 @@ def tuned_baseline(protocol: Protocol, path: Path) -> Arm | None:
 def nuisance_spaces(protocol: Protocol, path: Path) -> tuple[dict[str, Space], Search | None]:
     """Return the spaces of `tune` by dotted key, and the design over them, None for a grid.
 
+    Args:
+        protocol: The protocol.
+        path: Its file, for errors.
+
     Raises:
-        Refusal: A space is invalid.
+        Refusal: A space is invalid, or there is a design without one.
     """
     entries = dict(protocol.tune)
     search = _search(entries.pop(SEARCH), path, f"tune.{SEARCH}") if SEARCH in entries else None

@@ -76,6 +76,10 @@ class Written:
     def shortened(self, trial: "Trial", budget: float) -> "Trial":
         """Return a setting with a complete schedule over a share of its epochs, at least one.
 
+        Args:
+            trial: The setting.
+            budget: The share of its epochs, in (0, 1].
+
         Raises:
             Refusal: A value of the setting needs more epochs.
         """

@@ -101,6 +101,11 @@ def _can_be_built(model: Mapping[str, Any], shape: tuple[int, ...], classes: int
 def require_usable(network: Standardized, initialization: str, shape: tuple[int, ...]) -> None:
     """Check a network for all that needs no other network.
 
+    Args:
+        network: The plain network.
+        initialization: The name of the initialization that has drawn its weights.
+        shape: (channels, height, width) of the images.
+
     Raises:
         Refusal: See the other functions of this file.
     """
@@ -145,6 +150,9 @@ def require_known_layers(network: Standardized, shape: tuple[int, ...]) -> None:
 def require_plain_names(network: Standardized) -> None:
     """Check that no matrix is taken for a bias, which is not penalized, because of its name.
 
+    Args:
+        network: The plain network.
+
     Raises:
         Refusal: One is.
     """
@@ -170,6 +178,10 @@ def _seen(network: nn.Module, images: torch.Tensor) -> Probe:
 
 def require_drawn_weights(network: Standardized, initialization: str) -> None:
     """Check that layers multiply by the weights that an initialization has drawn.
+
+    Args:
+        network: The plain network.
+        initialization: The name of the initialization; `own` draws none.
 
     Raises:
         Refusal: A layer changes its weight before the product, as one that standardizes it.
@@ -289,8 +301,13 @@ def require_logits(network: Standardized, shape: tuple[int, ...]) -> None:
 def require_passes(network: nn.Module, shape: tuple[int, ...], classes: int) -> None:
     """Check that an equipped network returns logits for images of `shape` in both modes.
 
-    And a gradient in training: one in whose forward gradients are computed may differentiate noise
-    layers twice.
+    It has to return a gradient in training, too: one in whose forward gradients are computed may
+    differentiate noise layers twice.
+
+    Args:
+        network: The network with its regularizers.
+        shape: (channels, height, width) of the images.
+        classes: The number of logits.
 
     Raises:
         Refusal: It does not, as with a layer of a fixed size after pooling by another factor.

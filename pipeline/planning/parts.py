@@ -60,7 +60,16 @@ def _left_out(
 
 
 def test_of_protocol(protocol: Protocol, test: Arrays, names: Sequence[str]) -> Arrays:
-    """Return the test examples of the classes of a protocol."""
+    """Return the test examples of the classes of a protocol.
+
+    Args:
+        protocol: The protocol.
+        test: All test examples of its dataset.
+        names: The names of the classes of the dataset, empty where they have none.
+
+    Raises:
+        Refusal: A class does not exist.
+    """
     return chosen(test, _numbers(protocol.data.classes, names, test.classes, "data.classes"))
 
 

@@ -59,6 +59,14 @@ class ProtocolOptions:
         network: The name of a network of Gapwise.
         imported: A network of the user's own, as module:Class.
         arguments: What its class is given.
+        train_size: Training examples.
+        test_fraction: The share of the examples that is held out for the test, in (0, 1).
+        batch_size: Examples of an update.
+        epochs: Those of a run.
+        learning_rate: The middle of the range that is searched.
+        exploration: The number of exploration seeds.
+        confirmation: The number of confirmation seeds.
+        margin: The largest difference in accuracy (fraction) that counts as equivalent.
         studies: Names of studies, in order.
     """
 
@@ -139,7 +147,13 @@ class StudyRuns:
 
 @dataclass(frozen=True)
 class ProposedValue:
-    """One value of a protocol, by its dotted key, and why it was chosen ("" for none)."""
+    """One value of a protocol.
+
+    Attributes:
+        key: Its dotted key.
+        value: The value.
+        reason: Why it was chosen; "" for none.
+    """
 
     key: str
     value: Any
@@ -178,7 +192,14 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Splits:
-    """How many examples each split has; `train` is the most that there is for it."""
+    """How many examples each split has.
+
+    Attributes:
+        train: The most that there are for training.
+        validation: Those held out for the choice of settings.
+        test: Those held out for results.
+        test_fraction: The share that is held out for the test; None where the data have a test set.
+    """
 
     train: int
     validation: int
@@ -188,7 +209,13 @@ class Splits:
 
 @dataclass(frozen=True)
 class Level:
-    """How thorough a report is: numbers of studies and of seeds."""
+    """How thorough a report is.
+
+    Attributes:
+        studies: The number of studies.
+        exploration: The number of exploration seeds.
+        confirmation: The number of confirmation seeds.
+    """
 
     studies: int
     exploration: int
@@ -228,6 +255,10 @@ def splits_of(inspection: Inspection, options: ProtocolOptions) -> Splits:
     More than `ENOUGH_TEST` examples resolve nothing that seeds would not blur, so of a million
     examples one in a hundred is held out.
 
+    Args:
+        inspection: The data.
+        options: What the user has chosen.
+
     Raises:
         Refusal: There are too few examples for these splits.
     """
@@ -254,7 +285,13 @@ def splits_of(inspection: Inspection, options: ProtocolOptions) -> Splits:
 def networks(
     inspection: Inspection, splits: Splits, options: ProtocolOptions
 ) -> tuple[Network, ...]:
-    """Return the networks that fit the data, the best first and the cheapest last."""
+    """Return the networks that fit the data, the best first and the cheapest last.
+
+    Args:
+        inspection: The data.
+        splits: Their splits.
+        options: What the user has chosen.
+    """
     train = options.train_size or splits.train
     batch = _batch_size(train, options)
     sizes: tuple[int | None, ...] = inspection.sizes or (None,)

@@ -130,6 +130,10 @@ def checked_protocol(document: Mapping[str, Any], source: Path | str) -> Protoco
 def require_one_size(data: Any, where: str) -> None:
     """Check that the number of training examples is not given in two ways, where both are written.
 
+    Args:
+        data: The section `data` as written.
+        where: Its file and key, for errors.
+
     Raises:
         Refusal: It is, and the two differ.
     """
@@ -215,7 +219,11 @@ def with_overrides(
 
 
 def with_source(protocol: Protocol, source: Path | str) -> Protocol:
-    """Return the protocol with complete `source` settings.
+    """Return the protocol with complete `source` settings, also of its pretrainings.
+
+    Args:
+        protocol: The protocol.
+        source: Its files, for errors.
 
     Raises:
         Refusal: The dataset does not exist, or a setting of its source is invalid.
@@ -351,7 +359,12 @@ def value_of(protocol: Protocol, key: str) -> Any:
 
 
 def is_replaced(key: str, changed: Collection[str]) -> bool:
-    """Return whether a dotted key, or a mapping that holds it, is among the changed ones."""
+    """Return whether a dotted key, or a mapping that holds it, is among the changed ones.
+
+    Args:
+        key: The key, such as training.optimizer.momentum.
+        changed: Dotted keys, such as training.optimizer.
+    """
     return any(key == other or key.startswith(f"{other}.") for other in changed)
 
 

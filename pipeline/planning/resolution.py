@@ -190,7 +190,12 @@ def overridden(protocol: Protocol, overrides: dict[str, Any], source: str) -> Pr
 
 
 def section_class(protocol: Protocol, section: str) -> type[Settings] | None:
-    """Return the class of settings of a section, as in training.optimizer; None if it has none."""
+    """Return the class of settings of a section; None if it has none.
+
+    Args:
+        protocol: A resolved protocol, which names optimizer, schedule and network.
+        section: The dotted key of a section, as training.optimizer.
+    """
     kinds: dict[str, type[Settings]] = {
         "data": Data,
         "training": Training,

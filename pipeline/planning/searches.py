@@ -197,6 +197,11 @@ def has_stops(search: Search, epochs: int, points: int) -> bool:
 
     A trial is stopped at the first score at or after its budget. Rounds with the same score would
     be one round.
+
+    Args:
+        search: The search.
+        epochs: Those of a whole schedule.
+        points: About how many scores a learning curve has (`training.curve_points`).
     """
     shares = stops(epochs, points)
     budgets = {budget for _, budget in rounds(search)}
