@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.config.parameters import read_parameters
+from pipeline.config.parameters import PROTOCOLS, read_parameters
 from pipeline.config.validation import invalid, unknown_name
 from pipeline.config.yaml_files import yaml_names
 from pipeline.execution.stage import report_errors
@@ -39,7 +39,7 @@ gapwise track --dry-run           what would be sent to Weights & Biases
 gapwise doctor --model            where in the networks regularizers may act
 gapwise doctor --gradients        compare every gradient with differences of the loss
 """
-REPORTS, PROTOCOLS = Path("reports"), Path("experiments", "protocols")
+REPORTS = Path("reports")
 application = typer.Typer(
     add_completion=False,
     no_args_is_help=True,

@@ -61,7 +61,7 @@ def main(protocol: str) -> None:
         *compare_pretraining(pools, development, test),
     ]
     notes = [*warnings, *differences]
-    given = {"source": data.format_settings(source), **split_settings(settings)}
+    reading = {"source": data.format_settings(source), **split_settings(settings)}
     write_prepared(
         folder,
         dataset,
@@ -69,7 +69,7 @@ def main(protocol: str) -> None:
         test,
         info.flips_keep_labels,
         notes,
-        given,
+        reading,
         _names(splits.class_names, settings.data.classes),
         pools,
         info.classes,
@@ -95,16 +95,16 @@ def _pretraining_pools(
 ) -> dict[str, Arrays]:
     """Return the examples of each pretraining, of the dataset of the protocol or of another."""
     pools = {}
-    for name, given in protocol.pretraining.items():
-        own, source = Data(**given["data"]), given["source"]
+    for name, pretraining in protocol.pretraining.items():
+        settings, source = Data(**pretraining["data"]), pretraining["source"]
         examples, classes = every, names
-        if (own.dataset, source) != (protocol.data.dataset, protocol.source):
-            splits = data.read(own.dataset, source)
-            examples, _ = development_and_test(splits, own.test_fraction)
+        if (settings.dataset, source) != (protocol.data.dataset, protocol.source):
+            splits = data.read(settings.dataset, source)
+            examples, _ = development_and_test(splits, settings.test_fraction)
             classes = splits.class_names
         with errors_in(f"{files}: pretraining.{name}"):
             pools[name] = part_of_pretraining(protocol, name, examples, classes, files)
-            require_sizes(pools[name], own)
+            require_sizes(pools[name], settings)
     return pools
 
 

@@ -48,13 +48,13 @@ def main(protocol: str) -> None:
     openings = read_ledger(target / LEDGER)
     data = replace(read_report_data(artifacts), openings=openings)
     ledger = (target / LEDGER).read_bytes() if openings else b""
-    kept = current_figures(artifacts, target / "figures")
+    figures = current_figures(artifacts, target / "figures")
     with new_folder(target) as staging:
-        _write(staging, data, kept or _draw(artifacts, data))
+        _write(staging, data, figures or _draw(artifacts, data))
         if ledger:  # which is not this stage's, and only grows
             write_bytes(staging / LEDGER, ledger)
     write_timing(protocol, data)
-    write_index(target.parent, redraw=not kept)
+    write_index(target.parent, redraw=not figures)
     print(f"report: {target / 'report.md'}")
 
 

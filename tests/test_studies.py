@@ -6,8 +6,8 @@ import pytest
 from short import train_two_steps
 
 from pipeline import regularizers
+from pipeline.config.parameters import EXPERIMENTS, PROTOCOLS
 from pipeline.planning.claims import read_claims
-from pipeline.planning.protocols import EXPERIMENTS, PROTOCOLS
 from pipeline.planning.studies import read_experiment
 from pipeline.runtime.errors import Refusal
 

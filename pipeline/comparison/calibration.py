@@ -47,8 +47,11 @@ def exact_interval(shares: Array, numbers: Array) -> tuple[Array, Array]:
     """Return the exact binomial 95 % interval (Clopper and Pearson, Biometrika 1934).
 
     Args:
-        shares: Observed shares, 0 to 1; the interval of NaN is NaN.
-        numbers: Of how many, not necessarily whole.
+        shares: (n,) Observed shares, 0 to 1; the interval of NaN is NaN.
+        numbers: (n,) Of how many, not necessarily whole.
+
+    Returns:
+        Both ends (n,), 0 to 1.
     """
     hits, misses = shares * numbers, (1 - shares) * numbers
     low = scipy.special.betaincinv(hits, misses + 1, LEVEL / 2)

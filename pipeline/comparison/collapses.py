@@ -207,7 +207,15 @@ def collapses(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
 
 
 def depth(arms: Sequence[Arm], outcomes: Outcomes) -> float:
-    """Return the depth of losses of all arms; a diverged run counts as right on no example."""
+    """Return the depth of losses of all arms; a diverged run counts as right on no example.
+
+    Args:
+        arms: The arms; each counts with its reference, and no run counts twice.
+        outcomes: How the runs ended, and their scores.
+
+    Returns:
+        As `depth_of_losses`, in the units of the primary score.
+    """
     groups = []
     for one in {one.identity: one for arm in arms for one in arm.pair()}.values():
         names = [run.fingerprint for run in one.runs.values()]
@@ -228,11 +236,11 @@ def depth_of_losses(groups: Iterable[tuple[Array, Array]]) -> float:
     """Return how far lost runs are below the median of the others of their arm, on average.
 
     Args:
-        groups: For each arm the scores of its typical runs and of its lost ones, better when
-            higher. NaN is a score that is not known.
+        groups: For each arm the scores (n,) of its typical runs and those (m,) of its lost ones,
+            better when higher. NaN is a score that is not known.
 
     Returns:
-        NaN where no run was lost.
+        The distance, in the units of the scores; NaN where no run was lost.
     """
     below = [
         np.nanmedian(kept) - lost for kept, lost in groups if len(lost) and not np.isnan(kept).all()
@@ -254,17 +262,29 @@ def _difference(arm: Arm, outcomes: Outcomes) -> float:
 
 
 def often(only_arm: int, only_reference: int, p_holm: float) -> str:
-    """Return whether an arm is shown to lose "more" or "less" runs than its reference, or ""."""
+    """Return whether an arm is shown to lose "more" or "less" runs than its reference, or "".
+
+    Args:
+        only_arm: Seeds at which only the run of the arm is lost.
+        only_reference: Seeds at which only that of its reference is.
+        p_holm: McNemar's p, adjusted; NaN where no seed has both.
+    """
     if not p_holm < LEVEL:
         return ""
     return MORE if only_arm > only_reference else LESS
 
 
 def paired_losses(arm: Arm, outcomes: Outcomes) -> tuple[tuple[int, int, int], float]:
-    """Return three numbers of seeds, and McNemar's p.
+    """Return how many runs of an arm and of its reference are lost at the same seeds.
 
-    Those at which both runs ended, at which only the run of the arm is lost, and at which only
-    that of its reference is. p is NaN where no seed has both.
+    Args:
+        arm: The arm.
+        outcomes: How the runs ended.
+
+    Returns:
+        Three numbers of seeds: those at which both runs ended, at which only the run of the arm is
+        lost, and at which only that of its reference is; and McNemar's p, NaN where no seed has
+        both.
     """
     losses = outcomes.losses(arm)
     only_arm, only_reference = losses.lost_alone, losses.reference_lost_alone
@@ -284,7 +304,14 @@ def _rate(arm: Arm, outcomes: Outcomes, weight: float) -> dict[str, Any]:
 
 
 def rate_columns(lost: int, diverged: int, runs: int, weight: float = 1.0) -> Mapping[str, float]:
-    """Return the columns `RATE` from numbers of runs, and the weight of the look they are of."""
+    """Return the columns `RATE` from numbers of runs.
+
+    Args:
+        lost: Runs that collapsed.
+        diverged: Runs that diverged.
+        runs: All runs.
+        weight: The weight of the look they are of, in (0, 1]; 1 without looks.
+    """
     low, high = rate_interval(lost + diverged, runs, weight)
     rate = (lost + diverged) / runs if runs else nan
     unseen = highest_rate(runs, weight)

@@ -110,7 +110,11 @@ class Design:
         return distances
 
     def subset(self, points: NDArray[np.int64]) -> "Design":
-        """Return the design without its other points."""
+        """Return the design without its other points.
+
+        Args:
+            points: (n,) The numbers of its points, in their order.
+        """
         return replace(
             self,
             values=tuple(self.values[number] for number in points),
@@ -120,7 +124,7 @@ class Design:
         )
 
     def half(self, generator: np.random.Generator) -> NDArray[np.int64]:
-        """Return the numbers of a random half of the points.
+        """Return the numbers (points // 2,) of a random half of the points, ascending.
 
         The variance of a statistic over halves is that over designs of this size: the delete-d
         jackknife with d of half the points (Shao and Wu, Annals of Statistics 17, 1989). Unlike the
@@ -133,7 +137,8 @@ class Design:
         """Draw points and seeds again, with replacement.
 
         Returns:
-            The numbers of the points, and their mean validation scores, -1 where a run is lost.
+            The numbers of the points (points,), and their mean validation scores (points,), -1
+            where a run is lost.
         """
         seeds, count = self.by_seed.shape
         points = generator.integers(count, size=(count,))

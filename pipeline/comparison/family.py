@@ -55,9 +55,10 @@ class Family:
         each with Holm's correction.
 
         Args:
-            differences: Of a score that is better when higher, arm minus reference.
-            p_holm: Adjusted p-values, as `holm` returns them.
-            p_equivalence: The p-values of equivalence within the margin, adjusted likewise.
+            differences: (contrasts,) Of a score that is better when higher, arm minus reference.
+            p_holm: (contrasts,) Adjusted p-values, as `holm` returns them.
+            p_equivalence: (contrasts,) The p-values of equivalence within the margin, adjusted
+                likewise.
         """
         numbers = zip(differences, p_holm, p_equivalence, strict=True)
         concluded = [conclude(*values) for values in numbers]

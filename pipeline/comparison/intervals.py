@@ -73,8 +73,8 @@ def half_width(
     """Return half of the Student-t interval of a mean.
 
     Args:
-        error: The standard error of the mean.
-        n: The number of values.
+        error: The standard error of the mean, a number or (n,).
+        n: The number of values, likewise.
         level: One minus the confidence, 0 to 1; 0.05 for a 95 % interval.
 
     Returns:
@@ -319,5 +319,5 @@ def mean(values: Array) -> float:
 
 
 def varies(values: Array) -> bool:
-    """Return whether there are >= 2 values, all finite, that differ by more than rounding."""
+    """Return whether values (n,) are >= 2, all finite, and differ by more than rounding."""
     return len(values) > 1 and bool(np.isfinite(values).all() and np.ptp(values) > NEGLIGIBLE)

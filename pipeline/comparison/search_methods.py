@@ -177,7 +177,15 @@ def _curve(design: Design, method: Method, searched: Replayed) -> list[dict[str,
 
 
 def random_sizes(design: Design, search: Search) -> NDArray[np.int64]:
-    """Return the numbers of points that random search has drawn, one after the other."""
+    """Return the numbers of points that random search has drawn, one after the other.
+
+    Args:
+        design: The design that is searched.
+        search: The search, whose trials are the most points.
+
+    Returns:
+        (sizes,) From 1 to the number of trials, or of the points of the design if there are fewer.
+    """
     return np.arange(1, min(search.trials, len(design.values)) + 1)
 
 
@@ -261,7 +269,18 @@ def random_reference(design: Design, method: Method, most: int, replays: int) ->
 def random_references(
     design: Design, method: Method, most: int, replays: int, parts: Sequence[NDArray[np.int64]]
 ) -> list[Reference]:
-    """Return the same on each of several parts of a design, with as many points each."""
+    """Return random search with as many points on each of several parts of a design.
+
+    Args:
+        design: The design.
+        method: The method that is compared with it.
+        most: The largest cost, in whole trainings.
+        replays: How many random searches are replayed where they are not exact.
+        parts: The numbers of the points of each part, (size,) for all of them.
+
+    Returns:
+        A reference for each part.
+    """
     size = len(parts[0])
     if method in DRAWN:
         sizes = np.arange(1, size + 1)

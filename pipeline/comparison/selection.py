@@ -57,43 +57,22 @@ def tried(plan: Plan, runs: pd.DataFrame) -> pd.DataFrame:
     """
     ordered = _comparable(_by_value(plan, runs))
     keys = ordered["setting"].map(json.dumps)
-    groups = list(ordered.groupby(["study", "arm", keys, "budget"], sort=False))
+    groups = ordered.groupby(["study", "arm", keys, "budget"], sort=False)
     table = pd.DataFrame([_summary(group) for _, group in groups], columns=list(TRIED))
-    settings = [_tried(group) for _, group in groups]
-    marked = []
-    for study, arm, rows in _by_arm(table):
-        if not _is_chosen_for(study, arm):
-            continue
-        space = _arms(plan)[study, arm].space
-        items = {row: settings[row] for row in rows.index[rows["budget"] == 1]}
-        number = best(list(items.values()), space)
-        marked += [] if number is None else [list(items)[number]]
-        complete = {row: item for row, item in items.items() if item.complete}
-        curve = response(list(complete.values()), space)
-        if curve is not None:
-            table.loc[list(complete), "fitted"] = np.where(np.isfinite(curve), curve, nan)
-    table["chosen"] = table.index.isin(marked)
-    for study, arm, rows in _by_arm(table):
-        means = rows.loc[rows["budget"] == 1, ACCURACY].dropna()
-        if len(means):
-            table.loc[means.index, "collapsed"] = collapsed(means.to_numpy(float))
-        reference = _shown_reference(table, study, _arms(plan)[study, arm])
-        if reference is not None:
-            whole = rows[rows["budget"] == 1]  # no other schedule compares with the reference
-            of_rows = [_changes(scores, reference["scores"]) for scores in whole["scores"]]
-            table.loc[whole.index, "changes"] = pd.Series(of_rows, whole.index)
-            table.loc[whole.index, "change"] = [_known_mean(changes) for changes in of_rows]
+    settings = [_setting_of(group) for _, group in groups]
+    _mark_choices(table, settings, plan)
+    _mark_collapses(table)
+    _add_changes(table, plan)
     return table
 
 
 def choice(table: pd.DataFrame) -> dict[str, dict[str, Setting | None]]:
     """Return study -> arm -> the setting that `tried` marked, None if none is."""
-    picked: dict[str, dict[str, Setting | None]] = {}
+    choices: dict[str, dict[str, Setting | None]] = {}
     for study, arm, rows in _by_arm(table):
         if _is_chosen_for(study, arm):
-            marked = rows.loc[rows["chosen"], "setting"]
-            picked.setdefault(study, {})[arm] = None if marked.empty else marked.iloc[0]
-    return picked
+            choices.setdefault(study, {})[arm] = _marked_setting(rows)
+    return choices
 
 
 def searches(plan: Plan, table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
@@ -113,26 +92,80 @@ def searches(plan: Plan, table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFram
         spaces were widened, and the gain in validation accuracy (fraction, with 95 % interval) over
         the reference on the exploration seeds, NaN where it was not explored.
     """
+    arms = _arms(plan)
+    first_trials = _first_trials(plan)
     rows = []
-    first = _first_trials(plan)
     for study, arm, settings in _by_arm(table):
         if not _is_chosen_for(study, arm):
             continue
-        planned = _arms(plan)[study, arm]
-        group = runs[(runs["study"] == study) & (runs["arm"] == arm)]
-        marked = settings.loc[settings["chosen"], "setting"]
-        chosen = None if marked.empty else marked.iloc[0]
-        counts = {"trials": settings["setting"].map(json.dumps).nunique()}
-        counts["whole_trials"] = int((settings["budget"] == 1).sum())
-        counts["first_trials"] = counts["trials"] if planned.search else first[study, arm]
-        counts["seeds"] = len(plan.first_seeds())
-        row = {"study": study, "arm": arm, **counts, "chosen": chosen is not None}
-        row["exhausted"] = bool(planned.space) and all(item.exhausted for item in planned.space)
-        widened = sum(dimension.widened for dimension in planned.space)
-        edges = _edges(chosen, group, planned)
-        gain = _gain(chosen, group, runs, _reference(table, study, planned))
-        rows.append({**row, **edges, "widened": widened, **gain})
+        planned = arms[study, arm]
+        arm_runs = runs[(runs["study"] == study) & (runs["arm"] == arm)]
+        setting = _marked_setting(settings)
+        trials = settings["setting"].map(json.dumps).nunique()
+        row = {
+            "study": study,
+            "arm": arm,
+            "trials": trials,
+            "whole_trials": int((settings["budget"] == 1).sum()),
+            "first_trials": trials if planned.search else first_trials[study, arm],
+            "seeds": len(plan.first_seeds()),
+            "chosen": setting is not None,
+            "exhausted": bool(planned.space) and all(item.exhausted for item in planned.space),
+            "widened": sum(dimension.widened for dimension in planned.space),
+            **_edges(setting, arm_runs, planned),
+            **_gain(setting, arm_runs, runs, _reference(table, study, planned)),
+        }
+        rows.append(row)
     return pd.DataFrame(rows, columns=list(SEARCHES))
+
+
+def _mark_choices(table: pd.DataFrame, settings: Sequence[Tried], plan: Plan) -> None:
+    """Write `chosen` and `fitted` into the table, whose rows are those of `settings`."""
+    arms = _arms(plan)
+    choices = []
+    for study, arm, rows in _by_arm(table):
+        if not _is_chosen_for(study, arm):
+            continue
+        space = arms[study, arm].space
+        whole = list(rows.index[rows["budget"] == 1])
+        number = best([settings[row] for row in whole], space)
+        if number is not None:
+            choices.append(whole[number])
+        complete = [row for row in whole if settings[row].complete]
+        curve = response([settings[row] for row in complete], space)
+        if curve is not None:
+            table.loc[complete, "fitted"] = np.where(np.isfinite(curve), curve, nan)
+    table["chosen"] = table.index.isin(choices)
+
+
+def _mark_collapses(table: pd.DataFrame) -> None:
+    """Write `collapsed` into the rows of settings with whole schedules and a score."""
+    for _, _, rows in _by_arm(table):
+        means = rows.loc[rows["budget"] == 1, ACCURACY].dropna()
+        if len(means):
+            table.loc[means.index, "collapsed"] = collapsed(means.to_numpy(float))
+
+
+def _add_changes(table: pd.DataFrame, plan: Plan) -> None:
+    """Write `changes` and `change` into the rows of settings with whole schedules.
+
+    No other schedule compares with the reference.
+    """
+    arms = _arms(plan)
+    for study, arm, rows in _by_arm(table):
+        reference = _shown_reference(table, study, arms[study, arm])
+        if reference is None:
+            continue
+        whole = rows[rows["budget"] == 1]
+        changes = [_changes(scores, reference["scores"]) for scores in whole["scores"]]
+        table.loc[whole.index, "changes"] = pd.Series(changes, whole.index)
+        table.loc[whole.index, "change"] = [_mean(each) for each in changes]
+
+
+def _marked_setting(rows: pd.DataFrame) -> Setting | None:
+    """Return the setting of an arm that is marked as chosen, None if none is."""
+    settings: pd.Series = rows.loc[rows["chosen"], "setting"]
+    return None if settings.empty else settings.iloc[0]
 
 
 def _is_chosen_for(study: str, arm: str) -> bool:
@@ -177,17 +210,14 @@ def _comparable(runs: pd.DataFrame) -> pd.DataFrame:
     """Return runs with scores of complete settings that can be compared within their arm."""
     runs = runs.copy()
     for _, arm in runs[runs["budget"] == 1].groupby(["study", "arm"], sort=False):
-        settings = [
-            rows.sort_values("seed")
-            for _, rows in arm.groupby(arm["setting"].map(json.dumps), sort=False)
-        ]
-        complete = [(rows, item) for rows in settings if (item := _tried(rows)).complete]
-        shifted = comparable([item for _, item in complete])
-        for (rows, before), item in zip(complete, shifted, strict=True):
-            if item.scores == before.scores:
-                continue
-            scores = [(score.accuracy, score.nll) for score in item.scores]
-            runs.loc[rows.index, ["validation_accuracy", "validation_nll"]] = scores
+        keys = arm["setting"].map(json.dumps)
+        groups = [rows.sort_values("seed") for _, rows in arm.groupby(keys, sort=False)]
+        complete = [rows for rows in groups if _setting_of(rows).complete]
+        settings = [_setting_of(rows) for rows in complete]
+        for rows, before, after in zip(complete, settings, comparable(settings), strict=True):
+            if after.scores != before.scores:
+                scores = [(score.accuracy, score.nll) for score in after.scores]
+                runs.loc[rows.index, ["validation_accuracy", "validation_nll"]] = scores
     return runs
 
 
@@ -238,12 +268,13 @@ def _changes(
     ]
 
 
-def _known_mean(values: Sequence[float | None]) -> float:
-    scored = [value for value in values if value is not None]
-    return round(float(np.mean(scored)), DIGITS) if scored else nan
+def _mean(values: Sequence[float | None]) -> float:
+    """Return the mean of the values that there are, NaN without any."""
+    numbers = [value for value in values if value is not None]
+    return round(float(np.mean(numbers)), DIGITS) if numbers else nan
 
 
-def _tried(group: pd.DataFrame) -> Tried:
+def _setting_of(group: pd.DataFrame) -> Tried:
     """Return a setting with its scores, from its runs."""
     columns = (group[name] for name in ("state", "validation_accuracy", "validation_nll"))
     return Tried(group["setting"].iloc[0], tuple(map(Score, *columns)))
@@ -252,25 +283,29 @@ def _tried(group: pd.DataFrame) -> Tried:
 def _edges(chosen: Setting | None, group: pd.DataFrame, arm: PlannedArm) -> dict[str, Any]:
     """Return at which ends of what was tried the chosen values stand."""
     keys = group["setting"].map(json.dumps)
-    tried = [_tried(rows) for _, rows in group.groupby(keys, sort=False)]
+    settings = [_setting_of(rows) for _, rows in group.groupby(keys, sort=False)]
     ends: dict[Dimension, int] = {}
     if chosen is not None:
-        ends = {item: at_edge(chosen, tried, item) for item in arm.space}
-    inside = {item: end for item, end in ends.items() if end}
-    bound = {item: item.lowest if end < 0 else item.highest for item, end in inside.items()}
-    free = [item for item, at_bound in bound.items() if not at_bound]
-    named = free or list(inside) or list(ends)
-    place = [f"{item.key}={format_value(_value(chosen, item))}" for item in named]
+        ends = {item: at_edge(chosen, settings, item) for item in arm.space}
+    at_an_end = [item for item, end in ends.items() if end]
+    can_widen = [item for item in at_an_end if not _is_bound(item, ends[item])]
+    shown = can_widen or at_an_end or list(ends)
+    place = [f"{item.key}={format_value(_value(chosen, item))}" for item in shown]
     return {
-        "ordered": any(_is_ordered(tried, item) for item in arm.space),
-        "edge": bool(inside),
-        "at_bound": bool(inside) and not free,
+        "ordered": any(_is_ordered(settings, item) for item in arm.space),
+        "edge": bool(at_an_end),
+        "at_bound": bool(at_an_end) and not can_widen,
         "place": ", ".join(place),
     }
 
 
-def _is_ordered(tried: list[Tried], item: Dimension) -> bool:
-    return all(type(_value(each.setting, item)) in (int, float) for each in tried)
+def _is_bound(item: Dimension, end: int) -> bool:
+    """Return whether the field or its effect ends at the lower (-1) or upper end of a range."""
+    return item.lowest if end < 0 else item.highest
+
+
+def _is_ordered(settings: Sequence[Tried], item: Dimension) -> bool:
+    return all(type(_value(each.setting, item)) in (int, float) for each in settings)
 
 
 def _value(setting: Setting | None, item: Dimension) -> Any:
@@ -293,12 +328,13 @@ def _gain(
     if chosen is None or reference is None:
         return {"gain": nan, "gain_low": nan, "gain_high": nan}
     others = runs[(runs["study"] == reference["study"]) & (runs["arm"] == reference["arm"])]
-    scores = [
-        frame[[setting == wanted for setting in frame["setting"]]].set_index("seed")[ACCURACY]
-        for frame, wanted in (
-            (group[group["budget"] == 1], chosen),
-            (others[others["budget"] == 1], reference["setting"]),
-        )
-    ]
-    gain = interval((scores[0] - scores[1]).dropna().to_numpy(float))
+    differences = _by_seed(group, chosen) - _by_seed(others, reference["setting"])
+    gain = interval(differences.dropna().to_numpy(float))
     return {"gain": round(gain.mean, DIGITS), "gain_low": gain.low, "gain_high": gain.high}
+
+
+def _by_seed(runs: pd.DataFrame, setting: Setting) -> pd.Series:
+    """Return the validation accuracy of a setting with a whole schedule, indexed by seed."""
+    whole = runs[runs["budget"] == 1]
+    is_of_setting = [item == setting for item in whole["setting"]]
+    return whole[is_of_setting].set_index("seed")[ACCURACY]

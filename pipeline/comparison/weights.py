@@ -113,16 +113,28 @@ def look_equivalence(
 
 
 def looks_had(arm: Arm, looks: PlannedLooks) -> int:
-    """Return the number of looks for which an arm and its reference have seeds, at least 1."""
+    """Return the number of looks for which an arm and its reference have seeds, at least 1.
+
+    Args:
+        arm: The arm.
+        looks: The planned looks.
+    """
     seeds = min(len(one.runs) for one in arm.pair())
     return max(sum(count <= seeds for count in looks.seeds), 1)
 
 
 def last_weight(arms: Sequence[Arm], looks: PlannedLooks | None) -> float:
-    """Return the weight of the last look that arms and their references have had; 1 without looks.
+    """Return the weight of the last look that arms and their references have had.
 
     It is what the level of a single statistic at their last look is multiplied by, and what its p
     is divided by.
+
+    Args:
+        arms: The arms.
+        looks: The planned looks; None without any.
+
+    Returns:
+        In (0, 1]; 1 without looks.
     """
     if looks is None:
         return 1.0

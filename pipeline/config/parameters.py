@@ -13,6 +13,8 @@ from pipeline.config.yaml_files import read_yaml
 from pipeline.runtime.errors import Refusal
 
 PARAMETERS = Path("params.yaml")
+EXPERIMENTS = Path("experiments")  # a file for each study
+PROTOCOLS = EXPERIMENTS / "protocols"  # a file for each protocol
 SECTIONS = ("source", "data", "model", "training", "start", "seeds")  # replaced value by value
 WHOLE = ("tune", "margin", "optimal_error")  # replaced as they are
 

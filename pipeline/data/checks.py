@@ -76,8 +76,8 @@ def require_examples(splits: Splits) -> None:
     Raises:
         Refusal: A class has too few examples.
     """
-    given = {"validation": splits.validation, "test": splits.test}
-    drawn = ["training", *(name for name, split in given.items() if split is None)]
+    held_out = {"validation": splits.validation, "test": splits.test}
+    drawn = ["training", *(name for name, split in held_out.items() if split is None)]
     names = splits.class_names or tuple(map(str, range(splits.pool.classes)))
     _require_each_class("pool", splits.pool.labels, names, drawn)
 
@@ -93,8 +93,8 @@ def require_sizes(development: Arrays, data: Data) -> None:
     drawn = ["training"] if development.validation else ["training", "validation"]
     names = tuple(map(str, range(development.classes)))
     _require_each_class("development pool", pool, names, drawn)
-    given, groups = development.validation, development.groups
-    sizes = data.train_size, 0, given, data.validation_size
+    validation, groups = development.validation, development.groups
+    sizes = data.train_size, 0, validation, data.validation_size
     train_validation(labels, *sizes, groups, data.per_class)
 
 

@@ -79,9 +79,9 @@ class ArrayFile:
 def list_arrays(path: Path) -> dict[str, ArrayFile]:
     """Return the arrays of an .npz file by name; that of an .npy file has the name ""."""
     if not path.is_file():
-        found = "a folder" if path.is_dir() else "missing"
+        problem = "a folder" if path.is_dir() else "missing"
         raise Refusal(
-            f"{path}: {found}; expected an .npz file, or .npy files of images and of labels"
+            f"{path}: {problem}; expected an .npz file, or .npy files of images and of labels"
         )
     with _read_errors(path):
         if not zipfile.is_zipfile(path):

@@ -52,14 +52,14 @@ def chosen(pool: Arrays, classes: Sequence[int]) -> Arrays:
     places = np.full(pool.classes, -1)
     places[list(classes)] = range(len(classes))
     labels = places[pool.labels]
-    return _kept(pool, labels >= 0, labels, len(classes))
+    return _subset(pool, labels >= 0, labels, len(classes))
 
 
 def without(pool: Arrays, left_out: NDArray[np.bool_]) -> Arrays:
     """Return the examples outside a mask (N,)."""
     if not left_out.any():
         return pool
-    return _kept(pool, ~left_out, pool.labels, pool.classes)
+    return _subset(pool, ~left_out, pool.labels, pool.classes)
 
 
 def set_apart(pool: Arrays, classes: Collection[int], share: float) -> NDArray[np.bool_]:
@@ -92,14 +92,16 @@ def _groups_apart(groups: NDArray[np.int64], share: float) -> NDArray[np.int64]:
     generator = np.random.default_rng(derive(TEST_SEED, "pretraining", "groups"))
     order = generator.permutation(len(names))
     within = np.cumsum(counts[order]) <= share * len(groups)
-    found: NDArray[np.int64] = names[order][within]
-    return found
+    selection: NDArray[np.int64] = names[order][within]
+    return selection
 
 
-def _kept(pool: Arrays, mask: NDArray[np.bool_], labels: NDArray[np.int64], classes: int) -> Arrays:
-    kept = pool.take(np.flatnonzero(mask))
+def _subset(
+    pool: Arrays, mask: NDArray[np.bool_], labels: NDArray[np.int64], classes: int
+) -> Arrays:
+    subset = pool.take(np.flatnonzero(mask))
     return replace(
-        kept,
+        subset,
         labels=labels[mask].astype(np.int64),
         classes=classes,
         validation=int(mask[len(mask) - pool.validation :].sum()),

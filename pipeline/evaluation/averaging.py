@@ -8,7 +8,14 @@ Array = NDArray[np.float64]
 
 
 def softmax(logits: NDArray[np.floating]) -> Array:
-    """Return probabilities (..., classes), float64; NaN where a logit is NaN or plus infinity."""
+    """Return the probabilities of logits.
+
+    Args:
+        logits: (..., classes).
+
+    Returns:
+        Probabilities (..., classes), float64; NaN where a logit is NaN or plus infinity.
+    """
     with np.errstate(invalid="ignore"):  # infinity minus infinity
         probabilities: Array = scipy.special.softmax(np.asarray(logits, np.float64), axis=-1)
     return probabilities

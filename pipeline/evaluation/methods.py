@@ -35,7 +35,12 @@ Labelled = tuple[Labels, Labels]  # of validation and of test
 
 @dataclass(frozen=True)
 class Model:
-    """One trained model of a group: its run and its predictions."""
+    """One trained model of a group.
+
+    Attributes:
+        run: The fingerprint of its run.
+        predictions: Its logits.
+    """
 
     run: str
     predictions: Predictions

@@ -15,7 +15,7 @@ from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import read_sealed, write_bytes, write_sealed
 from pipeline.runtime.locks import RUN_LOCK, exclusive_lock
 
-KEPT = RUN_LOCK.with_name("params.json")
+SNAPSHOT = RUN_LOCK.with_name("params.json")
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def named_in_parameters(protocols: Sequence[str]) -> Iterator[None]:
         return
     before = PARAMETERS.read_bytes()
     during = _naming(before, protocols)
-    write_sealed(KEPT, {"before": before.decode(), "during": during.decode()})
+    write_sealed(SNAPSHOT, {"before": before.decode(), "during": during.decode()})
     write_bytes(PARAMETERS, during)
     try:
         yield
@@ -40,19 +40,19 @@ def restore_parameters() -> None:
     Raises:
         Refusal: A run is in progress.
     """
-    if KEPT.exists():
+    if SNAPSHOT.exists():
         with exclusive_lock():
             _restore()
 
 
 def _restore() -> None:
     try:
-        kept = read_sealed(KEPT)
+        snapshot = read_sealed(SNAPSHOT)
     except Refusal:  # damaged by a power failure
-        kept = {}
-    if kept and PARAMETERS.read_bytes() == kept["during"].encode():
-        write_bytes(PARAMETERS, kept["before"].encode())
-    KEPT.unlink(missing_ok=True)
+        snapshot = {}
+    if snapshot and PARAMETERS.read_bytes() == snapshot["during"].encode():
+        write_bytes(PARAMETERS, snapshot["before"].encode())
+    SNAPSHOT.unlink(missing_ok=True)
 
 
 def _naming(content: bytes, protocols: Sequence[str]) -> bytes:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.config.parameters import PARAMETERS
+from pipeline.config.parameters import EXPERIMENTS, PARAMETERS
 from pipeline.config.validation import unknown_name
 from pipeline.config.yaml_files import yaml_names
 from pipeline.execution import dvc
@@ -22,7 +22,7 @@ from pipeline.runtime.files import new_folder
 from pipeline.runtime.locks import exclusive_lock
 from pipeline.runtime.stage_times import clear_stage_times, read_stage_times
 
-REPORTS, EXPERIMENTS = Path("reports"), Path("experiments")
+REPORTS = Path("reports")
 REFERENCES = "refs/exps/*/*/"  # in which DVC keeps its experiments
 CODE = ("*.py", "*.yaml")  # of what git does not track, the files that an experiment needs
 

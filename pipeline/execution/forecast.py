@@ -1,6 +1,5 @@
 """Plan the runs of a protocol before they are trained, and estimate how long one takes."""
 
-import contextlib
 import functools
 import json
 import statistics
@@ -80,39 +79,55 @@ def forecast_of(
     """
     folder = ARTIFACTS / protocol
     store = open_store()
-    digest = ""
-    apart: Mapping[str, str] = {}
-    with contextlib.suppress(Refusal):
-        summary = read_summary(folder / "data")
-        digest, apart = summary["digest"], summary.get("pretraining", {})
+    digest, apart = _data_digests(folder / "data")
     explored = explore(read, digest, {}, ahead=True, apart=apart)
-    explored_plan: Plan | None = None
-    while explored_plan != explored.plan:
-        explored_plan = explored.plan
-        explored = explore(read, digest, scores(store, explored_plan), ahead=True, apart=apart)
+    plan: Plan | None = None
+    while plan != explored.plan:
+        plan = explored.plan
+        explored = explore(read, digest, scores(store, plan), ahead=True, apart=apart)
     experiment = read(explored.plan.tuned or _other_values(read({})))
-    assumed = {
-        study.name: {arm.name: most_compared(arm) for arm in study.arms}
-        for study in experiment.studies
-    }
-    choice: Choice = assumed
-    with contextlib.suppress(Refusal, KeyError):  # none, or that of other code
-        chosen = read_sealed(folder / "choice.json")
-        choice = chosen["choice"] if chosen["tuned"] == explored.plan.tuned else assumed
+    choice = _stored_choice(folder / "choice.json", explored.plan.tuned)
+    if choice is None:
+        choice = _largest_choice(experiment)
     try:
         confirmed, _ = confirmation(experiment, digest, choice, apart)
     except Refusal:  # the choice is that of other settings
-        choice = assumed
+        choice = _largest_choice(experiment)
         confirmed, _ = confirmation(experiment, digest, choice, apart)
-    most = confirmed
-    if confirmed.looks:
-        reached = dict.fromkeys(
-            ((study, arm.name) for study, arm in confirmed.arms()), len(confirmed.looks.seeds)
-        )
-        most, _ = confirmation(experiment, digest, choice, apart, reached)
-        ended = scores(store, most)
-        confirmed, _ = confirm(experiment, digest, choice, ended, decide, apart)
+    if not confirmed.looks:
+        return Forecast(explored.plan, confirmed, explored.most_added, confirmed)
+    arms = [(study, arm.name) for study, arm in confirmed.arms()]
+    last_look = len(confirmed.looks.seeds)
+    most, _ = confirmation(experiment, digest, choice, apart, dict.fromkeys(arms, last_look))
+    confirmed, _ = confirm(experiment, digest, choice, scores(store, most), decide, apart)
     return Forecast(explored.plan, confirmed, explored.most_added, most)
+
+
+def _data_digests(folder: Path) -> tuple[str, Mapping[str, str]]:
+    """Return the digests of prepared data and of those of pretrainings; empty without any."""
+    try:
+        summary = read_summary(folder)
+    except Refusal:
+        return "", {}
+    return summary["digest"], summary.get("pretraining", {})
+
+
+def _stored_choice(file: Path, tuned: Mapping[str, Any]) -> Choice | None:
+    """Return the choice in a file; None without one, or where it is that of other tuned values."""
+    try:
+        stored = read_sealed(file)
+        choice: Choice = stored["choice"]
+        return choice if stored["tuned"] == tuned else None
+    except (Refusal, KeyError):  # none, or that of other code
+        return None
+
+
+def _largest_choice(experiment: Experiment) -> Choice:
+    """Return the choice that leads to the most runs of confirmation."""
+    return {
+        study.name: {arm.name: most_compared(arm) for arm in study.arms}
+        for study in experiment.studies
+    }
 
 
 def _other_values(experiment: Experiment) -> Mapping[str, Any]:

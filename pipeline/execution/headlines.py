@@ -7,7 +7,7 @@ made again. A report of older code has fewer tables; what it lacks is not compar
 import math
 import pkgutil
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ PAGES = {  # over all reports
 RECOMPUTED = "pipeline.comparison.written:written_contrasts"
 FRONT_CHECK = "pipeline.reporting.written_front:front_differences"
 SCORE, REFERENCE = "test_accuracy", "reference_test_accuracy"
+
+Key = tuple[str, str]  # study, arm
 
 
 def headline_differences(report: Path) -> list[str]:
@@ -134,28 +136,35 @@ def _of_plan(written: WrittenReport, plan: Planned) -> Iterator[tuple[str, str]]
 
 def _of_planned_arms(written: WrittenReport, plan: Planned) -> Iterator[tuple[str, str]]:
     """Yield which arms, or what of them, the table of seeds has otherwise than planned."""
-    rows: dict[tuple[str, str], list[Row]] = {}
+    rows: dict[Key, list[Row]] = {}
     for row in written.seeds:
         rows.setdefault((str(row["study"]), str(row["arm"])), []).append(row)
-    studies = {study for study, _ in rows}
-    planned = {
-        (study, name): arm
-        for study in sorted(studies & plan["arms"].keys())
-        for name, arm in plan["arms"][study].items()
-        if name != BASELINE and arm["seeds"]
-    }
+    planned = _planned_arms(plan, {study for study, _ in rows})
     for study, name in sorted(planned.keys() ^ rows.keys()):
         yield "seeds.csv", f"{name} of {study}: not among the arms of both it and {LEDGER}"
     for study, name in sorted(planned.keys() & rows.keys()):
-        arm, of_arm = planned[study, name], rows[study, name]
-        same = {
-            "seeds": sorted(row["seed"] for row in of_arm) == arm["seeds"],
-            "reference": {row["reference"] for row in of_arm} == {arm["against"]},
-            "setting": of_arm[0]["setting"] == arm["setting"],
-        }
-        for what, is_same in same.items():
-            if not is_same:
-                yield "seeds.csv", f"{name} of {study}: {what}: not what {LEDGER} has"
+        for what in _unplanned(rows[study, name], planned[study, name]):
+            yield "seeds.csv", f"{name} of {study}: {what}: not what {LEDGER} has"
+
+
+def _planned_arms(plan: Planned, studies: Collection[str]) -> dict[Key, Mapping[str, Any]]:
+    """Return the planned arms of these studies that are compared and have seeds."""
+    return {
+        (study, name): arm
+        for study in studies
+        for name, arm in plan["arms"].get(study, {}).items()
+        if name != BASELINE and arm["seeds"]
+    }
+
+
+def _unplanned(rows: Sequence[Row], arm: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what of an arm the rows of its seeds have otherwise than planned."""
+    if sorted(row["seed"] for row in rows) != arm["seeds"]:
+        yield "seeds"
+    if {row["reference"] for row in rows} != {arm["against"]}:
+        yield "reference"
+    if rows[0]["setting"] != arm["setting"]:
+        yield "setting"
 
 
 def _of_numbers(written: WrittenReport, arms: Mapping[str, Row]) -> Iterator[tuple[str, str]]:

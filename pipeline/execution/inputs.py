@@ -4,15 +4,15 @@ import hashlib
 import json
 from pathlib import Path
 
+from pipeline.config.parameters import EXPERIMENTS, PARAMETERS, PROTOCOLS
 from pipeline.runtime.behaviour import PACKAGE
 
 CODE = "the code of pipeline"
-PROTOCOLS = Path("experiments", "protocols")
 
 
 def input_digests() -> dict[str, str]:
     """Return the sha256 of `params.yaml`, of every file of settings and of the package, by name."""
-    settings = [Path("params.yaml"), *sorted(Path("experiments").rglob("*.yaml"))]
+    settings = [PARAMETERS, *sorted(EXPERIMENTS.rglob("*.yaml"))]
     digests = {str(path): _digest(path) for path in settings if path.is_file()}
     return digests | {CODE: package_digest()}
 
@@ -28,8 +28,8 @@ def changed_inputs(before: dict[str, str], protocol: str | None = None) -> list[
     changed = [name for name, digest in input_digests().items() if before.get(name) != digest]
     if protocol is None:
         return changed
-    own = PROTOCOLS / f"{protocol}.yaml"
-    return [name for name in changed if Path(name) == own or Path(name).parent != PROTOCOLS]
+    file = PROTOCOLS / f"{protocol}.yaml"
+    return [name for name in changed if Path(name) == file or Path(name).parent != PROTOCOLS]
 
 
 def package_digest() -> str:

@@ -35,7 +35,7 @@ LOOK_SECONDS = 0.2  # between two looks at workers and their limits
 LAST_SECONDS = 1.0  # that a worker without its pipe has to end
 MEGABYTE = 1 << 20
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
-KEPT, MAPPED = 1 << 30, 1 << 25  # bytes
+TRIM_BYTES, MMAP_BYTES = 1 << 30, 1 << 25  # bytes
 Environment = Mapping[str, str]
 
 
@@ -83,16 +83,18 @@ def run_jobs(
                 if worker.job is None and queue:
                     _give(worker, queue.popleft(), tries)
             for worker, job, outcome in _ended(pool, settings):
-                died = outcome["state"] == "died"
-                if died or worker.megabytes() > worker.first + GROWTH:
+                state = outcome["state"]
+                if state == "died" or worker.megabytes() > worker.first + GROWTH:
                     worker.end()
                     pool[pool.index(worker)] = _start(perform, worker.environment)
-                if died and tries[job["id"]] < TRIES:
-                    queue.append(job)
-                elif outcome["state"] == "refused":
+                if state == "refused":
                     raise Refusal(*outcome["reason"].splitlines())
+                if state != "died":
+                    yield job, outcome
+                elif tries[job["id"]] < TRIES:
+                    queue.append(job)
                 else:
-                    yield job, outcome | ({"state": "failed"} if died else {})
+                    yield job, {**outcome, "state": "failed"}
     finally:
         for worker in pool:
             worker.end()
@@ -141,8 +143,8 @@ def keep_freed_memory() -> None:
     """
     if platform.libc_ver()[0] == "glibc":
         library = ctypes.CDLL(None)
-        library.mallopt(M_TRIM_THRESHOLD, KEPT)
-        library.mallopt(M_MMAP_THRESHOLD, MAPPED)
+        library.mallopt(M_TRIM_THRESHOLD, TRIM_BYTES)
+        library.mallopt(M_MMAP_THRESHOLD, MMAP_BYTES)
 
 
 def _start(perform: Perform, environment: Environment) -> Worker:

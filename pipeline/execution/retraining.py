@@ -148,8 +148,8 @@ def _beyond_spread(stored: Path, again: Path, name: str, plan: Plan, place: str)
             of_others.append(accuracy)
     if not of_others or before is None or after is None:
         return
-    known = [*of_others, after]  # without what is in question
-    spread = max(known) - min(known)
+    accuracies = [*of_others, after]  # without what is in question
+    spread = max(accuracies) - min(accuracies)
     if abs(after - before) > spread:
         yield (
             f"{place}: validation accuracy {before:.4f}, but {after:.4f} when trained again on "

@@ -45,7 +45,7 @@ def complete(
     """
     store.sweep()
     write_current_plan(store, plan)
-    needed = [name for name in plan.trained() if not store.finished(name)]
+    missing = [name for name in plan.trained() if not store.finished(name)]
     labels = run_labels(plan)
     explored = last_plan(folder / "exploration")  # confirmation trains the same arms
     past = [*plan.trained(), *(explored.fingerprints() if explored else ())]
@@ -54,40 +54,55 @@ def complete(
     failed: dict[str, Outcome] = {}
     waves = plan.waves() or [()]
     for number, names in enumerate(waves, start=1):
-        waiting = [name for name in names if name in needed]
+        is_last = number == len(waves)
+        waiting = [name for name in names if name in missing]
         blocked = _blocked(plan, waiting, store, labels)
         jobs = [
             _job(plan, name, identities[name], loggers.get(name), store, folder, settings)
             for name in waiting
             if name not in blocked
         ]
-        lost: dict[str, Outcome] = {
-            name: {"state": "failed", "reason": reason} for name, reason in blocked.items()
-        }
-        if jobs or number == len(waves):
-            title = _title(plan, len(names) - len(waiting), is_last=number == len(waves))
-            lost |= finish(longest_first(jobs, rates), entry, settings, title, folders)
-        for fingerprint, outcome in lost.items():
+        failures = _failures(blocked)
+        if jobs or is_last:
+            title = _title(plan, len(names) - len(waiting), is_last)
+            failures |= finish(longest_first(jobs, rates), entry, settings, title, folders)
+        for fingerprint, outcome in failures.items():
             store.write_failure(fingerprint, outcome["reason"], outcome.get("traceback", ""))
-        failed |= lost
-    if needed and loggers and (trouble := store.muted()):
+        failed |= failures
+    if missing and loggers:
+        _print_if_muted(store)
+    _assemble(plan, store, folder, labels)
+    unchanged = _failures(store.unchanged(plan))
+    if (failed or unchanged) and not (settings.keep_going or os.environ.get(KEEP_GOING)):
+        total = len({*missing, *unchanged})
+        raise Incomplete(format_failures({**failed, **unchanged}, total, labels))
+
+
+def _failures(reasons: Mapping[str, str]) -> dict[str, Outcome]:
+    return {name: {"state": "failed", "reason": reason} for name, reason in reasons.items()}
+
+
+def _print_if_muted(store: Store) -> None:
+    """Print why live curves are not sent to W&B for now, if they are not."""
+    if trouble := store.muted():
         print(
             f"W&B: {trouble}; no live curves for some minutes, the mirror sends them later",
             file=sys.stderr,
         )
+
+
+def _assemble(plan: Plan, store: Store, folder: Path, labels: Mapping[str, str]) -> None:
+    """Assemble `folder`/<phase> from the plan.
+
+    Raises:
+        Incomplete: A run was damaged since it was trained.
+    """
     damaged = store.assemble(plan, folder / plan.phase)
     if damaged:
         raise Incomplete(
             f"{labels[damaged[0]]}: damaged or removed since it was trained, "
             f"the first of {len(damaged)} such runs; run again"
         )
-    unchanged = {
-        name: {"state": "failed", "reason": reason}
-        for name, reason in store.unchanged(plan).items()
-    }
-    if (failed or unchanged) and not (settings.keep_going or os.environ.get(KEEP_GOING)):
-        total = len({*needed, *unchanged})
-        raise Incomplete(format_failures({**failed, **unchanged}, total, labels))
 
 
 def _blocked(

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.parameters import read_parameters
+from pipeline.config.parameters import PROTOCOLS, read_parameters
 from pipeline.config.plan import read_plan
 from pipeline.config.yaml_files import parse_yaml
 from pipeline.data.prepared import SUMMARY, pretraining_folder
@@ -52,7 +52,6 @@ UNSTABLE = (  # depend on the wall clock, a server, or whether the figures were 
     *("timing.md", "timing.csv", "tracked.json", DRAWN),
 )
 REPORTS, ARTIFACTS = Path("reports"), Path("artifacts")
-PROTOCOLS = Path("experiments", "protocols")
 INDEX_KINDS = ("md", "png")  # endings of the page over all reports and of its figure
 RUN = "run: make run"
 REPLANNING = "pipeline.execution.replanning:replanning_differences"  # imports torch
@@ -89,35 +88,49 @@ def verify(protocols: Sequence[str], options: Options | None = None) -> None:
         Refusal: A report cannot be recomputed.
     """
     options = options or Options()
-    differing: list[str] = []
-    refused: dict[str, Refusal] = {}
+    lines: list[str] = []
+    refusals: dict[str, Refusal] = {}
     chosen = protocols or read_parameters().protocols
     for protocol in chosen:
         try:
-            lines = [*differences(protocol), *_more_differences(protocol, options)]
+            lines += _verify_whole(protocol, options)
         except Refusal as refusal:
             if protocols:
                 raise
-            refused[protocol] = refusal
-            continue
-        differing += lines
-        print(f"{protocol}: {_count(lines) if lines else 'verified'}")
-    for folder in [] if protocols else sorted(REPORTS.glob("*")):
-        if folder.name in {*chosen} - {*refused} or not is_report(folder):
-            continue
-        lines = headline_differences(folder)
-        if options.history and (folder / LEDGER).exists():
-            lines += hidden_entries(folder / LEDGER)
-        differing += lines
-        why = "see below" if folder.name in refused else "not in params.yaml"
-        agree = f"its headline agrees with its tables (not recomputed: {why})"
-        print(f"{folder.name}: {_count(lines) if lines else agree}")
-    differing += index_differences(REPORTS) if refused else []
-    reasons = [line for refusal in refused.values() for line in refusal.lines]
-    if differing:
-        raise Incomplete("\n".join([*differing, *reasons]))
+            refusals[protocol] = refusal
+    if not protocols:
+        recomputed = {*chosen} - {*refusals}
+        for folder in sorted(REPORTS.glob("*")):
+            if folder.name not in recomputed and is_report(folder):
+                why = "see below" if folder.name in refusals else "not in params.yaml"
+                lines += _verify_headline(folder, options, why)
+    if refusals:
+        lines += index_differences(REPORTS)
+    reasons = [line for refusal in refusals.values() for line in refusal.lines]
+    if lines:
+        raise Incomplete("\n".join([*lines, *reasons]))
     if reasons:
         raise Refusal(*reasons)
+
+
+def _verify_whole(protocol: str, options: Options) -> list[str]:
+    """Recompute a report, print the result, and return a line for each difference."""
+    lines = [*differences(protocol), *_more_differences(protocol, options)]
+    print(f"{protocol}: {_count(lines) if lines else 'verified'}")
+    return lines
+
+
+def _verify_headline(folder: Path, options: Options, why: str) -> list[str]:
+    """Verify the headline of a report, print the result, and return a line for each difference.
+
+    `why` says why the report is not recomputed.
+    """
+    lines = headline_differences(folder)
+    if options.history and (folder / LEDGER).exists():
+        lines += hidden_entries(folder / LEDGER)
+    agree = f"its headline agrees with its tables (not recomputed: {why})"
+    print(f"{folder.name}: {_count(lines) if lines else agree}")
+    return lines
 
 
 def _count(lines: Sequence[str]) -> str:
@@ -330,21 +343,12 @@ def folder_md5(folder: Path) -> str:
 
 
 def _recompute(protocol: str, root: Path, again: Path) -> None:
-    artifacts = root / "artifacts" / protocol
-    (again / "artifacts" / protocol).mkdir(parents=True)
-    for name in INPUTS:
-        (again / "artifacts" / protocol / name).symlink_to((artifacts / name).resolve())
-    (again / REPORTS / protocol).mkdir(parents=True)
-    ledger = REPORTS / protocol / LEDGER
-    if (root / ledger).exists():
-        (again / ledger).write_bytes((root / ledger).read_bytes())
-    for folder in (root / "reports").iterdir():  # the index is made of all reports
-        if folder.is_dir() and folder.name != protocol:
-            (again / "reports" / folder.name).symlink_to(folder)
-    for path in root.iterdir():  # settings, data and networks of the project
-        kept = path.name == CACHE or not path.name.startswith(".")
-        if kept and path.name not in (str(ARTIFACTS), str(REPORTS), PACKAGE.name):
-            (again / path.name).symlink_to(path)
+    """Run the stages of `VERBS` again, in a folder with links to what they read.
+
+    Raises:
+        Refusal: A stage fails.
+    """
+    _link_inputs(protocol, root, again)
     environment = os.environ | {
         "PYTHONPATH": str(PACKAGE.parent),
         "GAPWISE_STORE": str(again / "store"),
@@ -357,6 +361,29 @@ def _recompute(protocol: str, root: Path, again: Path) -> None:
         verb = (done.stdout.strip() or "a stage").splitlines()[-1]
         last = (done.stderr.strip() or "no message").splitlines()[-1]
         raise Refusal(f"verify: {verb} of {protocol} failed: {last}")
+
+
+def _link_inputs(protocol: str, root: Path, again: Path) -> None:
+    """Make a folder that has what the stages of a protocol read, and no report of it.
+
+    The ledger is copied, since the evaluation adds to it.
+    """
+    artifacts = ARTIFACTS / protocol
+    (again / artifacts).mkdir(parents=True)
+    for name in INPUTS:
+        (again / artifacts / name).symlink_to((root / artifacts / name).resolve())
+    (again / REPORTS / protocol).mkdir(parents=True)
+    ledger = REPORTS / protocol / LEDGER
+    if (root / ledger).exists():
+        (again / ledger).write_bytes((root / ledger).read_bytes())
+    for folder in (root / REPORTS).iterdir():  # the index is made of all reports
+        if folder.is_dir() and folder.name != protocol:
+            (again / REPORTS / folder.name).symlink_to(folder)
+    made_again = {ARTIFACTS.name, REPORTS.name, PACKAGE.name}
+    for path in root.iterdir():  # settings, data and networks of the project
+        is_visible = path.name == CACHE or not path.name.startswith(".")
+        if is_visible and path.name not in made_again:
+            (again / path.name).symlink_to(path)
 
 
 def _difference(path: Path, other: Path) -> Iterator[str]:

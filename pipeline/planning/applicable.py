@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
 
+from pipeline.config.parameters import EXPERIMENTS
 from pipeline.config.plan import BASELINE
 from pipeline.config.validation import unknown_name
 from pipeline.config.yaml_files import yaml_names
 from pipeline.planning.arms import Arm
 from pipeline.planning.overtuning import most_compared, overtuning_study
 from pipeline.planning.proposal import StudyRuns
-from pipeline.planning.protocols import EXPERIMENTS, Protocol
+from pipeline.planning.protocols import Protocol
 from pipeline.planning.searches import rounds
 from pipeline.planning.studies import Experiment, Study, read_study
 from pipeline.runtime.errors import Refusal
@@ -76,26 +77,33 @@ def runs_of(study: Study, protocol: Protocol) -> StudyRuns:
         study: The study.
         protocol: The protocol that it runs under.
     """
-    if study.search:
-        settings = sum(len(arm.trials) for arm in study.arms[1:])
-        runs = settings * study.search.seeds
-        return StudyRuns(explored=0, confirmed=0, arms=0, other=runs)
-    if study.kind != "comparison":
-        groups = study.ensemble or study.variance
-        models = study.ensemble.size if study.ensemble else 1
-        runs = (groups.groups if groups else 0) * models * len(study.arms)
-        return StudyRuns(explored=0, confirmed=0, arms=0, other=runs)
-    several = [arm for arm in study.arms if arm.is_searched]
-    others = {arm.against for arm in several} - {arm.name for arm in several}
-    references = others - {BASELINE}
-    choice = {study.name: {arm.name: most_compared(arm) for arm in study.arms}}
-    compared = overtuning_study(Experiment(protocol, (study,)), choice)
-    added = [arm for arm in compared.arms if arm.against != BASELINE] if compared else []
+    if study.search or study.kind != "comparison":
+        return StudyRuns(explored=0, confirmed=0, arms=0, other=_other_runs(study))
+    arms = len(study.arms) - 1  # without the baseline
+    searched = [arm for arm in study.arms if arm.is_searched]
+    explored = {BASELINE, *(arm.name for arm in searched)}
+    references = {arm.against for arm in searched} - explored
     return StudyRuns(
-        explored=sum(map(_trainings, several)) + len(references),
-        confirmed=len(study.arms) - 1 + len(added),
-        arms=len(study.arms) - 1,
+        explored=sum(map(_trainings, searched)) + len(references),
+        confirmed=arms + _added_by_overtuning(study, protocol),
+        arms=arms,
     )
+
+
+def _other_runs(study: Study) -> int:
+    """Return the runs of a study whose arms are not compared one by one."""
+    if study.search:
+        return sum(len(arm.trials) for arm in study.arms[1:]) * study.search.seeds
+    if study.ensemble:
+        return study.ensemble.groups * study.ensemble.size * len(study.arms)
+    return study.variance.groups * len(study.arms) if study.variance else 0
+
+
+def _added_by_overtuning(study: Study, protocol: Protocol) -> int:
+    """Return how many further settings the study of overtuning trains, at most."""
+    choice = {study.name: {arm.name: most_compared(arm) for arm in study.arms}}
+    overtuning = overtuning_study(Experiment(protocol, (study,)), choice)
+    return sum(arm.against != BASELINE for arm in overtuning.arms) if overtuning else 0
 
 
 def _trainings(arm: Arm) -> int:

@@ -1,14 +1,16 @@
 """Read the arms of a study, and the tuned baseline, from their files."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline import regularizers
+from pipeline.config.parameters import PROTOCOLS
 from pipeline.config.plan import BASELINE, PROTOCOL, Factor, Setting
 from pipeline.config.validation import checked, invalid
 from pipeline.planning.arms import Arm, Trial, Written
-from pipeline.planning.protocols import PROTOCOLS, Protocol, factor_of, is_replaced, value_of
+from pipeline.planning.protocols import Protocol, factor_of, is_replaced, value_of
 from pipeline.planning.resolution import named
 from pipeline.planning.searches import TWO_VALUES, Search, least_grid, require_optuna, rounds
 from pipeline.planning.spaces import MOST_SETTINGS, Space, read_space, size
@@ -50,15 +52,19 @@ def tuned_baseline(protocol: Protocol, path: Path) -> Arm | None:
 def nuisance_spaces(protocol: Protocol, path: Path) -> tuple[dict[str, Space], Search | None]:
     """Return the spaces of `tune` by dotted key, and the design over them, None for a grid.
 
+    Args:
+        protocol: The protocol.
+        path: Its file, for errors.
+
     Raises:
-        Refusal: A space is invalid.
+        Refusal: A space is invalid, or there is a design without one.
     """
-    given = dict(protocol.tune)
-    search = _search(given.pop(SEARCH), path, f"tune.{SEARCH}") if SEARCH in given else None
-    if search and not given:
+    entries = dict(protocol.tune)
+    search = _search(entries.pop(SEARCH), path, f"tune.{SEARCH}") if SEARCH in entries else None
+    if search and not entries:
         raise Refusal(f"{path}: tune: {SEARCH} without a search space; expected one{EXAMPLE}")
     spaces = {}
-    for key, value in given.items():
+    for key, value in entries.items():
         where = f"{path}: tune.{key}"
         space = read_space(value, where, isinstance(value_of(protocol, key), list))
         if space is None:
@@ -91,61 +97,112 @@ def read_arm(
         raise Refusal(invalid(where, name, expected))
     if not items:
         raise Refusal(invalid(where, items, "a list of regularizers"))
-    fixed: Setting = {}
-    changes: dict[str, Any] = {}
-    places = {PROTOCOL: f"arms.{name}"}
-    against, search = BASELINE, None
+    entries = _read_items(name, items, path)
+    fixed: Setting = dict(entries.regularizers)
+    if entries.changes:
+        fixed[PROTOCOL] = entries.changes
+    spaces = _arm_spaces(fixed, protocol, path, entries.places)
+    nuisance: dict[str, Space] = {}
+    search = entries.search
+    is_retuned = _is_retuned(entries, protocol)
+    if is_retuned and not is_fixed:
+        nuisance, common = _nuisance_of_arm(entries.changes, protocol)
+        search = search or common
+    if is_retuned and entries.retune_place and not nuisance:
+        raise Refusal(invalid(entries.retune_place, True, _never_tuned(protocol, is_fixed)))
+    if search and not (spaces or nuisance):
+        raise Refusal(f"{where}: {SEARCH} without a search space; expected one{EXAMPLE}")
+    if nuisance:
+        fixed[PROTOCOL] = {**entries.changes, **dict.fromkeys(nuisance)}
+        spaces |= {(PROTOCOL, key): space for key, space in nuisance.items()}
+    written = Written(fixed, spaces, frozenset(nuisance), search, protocol, path, entries.places)
+    trials = _trials(written, where)
+    rule = regularizers.test_rule(trials[0].regularizers)
+    return Arm(name, _factor(entries, written, trials), entries.against, rule, trials, written)
+
+
+@dataclass
+class _Entries:
+    """What the items of an arm in its file give, by kind.
+
+    Attributes:
+        regularizers: Their values and spaces, by name.
+        changes: Values and spaces of the protocol, by dotted key.
+        places: The keys of regularizers and changes in the file, for errors.
+        against: The arm that it is compared with.
+        search: How its spaces are searched; None for a grid, or for what `tune` says.
+        retune: Whether it tunes nuisance values; None where the file does not say.
+        retune_place: The file and key of `retune`, for errors; "" without one.
+    """
+
+    regularizers: Setting
+    changes: dict[str, Any]
+    places: dict[str, str]
+    against: str = BASELINE
+    search: Search | None = None
     retune: bool | None = None
-    retune_place = ""
+    retune_place: str = ""
+
+
+def _read_items(name: str, items: Sequence[dict[str, Any]], path: Path) -> _Entries:
+    """Return what the items of an arm give.
+
+    Raises:
+        Refusal: An item is invalid.
+    """
+    entries = _Entries({}, {}, {PROTOCOL: f"arms.{name}"})
     _check_keys_of_arm(items, path, name)
     for index, item in enumerate(items):
         place = f"arms.{name}.{index}"
         if PROTOCOL in item:
-            changes |= _protocol_values(item, where)
+            entries.changes |= _protocol_values(item, f"{path}: arms.{name}")
         elif AGAINST in item:
-            against = str(item[AGAINST])
+            entries.against = str(item[AGAINST])
         elif RETUNE in item:
-            retune_place = f"{path}: {place}.{RETUNE}"
-            retune = _boolean(item[RETUNE], retune_place)
+            entries.retune_place = f"{path}: {place}.{RETUNE}"
+            entries.retune = _boolean(item[RETUNE], entries.retune_place)
         elif SEARCH in item:
-            search = _search(item[SEARCH], path, f"{place}.{SEARCH}")
+            entries.search = _search(item[SEARCH], path, f"{place}.{SEARCH}")
         else:
-            if not isinstance(item.get("name"), str):
-                named(item, regularizers.settings(), path, place)  # an error
-            regularizer = str(item["name"])
-            if regularizer in fixed:
-                expected = "each regularizer once"
-                raise Refusal(invalid(f"{path}: {place}.name", regularizer, expected))
-            fixed[regularizer] = {key: value for key, value in item.items() if key != "name"}
-            places[regularizer] = place
-    factors = tuple(fixed)
-    if changes:
-        fixed[PROTOCOL] = changes
-    if retune is None:
-        retune = any(
-            key.startswith(RETUNED) and value_of(protocol, key) != value
-            for key, value in changes.items()
-        )
-    spaces = _arm_spaces(fixed, protocol, path, places)
-    nuisance: dict[str, Space] = {}
-    if retune and not is_fixed:
-        tuned, common = nuisance_spaces(protocol, PROTOCOLS / f"{protocol.name}.yaml")
-        nuisance = {key: space for key, space in tuned.items() if not is_replaced(key, changes)}
-        search = search or (common if nuisance else None)
-    if retune and retune_place and not nuisance:
-        raise Refusal(invalid(retune_place, True, _never_tuned(protocol, is_fixed)))
-    if search and not (spaces or nuisance):
-        raise Refusal(f"{where}: {SEARCH} without a search space; expected one{EXAMPLE}")
-    if nuisance:
-        fixed[PROTOCOL] = {**changes, **dict.fromkeys(nuisance)}
-        spaces |= {(PROTOCOL, key): space for key, space in nuisance.items()}
-    written = Written(fixed, spaces, frozenset(nuisance), search, protocol, path, places)
-    trials = _trials(written, where)
-    shown = {key: _shown(written, trials, key) for key in changes}
-    moved = {key: value for key, value in shown.items() if value_of(protocol, key) != value}
-    factor = Factor(regularizers=factors, protocol=moved)
-    rule = regularizers.test_rule(trials[0].regularizers)
-    return Arm(name, factor, against, rule, trials, written)
+            _add_regularizer(entries, item, path, place)
+    return entries
+
+
+def _add_regularizer(entries: _Entries, item: dict[str, Any], path: Path, place: str) -> None:
+    if not isinstance(item.get("name"), str):
+        named(item, regularizers.settings(), path, place)  # an error
+    name = str(item["name"])
+    if name in entries.regularizers:
+        raise Refusal(invalid(f"{path}: {place}.name", name, "each regularizer once"))
+    entries.regularizers[name] = {key: value for key, value in item.items() if key != "name"}
+    entries.places[name] = place
+
+
+def _is_retuned(entries: _Entries, protocol: Protocol) -> bool:
+    """Return whether an arm tunes nuisance values: as it says, else by what it changes."""
+    if entries.retune is not None:
+        return entries.retune
+    return any(
+        key.startswith(RETUNED) and value_of(protocol, key) != value
+        for key, value in entries.changes.items()
+    )
+
+
+def _nuisance_of_arm(
+    changes: Mapping[str, Any], protocol: Protocol
+) -> tuple[dict[str, Space], Search | None]:
+    """Return the nuisance spaces that an arm leaves to tuning, and the design over them."""
+    tuned, search = nuisance_spaces(protocol, PROTOCOLS / f"{protocol.name}.yaml")
+    spaces = {key: space for key, space in tuned.items() if not is_replaced(key, changes)}
+    return spaces, search if spaces else None
+
+
+def _factor(entries: _Entries, written: Written, trials: Sequence[Trial]) -> Factor:
+    """Return the regularizers of an arm, and the values of the protocol that it changes."""
+    values = {key: _shown(written, trials, key) for key in entries.changes}
+    protocol = written.protocol
+    changed = {key: value for key, value in values.items() if value_of(protocol, key) != value}
+    return Factor(regularizers=tuple(entries.regularizers), protocol=changed)
 
 
 def _check_keys_of_arm(items: Sequence[Mapping[str, Any]], path: Path, name: str) -> None:
@@ -194,26 +251,44 @@ def _trials(written: Written, where: str) -> tuple[Trial, ...]:
     Raises:
         Refusal: There are too many, a range has no number of points, or a value is invalid.
     """
-    spaces = list(written.spaces.values())
     if written.search is None:
-        for (part, key), space in written.spaces.items():
-            if not space.values:
-                expected = "an integer, as in {log: [0.001, 0.1], points: 5}"
-                place = f"{written.path}: {written.places[part]}.{key}"
-                raise Refusal(f"{place}.points: missing; expected {expected}")
-        if size(spaces) > MOST_SETTINGS:
-            expected = f"at most {MOST_SETTINGS}, or {{search: {{method: sobol, trials: 64}}}}"
-            raise Refusal(f"{where}: {size(spaces)} settings; expected {expected}")
+        _require_values(written, where)
     elif written.search.method == "grid":
-        least = least_grid(spaces)
-        if least > written.search.trials:
-            ranges = "" if all(space.values for space in spaces) else TWO_VALUES
-            expected = f"an integer >= {least}, the settings of the grid{ranges}"
-            raise Refusal(invalid(f"{where}: {SEARCH}.trials", written.search.trials, expected))
+        _require_trials(list(written.spaces.values()), written.search, where)
     trials = tuple(written.trial(proposal.values) for proposal in written.proposals())
     if written.search:
         _require_epochs(written, written.search, trials, where)
     return trials
+
+
+def _require_values(written: Written, where: str) -> None:
+    """Check that an arm without a search lists values, and not too many settings.
+
+    Raises:
+        Refusal: A range has no number of points, or there are too many settings.
+    """
+    for (part, key), space in written.spaces.items():
+        if not space.values:
+            expected = "an integer, as in {log: [0.001, 0.1], points: 5}"
+            place = f"{written.path}: {written.places[part]}.{key}"
+            raise Refusal(f"{place}.points: missing; expected {expected}")
+    settings = size(list(written.spaces.values()))
+    if settings > MOST_SETTINGS:
+        expected = f"at most {MOST_SETTINGS}, or {{search: {{method: sobol, trials: 64}}}}"
+        raise Refusal(f"{where}: {settings} settings; expected {expected}")
+
+
+def _require_trials(spaces: Sequence[Space], search: Search, where: str) -> None:
+    """Check that a search of a grid has as many trials as the smallest grid has settings.
+
+    Raises:
+        Refusal: It has fewer.
+    """
+    least = least_grid(spaces)
+    if least > search.trials:
+        ranges = "" if all(space.values for space in spaces) else TWO_VALUES
+        expected = f"an integer >= {least}, the settings of the grid{ranges}"
+        raise Refusal(invalid(f"{where}: {SEARCH}.trials", search.trials, expected))
 
 
 def _require_epochs(written: Written, search: Search, trials: Sequence[Trial], where: str) -> None:

@@ -57,7 +57,7 @@ class Written:
         Raises:
             Refusal: A value is invalid.
         """
-        setting = {part: dict(given) for part, given in self.fixed.items()}
+        setting = {part: dict(items) for part, items in self.fixed.items()}
         for (part, key), value in zip(self.spaces, values, strict=True):
             setting[part][key] = value
         protocol = self.protocol
@@ -65,15 +65,20 @@ class Written:
             where = f"{self.path}: {self.places[PROTOCOL]}"
             setting[PROTOCOL] = multiplied(setting[PROTOCOL], protocol, where)
             protocol = overridden(protocol, setting[PROTOCOL], where)
+        classes = regularizers.settings()
         chosen = [
-            named({"name": part, **given}, regularizers.settings(), self.path, self.places[part])
-            for part, given in setting.items()
+            named({"name": part, **items}, classes, self.path, self.places[part])
+            for part, items in setting.items()
             if part != PROTOCOL
         ]
         return Trial(setting, tuple(chosen), protocol)
 
     def shortened(self, trial: "Trial", budget: float) -> "Trial":
         """Return a setting with a complete schedule over a share of its epochs, at least one.
+
+        Args:
+            trial: The setting.
+            budget: The share of its epochs, in (0, 1].
 
         Raises:
             Refusal: A value of the setting needs more epochs.

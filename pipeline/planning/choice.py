@@ -26,9 +26,13 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Score:
-    """The end of a run: its state, and validation accuracy and NLL under its test rule.
+    """The end of a run, under its test rule.
 
-    `machine` is what it was trained on; equal texts for equal machines.
+    Attributes:
+        state: done, failed, diverged or missing.
+        accuracy: Validation accuracy (fraction); NaN for a run that is not done.
+        nll: Validation NLL (nats); NaN for a run that is not done.
+        machine: What the run was trained on; equal texts for equal machines.
     """
 
     state: str
@@ -39,9 +43,12 @@ class Score:
 
 @dataclass(frozen=True)
 class Tried:
-    """A setting with the scores of all its runs, in the order of their seeds.
+    """A setting with the scores of all its runs.
 
-    Settings may have further runs, at seeds that the others lack (`comparable`).
+    Attributes:
+        setting: Its values, by part and key.
+        scores: Those of its runs in the order of their seeds. Settings may have further runs, at
+            seeds that the others lack (`comparable`).
     """
 
     setting: Setting
@@ -139,8 +146,8 @@ def response(tried: Sequence[Tried], space: Sequence[Dimension]) -> Array | None
         space: The values that the arm searches.
 
     Returns:
-        The fitted accuracy of each setting, -inf for those left out; None without a curve: not one
-        value is searched on a scale, or fewer than five settings are fitted.
+        (settings,) The fitted accuracy (fraction), -inf for settings left out; None without a
+        curve: not one value is searched on a scale, or fewer than five settings are fitted.
     """
     if len(space) != 1 or len(tried) < LEAST_POINTS:
         return None
@@ -152,19 +159,26 @@ def response(tried: Sequence[Tried], space: Sequence[Dimension]) -> Array | None
     values = [item.setting[dimension.part][dimension.key] for item in compared]
     places = np.array([position(scale, value) for value in values])
     means = np.array([item.accuracy for item in compared])
-    kept = ~collapsed(means)
-    if kept.sum() < LEAST_POINTS:
+    mask = ~collapsed(means)
+    if mask.sum() < LEAST_POINTS:
         return None
     common = min(len(item.scores) for item in compared)
     scores = np.array([[score.accuracy for score in item.scores[:common]] for item in compared]).T
     scores += means - scores.mean(axis=0)  # what further runs say
     curve = np.full(len(tried), -np.inf)
-    curve[kept] = smoothed(places[kept], scores[:, kept])
+    curve[mask] = smoothed(places[mask], scores[:, mask])
     return curve
 
 
 def collapsed(means: Array) -> Array:
-    """Return which mean accuracies are more than `COLLAPSE` below the median of the three best."""
+    """Return which mean accuracies are more than `COLLAPSE` below the median of the three best.
+
+    Args:
+        means: (settings,) Mean validation accuracies (fraction).
+
+    Returns:
+        (settings,) Booleans.
+    """
     fallen: Array = means < np.median(np.sort(means)[-3:]) - COLLAPSE
     return fallen
 

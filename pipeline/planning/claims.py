@@ -10,13 +10,13 @@ from pydantic.fields import FieldInfo
 
 from pipeline import models
 from pipeline.config.claims import Claim, Contrast
+from pipeline.config.parameters import EXPERIMENTS
 from pipeline.config.plan import BASELINE, Kind
 from pipeline.config.run import Data, Training
 from pipeline.config.settings import Settings
 from pipeline.config.validation import checked, invalid, unknown_name
 from pipeline.config.yaml_files import read_yaml, yaml_names
 from pipeline.data import sources
-from pipeline.planning.protocols import EXPERIMENTS
 from pipeline.runtime.errors import Refusal
 
 SECTIONS = ("data", "training", "model")  # of a protocol, whose values a claim can need

@@ -304,15 +304,15 @@ def _plain(
 ) -> tuple[Standardized, tuple[int, ...], int]:
     """Return the network of a protocol without regularizers, the shape of its images, classes."""
     torch.set_num_threads(1)  # single images are slower on several
-    kept = json.loads(dataset)
+    data_settings = json.loads(dataset)
     folder = ARTIFACTS / name / "data"
-    kind = describe(kept["dataset"], json.loads(source), folder, kept["classes"])
-    given = json.loads(model)
-    if given["name"] != IMPORTED:
-        _require_size(given, kind.shape, kind.classes)
+    kind = describe(data_settings["dataset"], json.loads(source), folder, data_settings["classes"])
+    model_settings = json.loads(model)
+    if model_settings["name"] != IMPORTED:
+        _require_size(model_settings, kind.shape, kind.classes)
     with torch.random.fork_rng(devices=[]):
-        network = built(given, kind.shape, kind.classes)
-    require_usable(network, given["initialization"], kind.shape)
+        network = built(model_settings, kind.shape, kind.classes)
+    require_usable(network, model_settings["initialization"], kind.shape)
     return network, kind.shape, kind.classes
 
 
@@ -322,7 +322,7 @@ def _require_stored_draws(name: str, dataset: str, source: str, model: str) -> N
     require_stored_draws(network, json.loads(model), shape, classes)
 
 
-def _require_size(given: Mapping[str, Any], shape: tuple[int, ...], classes: int) -> None:
+def _require_size(settings: Mapping[str, Any], shape: tuple[int, ...], classes: int) -> None:
     """Check, without memory for its weights, that a network is not so large as to end the process.
 
     Raises:
@@ -330,20 +330,20 @@ def _require_size(given: Mapping[str, Any], shape: tuple[int, ...], classes: int
     """
     sizes = {
         key: max(value, default=0) if isinstance(value, list) else value
-        for key, value in given.items()
+        for key, value in settings.items()
         if isinstance(value, int | list) and not isinstance(value, bool)
     }
-    stages = len(given.get("widths", ())) or 1
+    stages = len(settings.get("widths", ())) or 1
     if sizes.get("blocks", 0) * stages > MOST_BLOCKS:
         most = MOST_BLOCKS // stages
         raise Refusal(invalid("model.blocks", sizes["blocks"], f"an integer <= {most}"))
     try:
         with torch.device("meta"):
-            network = models.build(dict(given), shape, classes)
+            network = models.build(dict(settings), shape, classes)
         weights = sum(parameter.numel() for parameter in network.parameters())
     except (RuntimeError, TypeError, OverflowError):  # torch cannot count so many bytes
         weights = MOST_WEIGHTS + 1
     if weights > MOST_WEIGHTS:
         largest = max(sizes, key=lambda key: int(sizes[key]))
         expected = f"a network of at most {MOST_WEIGHTS} weights"
-        raise Refusal(invalid(f"model.{largest}", given[largest], expected))
+        raise Refusal(invalid(f"model.{largest}", settings[largest], expected))

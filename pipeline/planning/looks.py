@@ -57,12 +57,12 @@ def confirm(
     for look in range(1, last_look + 1):
         if any(run.fingerprint not in scores for run in plan.runs_of("comparison")):
             return plan, identities
-        decided = decide(plan, scores)
-        reasons = {key: decided[key] for key in decided if reached.get(key, 1) == look}
+        all_reasons = decide(plan, scores)
+        reasons = {key: all_reasons[key] for key in all_reasons if reached.get(key, 1) == look}
         further = plan.with_needed(key for key, reason in reasons.items() if reason is None)
-        for (study, arm), reason in reasons.items():
-            if reason is not None and (study, arm) not in further:
-                stops[study, arm] = Stop(study=study, arm=arm, look=look, reason=reason)
+        for key, reason in reasons.items():
+            if reason is not None and key not in further:
+                stops[key] = _stop(key, look, reason)
         reached |= dict.fromkeys(further, look + 1)
         plan, identities = planned()
         if not further:
@@ -70,11 +70,16 @@ def confirm(
     if not experiment.asked:
         return plan, identities
     for look in range(2, last_look + 1):
-        asked = [key for key, wanted in experiment.asked.items() if wanted >= look]
-        for study, arm in plan.with_needed(asked):
-            if reached.get((study, arm), 1) >= look:
+        asked = [key for key, last in experiment.asked.items() if last >= look]
+        for key in plan.with_needed(asked):
+            if reached.get(key, 1) >= look:
                 continue
-            reached[study, arm] = look
-            if (study, arm) in stops:
-                stops[study, arm] = Stop(study=study, arm=arm, look=look, reason="asked")
+            reached[key] = look
+            if key in stops:
+                stops[key] = _stop(key, look, "asked")
     return planned()
+
+
+def _stop(key: Key, look: int, reason: Reason) -> Stop:
+    study, arm = key
+    return Stop(study=study, arm=arm, look=look, reason=reason)

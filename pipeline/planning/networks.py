@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import pkgutil
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -33,6 +34,7 @@ STORED = "expected them in persistent buffers"
 DRAWS = "the network draws in evaluation mode too, so that each prediction is that of one draw"
 BIAS = "bias"  # the reason of a route
 NAMED = 3  # names in a note
+OWN = "own"  # the initialization that keeps the weights of the network
 IN_TRAINING_ALONE = (
     "not called in evaluation mode; noise there acts in training, and not in passes with noise"
 )
@@ -61,14 +63,48 @@ def built(model: Mapping[str, Any], shape: tuple[int, ...], classes: int) -> Sta
     except Exception as error:  # whatever code of the user raises
         if "import" not in model:
             raise
-        raise Refusal(
-            f"model.import: fails in a check of its logits: {_line(error)}; expected logits that "
-            "are real numbers of floating point"
-        ) from None
+        raise Refusal(_building_error(model, shape, classes, error)) from None
+
+
+def _building_error(
+    model: Mapping[str, Any], shape: tuple[int, ...], classes: int, error: Exception
+) -> str:
+    """Return the line for an error that no check of a user's network expects."""
+    for dtype in _logit_types(model, shape):
+        if dtype != torch.float32:
+            return f"model.import: returns values of {dtype}; expected logits of torch.float32"
+    initialization = model.get("initialization", OWN)
+    if initialization != OWN and _can_be_built({**model, "initialization": OWN}, shape, classes):
+        return f"model.initialization: {initialization}: fails: {_line(error)}; expected {OWN}"
+    return (
+        f"model.import: cannot be checked: {_line(error)}; expected state_dict, train and other "
+        "methods that do what those of nn.Module do"
+    )
+
+
+def _logit_types(model: Mapping[str, Any], shape: tuple[int, ...]) -> list[torch.dtype]:
+    """Return the types of what a user's network returns in both modes; none where it fails."""
+    images = _images(2, shape, 0)
+    with contextlib.suppress(Exception), restored_globals(), torch.no_grad():
+        network = pkgutil.resolve_name(model["import"])(**model.get("arguments", {}))
+        return [network.train(training)(images.clone()).dtype for training in (False, True)]
+    return []
+
+
+def _can_be_built(model: Mapping[str, Any], shape: tuple[int, ...], classes: int) -> bool:
+    with contextlib.suppress(Exception):
+        models.build(dict(model), shape, classes)
+        return True
+    return False
 
 
 def require_usable(network: Standardized, initialization: str, shape: tuple[int, ...]) -> None:
     """Check a network for all that needs no other network.
+
+    Args:
+        network: The plain network.
+        initialization: The name of the initialization that has drawn its weights.
+        shape: (channels, height, width) of the images.
 
     Raises:
         Refusal: See the other functions of this file.
@@ -114,6 +150,9 @@ def require_known_layers(network: Standardized, shape: tuple[int, ...]) -> None:
 def require_plain_names(network: Standardized) -> None:
     """Check that no matrix is taken for a bias, which is not penalized, because of its name.
 
+    Args:
+        network: The plain network.
+
     Raises:
         Refusal: One is.
     """
@@ -140,11 +179,15 @@ def _seen(network: nn.Module, images: torch.Tensor) -> Probe:
 def require_drawn_weights(network: Standardized, initialization: str) -> None:
     """Check that layers multiply by the weights that an initialization has drawn.
 
+    Args:
+        network: The plain network.
+        initialization: The name of the initialization; `own` draws none.
+
     Raises:
         Refusal: A layer changes its weight before the product, as one that standardizes it.
     """
     probed = probe_of(network)
-    if initialization == "own" or probed is None:
+    if initialization == OWN or probed is None:
         return
     for name, module in network.named_modules():
         if isinstance(module, WEIGHTED) and (
@@ -258,8 +301,13 @@ def require_logits(network: Standardized, shape: tuple[int, ...]) -> None:
 def require_passes(network: nn.Module, shape: tuple[int, ...], classes: int) -> None:
     """Check that an equipped network returns logits for images of `shape` in both modes.
 
-    And a gradient in training: one in whose forward gradients are computed may differentiate noise
-    layers twice.
+    It has to return a gradient in training, too: one in whose forward gradients are computed may
+    differentiate noise layers twice.
+
+    Args:
+        network: The network with its regularizers.
+        shape: (channels, height, width) of the images.
+        classes: The number of logits.
 
     Raises:
         Refusal: It does not, as with a layer of a fixed size after pooling by another factor.
@@ -288,25 +336,31 @@ def evaluation_notes(network: Standardized, shape: tuple[int, ...]) -> list[str]
         network: The plain network.
         shape: (channels, height, width) of the images.
     """
-    known = probe_of(network)
-    if known is None:
+    probed = probe_of(network)
+    if probed is None:
         return []
     images = _images(FEW, shape, 0)
-    own = copy.deepcopy(network.network).eval()
+    copied = copy.deepcopy(network.network).eval()
+    called, draws = _evaluated(copied, images)
+    notes = [DRAWS] if draws else _notes_on_batches(network, images)
+    sites = [name for name, module in copied.named_modules() if kind_of(module)]
+    if idle := [name for name in sites if name in probed.called and name not in called]:
+        notes.append(f"{_listed(idle)}: {IN_TRAINING_ALONE}")
+    if untrained := sorted(_acting(network.network, images) - probed.gradients):
+        notes.append(f"{_listed(untrained)}: {UNTRAINED}")
+    return notes
+
+
+def _evaluated(network: nn.Module, images: torch.Tensor) -> tuple[set[str], bool]:
+    """Return the names of the modules that a pass calls, and whether it draws random numbers."""
     called: set[str] = set()
-    for name, module in own.named_modules():
+    for name, module in network.named_modules():
         module.register_forward_hook(lambda *_, name=name: called.add(name))
     with restored_globals(), torch.no_grad():
         before = global_states()
-        own(images.clone())
+        network(images.clone())
         draws = global_states() != before
-    notes = [DRAWS] if draws else _notes_on_batches(network, images)
-    sites = [name for name, module in own.named_modules() if kind_of(module)]
-    if idle := [name for name in sites if name in known.called and name not in called]:
-        notes.append(f"{_listed(idle)}: {IN_TRAINING_ALONE}")
-    if untrained := sorted(_acting(network.network, images) - known.gradients):
-        notes.append(f"{_listed(untrained)}: {UNTRAINED}")
-    return notes
+    return called, draws
 
 
 def _notes_on_batches(network: Standardized, images: torch.Tensor) -> list[str]:
@@ -356,13 +410,13 @@ def _pass(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
 
 def _of_copies(network: Standardized, batches: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
     """Return the logits in evaluation mode, by copies with numbers added to their weights."""
-    found = []
+    logits = []
     for spread in SPREADS:
         copied = copy.deepcopy(network.network).eval()
         with contextlib.suppress(Exception):  # code of the user, which may not take any weights
             _spread(copied, spread)
-            found.append([_pass(copied, batch) for batch in batches])
-    return found
+            logits.append([_pass(copied, batch) for batch in batches])
+    return logits
 
 
 @torch.no_grad()

@@ -22,8 +22,8 @@ def split_settings(protocol: Protocol) -> dict[str, Any]:
     """Return what decides all parts besides the source, as the summary of the data holds it."""
     data = protocol.data.model_dump(mode="json")
     apart = {
-        name: {key: given[key] for key in ("data", "source", "share")}
-        for name, given in protocol.pretraining.items()
+        name: {key: settings[key] for key in ("data", "source", "share")}
+        for name, settings in protocol.pretraining.items()
     }
     return {"test_fraction": data["test_fraction"], "selected": data["classes"], "apart": apart}
 
@@ -60,7 +60,16 @@ def _left_out(
 
 
 def test_of_protocol(protocol: Protocol, test: Arrays, names: Sequence[str]) -> Arrays:
-    """Return the test examples of the classes of a protocol."""
+    """Return the test examples of the classes of a protocol.
+
+    Args:
+        protocol: The protocol.
+        test: All test examples of its dataset.
+        names: The names of the classes of the dataset, empty where they have none.
+
+    Raises:
+        Refusal: A class does not exist.
+    """
     return chosen(test, _numbers(protocol.data.classes, names, test.classes, "data.classes"))
 
 
@@ -80,40 +89,40 @@ def part_of_pretraining(
         Refusal: As for `part_of_protocol`; or a share is set apart of no class.
     """
     where = f"{source}: pretraining.{name}"
-    given = protocol.pretraining[name]
-    numbers = _numbers(given["data"]["classes"], names, pool.classes, f"{where}.data.classes")
+    settings = protocol.pretraining[name]
+    numbers = _numbers(settings["data"]["classes"], names, pool.classes, f"{where}.data.classes")
     common = _common(protocol, name, names, pool.classes, source)
-    if given["share"] is not None and not common:
+    if settings["share"] is not None and not common:
         expected = "null: it has no class of the protocol to share"
-        raise Refusal(invalid(f"{where}.share", given["share"], expected))
+        raise Refusal(invalid(f"{where}.share", settings["share"], expected))
     if not _is_same_data(protocol, name):
         return chosen(pool, numbers)
-    kept = np.isin(pool.labels, sorted(common), invert=True)
+    mask = np.isin(pool.labels, sorted(common), invert=True)
     if common:
-        kept |= set_apart(pool, common, _share(protocol, name, source))
+        mask |= set_apart(pool, common, _share(protocol, name, source))
     if pool.groups is not None:
         classes = _numbers(protocol.data.classes, names, pool.classes, f"{source}: data.classes")
         theirs = np.isin(pool.labels, classes) & ~_left_out(protocol, pool, names, source)
-        kept &= ~np.isin(pool.groups, pool.groups[theirs])
-    return chosen(without(pool, ~kept), numbers)
+        mask &= ~np.isin(pool.groups, pool.groups[theirs])
+    return chosen(without(pool, ~mask), numbers)
 
 
 def _is_same_data(protocol: Protocol, name: str) -> bool:
     """Return whether a pretraining has the dataset of the protocol."""
-    given = protocol.pretraining[name]
+    settings = protocol.pretraining[name]
     data = protocol.data.dataset, protocol.source
-    return bool((given["data"]["dataset"], given["source"]) == data)
+    return bool((settings["data"]["dataset"], settings["source"]) == data)
 
 
 def _common(
     protocol: Protocol, name: str, names: Sequence[str], count: int, source: Path | str
 ) -> set[int]:
     """Return the classes that a pretraining shares with the protocol, whose data these are."""
-    given = protocol.pretraining[name]
+    settings = protocol.pretraining[name]
     if not _is_same_data(protocol, name):
         return set()
     where = f"{source}: pretraining.{name}.data.classes"
-    theirs = _numbers(given["data"]["classes"], names, count, where)
+    theirs = _numbers(settings["data"]["classes"], names, count, where)
     return set(theirs) & set(
         _numbers(protocol.data.classes, names, count, f"{source}: data.classes")
     )

@@ -64,37 +64,48 @@ def confirmation(
     Raises:
         Refusal: `choice` names a setting that an arm cannot have.
     """
-    declared = experiment.protocol.seeds.looks
+    looks = experiment.protocol.seeds.looks
     has_looks = isinstance(experiment.protocol.seeds.confirmation, Looks)
     digests = Digests(data_digest, apart or {})
-    seeds = range(FIRST_CONFIRMATION_SEED, FIRST_CONFIRMATION_SEED + declared.looks[-1])
+    seeds = range(FIRST_CONFIRMATION_SEED, FIRST_CONFIRMATION_SEED + looks.looks[-1])
 
-    def planned_of(studies: Sequence[Study], look: int) -> list[tuple[PlannedRun, Identified]]:
+    def runs_of_look(studies: Sequence[Study], look: int) -> list[tuple[PlannedRun, Identified]]:
         """Return the runs that a look adds to the arms that have it."""
-        number = {"round": look} if has_looks else {}
-        added = seeds[declared.seeds_of(look)]
+        row = {"round": look} if has_looks else {}
+        look_seeds = seeds[looks.seeds_of(look)]
         runs: list[tuple[PlannedRun, Identified]] = []
-        for study in studies:
-            for arm in study.arms:
-                if look > (reached or {}).get((study.name, arm.name), 1):
-                    continue
-                for trial in _chosen(study, arm, choice):
-                    runs += planned_runs(study, arm, trial, added, digests, **number)
+        for study, arm in _arms_with_look(studies, look, reached or {}):
+            for trial in _chosen(study, arm, choice):
+                runs += planned_runs(study, arm, trial, look_seeds, digests, **row)
         return runs
 
-    planned = planned_of(experiment.studies, 1)  # also checks the choice
-    possible = untuned_study(experiment), overtuning_study(experiment, choice)
-    added = [study for study in possible if study]
-    planned += planned_of(added, 1)
-    studies = (*experiment.studies, *added)
-    compared = [study for study in studies if study.kind == "comparison"]
-    for look in range(2, len(declared.looks) + 1):
-        planned += planned_of(compared, look)
-    described = tuple(describe_study(study, seeds, _designs(study)) for study in studies)
-    looks = PlannedLooks(seeds=declared.looks, weights=declared.shares, stops=tuple(stops))
+    planned = runs_of_look(experiment.studies, 1)  # also checks the choice
+    derived = untuned_study(experiment), overtuning_study(experiment, choice)
+    further = [study for study in derived if study]
+    planned += runs_of_look(further, 1)
+    studies = (*experiment.studies, *further)
+    comparisons = [study for study in studies if study.kind == "comparison"]
+    for look in range(2, len(looks.looks) + 1):
+        planned += runs_of_look(comparisons, look)
+    planned_looks = PlannedLooks(seeds=looks.looks, weights=looks.shares, stops=tuple(stops))
     return plan_of(
-        experiment, "confirmation", data_digest, described, planned, looks if has_looks else None
+        experiment,
+        "confirmation",
+        data_digest,
+        tuple(describe_study(study, seeds, _designs(study)) for study in studies),
+        planned,
+        planned_looks if has_looks else None,
     )
+
+
+def _arms_with_look(
+    studies: Sequence[Study], look: int, reached: Mapping[Key, int]
+) -> Iterator[tuple[Study, Arm]]:
+    """Yield the arms that have a look; one that `reached` does not name has the first alone."""
+    for study in studies:
+        for arm in study.arms:
+            if look <= reached.get((study.name, arm.name), 1):
+                yield study, arm
 
 
 def _chosen(study: Study, arm: Arm, choice: Choice) -> list[Trial]:

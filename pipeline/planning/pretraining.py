@@ -23,29 +23,31 @@ def pretrained_by(protocol: Protocol, name: str) -> tuple[Protocol, tuple[Regula
         protocol: A resolved protocol.
         name: One of its pretrainings.
     """
-    given = Pretraining.model_validate_json(json.dumps(protocol.pretraining[name]))
+    pretraining = Pretraining.model_validate_json(json.dumps(protocol.pretraining[name]))
     values = {
-        "data": Data.model_validate_json(json.dumps(given.data)),
-        "source": given.source,
-        "training": protocol.training.model_validate_json(json.dumps(given.training)),
-        "start": given.start,
+        "data": Data.model_validate_json(json.dumps(pretraining.data)),
+        "source": pretraining.source,
+        "training": protocol.training.model_validate_json(json.dumps(pretraining.training)),
+        "start": pretraining.start,
         "tune": {},
     }
-    return protocol.model_copy(update=values), regularizers.build(given.regularizers)
+    return protocol.model_copy(update=values), regularizers.build(pretraining.regularizers)
 
 
-def document_of_pretraining(document: Mapping[str, Any], given: Pretraining) -> dict[str, Any]:
+def document_of_pretraining(
+    document: Mapping[str, Any], pretraining: Pretraining
+) -> dict[str, Any]:
     """Return the values of the protocol that a pretraining is trained under, to be checked.
 
     Args:
         document: The values of the protocol, with its pretrainings.
-        given: The settings of one of these, with complete data and source.
+        pretraining: The settings of one of these, with complete data and source.
     """
     return {
         **document,
-        "data": given.data,
-        "source": given.source,
-        "training": {**document["training"], **given.training},
+        "data": pretraining.data,
+        "source": pretraining.source,
+        "training": {**document["training"], **pretraining.training},
         "pretraining": {},
         "start": {},  # checked with those of all pretrainings
         "tune": {},
@@ -70,15 +72,20 @@ def require_known(starts: Mapping[str, Start], path: Path | str) -> None:
         if start.source is not None and start.source not in names:
             lines.append(unknown_name(where, start.source, names))
             continue
-        seen = [name]
-        while (start := starts[seen[-1]]).source in names:
-            if start.source in seen:
-                cycle = seen[seen.index(start.source) :]
-                if frozenset(cycle) not in reported:
-                    chain = " -> ".join([*cycle, start.source])
-                    lines.append(f"{where}: a cycle of starts: {chain}; expected one that is fresh")
-                reported.add(frozenset(cycle))
-                break
-            seen.append(str(start.source))
+        cycle = _cycle(name, starts)
+        if cycle and frozenset(cycle) not in reported:
+            chain = " -> ".join([*cycle, cycle[0]])
+            lines.append(f"{where}: a cycle of starts: {chain}; expected one that is fresh")
+            reported.add(frozenset(cycle))
     if lines:
         raise Refusal(*lines)
+
+
+def _cycle(name: str, starts: Mapping[str, Start]) -> list[str]:
+    """Return the names of the cycle to which starts lead from a name; none if they end."""
+    chain = [name]
+    while (source := starts[chain[-1]].source) and source in starts:
+        if source in chain:
+            return chain[chain.index(source) :]
+        chain.append(source)
+    return []

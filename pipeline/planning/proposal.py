@@ -59,6 +59,14 @@ class ProtocolOptions:
         network: The name of a network of Gapwise.
         imported: A network of the user's own, as module:Class.
         arguments: What its class is given.
+        train_size: Training examples.
+        test_fraction: The share of the examples that is held out for the test, in (0, 1).
+        batch_size: Examples of an update.
+        epochs: Those of a run.
+        learning_rate: The middle of the range that is searched.
+        exploration: The number of exploration seeds.
+        confirmation: The number of confirmation seeds.
+        margin: The largest difference in accuracy (fraction) that counts as equivalent.
         studies: Names of studies, in order.
     """
 
@@ -139,7 +147,13 @@ class StudyRuns:
 
 @dataclass(frozen=True)
 class ProposedValue:
-    """One value of a protocol, by its dotted key, and why it was chosen ("" for none)."""
+    """One value of a protocol.
+
+    Attributes:
+        key: Its dotted key.
+        value: The value.
+        reason: Why it was chosen; "" for none.
+    """
 
     key: str
     value: Any
@@ -178,7 +192,14 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Splits:
-    """How many examples each split has; `train` is the most that there is for it."""
+    """How many examples each split has.
+
+    Attributes:
+        train: The most that there are for training.
+        validation: Those held out for the choice of settings.
+        test: Those held out for results.
+        test_fraction: The share that is held out for the test; None where the data have a test set.
+    """
 
     train: int
     validation: int
@@ -188,7 +209,13 @@ class Splits:
 
 @dataclass(frozen=True)
 class Level:
-    """How thorough a report is: numbers of studies and of seeds."""
+    """How thorough a report is.
+
+    Attributes:
+        studies: The number of studies.
+        exploration: The number of exploration seeds.
+        confirmation: The number of confirmation seeds.
+    """
 
     studies: int
     exploration: int
@@ -228,6 +255,10 @@ def splits_of(inspection: Inspection, options: ProtocolOptions) -> Splits:
     More than `ENOUGH_TEST` examples resolve nothing that seeds would not blur, so of a million
     examples one in a hundred is held out.
 
+    Args:
+        inspection: The data.
+        options: What the user has chosen.
+
     Raises:
         Refusal: There are too few examples for these splits.
     """
@@ -254,7 +285,13 @@ def splits_of(inspection: Inspection, options: ProtocolOptions) -> Splits:
 def networks(
     inspection: Inspection, splits: Splits, options: ProtocolOptions
 ) -> tuple[Network, ...]:
-    """Return the networks that fit the data, the best first and the cheapest last."""
+    """Return the networks that fit the data, the best first and the cheapest last.
+
+    Args:
+        inspection: The data.
+        splits: Their splits.
+        options: What the user has chosen.
+    """
     train = options.train_size or splits.train
     batch = _batch_size(train, options)
     sizes: tuple[int | None, ...] = inspection.sizes or (None,)
@@ -271,8 +308,8 @@ def _batch_size(train: int, options: ProtocolOptions) -> int:
 
 def _models(inspection: Inspection, train: int, options: ProtocolOptions) -> list[dict[str, Any]]:
     if options.imported:
-        given = {"arguments": dict(options.arguments)} if options.arguments else {}
-        return [{"import": options.imported, **given}]
+        arguments = {"arguments": dict(options.arguments)} if options.arguments else {}
+        return [{"import": options.imported, **arguments}]
     side = min(inspection.shape[1:])
     stages = max(1, min(3, int(math.log2(max(side, 2))) - 1))
     plain = {"name": "cnn", "hidden": 64}
@@ -348,18 +385,18 @@ def propose(
     search = _Search(inspection, options, speeds, studies, workers, required, splits)
     candidate = search.best()
     margin = options.margin or expected_margin(error, splits.test)
-    given = _Given(inspection, options, splits, margin, error, workers)
+    inputs = _Inputs(inspection, options, splits, margin, error, workers)
     return Proposal(
-        values=tuple(_values(given, candidate)),
+        values=tuple(_values(inputs, candidate)),
         training_minutes=candidate.training_seconds / 60,
         minutes=candidate.seconds / 60,
         updates=candidate.updates,
-        warnings=tuple(_warnings(given, candidate)),
+        warnings=tuple(_warnings(inputs, candidate)),
     )
 
 
 @dataclass(frozen=True)
-class _Given:
+class _Inputs:
     """What the values of a protocol follow from, besides the candidate that was found."""
 
     inspection: Inspection
@@ -461,42 +498,48 @@ class _Search:
         return longest
 
     def _candidate(self, network: Network, train: int, level: Level, epochs: int) -> _Candidate:
-        speed = self.speeds(network)
+        """Return a combination with the seconds that it takes."""
         names = self.options.studies or tuple(self.studies)[: level.studies]
-        chosen = [self.studies[name] for name in names]
-        arms = sum(study.arms for study in chosen) + 1  # and the values before tuning
-        exploration = self.options.exploration or level.exploration
-        confirmation = self.options.confirmation or max(level.confirmation, self.required(arms))
-        explored = TUNED_POINTS + sum(study.explored for study in chosen)
-        confirmed = 2 + sum(study.confirmed for study in chosen)
-        other = sum(study.other for study in chosen)
-        runs = exploration * explored + confirmation * confirmed + other
+        runs = self._run_counts(names, level)
         validation = self._validation(train)
-        held = validation or self.splits.train + self.splits.validation - train
+        held_out = validation or self.splits.train + self.splits.validation - train
+        speed = self.speeds(network)
         training = epochs * (train // network.batch_size) * speed.update
-        points = next(
-            (count for count in POINTS if count * (train + held) * speed.score < SCORED * training),
-            POINTS[-1],
-        )
-        scoring = (min(points, epochs) * (train + held) + held) * speed.score
-        run = speed.start + EQUIPPED + ARMS * training + scoring
-        at_once = min(self.workers, runs)
-        fresh = confirmation * confirmed + other
-        trained = (WIDENED * exploration * explored + fresh) * run
-        scored = train + PASSES * (held + self.splits.test)
-        predicted = fresh * scored * speed.score
+        points = _curve_points(train + held_out, speed.score, SCORED * training)
+        scoring = (min(points, epochs) * (train + held_out) + held_out) * speed.score
+        run_seconds = speed.start + EQUIPPED + ARMS * training + scoring
+        passes = train + PASSES * (held_out + self.splits.test)
+        predicting = runs.fresh * passes * speed.score
+        all_training = (WIDENED * runs.explored + runs.fresh) * run_seconds
+        at_once = min(self.workers, runs.total)
         return _Candidate(
             network=network,
-            level=Level(len(names), exploration, confirmation),
+            level=Level(len(names), runs.exploration_seeds, runs.confirmation_seeds),
             studies=tuple(names),
             train=train,
             validation=validation,
             epochs=epochs,
             points=points,
-            run_seconds=run,
-            runs=runs,
-            training_seconds=runs * run / at_once,
-            seconds=STAGES + AFTER * runs + (trained + predicted) / at_once,
+            run_seconds=run_seconds,
+            runs=runs.total,
+            training_seconds=runs.total * run_seconds / at_once,
+            seconds=STAGES + AFTER * runs.total + (all_training + predicting) / at_once,
+        )
+
+    def _run_counts(self, names: Sequence[str], level: Level) -> "_RunCounts":
+        """Return the seeds and runs of these studies and of the baseline, which is tuned."""
+        studies = [self.studies[name] for name in names]
+        arms = sum(study.arms for study in studies) + 1  # and the values before tuning
+        exploration = self.options.exploration or level.exploration
+        confirmation = self.options.confirmation or max(level.confirmation, self.required(arms))
+        explored = TUNED_POINTS + sum(study.explored for study in studies)
+        confirmed = 2 + sum(study.confirmed for study in studies)
+        other = sum(study.other for study in studies)
+        return _RunCounts(
+            exploration_seeds=exploration,
+            confirmation_seeds=confirmation,
+            explored=exploration * explored,
+            fresh=confirmation * confirmed + other,
         )
 
     def _validation(self, train: int) -> int | None:
@@ -508,14 +551,47 @@ class _Search:
         return None if left <= 1.5 * wanted else wanted
 
 
-def _values(given: _Given, candidate: _Candidate) -> list[ProposedValue]:
-    inspection, options = given.inspection, given.options
+@dataclass(frozen=True)
+class _RunCounts:
+    """How many seeds and runs a report has.
+
+    Attributes:
+        exploration_seeds: Those on which settings are chosen.
+        confirmation_seeds: Those from which results come.
+        explored: Runs on the seeds of exploration.
+        fresh: Runs that are evaluated on the test set.
+    """
+
+    exploration_seeds: int
+    confirmation_seeds: int
+    explored: int
+    fresh: int
+
+    @property
+    def total(self) -> int:
+        return self.explored + self.fresh
+
+
+def _curve_points(examples: int, score_seconds: float, limit: float) -> int:
+    """Return the most points of a learning curve whose scoring takes less than `limit` seconds.
+
+    Args:
+        examples: Those that each point scores.
+        score_seconds: The seconds of one example.
+        limit: The seconds of a run that scoring may take; the fewest points may take more.
+    """
+    fitting = [count for count in POINTS if count * examples * score_seconds < limit]
+    return max(fitting, default=POINTS[-1])
+
+
+def _values(inputs: _Inputs, candidate: _Candidate) -> list[ProposedValue]:
+    inspection, options = inputs.inspection, inputs.options
     return [
         *_source_values(inspection, candidate),
-        *_data_values(inspection, options, given.splits, candidate),
+        *_data_values(inspection, options, inputs.splits, candidate),
         *_model_values(inspection, options, candidate),
         *_training_values(options, candidate),
-        *_report_values(given, candidate),
+        *_report_values(inputs, candidate),
     ]
 
 
@@ -619,17 +695,17 @@ def _learning_rate(options: ProtocolOptions, candidate: _Candidate) -> float:
     return options.learning_rate or RATES.get(name, RATE)
 
 
-def _report_values(given: _Given, candidate: _Candidate) -> list[ProposedValue]:
-    rate, error, test = _learning_rate(given.options, candidate), given.error, given.splits.test
+def _report_values(inputs: _Inputs, candidate: _Candidate) -> list[ProposedValue]:
+    rate, error, test = _learning_rate(inputs.options, candidate), inputs.error, inputs.splits.test
     low, high = (float(f"{value:.4g}") for value in (rate / TUNED, rate * TUNED))
     space = {"log": [low, high], "points": TUNED_POINTS}
     tuned = "the baseline is tuned first; the range is widened where its end is best"
     noise = math.sqrt(max(error, 1 / test) / test)
     reason = (
         "as asked for"
-        if given.options.margin
+        if inputs.options.margin
         else f"a simple classifier has {100 * error:.2g} % error: a tenth of it, or one of "
-        f"{test:,} test {given.inspection.noun}; two networks that disagree on {100 * error:.2g} "
+        f"{test:,} test {inputs.inspection.noun}; two networks that disagree on {100 * error:.2g} "
         f"% differ by {100 * noise:.2g} points by chance (one standard error)"
     )
     seeds = f"fresh seeds, from which all results come: {candidate.runs:,} runs in all"
@@ -639,12 +715,12 @@ def _report_values(given: _Given, candidate: _Candidate) -> list[ProposedValue]:
             "seeds.exploration", candidate.level.exploration, "on which settings are chosen"
         ),
         ProposedValue("seeds.confirmation", candidate.level.confirmation, seeds),
-        ProposedValue("margin", given.margin, reason),
-        ProposedValue("studies", list(candidate.studies), _studies_reason(given.inspection)),
+        ProposedValue("margin", inputs.margin, reason),
+        ProposedValue("studies", list(candidate.studies), _studies_reason(inputs.inspection)),
         ProposedValue(
             "seconds_per_run",
             float(f"{candidate.run_seconds:.3g}"),
-            f"measured here, with {given.workers} runs at a time",
+            f"measured here, with {inputs.workers} runs at a time",
         ),
     ]
 
@@ -657,22 +733,22 @@ def _studies_reason(inspection: Inspection) -> str:
     return "what applies to images; flips too if mirror images keep their label: --flips"
 
 
-def _warnings(given: _Given, candidate: _Candidate) -> list[str]:
-    lines, test = list(given.inspection.warnings), given.splits.test
-    if given.error < EASY:
+def _warnings(inputs: _Inputs, candidate: _Candidate) -> list[str]:
+    lines, test = list(inputs.inspection.warnings), inputs.splits.test
+    if inputs.error < EASY:
         lines.append(
-            f"a simple classifier has {100 * given.error:.2g} % error: there is hardly a gap to "
+            f"a simple classifier has {100 * inputs.error:.2g} % error: there is hardly a gap to "
             "close; fewer training examples (--train-size) leave one"
         )
     if candidate.updates < FEW_UPDATES:
         lines.append(
             f"{candidate.updates} updates of a run are few: networks may not be trained to the "
-            f"end; expected --minutes {2 * given.options.minutes:g}, "
+            f"end; expected --minutes {2 * inputs.options.minutes:g}, "
             f"or --epochs {2 * candidate.epochs}"
         )
-    if given.margin < 1 / test:
+    if inputs.margin < 1 / test:
         lines.append(
-            f"the margin of {100 * given.margin:.2g} points is below one of {test} test "
-            f"{given.inspection.noun} ({100 / test:.2g} points): no arm can be equivalent"
+            f"the margin of {100 * inputs.margin:.2g} points is below one of {test} test "
+            f"{inputs.inspection.noun} ({100 / test:.2g} points): no arm can be equivalent"
         )
     return lines

@@ -8,7 +8,14 @@ from typing import Any
 
 from pydantic import Field
 
-from pipeline.config.parameters import PARAMETERS, SECTIONS, WHOLE, Parameters, read_parameters
+from pipeline.config.parameters import (
+    PARAMETERS,
+    PROTOCOLS,
+    SECTIONS,
+    WHOLE,
+    Parameters,
+    read_parameters,
+)
 from pipeline.config.run import Data, Training
 from pipeline.config.schema import Seeds
 from pipeline.config.settings import Settings, Word
@@ -17,8 +24,6 @@ from pipeline.config.yaml_files import read_yaml, yaml_names
 from pipeline.data import sources
 from pipeline.runtime.errors import Refusal
 
-EXPERIMENTS = Path("experiments")
-PROTOCOLS = EXPERIMENTS / "protocols"
 IMPORTED = "imported"
 LEAST_CLASSES = 2
 
@@ -125,6 +130,10 @@ def checked_protocol(document: Mapping[str, Any], source: Path | str) -> Protoco
 def require_one_size(data: Any, where: str) -> None:
     """Check that the number of training examples is not given in two ways, where both are written.
 
+    Args:
+        data: The section `data` as written.
+        where: Its file and key, for errors.
+
     Raises:
         Refusal: It is, and the two differ.
     """
@@ -210,7 +219,11 @@ def with_overrides(
 
 
 def with_source(protocol: Protocol, source: Path | str) -> Protocol:
-    """Return the protocol with complete `source` settings.
+    """Return the protocol with complete `source` settings, also of its pretrainings.
+
+    Args:
+        protocol: The protocol.
+        source: Its files, for errors.
 
     Raises:
         Refusal: The dataset does not exist, or a setting of its source is invalid.
@@ -235,20 +248,20 @@ def _with_data(protocol: Protocol, name: str, source: Path | str) -> dict[str, A
             read in another way.
     """
     where = f"pretraining.{name}"
-    given = checked(Pretraining, protocol.pretraining[name], source, where)
-    _require_counts(given.data, f"{source}: {where}.data")
-    require_one_size(given.data, f"{source}: {where}.data")
-    kept = {"dataset": protocol.data.dataset, "test_fraction": protocol.data.test_fraction}
-    data = checked(Data, {**kept, **given.data}, source, f"{where}.data")
+    pretraining = checked(Pretraining, protocol.pretraining[name], source, where)
+    _require_counts(pretraining.data, f"{source}: {where}.data")
+    require_one_size(pretraining.data, f"{source}: {where}.data")
+    defaults = {"dataset": protocol.data.dataset, "test_fraction": protocol.data.test_fraction}
+    data = checked(Data, {**defaults, **pretraining.data}, source, f"{where}.data")
     datasets = sources.settings()
     if data.dataset not in datasets:
         raise Refusal(unknown_name(f"{source}: {where}.data.dataset", data.dataset, datasets))
     is_same = data.dataset == protocol.data.dataset
-    values = {**protocol.source, **given.source} if is_same else given.source
+    values = {**protocol.source, **pretraining.source} if is_same else pretraining.source
     complete = checked(datasets[data.dataset], values, source, f"{where}.source")
     if is_same:
-        _require_one_reading(protocol, name, given, complete.model_dump(mode="json"), source)
-    return given.model_dump(mode="json") | {
+        _require_one_reading(protocol, name, pretraining, complete.model_dump(mode="json"), source)
+    return pretraining.model_dump(mode="json") | {
         "data": data.model_dump(mode="json"),
         "source": complete.model_dump(mode="json"),
     }
@@ -257,7 +270,7 @@ def _with_data(protocol: Protocol, name: str, source: Path | str) -> dict[str, A
 def _require_one_reading(
     protocol: Protocol,
     name: str,
-    given: Pretraining,
+    pretraining: Pretraining,
     complete: Mapping[str, Any],
     source: Path | str,
 ) -> None:
@@ -274,9 +287,9 @@ def _require_one_reading(
         return
     if dict(complete) != protocol.source:
         expected = "the source of the protocol, as it is: these are its files"
-        raise Refusal(invalid(f"{where}.source", given.source, expected))
+        raise Refusal(invalid(f"{where}.source", pretraining.source, expected))
     fraction = protocol.data.test_fraction
-    if (other := given.data.get("test_fraction", fraction)) != fraction:
+    if (other := pretraining.data.get("test_fraction", fraction)) != fraction:
         expected = f"{fraction}: the test set of the protocol is held out"
         raise Refusal(invalid(f"{where}.data.test_fraction", other, expected))
 
@@ -346,7 +359,12 @@ def value_of(protocol: Protocol, key: str) -> Any:
 
 
 def is_replaced(key: str, changed: Collection[str]) -> bool:
-    """Return whether a dotted key, or a mapping that holds it, is among the changed ones."""
+    """Return whether a dotted key, or a mapping that holds it, is among the changed ones.
+
+    Args:
+        key: The key, such as training.optimizer.momentum.
+        changed: Dotted keys, such as training.optimizer.
+    """
     return any(key == other or key.startswith(f"{other}.") for other in changed)
 
 

@@ -56,14 +56,14 @@ def resolved(document: dict[str, Any], source: Path | str) -> Protocol:
     schedule = named(training.schedule, schedules.settings(), source, "training.schedule")
     _require_full_batch(protocol, optimizer, source)
     _require_cycles(protocol, schedule, source)
-    given = {**protocol.model, "name": network_of(protocol.model)}
-    if "import" in given:
+    model_values = {**protocol.model, "name": network_of(protocol.model)}
+    if "import" in model_values:
         with errors_in(source):
-            require_visible(str(given["import"]).partition(":")[0])
-            if given["name"] == IMPORTED:
-                _require_common(given)
-    settings = named(given, models.settings(), source, "model")
-    model = {"name": given["name"], **settings.model_dump(mode="json", by_alias=True)}
+            require_visible(str(model_values["import"]).partition(":")[0])
+            if model_values["name"] == IMPORTED:
+                _require_common(model_values)
+    settings = named(model_values, models.settings(), source, "model")
+    model = {"name": model_values["name"], **settings.model_dump(mode="json", by_alias=True)}
     complete = {
         "optimizer": {"name": optimizer.name, **optimizer.model_dump(mode="json")},
         "schedule": {"name": schedule.name, **schedule.model_dump(mode="json")},
@@ -93,19 +93,19 @@ def _pretraining(protocol: Protocol, name: str, source: Path | str) -> dict[str,
     """
     document = protocol.model_dump(mode="json")
     where = f"pretraining.{name}"
-    given = checked(Pretraining, document["pretraining"][name], source, where)
-    start = checked_start(given.start, source, f"{where}.start")
-    values = document_of_pretraining(document, given)
+    pretraining = checked(Pretraining, document["pretraining"][name], source, where)
+    start = checked_start(pretraining.start, source, f"{where}.start")
+    values = document_of_pretraining(document, pretraining)
     complete = resolved(values, f"{source}: {where}").model_dump(mode="json")
     chosen = [
         named(item, regularizers.settings(), source, f"{where}.regularizers.{number}")
-        for number, item in enumerate(given.regularizers)
+        for number, item in enumerate(pretraining.regularizers)
     ]
     return {
         **{key: complete[key] for key in ("data", "source", "training")},
         "start": start.model_dump(mode="json", by_alias=True),
         "regularizers": [{"name": item.name, **item.model_dump(mode="json")} for item in chosen],
-        "share": given.share,
+        "share": pretraining.share,
     }
 
 
@@ -131,7 +131,7 @@ def _require_weights(protocol: Protocol, start: Start, place: str) -> None:
         raise Refusal(invalid(f"{place}start.reinitialize", start.reinitialize, expected))
 
 
-def _require_common(given: Mapping[str, Any]) -> None:
+def _require_common(values: Mapping[str, Any]) -> None:
     """Check that settings for a user's own network are not those of networks of this package.
 
     Raises:
@@ -139,7 +139,7 @@ def _require_common(given: Mapping[str, Any]) -> None:
     """
     classes = models.settings()
     common = {info.alias or name for name, info in classes[IMPORTED].model_fields.items()}
-    for key in given.keys() - common:
+    for key in values.keys() - common:
         if names := [name for name, kind in classes.items() if key in kind.model_fields]:
             raise Refusal(
                 f"model.{key}: a setting of {', '.join(names)}; expected an argument of the "
@@ -180,17 +180,22 @@ def overridden(protocol: Protocol, overrides: dict[str, Any], source: str) -> Pr
         inner = _inner(document[section], names[:-1], f"{source}: protocol.{section}")
         inner[names[-1]] = value
     changed = resolved(document, source)
-    given = {
+    start_values = {
         key.removeprefix("start."): value
         for key, value in overrides.items()
         if key.startswith("start.")
     }
-    require_effect(Start.model_validate(changed.start), given, f"{source}: start")
+    require_effect(Start.model_validate(changed.start), start_values, f"{source}: start")
     return changed
 
 
 def section_class(protocol: Protocol, section: str) -> type[Settings] | None:
-    """Return the class of settings of a section, as in training.optimizer; None if it has none."""
+    """Return the class of settings of a section; None if it has none.
+
+    Args:
+        protocol: A resolved protocol, which names optimizer, schedule and network.
+        section: The dotted key of a section, as training.optimizer.
+    """
     kinds: dict[str, type[Settings]] = {
         "data": Data,
         "training": Training,
@@ -256,12 +261,12 @@ def _require_cycles(protocol: Protocol, schedule: Schedule, source: Path | str) 
 
 
 def named(
-    given: dict[str, Any], classes: Mapping[str, type[Named]], source: Path | str, where: str
+    document: dict[str, Any], classes: Mapping[str, type[Named]], source: Path | str, where: str
 ) -> Named:
-    """Return the checked settings of the class that `given["name"]` names.
+    """Return the checked settings of the class that `document["name"]` names.
 
     Args:
-        given: The name and the settings, as plain values.
+        document: The name and the settings, as plain values.
         classes: The classes of settings by name.
         source: The file of the values, for error messages.
         where: The key of the values in that file, for error messages.
@@ -269,14 +274,14 @@ def named(
     Raises:
         Refusal: There is no such class, or a setting is invalid.
     """
-    name = given.get("name")
+    name = document.get("name")
     if name is None:
         raise Refusal(f"{source}: {where}.name: missing; expected {one_of(sorted(classes))}")
     if not isinstance(name, str):
         raise Refusal(invalid(f"{source}: {where}.name", name, one_of(sorted(classes))))
     if name not in classes:
         raise Refusal(unknown_name(f"{source}: {where}.name", name, classes, _synonyms(classes)))
-    values = {key: value for key, value in given.items() if key != "name"}
+    values = {key: value for key, value in document.items() if key != "name"}
     return checked(classes[name], values, source, where)
 
 

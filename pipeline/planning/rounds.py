@@ -339,15 +339,25 @@ def _last_values(
         space = arm.written.spaces[place]
         if space.widened < 1 or space.extend < 1:
             continue
-        for end, values in ((-1, space.values), (1, space.values[::-1])):
-            last, second, *third = values[:3]
-            is_added = not space.low <= last <= space.high
-            if not is_added or chosen[part][key] != second:
+        for end in (-1, 1):
+            values = _neighbours(space, end, chosen[part][key])
+            beside = [{**chosen, part: {**chosen[part], key: value}} for value in values]
+            if not beside or beside[0] not in level:
                 continue
-            beside = [{**chosen, part: {**chosen[part], key: value}} for value in (last, *third)]
-            if beside[0] in level and _next_value(arm, trials, place, end) is not None:
+            if _next_value(arm, trials, place, end) is not None:
                 settings += [setting for setting in beside if setting in level]
     return [chosen, *settings] if settings else []
+
+
+def _neighbours(space: Space, end: int, value: Any) -> list[Any]:
+    """Return the values on both sides of the last but one at an end, that of the end first.
+
+    There are none if `value` is not the last but one, or if widening has not added the last.
+    """
+    values = space.values if end < 0 else space.values[::-1]
+    last, second, *third = values[:3]
+    is_added = not space.low <= last <= space.high
+    return [last, *third] if is_added and value == second else []
 
 
 def _next_value(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str], end: int) -> Any:

@@ -164,7 +164,7 @@ def rounds(search: Search) -> list[tuple[int, float]]:
         while search.eta ** (last + 1) <= search.trials:
             last += 1
         powers = [(search.eta**number, search.eta ** (last - number)) for number in range(last + 1)]
-        return [(search.trials // kept, 1 / shortened) for kept, shortened in powers]
+        return [(search.trials // divisor, 1 / factor) for divisor, factor in powers]
     if search.method == "coarse_to_fine":
         fine = search.trials // 2
         return [(search.trials - fine, 1 / search.eta), (fine, 1.0)]
@@ -197,6 +197,11 @@ def has_stops(search: Search, epochs: int, points: int) -> bool:
 
     A trial is stopped at the first score at or after its budget. Rounds with the same score would
     be one round.
+
+    Args:
+        search: The search.
+        epochs: Those of a whole schedule.
+        points: About how many scores a learning curve has (`training.curve_points`).
     """
     shares = stops(epochs, points)
     budgets = {budget for _, budget in rounds(search)}
@@ -229,8 +234,8 @@ def _halving(
         return []
     last = [trial for trial in finished if trial.budget == planned[number - 1][1]]
     size, budget = planned[number]
-    kept = [trial for trial in _ranked(last) if not isnan(trial.score)][:size]
-    return [ProposedTrial(trial.values, budget) for trial in kept]
+    top_trials = [trial for trial in _ranked(last) if not isnan(trial.score)][:size]
+    return [ProposedTrial(trial.values, budget) for trial in top_trials]
 
 
 def _coarse_to_fine(
@@ -249,19 +254,31 @@ def _coarse_to_fine(
     if not ranked or any(trial.budget > budget for trial in finished):
         return []
     best = ranked[0].values
-    kept = ranked[: max(len(ranked) // search.eta, 1)]
-    narrow, windows = dict(spaces), {}
-    for number, (name, space) in enumerate(spaces.items()):
-        if space.scale is None:
-            kept_values = {json.dumps(trial.values[number]) for trial in kept}
-            listed = tuple(value for value in space.values if json.dumps(value) in kept_values)
-            narrow[name] = replace(space, values=listed)
-        else:
-            windows[name] = _window(space.quantile(best[number]), 1 / search.eta)
+    top_trials = ranked[: max(len(ranked) // search.eta, 1)]
+    narrow, windows = _narrowed(spaces, top_trials, 1 / search.eta)
     fine = search.model_copy(update={"trials": second})
     drawn = _drawn(narrow, fine, derive(seed, "fine"), windows)
     others = [values for values in drawn if values != best]
     return [ProposedTrial(values) for values in [best, *others][:second]]
+
+
+def _narrowed(
+    spaces: Mapping[str, Space], top_trials: Sequence[Finished], length: float
+) -> tuple[dict[str, Space], dict[str, tuple[float, float]]]:
+    """Return spaces with the listed values of the top trials, and a window of each range.
+
+    A window of quantiles has the given length, about the value of the best trial.
+    """
+    best = top_trials[0].values
+    narrow, windows = dict(spaces), {}
+    for number, (name, space) in enumerate(spaces.items()):
+        if space.scale is None:
+            top_values = {json.dumps(trial.values[number]) for trial in top_trials}
+            listed = tuple(value for value in space.values if json.dumps(value) in top_values)
+            narrow[name] = replace(space, values=listed)
+        else:
+            windows[name] = _window(space.quantile(best[number]), length)
+    return narrow, windows
 
 
 def _window(centre: float, length: float) -> tuple[float, float]:
@@ -284,38 +301,46 @@ def _tpe(
     if count < 1:
         return []
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    kinds: dict[str, optuna.distributions.BaseDistribution] = {}
-    for name, space in spaces.items():
-        if space.scale is None:
-            kinds[name] = optuna.distributions.CategoricalDistribution(range(len(space.values)))
-        else:
-            kinds[name] = optuna.distributions.FloatDistribution(0, TOP)
+    distributions = {name: _distribution(space) for name, space in spaces.items()}
     number = len(finished) // search.batch
     sampler = optuna.samplers.TPESampler(
         multivariate=True, seed=derive(seed, "tpe", *sorted(spaces), number) % 2**32
     )
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for trial in _ranked(finished):
-        params = {
+        coordinates = {
             name: _coordinate(space, value)
             for (name, space), value in zip(spaces.items(), trial.values, strict=True)
         }
         score = -inf if isnan(trial.score) else trial.score
-        study.add_trial(optuna.trial.create_trial(params=params, distributions=kinds, value=score))
+        study.add_trial(
+            optuna.trial.create_trial(params=coordinates, distributions=distributions, value=score)
+        )
     tried = {json.dumps(trial.values) for trial in finished}
     proposals: list[ProposedTrial] = []
     for _ in range(DRAWS * count):
-        asked = study.ask(kinds).params
-        values = tuple(
-            space.values[asked[name]] if space.scale is None else space.at(asked[name])
-            for name, space in spaces.items()
-        )
+        coordinates = study.ask(distributions).params
+        values = tuple(_value_at(space, coordinates[name]) for name, space in spaces.items())
         if json.dumps(values) not in tried:
             tried.add(json.dumps(values))
             proposals.append(ProposedTrial(values))
         if len(proposals) == count:
             break
     return proposals
+
+
+def _distribution(space: Space) -> Any:
+    """Return the distribution of the coordinates of a space for Optuna."""
+    from optuna import distributions
+
+    if space.scale is None:
+        return distributions.CategoricalDistribution(range(len(space.values)))
+    return distributions.FloatDistribution(0, TOP)
+
+
+def _value_at(space: Space, coordinate: Any) -> Any:
+    """Return the value at a coordinate of Optuna, the inverse of `_coordinate`."""
+    return space.values[coordinate] if space.scale is None else space.at(coordinate)
 
 
 def _coordinate(space: Space, value: Any) -> float:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pipeline.config.parameters import EXPERIMENTS
 from pipeline.config.validation import errors_in
 from pipeline.data import sources
 from pipeline.data.arrays import Arrays
@@ -10,7 +11,7 @@ from pipeline.data.description import prepared_with
 from pipeline.data.prepared import read_development_labels
 from pipeline.data.splits import development_and_test
 from pipeline.planning.parts import part_of_protocol, split_settings
-from pipeline.planning.protocols import EXPERIMENTS, Protocol, read_protocol
+from pipeline.planning.protocols import Protocol, read_protocol
 from pipeline.planning.studies import Experiment
 from pipeline.runtime.errors import Refusal
 
@@ -54,11 +55,11 @@ def _development(protocol: Protocol) -> Arrays | None:
 
 def _are_numbers(protocol: Protocol) -> bool:
     """Return whether all classes that are kept, here and in pretraining, are given by number."""
-    given = [
+    class_lists = [
         protocol.data.classes,
         *(one["data"]["classes"] for one in protocol.pretraining.values()),
     ]
-    return not any(isinstance(item, str) for classes in given for item in classes or ())
+    return not any(isinstance(item, str) for classes in class_lists for item in classes or ())
 
 
 def require_arm_sizes(experiment: Experiment, development: Arrays) -> None:

@@ -175,13 +175,7 @@ def size(spaces: Sequence[Space], widened: bool = False) -> int:
 
 
 def _range(written: Mapping[str, Any], where: str) -> Space:
-    scales = [scale for scale in SCALES if scale in written]
-    unknown = [key for key in written if key not in (*SCALES, *KEYS)]
-    if unknown:
-        raise Refusal(unknown_key(f"{where}.{unknown[0]}", [*SCALES, *KEYS]))
-    if len(scales) != 1:
-        raise Refusal(invalid(where, dict(written), f"one scale of {', '.join(SCALES)}"))
-    scale = scales[0]
+    scale = _scale(written, where)
     low, high = _ends(written[scale], scale, f"{where}.{scale}")
     extend = _integer(written.get("extend", 2), 0, 10, f"{where}.extend")
     points = written.get("points")
@@ -197,9 +191,19 @@ def _range(written: Mapping[str, Any], where: str) -> Space:
         values = _values_at(places, scale, low, high, digits)
         if all(one < other for one, other in itertools.pairwise(values)):
             return Space(values, scale, low, high, extend, float(places[1] - places[0]))
-    distinct = len(set(values))
-    expected = f"an integer <= {distinct}, the number of different values"
+    expected = f"an integer <= {len(set(values))}, the number of different values"
     raise Refusal(invalid(f"{where}.points", count, expected))
+
+
+def _scale(written: Mapping[str, Any], where: str) -> Scale:
+    """Return the scale of a range, the only one among its keys."""
+    unknown = [key for key in written if key not in (*SCALES, *KEYS)]
+    if unknown:
+        raise Refusal(unknown_key(f"{where}.{unknown[0]}", [*SCALES, *KEYS]))
+    scales = [scale for scale in SCALES if scale in written]
+    if len(scales) != 1:
+        raise Refusal(invalid(where, dict(written), f"one scale of {', '.join(SCALES)}"))
+    return scales[0]
 
 
 def _values_at(

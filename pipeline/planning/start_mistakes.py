@@ -13,11 +13,11 @@ OF_FIRST_PHASE = ("head_share", "rates.head")
 BELOW_HEAD = ("rates.trunk", "rates.decay")
 
 
-def checked_start(given: Any, source: Path | str, where: str = "start") -> Start:
+def checked_start(values: Any, source: Path | str, where: str = "start") -> Start:
     """Return the start that a mapping describes.
 
     Args:
-        given: The plain values.
+        values: The plain values.
         source: Their file, for errors.
         where: Their key in that file, for errors.
 
@@ -25,19 +25,19 @@ def checked_start(given: Any, source: Path | str, where: str = "start") -> Start
         Refusal: A value is invalid, the number of layers is not that of last_k, or layers that keep
             random weights are never trained.
     """
-    if isinstance(given, Mapping):
-        _require_number(given, f"{source}: {where}.k")
-    start = checked(Start, given, source, where)
+    if isinstance(values, Mapping):
+        _require_number(values, f"{source}: {where}.k")
+    start = checked(Start, values, source, where)
     _require_training(start, f"{source}: {where}.reinitialize")
     return start
 
 
-def require_effect(start: Start, given: Mapping[str, Any], where: str) -> None:
+def require_effect(start: Start, values: Mapping[str, Any], where: str) -> None:
     """Check that values which are given have an effect; one with its default may have none.
 
     Args:
         start: The start, with these values.
-        given: The values as written; keys of `rates` dotted, or in a mapping.
+        values: The values as written; keys of `rates` dotted, or in a mapping.
         where: The place of the start, for errors.
 
     Raises:
@@ -45,7 +45,7 @@ def require_effect(start: Start, given: Mapping[str, Any], where: str) -> None:
     """
     usual = dict(_flat(Start().model_dump(mode="json")))
     lines = []
-    for key, value in _flat(given):
+    for key, value in _flat(values):
         reason = _without_effect(start, key)
         if reason and value != usual[key]:
             default = usual[key] if isinstance(usual[key], str) else f"{usual[key]:g}"
@@ -68,9 +68,9 @@ def require_effects(document: Mapping[str, Any], protocol: Protocol, source: Pat
     start = Start.model_validate(protocol.start)
     require_effect(start, document.get("start") or {}, f"{source}: start")
     for name, values in protocol.pretraining.items():
-        given = document["pretraining"][name].get("start") or {}
+        start_values = document["pretraining"][name].get("start") or {}
         start = Start.model_validate(values["start"])
-        require_effect(start, given, f"{source}: pretraining.{name}.start")
+        require_effect(start, start_values, f"{source}: pretraining.{name}.start")
 
 
 def _without_effect(start: Start, key: str) -> str:
@@ -84,9 +84,9 @@ def _without_effect(start: Start, key: str) -> str:
     return ""
 
 
-def _require_number(given: Mapping[str, Any], where: str) -> None:
+def _require_number(values: Mapping[str, Any], where: str) -> None:
     """Check that the number of layers is given for last_k, and for nothing else."""
-    train, k = given.get("train", "all"), given.get("k")
+    train, k = values.get("train", "all"), values.get("k")
     if train == "last_k" and k is None:
         raise Refusal(f"{where}: missing; expected an integer >= 1 with train: last_k")
     if train != "last_k" and k is not None:

@@ -17,7 +17,12 @@ from pipeline.regularizers._regularizer import Regularizer
 
 @dataclass(frozen=True)
 class Digests:
-    """The digests of the prepared data: those of the protocol, and those of its pretrainings."""
+    """The digests of the prepared data.
+
+    Attributes:
+        data: That of the data of the protocol.
+        pretraining: Those of the data of its pretrainings, by name.
+    """
 
     data: str
     pretraining: Mapping[str, str] = field(default_factory=dict)
@@ -95,7 +100,12 @@ def _parents(
 
 
 def phases(protocol: Protocol, start: Start) -> tuple[Protocol, Protocol]:
-    """Return the protocols of the two phases of head_then_all; equal where the first takes all."""
+    """Return the protocols of the two phases of head_then_all; equal where the first takes all.
+
+    Args:
+        protocol: A resolved protocol.
+        start: Its start, with `train: head_then_all`.
+    """
     epochs = protocol.training.epochs
     first_epochs = min(max(round(start.head_share * epochs), 1), epochs)
     rate = protocol.training.learning_rate * start.rates.head

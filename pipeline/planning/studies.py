@@ -9,7 +9,13 @@ from typing import Any, get_args
 from pydantic import Field
 
 from pipeline.config.claims import Claim
-from pipeline.config.parameters import PARAMETERS, Parameters, read_parameters
+from pipeline.config.parameters import (
+    EXPERIMENTS,
+    PARAMETERS,
+    PROTOCOLS,
+    Parameters,
+    read_parameters,
+)
 from pipeline.config.plan import BASELINE, OVERTUNING, PROTOCOL, TUNING, Kind
 from pipeline.config.schema import Design, Ensemble, Replay, Variance
 from pipeline.config.settings import Settings, Word
@@ -21,14 +27,7 @@ from pipeline.planning.arms import Arm, baseline, relative, searched_values
 from pipeline.planning.claims import claim_mistakes, repeated_ids
 from pipeline.planning.effects import effects, is_described, require_start
 from pipeline.planning.pretraining import pretrained_by
-from pipeline.planning.protocols import (
-    EXPERIMENTS,
-    PROTOCOLS,
-    Protocol,
-    document_of,
-    require_one_size,
-    value_of,
-)
+from pipeline.planning.protocols import Protocol, document_of, require_one_size, value_of
 from pipeline.planning.resolution import overridden, resolved
 from pipeline.planning.searches import (
     SHORTENS,
@@ -334,37 +333,44 @@ def read_study(name: str, protocol: Protocol, root: Path = Path(), is_tuned: boo
     if document.protocols and protocol.name not in document.protocols:
         expected = f"a list with {protocol.name}; or leave {name} out of studies"
         raise Refusal(invalid(f"{path}: protocols", list(document.protocols), expected))
-    arms = [baseline(protocol)]
-    errors: list[str] = []
-    for arm, items in document.arms.items():
-        if document.search and not any(SEARCH in item for item in items):
-            expected = f"a design, as in {DESIGN}"
-            errors.append(f"{path}: arms.{arm}: {SEARCH}: missing; expected {expected}")
-            continue
-        try:
-            arms.append(read_arm(arm, items, protocol, path, bool(document.sections)))
-        except Refusal as refusal:
-            errors += refusal.lines
+    arms, errors = _read_arms(document, protocol, path)
     unread = set(document.arms) - {arm.name for arm in arms}
     errors += mistakes(arms, path, is_tuned, unread)
     errors += _section_mistakes(document, protocol, path)
     errors += _single_mistakes(document, arms, path)
     errors += dict.fromkeys(_search_mistakes(document, protocol, arms, path))
-    kind = document.kind
-    errors += claim_mistakes(document.claims, kind, [BASELINE, *document.arms], path)
+    names = [BASELINE, *document.arms]
+    errors += claim_mistakes(document.claims, document.kind, names, path)
     if errors:
         raise Refusal(*errors)
     dataset = protocol.data.dataset
+    claims = [claim for claim in document.claims if not claim.datasets or dataset in claim.datasets]
     return Study(
-        name,
-        document.question,
-        tuple(relative(arm, arms) for arm in arms),
-        document.kind,
-        document.ensemble,
-        document.variance,
-        tuple(item for item in document.claims if not item.datasets or dataset in item.datasets),
-        document.search,
+        name=name,
+        question=document.question,
+        arms=tuple(relative(arm, arms) for arm in arms),
+        kind=document.kind,
+        ensemble=document.ensemble,
+        variance=document.variance,
+        claims=tuple(claims),
+        search=document.search,
     )
+
+
+def _read_arms(document: StudyFile, protocol: Protocol, path: Path) -> tuple[list[Arm], list[str]]:
+    """Return the baseline with the arms that can be read, and a line for each mistake."""
+    arms = [baseline(protocol)]
+    errors: list[str] = []
+    for name, items in document.arms.items():
+        if document.search and not any(SEARCH in item for item in items):
+            expected = f"a design, as in {DESIGN}"
+            errors.append(f"{path}: arms.{name}: {SEARCH}: missing; expected {expected}")
+            continue
+        try:
+            arms.append(read_arm(name, items, protocol, path, bool(document.sections)))
+        except Refusal as refusal:
+            errors += refusal.lines
+    return arms, errors
 
 
 def _section_mistakes(document: StudyFile, protocol: Protocol, path: Path) -> Iterator[str]:

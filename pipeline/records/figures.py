@@ -37,7 +37,12 @@ def current_figures(artifacts: Path, folder: Path) -> dict[str, bytes]:
 
 
 def note_figures(artifacts: Path, figures: Mapping[str, bytes]) -> None:
-    """Store from which tables and which code figures were drawn."""
+    """Store from which tables and which code figures were drawn.
+
+    Args:
+        artifacts: The folder of the protocol's artifacts, to which the note is written.
+        figures: The content of each figure, by file name.
+    """
     write_sealed(artifacts / DRAWN, _described(artifacts, figures))
 
 

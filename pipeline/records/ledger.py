@@ -103,13 +103,13 @@ def opened_plan(
     arms: dict[str, dict[str, Any]] = {name: {} for name in studies}
     for study_name, arm in plan.arms():
         rows = [run for run in plan.runs if (run.study, run.arm) == (study_name, arm.name)]
-        given = arm.model_dump(mode="json")
+        definition = arm.model_dump(mode="json")
         arms[study_name][arm.name] = {
             "setting": _only_setting(rows),
             "seeds": sorted({run.seed for run in rows}),
-            "rule": given.pop("rule"),
-            "against": given.pop("against"),
-            "definition": _part(given),
+            "rule": definition.pop("rule"),
+            "against": definition.pop("against"),
+            "definition": _part(definition),
             "runs": _part(sorted(map(_row, rows))),
         }
     starts = [start.model_dump(mode="json") for start in plan.starts]
@@ -422,8 +422,8 @@ def _value(value: Any) -> str:
 
 def _row(run: PlannedRun) -> str:
     """Return what identifies a run of a plan in every version of code and libraries."""
-    given = run.model_dump(mode="json", exclude={"study", "arm", "round"})
-    return _canonical({**given, "fingerprint": "", "start": run.start is not None})
+    values = run.model_dump(mode="json", exclude={"study", "arm", "round"})
+    return _canonical({**values, "fingerprint": "", "start": run.start is not None})
 
 
 def _code(identities: Identities) -> dict[str, list[str]]:

@@ -23,7 +23,12 @@ RECORD = "record.json"
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
-    """Write the record of the run in `folder` with its own checksum."""
+    """Write the record of a run with its own checksum.
+
+    Args:
+        folder: The folder of the run.
+        record: State, scores and the checksums of files.
+    """
     write_sealed(folder / RECORD, record)
 
 
@@ -82,7 +87,11 @@ def read_validation(folder: Path) -> "tuple[NDArray[Any], NDArray[Any]]":
 
 
 def read_file(folder: Path, name: str) -> bytes:
-    """Return a file of the run in `folder`, empty if there is none.
+    """Return a file of a run, empty if there is none.
+
+    Args:
+        folder: The folder of the run.
+        name: The name of the file in it.
 
     Raises:
         Refusal: The file is not the one that the record names.
@@ -111,7 +120,12 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def is_intact(folder: Path, record: Mapping[str, Any]) -> bool:
-    """Return whether every file that a record names is there with its checksum."""
+    """Return whether every file that a record names is there with its checksum.
+
+    Args:
+        folder: The folder of the run.
+        record: Its record.
+    """
     try:
         return all(file_digest(folder / name) == digest for name, digest in record["files"].items())
     except OSError:

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.config.plan import Factor, Plan, PlannedRun
 
 WEIGHTS = "weights.safetensors"
-KEPT = "best_epoch"  # a measure of regularizers that keep the weights of an epoch
+BEST_EPOCH = "best_epoch"  # a measure of regularizers that keep the weights of an epoch
 
 Records = Mapping[str, Mapping[str, Any] | None]  # fingerprint -> record, None if there is none
 Place = tuple[Any, ...]  # study, arm, and what the runs of an arm and its reference share
@@ -66,7 +66,7 @@ def _is_unchanged(factor: Factor, record: Mapping[str, Any], other: Mapping[str,
 
 def _keep_one_epoch(name: str, record: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Return whether a regularizer of both runs kept the weights of the same epoch."""
-    epochs = [each.get("audit", {}).get(name, {}).get(KEPT) for each in (record, other)]
+    epochs = [each.get("audit", {}).get(name, {}).get(BEST_EPOCH) for each in (record, other)]
     return None not in epochs and epochs[0] == epochs[1]
 
 

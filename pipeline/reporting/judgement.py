@@ -230,14 +230,14 @@ def _labelled_rates(judged: Judgement, rows: pd.DataFrame) -> pd.DataFrame:
 
 def _table(judged: Judgement, rows: pd.DataFrame) -> str:
     metric, formatter = metric_of(judged), formatter_of(judged)
-    costs, known = rows["cost"].notna().any(), _has_images(judged)
+    has_costs, has_images = rows["cost"].notna().any(), _has_images(judged)
     unit = f" ({metric.unit})" if metric.unit else ""
     cells = [
         {
             "arm": row["label"],
             "verdict": verdict_cell(row),
             f"difference [{md.INTERVAL}]": md.unbroken(formatter.change(row, metric, unit="")),
-            **({OVER_IMAGES: _over_images(row, formatter, metric)} if known else {}),
+            **({OVER_IMAGES: _over_images(row, formatter, metric)} if has_images else {}),
             f"arm mean{unit}": formatter.score(metric, row["arm_mean"]),
             f"reference mean{unit}": formatter.score(metric, row["baseline_mean"]),
             "n": str(row["n"]),
@@ -245,15 +245,15 @@ def _table(judged: Judgement, rows: pd.DataFrame) -> str:
             "p (sign flips)": md.format_p(row["p_sign_flip"]),
             "detectable": formatter.detectable(row, metric),
             "seeds needed": md.format_seeds_needed(row),
-            **({"cost": md.format_ratio(row["cost"])} if costs else {}),
+            **({"cost": md.format_ratio(row["cost"])} if has_costs else {}),
         }
         for row in rows.to_dict("records")
     ]
-    cost = " Cost: as a multiple of the reference's." if costs else ""
+    cost = " Cost: as a multiple of the reference's." if has_costs else ""
     images = (
         " Interval with other test examples: it also holds for other test examples (crossed "
         "variances) and is not corrected; if the verdict changes with it, the new verdict is added."
-        if known
+        if has_images
         else ""
     )
     caption = (

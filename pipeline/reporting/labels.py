@@ -119,8 +119,9 @@ def without_size(factor: Factor, setting: Setting) -> tuple[Factor, Setting]:
     """Return both without the training-set size and the epochs that go with it."""
     protocol = _other_values(factor.protocol)
     parts = {**setting, PROTOCOL: _other_values(setting.get(PROTOCOL, {}))}
-    kept = {part: values for part, values in parts.items() if part != PROTOCOL or values}
-    return Factor(regularizers=factor.regularizers, protocol=protocol), kept
+    if not parts[PROTOCOL]:
+        del parts[PROTOCOL]
+    return Factor(regularizers=factor.regularizers, protocol=protocol), parts
 
 
 def _other_values(protocol: Mapping[str, Any]) -> dict[str, Any]:
@@ -192,10 +193,10 @@ def setting_axis(
         return SettingAxis([float(place) for place in range(len(settings))], ticks, name, False)
     scale = space[0].scale or _scale_of(values)
     shared = {
-        part: {key: value for key, value in given.items() if (part, key) != _place(space[0])}
-        for part, given in settings[0].items()
+        part: {key: value for key, value in part_values.items() if (part, key) != _place(space[0])}
+        for part, part_values in settings[0].items()
     }
-    others = format_setting({part: given for part, given in shared.items() if given})
+    others = format_setting({part: shared[part] for part in shared if shared[part]})
     alone = axis_name(space[0])
     lines = textwrap.wrap(f"{alone} ({others})" if others else alone, width, **WHOLE)
     if len(lines) > 2 or any(len(line) > width for line in lines):

@@ -82,7 +82,7 @@ def math_mode(number: str) -> str:
 def escape_latex(text: str) -> str:
     """Return free text with the characters that LaTeX reads as commands escaped."""
     pattern = "|".join(re.escape(character) for character in SPECIAL)
-    return re.sub(pattern, lambda found: SPECIAL[found[0]], text)
+    return re.sub(pattern, lambda match: SPECIAL[match[0]], text)
 
 
 def _caption(data: ReportData) -> str:

@@ -121,8 +121,8 @@ def format_table(rows: Sequence[Mapping[str, str]], caption: str, words: Collect
 
 def without_void(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
     """Return rows of a table without the columns that have no value in any row."""
-    kept = [name for name in rows[0] if any(row[name] not in (VOID, "") for row in rows)]
-    return [{name: row[name] for name in kept} for row in rows]
+    columns = [name for name in rows[0] if any(row[name] not in (VOID, "") for row in rows)]
+    return [{name: row[name] for name in columns} for row in rows]
 
 
 def without_constant(
@@ -134,9 +134,9 @@ def without_constant(
     """
     values = {name: {row[name] for row in rows} for name in names if name in rows[0]}
     same = {name: each.copy().pop() for name, each in values.items() if len(each) == 1 < len(rows)}
-    kept = [{name: cell for name, cell in row.items() if name not in same} for row in rows]
+    other_cells = [{name: cell for name, cell in row.items() if name not in same} for row in rows]
     listed = ", ".join(f"{name} {value}" for name, value in same.items())
-    return kept, f"In all rows: {listed}." if same else ""
+    return other_cells, f"In all rows: {listed}." if same else ""
 
 
 def format_bullets(lines: Sequence[str]) -> str:

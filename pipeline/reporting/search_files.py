@@ -10,7 +10,7 @@ def search_files(data: ReportData) -> dict[str, pd.DataFrame]:
 
     Those of every point and of surfaces, which are long, are in the artifacts alone.
     """
-    found = {
+    tables = {
         "search_curves.csv": data.search_curves,
         "search_methods.csv": data.search_methods,
         "search_importance.csv": data.search_importance,
@@ -20,4 +20,4 @@ def search_files(data: ReportData) -> dict[str, pd.DataFrame]:
         "search_scales.csv": data.search_scales,
         "tuning_budget.csv": data.tuning_budget,
     }
-    return {name: table for name, table in found.items() if len(table)}
+    return {name: table for name, table in tables.items() if len(table)}

@@ -178,12 +178,12 @@ def _allow(tokens: Sequence[Token]) -> None:
             token.content = TABLE if token.type == "table_open" else END
             token.type = "html_block"
         elif token.type in ("html_block", "html_inline"):
-            token.content = RAW.sub(_kept, token.content)
+            token.content = RAW.sub(_allowed_tag, token.content)
         _allow(token.children or [])
 
 
-def _kept(found: re.Match[str]) -> str:
+def _allowed_tag(match: re.Match[str]) -> str:
     """Return an allowed tag as it is, a comment as nothing, and other markup as text."""
-    if found[1]:
-        return found[0]
-    return "" if found[0].startswith("<!--") else "&lt;"
+    if match[1]:
+        return match[0]
+    return "" if match[0].startswith("<!--") else "&lt;"

@@ -97,15 +97,15 @@ class WrittenFront:
             other = sorted(name for _, name in shown ^ wanted)
             yield f"the table has not the arms of contrasts.csv: {', '.join(other) or 'repeated'}"
             return
-        for found, cells in zip(rows, expected, strict=True):
+        for written, cells in zip(rows, expected, strict=True):
             for name, cell in cells.items():
-                if found.get(name) != cell:
-                    was = found.get(name, "").replace("\u00a0", " ")
+                if written.get(name) != cell:
+                    was = written.get(name, "").replace("\u00a0", " ")
                     now = cell.replace("\u00a0", " ")
                     yield f"the table has {was}, not {now} ({name}, {cells[ARM]})"
-        for found, row in zip(rows, self.contrasts.grouped(), strict=True):
-            if SEEDS in found and found[SEEDS].partition(":")[0] != str(row["n"]):
-                yield f"the table has {found[SEEDS]}, not {row['n']} (seeds, {row['label']})"
+        for written, row in zip(rows, self.contrasts.grouped(), strict=True):
+            if SEEDS in written and written[SEEDS].partition(":")[0] != str(row["n"]):
+                yield f"the table has {written[SEEDS]}, not {row['n']} (seeds, {row['label']})"
 
     def answer_differences(
         self, answer: str, header: Sequence[str], rows: Sequence[Mapping[str, str]]
@@ -124,18 +124,19 @@ class WrittenFront:
         note = re.escape(joint_intervals(self.contrasts.contrast_count()))
         note += rf"{looks}\.\)"
         whole = re.compile(f"{start}{CONDITIONS}{' '.join(findings)}{BASELINE_WORDS}{note}")
-        found = whole.fullmatch(answer)
-        if not found:
+        match = whole.fullmatch(answer)
+        if not match:
             parts = [start, *findings, note]
             missing = next((part for part in parts if not re.search(part, answer)), "")
             shown = re.sub(r"\\(.)", r"\1", missing.partition("(?")[0])
             yield f"the answer lacks: {shown}" if shown else "the answer has other words"
             return
         for name in ("accuracy", "gap"):
-            known = self.contrasts.written.metrics["baseline"][name]
+            baseline = self.contrasts.written.metrics["baseline"][name]
             half = 0.51 * 10.0**-self.format.decimals
-            if known is not None and abs(float(found[name]) - known) > half + ROUNDED:
-                yield f"the answer has {name} {found[name]} of the baseline, metrics.json {known}"
+            if baseline is not None and abs(float(match[name]) - baseline) > half + ROUNDED:
+                differs = f"{name} {match[name]} of the baseline, metrics.json {baseline}"
+                yield f"the answer has {differs}"
 
     def _findings(self) -> Iterator[str]:
         """Yield a pattern for every sentence about arms."""

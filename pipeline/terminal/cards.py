@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import regularizers
+from pipeline.config.parameters import EXPERIMENTS
 from pipeline.config.yaml_files import read_yaml, yaml_names
 from pipeline.records.reports import Row, WrittenReport, read_report, report_names
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.reporting.markdown import Formatter, escape, format_table
 from pipeline.terminal.settings_table import settings_table
 
-EXPERIMENTS = Path("experiments")
 REPORTS = Path("reports")
 ENTRY = re.compile(r"^(\w+):", re.MULTILINE)  # the first line of an attribute
 FORMAT = Formatter()

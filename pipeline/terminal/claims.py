@@ -41,7 +41,7 @@ def show_claims() -> None:
     rows = table("claim", "outcome", "protocols")
     for one in judged:
         shown = [f"{name}: {outcome_cell(row)}" for name, row in one.rows.items()]
-        rows.add_row(_said(one.claim), one.verdict, "\n".join(shown))
+        rows.add_row(_claim_text(one.claim), one.verdict, "\n".join(shown))
     if judged:
         show(rows)
     summary = claims_summary(judged) or "No report has tested a claim."
@@ -75,10 +75,10 @@ def show_claims_of(protocol: str) -> list[str]:
         say(f"{protocol}: no further study has claims that can be tested here.")
         return []
     before = partial.get(f"{protocol}+{LABEL}")  # which is written again
-    kept = {row["study"] for row in before.claims} if before else set()
+    tested = {row["study"] for row in before.claims} if before else set()
     needed = [
         study
-        for study in with_partners(registered, {*missing, *kept})
+        for study in with_partners(registered, {*missing, *tested})
         if study in missing or study in reported
     ]
     _show_runs(protocol, needed, missing)
@@ -97,7 +97,7 @@ def _show_outcomes(protocol: str, reports: Sequence[WrittenReport]) -> None:
         return
     listed = table("claim", "difference", "outcome", title=f"{protocol}: claims")
     for row in rows.values():
-        listed.add_row(_said(row), effect_cell(row, Formatter()), row["outcome"])
+        listed.add_row(_claim_text(row), effect_cell(row, Formatter()), row["outcome"])
     show(listed)
     say(CORRECTED)
 
@@ -156,7 +156,7 @@ def _show_runs(
     )
 
 
-def _said(row: Mapping[str, Any]) -> str:
+def _claim_text(row: Mapping[str, Any]) -> str:
     return f"{row['claim']} ({BY[row['by']]})\n  {row['says']}"
 
 

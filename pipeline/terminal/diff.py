@@ -43,13 +43,15 @@ class Side:
         return parse_report(present, f"{self.word}: {REPORTS / name}")
 
 
-def show_diff(before: str, after: str, given: Sequence[str] | None, usual: Sequence[str]) -> None:
+def show_diff(
+    before: str, after: str, protocols: Sequence[str] | None, usual: Sequence[str]
+) -> None:
     """Print a section for each protocol, and which other reports two commits differ in.
 
     Args:
         before: A folder with a report, the name of a folder in `reports/`, or a commit.
         after: Another one.
-        given: The protocols that are compared if both are commits; None for the usual ones.
+        protocols: The protocols that are compared if both are commits; None for the usual ones.
         usual: Those of params.yaml.
 
     Raises:
@@ -58,11 +60,11 @@ def show_diff(before: str, after: str, given: Sequence[str] | None, usual: Seque
     sides = [_side(word) for word in (before, after)]
     named = [side.folder.name for side in sides if side.folder]
     title = ARROW.join(f"`{side.word}`" for side in sides)
-    for name in named[-1:] or given or usual:
+    for name in named[-1:] or protocols or usual:
         reports = [side.report(name) for side in sides]
         heading = title if len(named) == len(sides) else f"{name}: {title}"
         print(f"{changes_section(heading, *reports)}\n")
-    others = [] if named or given else _changed(before, after, usual)
+    others = [] if named or protocols else _changed(before, after, usual)
     if others:
         print(f"note: other reports differ too: --protocol {' --protocol '.join(others)}")
 

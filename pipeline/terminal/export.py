@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pipeline.config.parameters import PROTOCOLS
 from pipeline.config.validation import unknown_name
 from pipeline.config.yaml_files import yaml_names
 from pipeline.records.reports import report_files
@@ -10,7 +11,7 @@ from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import write_bytes
 from pipeline.terminal.tables import say
 
-REPORTS, PROTOCOLS = Path("reports"), Path("experiments", "protocols")
+REPORTS = Path("reports")
 
 
 def export_html(name: str, target: Path | None = None) -> None:

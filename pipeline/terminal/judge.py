@@ -73,16 +73,16 @@ def read_table(
     Raises:
         Refusal: None or several are given, or what is given cannot be read.
     """
-    given = [str(origin) for origin in (scores, glob, wandb) if origin is not None]
-    if len(given) != 1:
+    origins = [str(origin) for origin in (scores, glob, wandb) if origin is not None]
+    if len(origins) != 1:
         raise Refusal("judge: expected one CSV file, or --glob, or --wandb")
-    if not given[0]:
+    if not origins[0]:
         option, expected = (
             ("--wandb", "entity/project") if glob is None else ("--glob", "a pattern")
         )
         raise Refusal(f"{option}: invalid value ''; expected {expected}")
     if scores:
-        return Source(given[0], read_score_table(scores), names)
+        return Source(origins[0], read_score_table(scores), names)
     score = names["score"]
     if not score:
         raise Refusal("--score: missing; expected the name of the score, such as test/acc")
@@ -92,7 +92,7 @@ def read_table(
         return Source(glob, read_score_files(glob, *keys), columns)
     from pipeline.tracking.scores import read_wandb_scores  # slow: imports W&B
 
-    return Source(given[0], read_wandb_scores(given[0], *keys), columns)
+    return Source(origins[0], read_wandb_scores(origins[0], *keys), columns)
 
 
 def number(option: str, text: str | None) -> float | None:
@@ -117,8 +117,9 @@ def direction(lower: bool, higher: bool) -> Direction | None:
     """
     if lower and higher:
         raise Refusal("judge: --lower and --higher: both given; expected one of them")
-    named = {Direction.LOWER: lower, Direction.HIGHER: higher}
-    return next((one for one, given in named.items() if given), None)
+    if lower:
+        return Direction.LOWER
+    return Direction.HIGHER if higher else None
 
 
 def show_judgement(

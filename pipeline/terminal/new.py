@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.comparison.looks import decide
 from pipeline.comparison.references import simple_error
 from pipeline.comparison.trust import seeds_required
-from pipeline.config.parameters import PARAMETERS, read_parameters
+from pipeline.config.parameters import PARAMETERS, PROTOCOLS, read_parameters
 from pipeline.config.run import Data
 from pipeline.config.settings import Settings, Word
 from pipeline.config.validation import checked, unknown_name
@@ -52,7 +52,7 @@ from pipeline.planning.proposal import (
     splits_of,
 )
 from pipeline.planning.proposal_text import protocol_text
-from pipeline.planning.protocols import PROTOCOLS, Protocol, with_overrides
+from pipeline.planning.protocols import Protocol, with_overrides
 from pipeline.planning.resolution import resolved
 from pipeline.planning.studies import Experiment, experiment_of, require_network
 from pipeline.runtime.errors import Refusal
@@ -129,14 +129,14 @@ def show_new(
     say(f"run: gapwise run --protocol {name}")
 
 
-def _name(path: Path, given: str | None) -> str:
+def _name(path: Path, option: str | None) -> str:
     """Return the name of the protocol.
 
     Raises:
         Refusal: The name cannot be that of a folder, or the path gives none.
     """
-    if given is not None:
-        return str(checked(_Name, {"name": given}, "--name").name)
+    if option is not None:
+        return str(checked(_Name, {"name": option}, "--name").name)
     decomposed = unicodedata.normalize("NFKD", path.stem if path.is_file() else path.name)
     letters = decomposed.encode("ascii", "ignore").decode().lower()
     name = re.sub(r"[^a-z0-9]+", "_", letters).strip("_")[:60]
@@ -155,13 +155,13 @@ def _require_valid(name: str, options: ProtocolOptions) -> None:
         raise Refusal(f"--minutes: invalid value {options.minutes:g}; expected a number > 0")
     if options.network is not None and options.network not in NETWORKS:
         raise Refusal(unknown_name("--network", options.network, NETWORKS))
-    given = options.document()
+    chosen_values = options.document()
     document = {
-        **given,
+        **chosen_values,
         "name": name,
-        "data": {"dataset": "any", "train_size": 2, **given["data"]},
+        "data": {"dataset": "any", "train_size": 2, **chosen_values["data"]},
         "model": {},
-        "training": {"learning_rate": 1, "epochs": 1, "batch_size": 2, **given["training"]},
+        "training": {"learning_rate": 1, "epochs": 1, "batch_size": 2, **chosen_values["training"]},
         "studies": ["any"],
     }
     checked(Protocol, document, PROTOCOLS / f"{name}.yaml")

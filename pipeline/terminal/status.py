@@ -3,11 +3,10 @@
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 from rich.table import Table
 
-from pipeline.config.parameters import PARAMETERS
+from pipeline.config.parameters import PARAMETERS, PROTOCOLS
 from pipeline.config.plan import Phase, Plan
 from pipeline.config.validation import unknown_name
 from pipeline.config.yaml_files import yaml_names
@@ -21,7 +20,6 @@ from pipeline.runtime.errors import Refusal
 from pipeline.runtime.locks import lock_holder
 from pipeline.terminal.tables import show, table
 
-PROTOCOLS = Path("experiments", "protocols")
 PROBLEMS = ("failed", "diverged")
 PHASES: dict[Phase, str] = {"exploration": "explore", "confirmation": "confirm"}  # and in tables
 

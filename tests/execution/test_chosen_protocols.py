@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.config.parameters import read_parameters
-from pipeline.execution.chosen_protocols import KEPT, named_in_parameters, restore_parameters
+from pipeline.execution.chosen_protocols import SNAPSHOT, named_in_parameters, restore_parameters
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.locks import exclusive_lock
 
@@ -26,13 +26,13 @@ def test_the_list_alone_is_another_while_the_context_lasts(parameters):
     assert during.protocols == ("other",)
     assert during.model_copy(update={"protocols": before.protocols}) == before
     assert parameters.read_bytes() == WRITTEN
-    assert not KEPT.exists()
+    assert not SNAPSHOT.exists()
 
 
 def test_the_same_protocols_change_nothing(parameters):
     with named_in_parameters(["tiny"]):
         assert parameters.read_bytes() == WRITTEN
-        assert not KEPT.exists()
+        assert not SNAPSHOT.exists()
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_what_was_edited_since_stays(killed):
     killed.write_bytes(b"protocols: [mine]\n")
     restore_parameters()
     assert killed.read_bytes() == b"protocols: [mine]\n"
-    assert not KEPT.exists()
+    assert not SNAPSHOT.exists()
 
 
 def test_a_run_in_progress_keeps_its_list(killed):
@@ -66,7 +66,7 @@ def test_a_run_in_progress_keeps_its_list(killed):
 
 
 def test_a_damaged_copy_is_dropped(killed):
-    KEPT.write_text("{")
+    SNAPSHOT.write_text("{")
     restore_parameters()
-    assert not KEPT.exists()
+    assert not SNAPSHOT.exists()
     assert read_parameters().protocols == ("other",)

@@ -561,8 +561,56 @@ def test_a_matrix_that_is_named_as_a_bias_is_an_error(made):
     networks.require_plain_names(made(Plain)[0])
 
 
-def test_logits_of_whole_numbers_are_one_line(made):
+class DoubleProbabilities(Plain):
+    def forward(self, images):
+        return super().forward(images).double().sigmoid()
+
+
+class Complex(Plain):
+    def forward(self, images):
+        return super().forward(images) * 1j
+
+
+class Weightless(Plain):
+    """Has no state, by mistake."""
+
+    def state_dict(self, *args, **kwargs):
+        raise KeyError("first")
+
+
+class FlatLinear(nn.Linear):
+    """Keeps its weight as a vector, which no initialization of matrices draws."""
+
+    def __init__(self, inputs, units):
+        super().__init__(inputs, units)
+        self.weight = nn.Parameter(self.weight.detach().flatten())
+
+    def forward(self, inputs):
+        weight = self.weight.view(self.out_features, self.in_features)
+        return functional.linear(inputs, weight, self.bias)
+
+
+class Flat(Plain):
+    def __init__(self):
+        super().__init__()
+        self.first = FlatLinear(16, 8)
+
+
+@pytest.mark.parametrize(
+    ("network", "line"),
+    [
+        (OneHot, "model.import: returns values of torch.int64; expected logits of torch.float32"),
+        (DoubleProbabilities, "model.import: returns values of torch.float64; expected logits of"),
+        (Complex, "model.import: returns values of torch.complex64; expected logits of torch.floa"),
+        (Weightless, "model.import: cannot be checked: KeyError: 'first'; expected state_dict, "),
+        (Flat, "model.initialization: glorot: fails: ValueError: Fan in and fan out can not be "),
+    ],
+)
+def test_an_unexpected_error_of_a_building_has_the_expectation_of_its_kind(made, network, line):
     _, model = made(Plain)
-    sys.modules["borrowed"].Net = OneHot
-    with pytest.raises(Refusal, match="^model.import: fails in a check of its logits: Runtime"):
-        networks.built(model, SHAPE, CLASSES)
+    sys.modules["borrowed"].Net = network
+    initialization = "glorot" if network is Flat else "own"
+    with pytest.raises(Refusal) as refusal:
+        networks.built({**model, "initialization": initialization}, SHAPE, CLASSES)
+    assert str(refusal.value).startswith(line)
+    assert len(refusal.value.lines) == 1

@@ -56,17 +56,19 @@ def inspect(path: Path, options: DataOptions) -> Inspection:
     )
 
 
-def _require_applicable(options: DataOptions, known: Collection[str], kind: str) -> None:
+def _require_applicable(options: DataOptions, names: Collection[str], kind: str) -> None:
     """Check that every option that is given applies to the kind of data.
 
     Raises:
         Refusal: A line for each that does not.
     """
-    given = [one.name for one in fields(options) if getattr(options, one.name) != one.default]
+    chosen = [
+        option.name for option in fields(options) if getattr(options, option.name) != option.default
+    ]
     errors = [
         f"{OPTIONS.get(name, f'--{name}')}: does not apply to {kind}; expected it left out"
-        for name in given
-        if name not in known
+        for name in chosen
+        if name not in names
     ]
     if errors:
         raise Refusal(*errors)

@@ -67,7 +67,7 @@ def inspect_folder(root: Path, options: DataOptions) -> Inspection:
     chosen = sample_of(labels["pool"])
     sampled = [files["pool"][index] for index in chosen]
     reasons: dict[str, str] = {}
-    source: dict[str, object] = {"path": path_in_settings(root), **_given(options)}
+    source: dict[str, object] = {"path": path_in_settings(root), **_user_settings(options)}
     source["color"], reasons["color"] = _color(options, headers, sampled)
     sizes, reasons["size"] = _sizes(options, sides)
     white, reasons["white"] = _white(options, headers, sampled)
@@ -95,14 +95,14 @@ def inspect_folder(root: Path, options: DataOptions) -> Inspection:
     )
 
 
-def _given(options: DataOptions) -> dict[str, object]:
+def _user_settings(options: DataOptions) -> dict[str, object]:
     """Return the settings that are the user's alone."""
-    given: dict[str, object] = {}
+    settings: dict[str, object] = {}
     if options.unreadable:
-        given["unreadable"] = options.unreadable
+        settings["unreadable"] = options.unreadable
     if options.flips_keep_labels:
-        given["flips_keep_labels"] = True
-    return given
+        settings["flips_keep_labels"] = True
+    return settings
 
 
 def _headers(files: Sequence[Path]) -> list[Header]:

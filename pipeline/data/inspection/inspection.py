@@ -101,7 +101,7 @@ class Inspection:
 
 
 def inspection_of(
-    splits: Splits, names: Sequence[str], warnings: Sequence[str] = (), **known: Any
+    splits: Splits, names: Sequence[str], warnings: Sequence[str] = (), **attributes: Any
 ) -> Inspection:
     """Return an inspection of data that were read at once.
 
@@ -109,7 +109,7 @@ def inspection_of(
         splits: The data.
         names: Those of the classes.
         warnings: Those that are not of the classes.
-        known: What else is known of them: the attributes that do not follow from the splits.
+        attributes: What else is known of them: the attributes that do not follow from the splits.
     """
     pool = splits.pool
     occurring = np.bincount(pool.labels, minlength=pool.classes).tolist()
@@ -123,7 +123,7 @@ def inspection_of(
         sizes=(),
         warnings=(*class_warnings(counts), *warnings),
         sample=Arrays(chosen.images, chosen.labels, chosen.classes),
-        **known,
+        **attributes,
     )
 
 
@@ -138,8 +138,8 @@ def sample_of(labels: NDArray[np.int64], size: int = SAMPLE) -> NDArray[np.int64
     shuffled = generator.permutation(len(labels))
     order = np.argsort(labels[shuffled], kind="stable")
     _, first = np.unique(labels[shuffled][order], return_index=True)
-    kept = np.unique(np.concatenate([first, np.minimum(first + 1, len(labels) - 1)]))
-    sure = shuffled[order[kept]]
+    places = np.unique(np.concatenate([first, np.minimum(first + 1, len(labels) - 1)]))
+    sure = shuffled[order[places]]
     rest = np.setdiff1d(shuffled, sure, assume_unique=True)
     chosen = generator.permutation(rest)[: max(0, size - len(sure))]
     return np.sort(np.concatenate([sure, chosen]))

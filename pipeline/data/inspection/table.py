@@ -165,8 +165,8 @@ def _roles(frame: "pd.DataFrame", label: str, options: DataOptions) -> Roles:
             ignored.append(name)
             reasons["ignore"] = "; ".join([*filter(None, [reasons.get("ignore")]), why])
             warnings += _quantities(name, column)
-    for key, given in (("split", options.split), ("group", options.group)):
-        if given is not None:
+    for key, option in (("split", options.split), ("group", options.group)):
+        if option is not None:
             reasons[key] = "as asked for"
     if options.ignore:
         asked = f"{named(options.ignore)}: as asked for"

@@ -50,14 +50,14 @@ def read(name: str, source: Mapping[str, Any]) -> Splits:
         Refusal: They are not what `Arrays` and `describe` promise.
     """
     info = describe(name, source)
-    found: Splits = _module(name).read(_checked(name, source))
-    splits = {split: _clipped(arrays) for split, arrays in found.arrays.items()}
+    source_splits: Splits = _module(name).read(_checked(name, source))
+    splits = {split: _clipped(arrays) for split, arrays in source_splits.arrays.items()}
     errors = []
     for split, arrays in splits.items():
         errors += [f"{_file(name)}: read(): {split}: {line}" for line in arrays.errors(info)]
     if errors:
         raise Refusal(*errors)
-    return Splits.of(splits, found.class_names, found.feature_names)
+    return Splits.of(splits, source_splits.class_names, source_splits.feature_names)
 
 
 def read_labels(name: str, source: Mapping[str, Any]) -> Splits | None:
@@ -65,8 +65,8 @@ def read_labels(name: str, source: Mapping[str, Any]) -> Splits | None:
     module = _module(name)
     if not hasattr(module, "labels"):
         return None
-    found: Splits = module.labels(_checked(name, source))
-    return found
+    splits: Splits = module.labels(_checked(name, source))
+    return splits
 
 
 def _clipped(arrays: Arrays) -> Arrays:

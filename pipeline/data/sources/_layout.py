@@ -150,14 +150,14 @@ def _refusal(line: str) -> Refusal:
     return Refusal(printable(line))  # the names of folders may hold anything
 
 
-def _unwrapped(folder: Path, kept: Collection[str] = ()) -> Path:
+def _unwrapped(folder: Path, closed: Collection[str] = ()) -> Path:
     """Return the folder below folders with one folder each, as archives leave them.
 
-    A folder whose name is `kept` is not opened.
+    A folder whose name is in `closed` is not opened.
     """
     names = _folders(folder)
-    if len(names) == 1 and names[0] not in kept and _folders(folder / names[0]):
-        return _unwrapped(folder / names[0], kept)
+    if len(names) == 1 and names[0] not in closed and _folders(folder / names[0]):
+        return _unwrapped(folder / names[0], closed)
     return folder
 
 
@@ -186,10 +186,10 @@ def _require_flat(folder: Path) -> None:
     """
     for name in _folders(folder):
         if all(path.is_dir() for path in _visible(folder / name)):
-            found = sorted(path.name for path in _visible(folder / name))
-            if found:
+            subfolders = sorted(path.name for path in _visible(folder / name))
+            if subfolders:
                 raise _refusal(
-                    f"{folder / name}: folders {shortened(found)} and no image; expected "
+                    f"{folder / name}: folders {shortened(subfolders)} and no image; expected "
                     "<class>/<image>, or <split>/<class>/<image> with splits train, val and test"
                 )
 

@@ -63,8 +63,8 @@ class Source(Settings):
 
     @model_validator(mode="after")
     def _one_file_or_two(self) -> Self:
-        given = bool(self.path), bool(self.images), bool(self.labels)
-        if given not in ((True, False, False), (False, True, True)):
+        places = bool(self.path), bool(self.images), bool(self.labels)
+        if places not in ((True, False, False), (False, True, True)):
             raise ValueError("path of an .npz file, or images and labels of two .npy files")
         return self
 
@@ -125,8 +125,8 @@ def _labels(file: ArrayFile, classes: int, names: Sequence[str]) -> NDArray[np.i
             f"{file}: range from {values.min()} to {values.max()}; "
             f"expected 0 to {classes - 1}, the labels of the pool"
         )
-    found: NDArray[np.int64] = values.astype(np.int64)
-    return found
+    labels: NDArray[np.int64] = values.astype(np.int64)
+    return labels
 
 
 def _pairs(source: Source) -> dict[str, Pair]:
@@ -224,12 +224,12 @@ def _pixels(images: ArrayFile, layout: str, white: float | None) -> Images:
     if not (lowest >= 0 and highest <= (full if white is None else math.inf)):  # NaN fails too
         expected = "0 to 1, uint8 for 0 to 255, or source.white" if white is None else ">= 0"
         # digits that show a highest level of 1.000001
-        found = f"range from {lowest:.7g} to {highest:.7g}"
+        problem = f"range from {lowest:.7g} to {highest:.7g}"
         if math.isnan(lowest):
-            found = "values that are not a number"
+            problem = "values that are not a number"
         elif lowest < 0:
             expected += ", as images have it before they are normalized"
-        raise Refusal(f"{images}: {found}; expected {expected}")
+        raise Refusal(f"{images}: {problem}; expected {expected}")
     if note := range_note(_used(pixels, counts, scale), scale):
         logger.warning("%s: %s%s", images.path, f"{images.member}: " if images.member else "", note)
     if pixels.dtype == np.uint8 and scale == full:
@@ -301,9 +301,9 @@ def _written(labels: ArrayFile) -> tuple[list[str], NDArray[np.int64]]:
     Raises:
         Refusal: A label is empty, or no text.
     """
-    found, places = np.unique(labels.read(), return_inverse=True)
+    distinct, places = np.unique(labels.read(), return_inverse=True)
     try:
-        texts = [text.decode() if isinstance(text, bytes) else text for text in found.tolist()]
+        texts = [text.decode() if isinstance(text, bytes) else text for text in distinct.tolist()]
         for text in texts:
             text.encode()  # an array may hold halves of characters
     except UnicodeError:

@@ -76,8 +76,8 @@ class Source(Settings):
 
     def roles(self) -> dict[str, str]:
         """Return key -> column of the columns that are no features."""
-        given = {"label": self.label, "split": self.split, "group": self.group}
-        return {key: column for key, column in given.items() if column is not None}
+        roles = {"label": self.label, "split": self.split, "group": self.group}
+        return {key: column for key, column in roles.items() if column is not None}
 
 
 @dataclass(frozen=True)

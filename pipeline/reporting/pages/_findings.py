@@ -67,8 +67,8 @@ def _default(row: md.Row) -> str:
 
 def _momentum(data: ReportData, study: PlannedStudy) -> Iterator[str]:
     """Compare the time to target of arms without momentum with that of the baseline with it."""
-    given = data.confirmation.settings.get("training", {}).get("optimizer", {})
-    if not given.get("momentum"):
+    optimizer = data.confirmation.settings.get("training", {}).get("optimizer", {})
+    if not optimizer.get("momentum"):
         return
     rows = _targets(data, study)
     for arm in study.arms:
@@ -80,8 +80,8 @@ def _momentum(data: ReportData, study: PlannedStudy) -> Iterator[str]:
             answer = "Yes" if row["sooner"] < 0.5 else "No, later"
         yield (
             f"Does training with momentum reach the target accuracy sooner? {answer}: the median "
-            f"time is {_updates(rows[BASELINE])} with momentum {given['momentum']:g} (baseline) "
-            f"and {_updates(row)} without (**{arm.name}**); {_rank(row)}."
+            f"time is {_updates(rows[BASELINE])} with momentum {optimizer['momentum']:g} "
+            f"(baseline) and {_updates(row)} without (**{arm.name}**); {_rank(row)}."
         )
 
 
@@ -103,7 +103,7 @@ def _changes_only(arm: PlannedArm, *keys: str) -> bool:
 
 def _decay_of_rate(data: ReportData, study: PlannedStudy) -> Iterator[str]:
     """Compare a constant learning rate with the schedule of the baseline."""
-    given = _name(data.confirmation.settings.get("training", {}).get("schedule"))
+    schedule = _name(data.confirmation.settings.get("training", {}).get("schedule"))
     answers = {
         Verdict.HURTS: "Yes",
         Verdict.HELPS: "No, it is worse",
@@ -111,13 +111,13 @@ def _decay_of_rate(data: ReportData, study: PlannedStudy) -> Iterator[str]:
         Verdict.INCONCLUSIVE: NOT_SHOWN,
     }
     for arm in study.arms:
-        if given == "constant" or _name(arm.factor.protocol.get(SCHEDULE)) != "constant":
+        if schedule == "constant" or _name(arm.factor.protocol.get(SCHEDULE)) != "constant":
             continue
         row = _judged(data, study, arm)
         if row and arm.against == BASELINE and _changes_only(arm, SCHEDULE):
             yield (
                 "Does a schedule that lowers the learning rate improve the final accuracy? "
-                f"{answers[row['verdict']]}: compared with {given} (baseline), **{arm.name}** "
+                f"{answers[row['verdict']]}: compared with {schedule} (baseline), **{arm.name}** "
                 f"{_result(data, row)}."
             )
 

@@ -40,8 +40,8 @@ def size_of(row: Row) -> int:
 
 def size_name(data: ReportData) -> str:
     """Return what sizes are numbers of."""
-    given = data.transfer["per_class"].notna()
-    return "images per class" if given.all() and not data.is_table else "training examples"
+    has_per_class = data.transfer["per_class"].notna()
+    return "images per class" if has_per_class.all() and not data.is_table else "training examples"
 
 
 def series(data: ReportData) -> dict[tuple[str, str], list[Row]]:

@@ -9,7 +9,7 @@ from pipeline.reporting.evidence import ReportData
 
 Rows = Sequence[md.Row]
 PARAMETERS = "`params.yaml`"
-GIVEN = f"{PARAMETERS}, or `-S`, gives"
+OVERRIDES = f"{PARAMETERS}, or `-S`, gives"
 RATE, EPOCHS = "training.learning_rate", "training.epochs"
 INTRODUCTION = "A failed check changes no verdict; it limits what the verdicts mean."
 METHOD = "[What each check measures](pages/checks.md)."
@@ -96,11 +96,13 @@ def _how_to_tune(data: ReportData, *, is_searched: bool) -> str:
     if is_searched:
         return f"`tune` in {_tune_file(data)} has one value: write {tune} there."
     if "tune" in overridden:
-        return f"{GIVEN} `tune` without a search space: write {tune} there, or null to use {file}."
+        return (
+            f"{OVERRIDES} `tune` without a search space: write {tune} there, or null to use {file}."
+        )
     if RATE in overridden:
         return (
-            f"{GIVEN} `{RATE}`, and a value given there is not tuned. Set it to null there, and "
-            f"write {tune} in {file}."
+            f"{OVERRIDES} `{RATE}`, and a value given there is not tuned. Set it to null there, "
+            f"and write {tune} in {file}."
         )
     return f"Add {tune} to {file}."
 

@@ -199,13 +199,13 @@ def openings_line(data: ReportData) -> str:
     if not between:
         return f"**Test set**: evaluated under one plan ({LEDGER_LINK})."
     if len(between) == 1:
-        found = [
+        changed = [
             md.escape(f"{change.kind} ({change.detail})" if change.detail else change.kind)
             for change in between[0]
         ]
     else:
         kinds = Counter(kind for of_one in between for kind in {change.kind for change in of_one})
-        found = [
+        changed = [
             f"{md.escape(kind)} ({md.format_count(count, 'time')})"
             for kind, count in kinds.most_common()
         ]
@@ -213,7 +213,7 @@ def openings_line(data: ReportData) -> str:
     return (
         f"**Test set**: evaluated {plans} times, under different plans "
         f"({LEDGER_LINK}). A plan lists arms, settings, seeds, claims and the version of the code. "
-        f"Changes between plans: {', '.join(found)}."
+        f"Changes between plans: {', '.join(changed)}."
     )
 
 

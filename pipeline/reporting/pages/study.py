@@ -162,17 +162,17 @@ def strength_table(data: ReportData, tried: pd.DataFrame) -> str:
                 RUNS: md.VOID if counts["planned"] == row["done"] else format_states(counts),
             }
         )
-    kept, same = md.without_constant(md.without_void(rows), ("n",))
+    cells, constants = md.without_constant(md.without_void(rows), ("n",))
     chosen = f"Only the chosen ones of {len(tried)} settings; all are in {TRIED}. "
-    intervals = f" Interval: {MEAN_INTERVAL}." if md.INTERVAL in kept[0] else ""
-    seeds = MORE_SEEDS if "n" in kept[0] else ""
+    intervals = f" Interval: {MEAN_INTERVAL}." if md.INTERVAL in cells[0] else ""
+    seeds = MORE_SEEDS if "n" in cells[0] else ""
     caption = (
-        f"{chosen if is_long else ''}{same} n: exploration seeds.{seeds} Rule: the test rule of "
-        f"each arm, on validation examples.{intervals} Chosen: the setting at which a smooth curve "
-        "through the scores of a range is highest; without a curve, the setting with the highest "
-        "mean."
+        f"{chosen if is_long else ''}{constants} n: exploration seeds.{seeds} Rule: the test rule "
+        f"of each arm, on validation examples.{intervals} Chosen: the setting at which a smooth "
+        "curve through the scores of a range is highest; without a curve, the setting with the "
+        "highest mean."
     )
-    return md.format_table(kept, " ".join(caption.split()), words=("arm", "setting", "chosen"))
+    return md.format_table(cells, " ".join(caption.split()), words=("arm", "setting", "chosen"))
 
 
 def rules_section(data: ReportData, study: PlannedStudy) -> str:

@@ -188,11 +188,11 @@ def _lead_sentence(data: ReportData, rows: list[md.Row], source: str) -> str:
     mine = [row for row in rows if row["pretraining"] == source]
     single = [row for row in mine if pd.isna(row["other_size"])]
     sizes = {name: [_lead_sizes(row) for row in single if _leader(row) == name] for name in LEADERS}
-    found = [(name, md.format_list(each)) for name, each in sizes.items() if each]
+    leads = [(name, md.format_list(each)) for name, each in sizes.items() if each]
     first = "neither is shown to have the higher test accuracy"
-    if found:
-        name, tried = found[0]
-        others = [f", and that of {other} with {more}" for other, more in found[1:]]
+    if leads:
+        name, tried = leads[0]
+        others = [f", and that of {other} with {more}" for other, more in leads[1:]]
         first = (
             f"the test accuracy of {name} is shown to be higher with {tried} {size_name(data)}"
             f"{''.join(others)}"
