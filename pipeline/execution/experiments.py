@@ -23,6 +23,7 @@ from pipeline.runtime.locks import exclusive_lock
 from pipeline.runtime.stage_times import clear_stage_times, read_stage_times
 
 REPORTS, EXPERIMENTS = Path("reports"), Path("experiments")
+PROTOCOLS = EXPERIMENTS / "protocols"
 REFERENCES = "refs/exps/*/*/"  # in which DVC keeps its experiments
 CODE = ("*.py", "*.yaml")  # of what git does not track, the files that an experiment needs
 
@@ -126,10 +127,16 @@ def _require_known(studies: Sequence[str]) -> None:
     Raises:
         Refusal: A study does not exist.
     """
-    existing = yaml_names(EXPERIMENTS)
-    unknown = [study for study in studies if study not in existing]
-    if unknown:
-        raise Refusal(*(unknown_name("run: studies", study, existing) for study in unknown))
+    existing, protocols = yaml_names(EXPERIMENTS), yaml_names(PROTOCOLS)
+    lines = [
+        f"run: studies: {study} is a protocol, not a study; run: gapwise run --protocol {study}"
+        if study in protocols
+        else unknown_name("run: studies", study, existing)
+        for study in studies
+        if study not in existing
+    ]
+    if lines:
+        raise Refusal(*lines)
 
 
 def _free_name(parts: Sequence[str]) -> str:

@@ -147,7 +147,8 @@ def _show_runs(
     added = f"; further rounds of exploration may add up to {more} runs" if more else ""
     say(
         f"{counted_claims}, {len(left)} runs to train: about {minutes:.1f} "
-        f"minutes with {workers} workers{added}. Train them: gapwise claims {protocol} --run"
+        f"minutes with {workers} workers{added}. "
+        f"Train them: gapwise claims --protocol {protocol} --run"
     )
 
 
