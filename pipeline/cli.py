@@ -427,7 +427,7 @@ def judge(
         bool, typer.Option("--keep-going", help="Judge without runs that have no score.")
     ] = False,
     to: Annotated[
-        Path | None, typer.Option(help="The folder to write. Default: <name>-judged.")
+        Path | None, typer.Option(help="The folder to write. Default: <name>-judged, here.")
     ] = None,
 ) -> None:
     """Judge results that were trained anywhere: paired, corrected, with margin and power."""
