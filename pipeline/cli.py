@@ -208,6 +208,7 @@ def plan(protocols: Protocols = None) -> None:
         from pipeline.evaluation.validation import validation_scores
         from pipeline.execution.forecast import forecast, seconds_per_run
         from pipeline.planning.effects import network_notes, weights_note
+        from pipeline.planning.restricted import left_out_by_all, restriction_note
         from pipeline.planning.unreached import unreached_notes
         from pipeline.terminal.look_runs import show_look_runs
         from pipeline.terminal.tables import say
@@ -218,7 +219,13 @@ def plan(protocols: Protocols = None) -> None:
         show_plan((expected.exploration, expected.confirmation), expected.most_added, seconds)
         show_look_runs(expected, seconds)
         settings = experiment.protocol.network_settings()
-        notes = weights_note(settings), *network_notes(settings), *unreached_notes(experiment)
+        left_out = left_out_by_all(experiment.protocol, read_parameters())
+        notes = (
+            weights_note(settings),
+            *network_notes(settings),
+            *unreached_notes(experiment),
+            restriction_note(name, left_out),
+        )
         for note in filter(None, notes):
             say(f"note: {note}")
 
