@@ -146,7 +146,7 @@ def measured_all(folder: Path, dataset: str, path: str) -> dict[str, dict[str, f
     commands: dict[str, tuple[str, ...]] = {
         stage: (f"pipeline.{stage}", dataset) for stage in stages
     }
-    commands["plan"] = ("pipeline", "plan", dataset)
+    commands["plan"] = ("pipeline", "plan", "--protocol", dataset)
     named = ("--name", f"new_{dataset}", "--network", "mlp", "--minutes", "600")
     commands["new"] = ("pipeline", "new", path, *named)
     results = {}

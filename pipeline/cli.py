@@ -16,6 +16,7 @@ from pipeline.config.yaml_files import yaml_names
 from pipeline.execution.stage import report_errors
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.imports import without_collection
+from pipeline.terminal.usage import OneLineGroup
 
 if TYPE_CHECKING:
     from pipeline.planning.studies import Experiment
@@ -31,7 +32,7 @@ gapwise resolve                   the next declared look of arms that are inconc
 gapwise claims                    which claims of lectures and papers hold here
 gapwise restore                   results of the last commit; code and settings stay
 gapwise status                    runs by study and state, with reasons
-gapwise verify digits             recompute the report from stored predictions
+gapwise verify                    recompute reports from stored predictions
 gapwise export --html             the report as one file, reports/<protocol>.html
 gapwise diff HEAD~1 HEAD          what changed between two reports, for a pull request
 gapwise judge scores.csv          verdicts on results of any other program
@@ -42,12 +43,20 @@ gapwise doctor --gradients        compare every gradient with differences of the
 REPORTS = Path("reports")
 application = typer.Typer(
     add_completion=False,
-    no_args_is_help=True,
+    cls=OneLineGroup,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help=EXAMPLES,
 )
-Protocols = Annotated[list[str] | None, typer.Argument(help="Default: those of params.yaml.")]
+Protocols = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--protocol",
+        metavar="NAME",
+        help="A protocol; give it again for more. Default: those of params.yaml.",
+    ),
+]
+OneProtocol = Annotated[str | None, typer.Option("--protocol", metavar="NAME", help="A protocol.")]
 
 
 def show_version(wanted: bool) -> None:
@@ -199,6 +208,7 @@ def plan(protocols: Protocols = None) -> None:
         from pipeline.evaluation.validation import validation_scores
         from pipeline.execution.forecast import forecast, seconds_per_run
         from pipeline.planning.effects import network_notes, weights_note
+        from pipeline.planning.restricted import left_out_by_all, restriction_note
         from pipeline.planning.unreached import unreached_notes
         from pipeline.terminal.look_runs import show_look_runs
         from pipeline.terminal.tables import say
@@ -209,7 +219,13 @@ def plan(protocols: Protocols = None) -> None:
         show_plan((expected.exploration, expected.confirmation), expected.most_added, seconds)
         show_look_runs(expected, seconds)
         settings = experiment.protocol.network_settings()
-        notes = weights_note(settings), *network_notes(settings), *unreached_notes(experiment)
+        left_out = left_out_by_all(experiment.protocol, read_parameters())
+        notes = (
+            weights_note(settings),
+            *network_notes(settings),
+            *unreached_notes(experiment),
+            restriction_note(name, left_out),
+        )
         for note in filter(None, notes):
             say(f"note: {note}")
 
@@ -219,9 +235,7 @@ def run(
     studies: Annotated[
         list[str] | None, typer.Argument(help="Run these alone, as an experiment of DVC.")
     ] = None,
-    protocol: Annotated[
-        list[str] | None, typer.Option(help="Default: those of params.yaml, which stays as it is.")
-    ] = None,
+    protocols: Protocols = None,
     keep_going: Annotated[
         bool, typer.Option(help="Write the report without the runs that failed.")
     ] = False,
@@ -232,7 +246,7 @@ def run(
     from pipeline.records.store import open_store
 
     restore_parameters()
-    names = _existing(protocol)
+    names = _existing(protocols)
     if not all(current_plans(open_store(), name) for name in names):
         _experiments(names)  # errors of all protocols, before anything is trained
     if studies:
@@ -246,9 +260,12 @@ def resolve(
     arms: Annotated[
         list[str] | None, typer.Argument(help="Default: all that are inconclusive.")
     ] = None,
-    protocol: Annotated[str | None, typer.Option(help="Default: the first of params.yaml.")] = None,
+    protocol: OneProtocol = None,
 ) -> None:
-    """Give inconclusive arms of a finished report the seeds of their next declared look."""
+    """Give inconclusive arms of a finished report the seeds of their next declared look.
+
+    Without --protocol, of the first protocol of params.yaml.
+    """
     from pipeline.execution.asked_looks import ask_for_looks
     from pipeline.execution.chosen_protocols import restore_parameters
     from pipeline.terminal.resolve import next_looks, show_looks  # slow: imports torch
@@ -263,20 +280,21 @@ def resolve(
 
 @command
 def claims(
-    protocol: Annotated[
-        str | None, typer.Argument(help="Its claims, and the studies it needs for further ones.")
-    ] = None,
+    protocol: OneProtocol = None,
     train: Annotated[
         bool, typer.Option("--run", help="Run these studies, after their runs are printed.")
     ] = False,
 ) -> None:
-    """Print what lectures and papers say, and how it came out in all reports or in one."""
+    """Print what lectures and papers say, and how it came out in all reports.
+
+    With --protocol: the claims of its report, and the studies that it needs for further ones.
+    """
     with without_collection():  # slow: imports torch
         from pipeline.terminal.claims import LABEL, show_claims, show_claims_of
 
     if protocol is None:
         if train:
-            raise Refusal("claims: --run: no protocol; expected the one to run studies of")
+            raise Refusal("claims: --run: no protocol; expected --protocol NAME")
         show_claims()
         return
     name, *_ = _existing([protocol])
@@ -340,19 +358,23 @@ def verify(
 def diff(
     before: Annotated[str, typer.Argument(help="A folder, a name in reports/, or a commit.")],
     after: Annotated[str, typer.Argument(help="The same.")],
-    protocol: Annotated[
-        list[str] | None, typer.Option(help="Of two commits. Default: those of params.yaml.")
-    ] = None,
+    protocols: Protocols = None,
 ) -> None:
-    """Print what differs between two reports, as Markdown for a pull request."""
+    """Print what differs between two reports, as Markdown for a pull request.
+
+    Of two commits, the reports of each protocol are compared.
+    """
     from pipeline.terminal.diff import show_diff
 
-    show_diff(before, after, protocol, read_parameters().protocols)
+    show_diff(before, after, protocols, read_parameters().protocols)
 
 
 @command
 def export(
-    protocols: Protocols = None,
+    reports: Annotated[
+        list[str] | None,
+        typer.Argument(help="Names in reports/. Default: the protocols of params.yaml."),
+    ] = None,
     html: Annotated[
         bool, typer.Option("--html", help="One HTML file, which opens without a network.")
     ] = False,
@@ -363,7 +385,7 @@ def export(
     """Write reports as single files."""
     from pipeline.terminal.export import export_html
 
-    names = _named(protocols)
+    names = _named(reports)
     if not html:
         raise Refusal("export: no format; expected --html")
     if to and len(names) > 1:
@@ -412,7 +434,7 @@ def judge(
         bool, typer.Option("--keep-going", help="Judge without runs that have no score.")
     ] = False,
     to: Annotated[
-        Path | None, typer.Option(help="The folder to write. Default: <name>-judged.")
+        Path | None, typer.Option(help="The folder to write. Default: <name>-judged, here.")
     ] = None,
 ) -> None:
     """Judge results that were trained anywhere: paired, corrected, with margin and power."""
@@ -447,6 +469,7 @@ def track(
 
 @command
 def doctor(
+    protocols: Protocols = None,
     model: Annotated[
         bool, typer.Option("--model", help="Show where in the networks regularizers may act.")
     ] = False,
@@ -462,12 +485,12 @@ def doctor(
     if model:
         from pipeline.terminal.sites import show_sites
 
-        for name in read_parameters().protocols:
+        for name in _existing(protocols):
             show_sites(name)
     if gradients:
         from pipeline.terminal.gradients import show_gradients
 
-        for name in read_parameters().protocols:
+        for name in _existing(protocols):
             show_gradients(name)
 
 
@@ -561,8 +584,8 @@ def _require_sizes(experiment: "Experiment") -> None:
         require_arm_sizes(experiment, development)
 
 
-def _named(protocols: Sequence[str] | None) -> Sequence[str]:
-    return protocols or read_parameters().protocols
+def _named(names: Sequence[str] | None) -> Sequence[str]:
+    return names or read_parameters().protocols
 
 
 def _existing(protocols: Sequence[str] | None) -> Sequence[str]:
@@ -574,5 +597,5 @@ def _existing(protocols: Sequence[str] | None) -> Sequence[str]:
     existing = yaml_names(PROTOCOLS)
     unknown = [name for name in protocols or () if name not in existing]
     if unknown:
-        raise Refusal(*(unknown_name("protocol", name, existing) for name in unknown))
+        raise Refusal(*(unknown_name("--protocol", name, existing) for name in unknown))
     return _named(protocols)

@@ -152,10 +152,40 @@ def test_bad_input_ends_a_command_without_a_traceback(command, checkout, tmp_pat
 @pytest.mark.parametrize("name", ["report", "track", "verify"])
 def test_a_protocol_that_there_is_not_is_one_line(project, name, capsys):
     with pytest.raises(SystemExit) as ended:
-        cli.application([name, "no_such"])
+        cli.application([name, "--protocol", "no_such"])
     assert ended.value.code == 2
-    expected = "error: protocol: unknown name 'no_such'; expected one of: tiny\n"
+    expected = "error: --protocol: unknown name 'no_such'; expected one of: tiny\n"
     assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("stauts", r"command: unknown name 'stauts'; expected one of: .*; did you mean 'status'\?"),
+        ("status --protcol x", "status: unknown option --protcol; did you mean '--protocol'\\?"),
+        ("status tiny", "status: unexpected argument tiny; expected --protocol to name a .*"),
+        ("restore tiny", "restore: unexpected argument tiny; see: gapwise restore --help"),
+        ("--what", "gapwise: unknown option --what; see: gapwise --help"),
+        ("new", "new: PATH: missing; see: gapwise new --help"),
+        ("new x --minutes", "new: --minutes: no value; see: gapwise new --help"),
+        ("new x --minutes y", "new: --minutes: invalid value y; expected a number; see: .*"),
+        ("verify --retrain y", "verify: --retrain: invalid value y; expected an integer; see: .*"),
+        ("verify --retrain -1", "verify: --retrain: invalid value -1; expected a number >= 0; .*"),
+        ("run tiny", "run: studies: tiny is a protocol, .*: gapwise run --protocol tiny"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line(finished, monkeypatch, capsys, words, line):
+    monkeypatch.chdir(finished)
+    with pytest.raises(SystemExit, match="^2$"):
+        cli.application(words.split())
+    (shown,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(f"error: {line}", shown)
+
+
+def test_without_a_command_the_help_is_printed(capsys):
+    with pytest.raises(SystemExit, match="^0$"):
+        cli.application([])
+    assert "gapwise new PATH" in capsys.readouterr().out
 
 
 def test_a_store_in_an_impossible_place_is_one_line(reproduced, checkout, monkeypatch, capsys):

@@ -292,7 +292,7 @@ def test_a_broken_wandb_changes_no_result(
     printed = capfd.readouterr()
     expected = (
         "W&B: RuntimeError: on fire; mirrored 0 of 5 runs; the results are complete; "
-        "run: gapwise track digits\n"
+        "run: gapwise track --protocol digits\n"
     )
     assert printed == ("", expected)
     assert run() == 0

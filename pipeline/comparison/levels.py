@@ -18,3 +18,4 @@ WITHIN = 0.01  # validation accuracy, a fraction; a learning rate works this nea
 WIDER, NARROWER, UNDECIDED = "wider", "narrower", "undecided"  # a range of rates against another
 SMALL_DESIGN = 50  # settings; of fewer, less than 5 are among the best tenth
 BUDGET_COVERED = 0.9  # of simulated designs, by the band of chances (measure_searches.py)
+MAJORITY = "majority class"  # the reference classifier that predicts the most frequent label

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.comparison.levels import MAJORITY
 from pipeline.config.run import Data
 from pipeline.config.streams import Streams, derive
 from pipeline.data.arrays import Arrays, is_row
@@ -115,7 +116,7 @@ def _classifiers(classes: int) -> dict[str, Any]:
     from sklearn.neighbors import KNeighborsClassifier
 
     simple = {
-        "majority class": DummyClassifier(strategy="most_frequent"),
+        MAJORITY: DummyClassifier(strategy="most_frequent"),
         "1-nearest neighbour": KNeighborsClassifier(n_neighbors=1),
     }
     if classes == 1:

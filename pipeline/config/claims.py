@@ -159,7 +159,7 @@ class Contrast(Settings):
             if names and len({*names}) < len(names):
                 raise ValueError(f"{what} that are all different")
         if self.arm and self.arm == self.against and not self.against_study:
-            raise ValueError("against another arm than arm")
+            raise ValueError("another arm in against than in arm")
         return self
 
 
@@ -222,7 +222,7 @@ class Claim(Settings):
     def _expectation_fits_the_rule(self) -> Self:
         if self.expect not in FITTING[self.rule]:
             allowed = ", ".join(FITTING[self.rule])
-            raise ValueError(f"with rule {self.rule} an expectation of: {allowed}")
+            raise ValueError(f"expect to be one of {allowed}, with rule {self.rule}")
         if (self.rule == "identity") != (self.measure in COSTS):
             raise ValueError(
                 "rule identity for a cost, which follows from the settings, and for nothing else"

@@ -60,35 +60,36 @@ class DecodedImages:
 
 
 def decode_folder(folder: Path, paths: Sequence[Path], image_format: ImageFormat) -> DecodedImages:
-    """Return the images at these paths."""
+    """Return the images at these paths; progress is that of the chunks that are not kept."""
     settings = dataclasses.astuple(image_format)
     cache = cache_folder() / _digest([str(folder.resolve()), *settings])
     cache.mkdir(parents=True, exist_ok=True)
     facts = {name: np.zeros(len(paths), kind) for name, kind in FACTS.items()}
     unreadable: dict[int, str] = {}
-    used: set[Path] = set()
+    parted = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
+    files_of = {cache / f"{_key(folder, files)}.npz": files for files in parted}
+    missing = {chunk: len(files) for chunk, files in files_of.items() if not chunk.exists()}
     with (
-        progress(f"images of {folder}", len(paths)) as tally,
+        progress(f"images of {folder}", sum(missing.values())) as tally,
         ThreadPoolExecutor(THREADS) as pool,
         decoding.strict_pixel_limit(),
     ):
 
         def parts() -> Iterator[Pixels]:
-            for start in range(0, len(paths), CHUNK):
-                files = paths[start : start + CHUNK]
-                chunk = cache / f"{_key(folder, files)}.npz"
+            for number, (chunk, files) in enumerate(files_of.items()):
+                start = number * CHUNK
                 part = _load(chunk) or _decode(chunk, folder, files, image_format, pool)
                 for name, values in facts.items():
                     values[start : start + CHUNK] = getattr(part, name)
                 for index, reason in part.unreadable.items():
                     unreadable[start + index] = reason
-                used.add(chunk)
-                tally.add("done", len(files))
+                if chunk in missing:
+                    tally.add("done", len(files))
                 yield part.pixels
 
         shape = (len(paths), *image_format.shape)
         pixels = collected(parts(), shape, np.dtype(np.uint8), cache)
-    for outdated in set(cache.iterdir()) - used:
+    for outdated in set(cache.iterdir()) - files_of.keys():
         outdated.unlink()
     return DecodedImages(pixels, **facts, unreadable=unreadable)
 

@@ -112,6 +112,8 @@ def decode(path: Path, folder: Path, image_format: ImageFormat) -> Decoded | str
 def _require_file(path: Path, folder: Path) -> None:
     if path.is_symlink() and not is_inside(path, folder):
         raise ValueError("a link out of the folder")
+    if path.is_dir():
+        raise ValueError("a folder; expected images directly in the folder of their class")
     if not path.is_file():
         raise ValueError("not a file")
     if not path.stat().st_size:

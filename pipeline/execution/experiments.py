@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.config.parameters import EXPERIMENTS, PARAMETERS
+from pipeline.config.parameters import EXPERIMENTS, PARAMETERS, PROTOCOLS
 from pipeline.config.validation import unknown_name
 from pipeline.config.yaml_files import yaml_names
 from pipeline.execution import dvc
@@ -126,10 +126,16 @@ def _require_known(studies: Sequence[str]) -> None:
     Raises:
         Refusal: A study does not exist.
     """
-    existing = yaml_names(EXPERIMENTS)
-    unknown = [study for study in studies if study not in existing]
-    if unknown:
-        raise Refusal(*(unknown_name("run: studies", study, existing) for study in unknown))
+    existing, protocols = yaml_names(EXPERIMENTS), yaml_names(PROTOCOLS)
+    lines = [
+        f"run: studies: {study} is a protocol, not a study; run: gapwise run --protocol {study}"
+        if study in protocols
+        else unknown_name("run: studies", study, existing)
+        for study in studies
+        if study not in existing
+    ]
+    if lines:
+        raise Refusal(*lines)
 
 
 def _free_name(parts: Sequence[str]) -> str:

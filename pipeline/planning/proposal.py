@@ -704,9 +704,11 @@ def _report_values(inputs: _Inputs, candidate: _Candidate) -> list[ProposedValue
     reason = (
         "as asked for"
         if inputs.options.margin
-        else f"a simple classifier has {100 * error:.2g} % error: a tenth of it, or one of "
-        f"{test:,} test {inputs.inspection.noun}; two networks that disagree on {100 * error:.2g} "
-        f"% differ by {100 * noise:.2g} points by chance (one standard error)"
+        else f"a simple classifier has {100 * error:.2g} % error: a tenth of it, but at least "
+        f"{MARGINS[0]:g} and at most {MARGINS[1]:g}; or one of {test:,} test "
+        f"{inputs.inspection.noun} if that is more, at most {MOST_MARGIN:g}. Two networks that "
+        f"disagree on {100 * error:.2g} % differ by {100 * noise:.2g} points by chance (one "
+        "standard error)"
     )
     seeds = f"fresh seeds, from which all results come: {candidate.runs:,} runs in all"
     return [

@@ -29,6 +29,7 @@ from pipeline.planning.effects import effects, is_described, require_start
 from pipeline.planning.pretraining import pretrained_by
 from pipeline.planning.protocols import Protocol, document_of, require_one_size, value_of
 from pipeline.planning.resolution import overridden, resolved
+from pipeline.planning.restricted import is_made_for
 from pipeline.planning.searches import (
     SHORTENS,
     TWO_VALUES,
@@ -289,7 +290,7 @@ def _study_names(protocol: Protocol, parameters: Parameters, root: Path) -> Sequ
         raise Refusal(invalid(f"{PARAMETERS}: studies", [], expected))
     names: Sequence[str] | str = parameters.studies or protocol.studies
     if isinstance(names, str):
-        return [study for study in existing if _fits(study, protocol, root)]
+        return [study for study in existing if is_made_for(study, protocol.name, root)]
     where = f"{_naming(protocol, parameters)}: studies"
     if missing := [study for study in names if study not in existing]:
         raise Refusal(*(unknown_name(where, study, existing) for study in missing))
@@ -301,15 +302,6 @@ def _study_names(protocol: Protocol, parameters: Parameters, root: Path) -> Sequ
 def _naming(protocol: Protocol, parameters: Parameters) -> Path:
     """Return the file that names the studies."""
     return PARAMETERS if parameters.studies else PROTOCOLS / f"{protocol.name}.yaml"
-
-
-def _fits(study: str, protocol: Protocol, root: Path) -> bool:
-    """Return whether a study is meant for this protocol; true for a file with errors to report."""
-    try:
-        protocols = read_yaml(root / EXPERIMENTS / f"{study}.yaml").get("protocols")
-    except Refusal:
-        return True
-    return not isinstance(protocols, list) or protocol.name in protocols
 
 
 def read_study(name: str, protocol: Protocol, root: Path = Path(), is_tuned: bool = False) -> Study:

@@ -23,6 +23,10 @@ VERDICTS = {  # (verdict, below the margin): the words after one arm and after s
     (Verdict.INCONCLUSIVE, False): ("is inconclusive", "are inconclusive"),
 }
 RANKED = (Verdict.HELPS, Verdict.HURTS)  # verdicts whose largest difference is named
+NOT_ABOVE_MAJORITY = (
+    "**The baseline may have learned nothing**: it is not shown to be above the majority class in "
+    "validation accuracy, so differences from it say little."
+)
 NO_HELP = "no arm has been shown to help."
 AMONG_BEST = "; among the best, since not shown to differ from it: "
 NAMED = 3  # arms of one verdict that are named; more are counted

@@ -16,11 +16,12 @@ from pipeline.reporting.front_cells import ARM, contrast_cells, seeds_words
 from pipeline.reporting.verdict_sentences import (
     AMONG_BEST,
     NO_HELP,
+    NOT_ABOVE_MAJORITY,
     joint_intervals,
     verdict_sentences,
 )
 
-CLASSIFIERS = r"(?:, | and )?(?:majority class|1-nearest neighbour|logistic regression)"
+CLASSIFIERS = r"(?:, | and )?(?:1-nearest neighbour|logistic regression)"
 EPOCHS = re.compile(r"(\d+) epochs?\b")
 CONDITIONS = (
     r"(?:,| and) \d+ epochs?(?: \(\d+ arms? still improving at the end\))?"
@@ -123,7 +124,10 @@ class WrittenFront:
         looks = r"(?:, corrected for \d+ looks?, at [\d, and]+ seeds)?" if has_looks else ""
         note = re.escape(joint_intervals(self.contrasts.contrast_count()))
         note += rf"{looks}\.\)"
-        whole = re.compile(f"{start}{CONDITIONS}{' '.join(findings)}{BASELINE_WORDS}{note}")
+        warning = f"(?:{re.escape(NOT_ABOVE_MAJORITY)} )?"
+        whole = re.compile(
+            f"{warning}{start}{CONDITIONS}{' '.join(findings)}{BASELINE_WORDS}{note}"
+        )
         match = whole.fullmatch(answer)
         if not match:
             parts = [start, *findings, note]

@@ -50,11 +50,11 @@ class ProgressCounter:
 
 @contextmanager
 def progress(title: str, total: int) -> Iterator[ProgressCounter]:
-    """Yield a counter of `total` jobs, drawn as a bar on a terminal.
+    """Yield a counter of `total` jobs, drawn as a bar on a terminal; nothing is drawn of no job.
 
     The bar has no thread, so that workers may be forked meanwhile.
     """
-    if not sys.stderr.isatty():
+    if not total or not sys.stderr.isatty():
         yield ProgressCounter(title, total, None)
         return
     columns = (

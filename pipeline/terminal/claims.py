@@ -12,6 +12,7 @@ from pipeline.evaluation.validation import validation_scores
 from pipeline.execution.forecast import forecast_of, seconds_per_run
 from pipeline.planning.claims import read_claims, with_partners
 from pipeline.planning.protocols import Protocol, document_of
+from pipeline.planning.restricted import is_made_for, restriction_note
 from pipeline.planning.studies import Experiment, experiment_of, read_experiment, read_study
 from pipeline.records.reports import WrittenReport, partial_names, read_report, report_names
 from pipeline.records.store import open_store
@@ -71,6 +72,13 @@ def show_claims_of(protocol: str) -> list[str]:
     experiment = read_experiment(protocol)
     reported = {row["study"] for report in protocol_reports for row in report.claims}
     missing = _missing(registered, experiment.protocol, reported)
+    others = [
+        study
+        for study in _claiming(registered, experiment.protocol, reported)
+        if not is_made_for(study, protocol)
+    ]
+    if others:
+        say(f"note: {restriction_note(protocol, others)}")
     if not missing:
         say(f"{protocol}: no further study has claims that can be tested here.")
         return []
@@ -106,13 +114,21 @@ def _missing(
     registered: Mapping[str, Sequence[Claim]], protocol: Protocol, reported: set[str]
 ) -> dict[str, list[Claim]]:
     """Return the studies with claims about these data that no report has and that can run."""
-    missing = {}
-    for study, claims in registered.items():
-        dataset = protocol.data.dataset
-        fitting = [one for one in claims if not one.datasets or dataset in one.datasets]
-        if study not in reported and fitting and _can_run(study, protocol):
-            missing[study] = fitting
-    return missing
+    claiming = _claiming(registered, protocol, reported)
+    return {study: claims for study, claims in claiming.items() if _can_run(study, protocol)}
+
+
+def _claiming(
+    registered: Mapping[str, Sequence[Claim]], protocol: Protocol, reported: set[str]
+) -> dict[str, list[Claim]]:
+    """Return the studies that no report has, with their claims about these data; none without."""
+    dataset = protocol.data.dataset
+    fitting = {
+        study: [one for one in claims if not one.datasets or dataset in one.datasets]
+        for study, claims in registered.items()
+        if study not in reported
+    }
+    return {study: claims for study, claims in fitting.items() if claims}
 
 
 def _can_run(study: str, protocol: Protocol) -> bool:
@@ -152,7 +168,8 @@ def _show_runs(
     added = f"; further rounds of exploration may add up to {more} runs" if more else ""
     say(
         f"{counted_claims}, {len(left)} runs to train: about {minutes:.1f} "
-        f"minutes with {workers} workers{added}. Train them: gapwise claims {protocol} --run"
+        f"minutes with {workers} workers{added}. "
+        f"Train them: gapwise claims --protocol {protocol} --run"
     )
 
 

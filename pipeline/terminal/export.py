@@ -25,7 +25,7 @@ def export_html(name: str, target: Path | None = None) -> None:
     names |= {*yaml_names(PROTOCOLS)}
     if name not in names:
         hint = f"; the file to write: --to {name}" if name.endswith((".html", ".htm")) else ""
-        raise Refusal(unknown_name("export: report", name, names) + hint)
+        raise Refusal(unknown_name("export", name, names) + hint)
     pages, figures = report_files(REPORTS / name)
     file = target or REPORTS / f"{name}.html"
     content = web_page(pages, figures).encode()

@@ -71,7 +71,8 @@ def further_looks(
     verdicts = {(row["study"], row["arm"]): row["verdict"] for row in rows}
     had = {(stop.study, stop.arm): stop.look for stop in looks.stops}
     if not verdicts.keys() <= had.keys():
-        raise Refusal(f"resolve: {protocol}: arms wait for a look; run: gapwise run")
+        cure = f"run: gapwise run --protocol {protocol}"
+        raise Refusal(f"resolve: {protocol}: arms wait for a look; {cure}")
     arms = {arm for _, arm in verdicts}
     errors = [unknown_name("resolve: arm", name, arms) for name in names if name not in arms]
     further = {}

@@ -132,4 +132,4 @@ def print_dry_run(payloads: Sequence[Payload], target: Target, protocol: str) ->
 def report_problem(problem: str, protocol: str) -> None:
     """Print a problem with the command that catches up."""
     login = "wandb login, and " if "API key" in problem else ""
-    print(f"W&B: {problem}; run: {login}gapwise track {protocol}", file=sys.stderr)
+    print(f"W&B: {problem}; run: {login}gapwise track --protocol {protocol}", file=sys.stderr)

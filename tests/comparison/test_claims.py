@@ -904,7 +904,7 @@ REFUSED = {  # case: contrast, other fields, what the error expects
     "equivalence that expects less": (
         ARM,
         {"rule": "equivalence"},
-        "with rule equivalence an expectation of: equal",
+        "expect to be one of equal, with rule equivalence",
     ),
     "slope without levels": (ARM, {"rule": "slope"}, "levels with rule slope alone"),
     "levels without a slope": ({"levels": ("a", "b", "c")}, {}, "levels with rule slope alone"),
@@ -950,7 +950,7 @@ REFUSED = {  # case: contrast, other fields, what the error expects
         {"measure": "disagreement"},
         "methods with measure disagreement",
     ),
-    "arm against itself": (ARM | {"against": "a"}, {}, "against another arm than arm"),
+    "arm against itself": (ARM | {"against": "a"}, {}, "another arm in against than in arm"),
     "methods that repeat": ({"methods": ("soup", "soup")}, {}, "methods that are all different"),
     "zeros below none": (ARM, {"measure": "zeros", "rule": "exact"}, "from 0 to 1"),
     "zeros that are at least none": (

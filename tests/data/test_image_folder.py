@@ -57,6 +57,16 @@ def only(arrays: Arrays) -> list[int]:
     return image[:, 0, 0].tolist()
 
 
+def test_progress_is_printed_of_images_that_are_decoded_only(root, capsys):
+    read(root)
+    assert "6/6 ended" in capsys.readouterr().out
+    read(root)
+    assert capsys.readouterr().out == ""
+    draw(root / "cat" / "4.png", RED)
+    read(root)
+    assert "7/7 ended" in capsys.readouterr().out
+
+
 def test_classes_are_the_folders_and_images_come_sorted(root):
     draw(root / "dog" / "00.png", (1, 2, 3))
     pool = read(root).pool
@@ -659,6 +669,7 @@ FAULTS = {
     "mode F": floating,
     "unknown image format": lambda path: path.write_text("a note"),
     "not a file": os.mkfifo,
+    "a folder; expected images directly in": os.mkdir,
     "more than 2000 pixels": lambda path: draw(path, RED, (50, 41)),
 }
 

@@ -331,6 +331,48 @@ def test_columns_that_may_be_made_from_the_label_are_warnings(tmp_path):
     assert look(tmp_path / "t.csv", label="klasse", ignore=("code", "also")).warnings == ()
 
 
+AGES = [20 + number % 60 for number in range(118)]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "words"),
+    [
+        ("age", [-999, *AGES, -999], ["age: -999 in 2 of 120 rows, far from all other values"]),
+        ("age", [None, *AGES, 9999], ["age: 9999 in 1 of 120 rows, far from all other values"]),
+        ("age", [-99, *AGES, -150], []),
+        ("age", [-999] * 120, []),
+        ("code", ["00501", *map(str, AGES), "10115"], ["code: values such as 00501 are read as"]),
+        ("code", ["0", *map(str, AGES), "0.5"], []),
+        ("fold", [number % 5 for number in range(120)], ["fold: its numbers are a feature"]),
+        ("fold", [number / 7 for number in range(120)], []),
+        ("age", [number % 5 for number in range(120)], []),
+    ],
+)
+def test_numbers_that_may_mean_another_thing_are_noted_and_kept(tmp_path, name, values, words):
+    write_table(tmp_path / "t.csv", **{name: values})
+    found = look(tmp_path / "t.csv", label="klasse")
+    assert len(found.warnings) == len(words)
+    starts = [f"column {text}" for text in words]
+    assert [
+        line[: len(start)] for line, start in zip(found.warnings, starts, strict=True)
+    ] == starts
+    assert found.shape == (2, 1, 1)
+    assert look(tmp_path / "t.csv", label="klasse", ignore=(name,)).warnings == ()
+
+
+def test_codes_with_leading_zeros_are_categories_if_rows_share_them(tmp_path):
+    write_table(tmp_path / "t.csv", code=["007", "012", "100"] * 40)
+    (warning,) = look(tmp_path / "t.csv", label="klasse").warnings
+    assert warning.endswith("--category code")
+    assert look(tmp_path / "t.csv", label="klasse", categories=("code",)).warnings == ()
+
+
+def test_numbers_of_every_row_are_too_many_categories(tmp_path):
+    write_table(tmp_path / "t.csv", code=[3 * number**2 for number in range(120)])
+    with pytest.raises(Refusal, match="column code: too many categories, 120 different values in"):
+        look(tmp_path / "t.csv", label="klasse", categories=("code",))
+
+
 def test_what_a_user_says_of_columns_counts(tmp_path):
     write_table(tmp_path / "t.csv", patient_id=PATIENTS, part=PARTS, code=[1, 2, 3] * 40)
     wanted = {"label": "klasse", "ignore": ("patient_id",), "categories": ("code",)}

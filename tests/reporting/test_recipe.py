@@ -1,11 +1,16 @@
 """The recipe: the setting as YAML, what is kept of the baseline, and what to leave out."""
 
 import dataclasses
+import re
+from math import nan
 
+import pandas as pd
 import pytest
 from report_data import VERDICTS, report_data
 from ruamel.yaml import YAML
 
+from pipeline.comparison.levels import MAJORITY
+from pipeline.comparison.trust import COLUMNS, Check
 from pipeline.reporting.pages._recipe import recipe_section, setting_yaml
 
 SETTINGS = [
@@ -26,6 +31,23 @@ def test_a_setting_is_an_arm_that_yaml_reads_back(setting):
     assert read == expected
 
 
+def left_out(section):
+    """Return the sentences on what to leave out: what hurts, then what changes nothing."""
+    return re.findall(r"Leave out what .*?\)\.(?= |$)", section, flags=re.MULTILINE)
+
+
+def failing(data, *checks):
+    """Return the data with these failed checks: pairs of a check and its arm or classifier."""
+    row = dict.fromkeys(COLUMNS, nan) | {"study": "layers", "passed": False, "at_bound": False}
+    rows = [
+        row | {"check": str(check), "arm": "baseline", "subject": name}
+        if check is Check.REFERENCES
+        else row | {"check": str(check), "arm": name, "subject": ""}
+        for check, name in checks
+    ]
+    return dataclasses.replace(data, trust=pd.DataFrame(rows, columns=list(COLUMNS)))
+
+
 def told(setting=None, verdicts=VERDICTS):
     """Return the section for a report whose best arm has this setting; a rate was tuned."""
     data = report_data({"layers": dict.fromkeys(verdicts, "deterministic")}, verdicts)
@@ -44,9 +66,9 @@ def test_the_best_arm_is_named_with_the_tuned_values_that_it_keeps():
 
 def test_what_hurts_or_changes_nothing_is_left_out():
     section = told()
-    assert "Leave out **early** (hurts: -3.0 points" in section
-    assert "**decay** (makes no difference above the margin" in section
-    assert "mixup" not in section.partition("Leave out")[2].partition("\n")[0]
+    hurting, equivalent = left_out(section)
+    assert re.findall(r"\*\*(\w+)\*\* \(-3.0 points", hurting) == ["early"]
+    assert re.findall(r"\*\*(\w+)\*\*", equivalent) == ["decay"]
 
 
 def test_the_values_before_tuning_are_nothing_to_leave_out():
@@ -58,7 +80,7 @@ def test_where_nothing_helps_the_baseline_is_kept():
     section = told(verdicts={"mixup": (-0.004, "inconclusive"), "early": (-0.03, "hurts")})
     assert section.startswith("Keep the baseline, with the tuned training.learning_rate=0.05:")
     assert "yaml" not in section
-    assert "Leave out **early**" in section
+    assert "**early**" in left_out(section)[0]
 
 
 def test_an_arm_that_helps_but_is_no_choice_is_named_with_the_reason():
@@ -66,3 +88,35 @@ def test_an_arm_that_helps_but_is_no_choice_is_named_with_the_reason():
     section = recipe_section(dataclasses.replace(data, recipe=data.recipe.iloc[:0]))
     assert section.startswith("Keep the baseline. **augmentation** and **dropout** help, but ")
     assert "no arm is shown to help" not in section
+
+
+@pytest.mark.parametrize(
+    ("checks", "conditions"),
+    [
+        ([], 0),
+        ([(Check.INTERIOR, "early")], 1),
+        ([(Check.INTERIOR, "early"), (Check.BUDGET, "early"), (Check.IMAGES, "early")], 3),
+        ([(Check.INTERIOR, "dropout"), (Check.SEEDS, "early")], 0),
+    ],
+)
+def test_an_arm_that_hurts_has_the_conditions_of_its_failed_checks(checks, conditions):
+    data = report_data({"layers": dict.fromkeys(VERDICTS, "deterministic")}, VERDICTS)
+    hurting, _ = left_out(recipe_section(failing(data, *checks)))
+    assert hurting.count("; ") == conditions
+
+
+def test_a_loss_below_the_margin_is_said_to_be_one():
+    verdicts = {"mixup": (-0.004, "hurts", True), "early": (-0.03, "hurts")}
+    (hurting,) = left_out(told(verdicts=verdicts))
+    small, large = re.findall(r"\*\*\w+\*\* \((.*?)\)", hurting)
+    assert [text.count("margin") for text in (small, large)] == [1, 0]
+
+
+@pytest.mark.parametrize("verdicts", [VERDICTS, {"early": (-0.03, "hurts")}], ids=["help", "none"])
+@pytest.mark.parametrize("classifier", [MAJORITY, "logistic regression"])
+def test_a_baseline_that_learned_nothing_comes_first_and_is_not_kept(verdicts, classifier):
+    data = report_data({"layers": dict.fromkeys(verdicts, "deterministic")}, verdicts)
+    section = recipe_section(failing(data, (Check.REFERENCES, classifier)))
+    assert section.startswith("First make the baseline learn") == (classifier == MAJORITY)
+    keeps = classifier != MAJORITY and verdicts is not VERDICTS
+    assert ("Keep the baseline" in section) == keeps

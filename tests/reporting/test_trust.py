@@ -8,11 +8,13 @@ import pandas as pd
 import pytest
 from report_data import NAN, VERDICTS, report_data
 
+from pipeline.comparison.levels import MAJORITY
 from pipeline.comparison.trust import COLUMNS, Check
 from pipeline.reporting.dvc import metrics
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.pages import all_pages, front
 from pipeline.reporting.pages._trust import LINES, trust_section
+from pipeline.reporting.verdict_sentences import NOT_ABOVE_MAJORITY
 
 ARMS = tuple(VERDICTS)
 PASSED = {  # check -> values of its rows by subject or arm
@@ -160,6 +162,26 @@ def test_failed_checks_limit_the_answer(data: ReportData, failed: list[Check], s
     assert metrics(shown)["failed_checks"] == len(failed)
     below = "It is not shown to be above " in front.headline(shown)
     assert below == (Check.REFERENCES in failed)
+
+
+@pytest.mark.parametrize("below", SUBJECTS)
+def test_a_baseline_below_the_majority_class_is_the_first_sentence(data: ReportData, below) -> None:
+    found = rows(Check.REFERENCES, False)
+    for row in found:
+        row["passed"] = row["subject"] != below
+    answer = front.headline(with_checks(data, found))
+    assert answer.startswith(f"{NOT_ABOVE_MAJORITY} With ") == (below == MAJORITY)
+    later = re.findall("It is not shown to be above ([^.]*) in validation", answer)
+    assert later == ([] if below == MAJORITY else [below])
+
+
+@pytest.mark.parametrize("problem", ["variance", "bias", "both"])
+def test_longer_training_is_advised_only_where_the_baseline_does_not_overfit(
+    data: ReportData, problem: str
+) -> None:
+    shown = with_checks(data, rows(Check.REFERENCES, True))
+    shown = dataclasses.replace(shown, diagnosis=data.diagnosis.assign(problem=problem))
+    assert ("training.epochs" in trust_section(shown)) == (problem != "variance")
 
 
 def test_a_baseline_that_is_not_tuned_has_no_values_tried(data: ReportData) -> None:

@@ -21,6 +21,7 @@ from pipeline.records.reports import read_report
 from pipeline.records.tables import write_table
 from pipeline.reporting.dvc import metrics, plots, protocol_facts
 from pipeline.reporting.pages.front import front_page
+from pipeline.reporting.verdict_sentences import NOT_ABOVE_MAJORITY
 from pipeline.reporting.written_front import WrittenFront, arm_table
 from pipeline.runtime.files import to_json
 
@@ -171,6 +172,16 @@ def test_every_number_and_verdict_of_the_answer_is_compared(report, tables):
         if not [*tables.answer_differences(changed(answer, found), *table)]
     ]
     assert missed == []
+
+
+def test_the_warning_of_a_baseline_that_learned_nothing_is_read_back(report, tables):
+    front = (report / "report.md").read_text(encoding="utf-8")
+    answer = next(line for line in front.splitlines()[1:] if line)
+    table = arm_table(front)
+    warned = f"{NOT_ABOVE_MAJORITY} {answer}"
+    assert not [*tables.answer_differences(warned, *table)]
+    for other in (warned.replace("not shown", "shown", 1), f"{NOT_ABOVE_MAJORITY} {warned}"):
+        assert [*tables.answer_differences(other, *table)]
 
 
 def test_every_cell_of_the_table_of_arms_is_compared(report, tables):

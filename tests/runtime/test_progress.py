@@ -13,3 +13,10 @@ def test_a_few_lines_and_the_last_is_whole(capsys, piece):
     lines = capsys.readouterr().out.splitlines()
     assert 1 <= len(lines) <= STEPS
     assert lines[-1].startswith("images: 100/100 ended")
+
+
+def test_of_no_job_nothing_is_drawn(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    with progress("images", 0):
+        pass
+    assert capsys.readouterr() == ("", "")

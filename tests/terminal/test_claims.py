@@ -71,7 +71,10 @@ def test_a_study_that_cannot_run_here_is_not_needed(claimed, capsys):
     protocol = claimed / "experiments" / "protocols" / "tiny.yaml"
     protocol.write_text(protocol.read_text().replace("others, ", ""))
     assert claims.show_claims_of("tiny") == []
-    assert "no further study" in capsys.readouterr().out
+    shown = _line(capsys.readouterr().out)
+    assert "no further study" in shown
+    assert "1 study is left out of tiny" in shown
+    assert "add tiny to its list `protocols`, as in experiments/others.yaml" in shown
 
 
 def test_studies_come_with_those_that_their_claims_compare_them_with():

@@ -73,7 +73,7 @@ def test_only_the_protocol_is_written_and_the_command_is_printed(own, capsys):
     assert "short axis: 8 pixels\n" in printed
     assert "warning: the margin of 5 points is below one of 18 test images" in printed
     assert printed.splitlines()[-1] == "run: gapwise run --protocol my_photos"
-    assert run("plan", "my_photos") == 0
+    assert run("plan", "--protocol", "my_photos") == 0
     announced = [
         re.findall(r"^(?:at most|\d+ runs to train).*", text, re.M)
         for text in (printed, capsys.readouterr().out)

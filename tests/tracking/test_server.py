@@ -204,7 +204,10 @@ def test_all_arrives_once_with_no_secret_as_soon_as_the_server_is_there(place):
     with absent() as nobody:
         code, out, err = tracked(place, "online", nobody.address, patience=2)
     assert (code, out, err.count("\n")) == (0, "", 1), err
-    assert f"mirrored 0 of {count} runs; the results are complete; run: gapwise track tiny" in err
+    assert (
+        f"mirrored 0 of {count} runs; the results are complete; run: gapwise track --protocol tiny"
+        in err
+    )
 
     with behaving() as kept:
         look = "look: wandb leet wandb\n"

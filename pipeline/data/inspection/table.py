@@ -1,7 +1,7 @@
 """Look at a table: what its columns are, and which of them are no features."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +17,7 @@ from pipeline.data.sources._columns import is_free_text, is_text, numbers_in, te
 from pipeline.data.sources._table_file import (
     SEPARATORS,
     column_names,
+    first_rows,
     likely_separator,
     named,
     read_columns,
@@ -37,6 +38,9 @@ FEWEST_GROUPS = 10
 DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 QUANTITY = re.compile(r"[€$£¥]?\s*[+-]?\d[\d.,'\s]*(\s*[%€$£¥°]|\s[^\W\d]{1,3})?")
 MOSTLY = 0.5  # share of values
+CODES = {sign * (10**digits - 1) for sign in (-1, 1) for digits in (2, 3, 4, 5)}  # as -999
+LEADING_ZERO = re.compile(r"0\d+")
+MOST_FOLDS = 20
 TELLTALE = 5  # mean rows of a value, from which one class for each value is no chance
 
 
@@ -95,7 +99,13 @@ def inspect_table(path: Path, options: DataOptions) -> Inspection:
         reasons=reasons,
         is_image=False,
         facts=tuple(_facts(frame, roles, splits.feature_names, missing)),
-        warnings=[*roles.warnings, *_telltale(frame, source)],
+        warnings=[
+            *roles.warnings,
+            *_telltale(frame, source),
+            *_codes(frame, source),
+            *_leading_zeros(path, separator, frame, source),
+            *_folds(frame, source),
+        ],
         groups=None if groups is None else len(groups),
         largest_group=0 if groups is None else int(groups.max()),
     )
@@ -237,6 +247,57 @@ def _telltale(frame: "pd.DataFrame", source: dict[str, Any]) -> list[str]:
         f"column {named(names)}: each value occurs with one class alone; --ignore it if it is not "
         "known before the class is"
     ]
+
+
+def _codes(frame: "pd.DataFrame", source: dict[str, Any]) -> Iterator[str]:
+    """Yield a line for each column with a number far from all others that may stand for missing."""
+    for name in _numeric_features(frame, source):
+        column = frame[name].dropna().astype(float)
+        for code in sorted(CODES & set(column.unique())):
+            others = column[column != code]
+            distance, spread = (others - code).abs().min(), others.max() - others.min()
+            if distance > spread:  # false where there are no others: both are NaN
+                rows = int((column == code).sum())
+                yield (
+                    f"column {named([name])}: {code} in {rows} of {len(frame)} rows, far from all "
+                    "other values; if it means that the value is missing, leave these cells empty"
+                )
+
+
+def _leading_zeros(
+    path: Path, separator: str, frame: "pd.DataFrame", source: dict[str, Any]
+) -> Iterator[str]:
+    """Yield a line for each column of numbers of which some are written with a leading zero."""
+    rows = first_rows(path, separator)
+    places = {name: place for place, name in enumerate(column_names(path, separator))}
+    for name in _numeric_features(frame, source):
+        values = [row[places[name]].strip() for row in rows if len(row) > places[name]]
+        written = next((value for value in values if LEADING_ZERO.fullmatch(value)), None)
+        if written:
+            option = "--ignore" if is_free_text(texts(frame[name])) else "--category"
+            yield (
+                f"column {named([name])}: values such as {written} are read as numbers, without "
+                f"the leading zero; if they are codes: {option} {named([name])}"
+            )
+
+
+def _folds(frame: "pd.DataFrame", source: dict[str, Any]) -> Iterator[str]:
+    """Yield a line for each column of numbers that is called as splits are."""
+    for name in _numeric_features(frame, source):
+        column = frame[name].dropna()
+        is_whole = bool((column.astype(float) % 1 == 0).all())
+        if name.lower() in SPLIT_NAMES and is_whole and column.nunique() <= MOST_FOLDS:
+            yield (
+                f"column {named([name])}: its numbers are a feature and set no split; if they "
+                f"are folds: --ignore {named([name])}"
+            )
+
+
+def _numeric_features(frame: "pd.DataFrame", source: dict[str, Any]) -> list[str]:
+    """Return the features that are read as numbers and are amounts."""
+    categories = source.get("categories", ())
+    features = [name for name in _features(frame, source) if name not in categories]
+    return [name for name in features if not is_text(frame[name])]
 
 
 def _features(frame: "pd.DataFrame", source: dict[str, Any]) -> list[str]:

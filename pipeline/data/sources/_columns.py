@@ -170,14 +170,15 @@ def _text_errors(path: Path, name: str, column: "pd.Series[Any]") -> list[str]:
         return []
     is_number = numbers_in(column)
     others = column.dropna()[~is_number]
-    if is_number.mean() > MOSTLY_NUMBERS:
+    if len(others) and is_number.mean() > MOSTLY_NUMBERS:
         return [
             f"{where}: {len(others)} of {len(is_number)} values are no numbers "
             f"({named([repr(value) for value in others.unique()[:3]])}); "
             f"expected numbers, or an empty cell where one is missing"
         ]
     return [
-        f"{where}: free text, {column.nunique()} different values in {len(column)} rows; "
+        f"{where}: {'free text' if len(others) else 'too many categories'}, {column.nunique()} "
+        f"different values in {len(column)} rows; "
         f"expected categories or numbers, or source.ignore: [{named([name])}]"
     ]
 

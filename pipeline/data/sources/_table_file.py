@@ -5,6 +5,7 @@ pandas is imported where it is used, since commands that read no table need not 
 
 import csv
 import io
+import itertools
 import re
 import warnings
 from collections import Counter
@@ -27,6 +28,7 @@ PARQUET = (".parquet", ".pq")
 MISSING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "-nan", "null", "NULL", "None", "?", "<NA>")
 SEPARATORS = (",", ";", "\t", "|")
 LONGEST_NAME = 1000  # characters
+FIRST = 1000  # rows that are looked at as they are written
 NAMED = 8  # columns named in one line
 
 
@@ -107,6 +109,18 @@ def read_columns(
             "row, as in the first line, and text with separators in double quotes"
         ) from None
     return frame[list(columns)]
+
+
+def first_rows(path: Path, separator: str) -> list[list[str]]:
+    """Return rows as they are written at the beginning of a CSV file; none of a Parquet file."""
+    if _is_parquet(path):
+        return []
+    text = io.StringIO(_first_text(path), newline="")
+    rows = csv.reader(text, delimiter=separator, skipinitialspace=True)
+    try:
+        return list(itertools.islice(rows, 1, FIRST))
+    except csv.Error:  # as in `_fields`
+        return []
 
 
 def _header(path: Path, separator: str) -> tuple[str, ...]:

@@ -17,12 +17,18 @@ ADVICE = {
 }
 
 
+def baseline_problem(data: ReportData) -> str:
+    """Return the problem of the baseline, as in `ADVICE`; empty if none of its runs is done."""
+    problems = data.diagnosis.loc[data.diagnosis["problem"] != "", "problem"]
+    return "" if problems.empty else str(problems.iloc[0])
+
+
 def diagnosis_section(data: ReportData) -> str:
     """Return the baseline's errors, the problem, and which arms address it."""
     rows = data.diagnosis[data.diagnosis["problem"] != ""].set_index("measure")
     if rows.empty:
         return "No baseline run is done, so there is nothing to diagnose."
-    problem = rows["problem"].iloc[0]
+    problem = baseline_problem(data)
     error, gap = (rows.loc[name].to_dict() for name in ("training_error", "gap"))
     percent, best = data.format.percent, data.confirmation.optimal_error
     start = (

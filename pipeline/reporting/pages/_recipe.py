@@ -16,6 +16,7 @@ from pipeline.config.plan import PROTOCOL, TUNING, Setting
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.pages._pretrainings import FROM_FRONT, cost_note
+from pipeline.reporting.pages._trust import caveats, is_above_majority
 
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")  # a text that YAML reads as one without quotes
 WORDS = {"true", "false", "null", "yes", "no", "on", "off"}  # texts that YAML reads otherwise
@@ -23,10 +24,17 @@ AMONG = "Not shown to differ from"
 BETTER, WORSE = "Shown to be better than", "Shown to be worse than"
 PLACES = (AMONG, BETTER, WORSE)
 LEFT_OUT = {Verdict.HURTS: "hurts", Verdict.EQUIVALENT: "makes no difference above the margin"}
+FIRST = (
+    "First make the baseline learn: it is not shown to be above the majority class. "
+    "[Trust checks](#trust-checks) say what to change."
+)
 
 
 def recipe_section(data: ReportData) -> str:
-    """Return the choice to use, then what to leave out and what to try next."""
+    """Return the choice to use, then what to leave out and what to try next.
+
+    A baseline that may have learned nothing is the first thing to change, and is not a choice.
+    """
     bullets = [_test_time(data), _not_better(data), _left_out(data), *_next(data)]
     lines = md.format_bullets([line for line in bullets if line])
     if data.recipe.empty:
@@ -34,6 +42,7 @@ def recipe_section(data: ReportData) -> str:
     chosen = data.recipe.iloc[0].to_dict()
     setting = _primary(data, chosen)["setting"]
     return md.join_parts(
+        "" if is_above_majority(data) else FIRST,
         f"Use **{data.named(chosen['study'], chosen['arm'])}**{_with_tuned(data, setting)}:",
         f"```yaml\n{setting_yaml(setting)}\n```",
         _gain(data, chosen),
@@ -73,6 +82,8 @@ def _gain(data: ReportData, chosen: md.Row) -> str:
 
 def _no_recipe(data: ReportData) -> str:
     """Return that the baseline is the choice, and why arms that help are not."""
+    if not is_above_majority(data):
+        return f"{FIRST} Until then, no setting is recommended, also not that of the baseline."
     keep = f"Keep the baseline{_with_tuned(data, {})}"
     rows = data.distinct
     helping = rows[(rows["verdict"] == Verdict.HELPS) & ~rows["below_margin"].astype(bool)]
@@ -180,16 +191,25 @@ def _difference(pairs: pd.DataFrame, arm: tuple[str, str], other: tuple[str, str
 
 
 def _left_out(data: ReportData) -> str:
-    """Return the arms that change something in vain; the values before tuning are no such arm."""
-    parts = []
+    """Return the arms that hurt or change nothing, with the conditions of these verdicts.
+
+    The values before tuning are no such arm.
+    """
+    sentences = []
     changed = data.distinct[data.distinct["study"] != TUNING]
     for verdict, words in LEFT_OUT.items():
         rows = changed[changed["verdict"] == verdict]
-        parts += [
-            f"**{row['label']}** ({words}: {data.format.joint_change(row)})"
-            for row in rows.to_dict("records")
-        ]
-    return f"Leave out {md.format_list(parts)}." if parts else ""
+        names = [_conditional(data, row) for row in rows.to_dict("records")]
+        if names:
+            sentences.append(f"Leave out what {words}: {md.format_list(names)}.")
+    return " ".join(sentences)
+
+
+def _conditional(data: ReportData, row: md.Row) -> str:
+    """Return an arm with its difference and the conditions of its verdict."""
+    small = ["by less than the margin"] if row["below_margin"] else []
+    conditions = [*small, *caveats(data, row["study"], row["arm"])]
+    return f"**{row['label']}** ({'; '.join([data.format.joint_change(row), *conditions])})"
 
 
 def _next(data: ReportData) -> list[str]:

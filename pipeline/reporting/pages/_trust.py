@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Sequence
 
+from pipeline.comparison.levels import MAJORITY
 from pipeline.comparison.trust import Check
 from pipeline.config.plan import BASELINE
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
+from pipeline.reporting.pages._diagnosis import baseline_problem
+from pipeline.reporting.verdict_sentences import NOT_ABOVE_MAJORITY
 
 Rows = Sequence[md.Row]
 PARAMETERS = "`params.yaml`"
@@ -57,16 +60,47 @@ def qualifiers(data: ReportData) -> list[str]:
     return [words for words, holds in conditions.items() if holds]
 
 
-def not_above(data: ReportData) -> str:
-    """Return which simple classifiers the baseline is not shown to be above, with a space before.
+def is_above_majority(data: ReportData) -> bool:
+    """Return whether the baseline passes the comparison with the majority class, or has none."""
+    return MAJORITY not in _references_not_beaten(data)
 
-    Empty if none.
+
+def majority_warning(data: ReportData) -> str:
+    """Return the sentence with which the answer begins if the baseline may have learned nothing.
+
+    It ends with a space; the text is empty for a baseline that is above the majority class.
     """
-    rows = data.trust[(data.trust["check"] == Check.REFERENCES) & ~data.trust["passed"]]
-    if rows.empty:
+    return "" if is_above_majority(data) else f"{NOT_ABOVE_MAJORITY} "
+
+
+def not_above(data: ReportData) -> str:
+    """Return which other classifiers the baseline is not shown to be above, with a space before.
+
+    The majority class is not among them, since the answer begins with it. Empty if none.
+    """
+    names = [name for name in _references_not_beaten(data) if name != MAJORITY]
+    if not names:
         return ""
-    names = md.format_list(list(rows["subject"]))
-    return f" It is not shown to be above {names} in validation accuracy."
+    return f" It is not shown to be above {md.format_list(names)} in validation accuracy."
+
+
+def _references_not_beaten(data: ReportData) -> list[str]:
+    """Return the reference classifiers that the baseline is not shown to be above."""
+    rows = data.trust[(data.trust["check"] == Check.REFERENCES) & ~data.trust["passed"]]
+    return list(rows["subject"])
+
+
+def caveats(data: ReportData, study: str, arm: str) -> list[str]:
+    """Return the conditions of the verdict of one arm: those of its failed checks, in words."""
+    rows = data.trust[(data.trust["study"] == study) & (data.trust["arm"] == arm)]
+    failed = set(rows.loc[~rows["passed"], "check"])
+    epochs = md.format_count(data.confirmation.settings["training"]["epochs"], "epoch")
+    words = {
+        Check.INTERIOR: "among the values tried",
+        Check.BUDGET: f"still improving after {epochs}",
+        Check.IMAGES: "for these test examples",
+    }
+    return [condition for check, condition in words.items() if check in failed]
 
 
 def _tuned(data: ReportData, rows: Rows, failed: Rows) -> str:
@@ -186,16 +220,29 @@ def _budgets(data: ReportData, rows: Rows, failed: Rows) -> str:
 
 
 def _above_references(data: ReportData, rows: Rows, failed: Rows) -> str:
-    epochs = data.confirmation.settings["training"]["epochs"]
     shown = [f"{row['subject']} ({_change(data)(row)})" for row in failed or rows]
     if failed:
         return (
             f"The baseline is not shown to be above {md.format_list(shown)} in validation "
-            f"accuracy. Train longer first: `training.epochs: {2 * epochs}` in "
-            f"{_value_file(data, EPOCHS)}. If that is not enough, change the network or its "
-            f"training in {_protocol_file(data)}."
+            f"accuracy. {_better_baseline(data)}"
         )
     return f"The baseline is above {md.format_list(shown)} in validation accuracy."
+
+
+def _better_baseline(data: ReportData) -> str:
+    """Return how to improve the baseline: longer training only if it does not overfit."""
+    epochs = data.confirmation.settings["training"]["epochs"]
+    if baseline_problem(data) == "variance":
+        return (
+            "It overfits ([Diagnosis](#diagnosis)), so longer training alone will hardly help. "
+            "Try more training examples (`data.train_size`), the setting of the "
+            f"[recipe](#recipe) if it names one, or another network in {_protocol_file(data)}."
+        )
+    return (
+        f"Train longer first: `training.epochs: {2 * epochs}` in {_value_file(data, EPOCHS)}. If "
+        "that is not enough, change the network or its training in "
+        f"{_protocol_file(data)}."
+    )
 
 
 def _other_images(data: ReportData, rows: Rows, failed: Rows) -> str:

@@ -26,7 +26,7 @@ from pipeline.reporting.pages._page import STUDY, Page, incomplete_runs
 from pipeline.reporting.pages._pretrainings import FROM_FRONT, cost_note
 from pipeline.reporting.pages._recipe import recipe_section
 from pipeline.reporting.pages._transfer import has_starts, size_figure
-from pipeline.reporting.pages._trust import not_above, qualifiers, trust_section
+from pipeline.reporting.pages._trust import majority_warning, not_above, qualifiers, trust_section
 from pipeline.reporting.pages.claims import claims_sentence
 from pipeline.reporting.pages.search import search_lines
 from pipeline.reporting.pages.variance import largest_streams
@@ -145,7 +145,8 @@ def training_findings(data: ReportData) -> str:
 def headline(data: ReportData) -> str:
     """Return the findings in plain language: verdict by verdict, then the baseline's gap.
 
-    Failed trust checks limit the first sentence, and the one about the baseline.
+    Failed trust checks limit the first sentence, and the one about the baseline. Before all of them
+    it says if the baseline may have learned nothing.
     """
     findings = verdict_sentences(
         data.distinct, data.confirmation.margin, data.format, ties=data.ties
@@ -162,7 +163,7 @@ def headline(data: ReportData) -> str:
     )
     note = f"{joint_intervals(data.contrast_count)}{_looks_corrected(data)}.)"
     start = md.format_list([_fresh_seeds(data), *qualifiers(data)])
-    return f"With {start}, {' '.join(findings)} {note}"
+    return f"{majority_warning(data)}With {start}, {' '.join(findings)} {note}"
 
 
 def _looks_corrected(data: ReportData) -> str:
