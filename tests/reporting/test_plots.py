@@ -294,7 +294,7 @@ FIGURES = {
         {"arm_0": searched(**FALLEN_NEIGHBORS, setting=CLOSE)}, PALETTE
     ),
     "many_fallen_neighbors": lambda: strengths.strengths(
-        {arm: searched(**FALLEN_NEIGHBORS, setting=CLOSE) for arm in ARMS[:9]}, PALETTE
+        {arm: searched(**FALLEN_NEIGHBORS, setting=CLOSE) for arm in ARMS}, PALETTE
     ),
     "settings": lambda: strengths.strengths(
         {arm: searched(**FALLEN, change=[0.1, 0.2, -0.5]) for arm in ARMS[:5]}, PALETTE
@@ -640,7 +640,35 @@ def test_a_collapsed_setting_is_an_arrow_with_its_value_and_does_not_flatten_the
     ((place, height),) = line(axes, marker="v")
     assert place == 0.5
     assert 0 < height < 0.2  # of the panel
-    assert axes.get_xaxis_transform().transform((0, 0.25))[1] <= axes.transData.transform((0, 0))[1]
+    assert axes.texts[0].get_window_extent().y1 <= axes.transData.transform((0, 0))[1]
+
+
+def test_values_that_would_touch_are_on_two_rows() -> None:
+    assert strengths._value_rows([0, 5, 11, 12], ["-1.0"] * 4, 1.0) == [0, 0, 0, 1]
+    assert strengths._value_rows([0, 4, 5], ["-1.0"] * 3, 1.0) == [0, 1, 0]
+
+
+@pytest.mark.parametrize(("panels", "columns"), [(1, 1), (2, 2), (12, 2), (13, 3), (32, 3)])
+def test_a_figure_of_settings_is_no_taller_than_two_screens(panels: int, columns: int) -> None:
+    layout = strengths.layout_of(panels)
+    assert layout.columns == columns
+    assert layout.columns * layout.rows >= panels > layout.columns * (layout.rows - 1)
+    assert (layout.rows * layout.height + strengths.FRAME) * style.DPI <= 1750
+
+
+def test_searches_of_the_same_settings_and_scores_show_the_same() -> None:
+    search = searched()
+    assert search.shows_the_same(searched())
+    assert not search.shows_the_same(searched("log"))
+    assert not search.shows_the_same(searched(chosen=False))
+    assert not search.shows_the_same(searched(changes=[[0.1], [0.2], [0.3]]))
+
+
+def test_a_name_that_is_longer_than_a_panel_breaks_after_an_underscore() -> None:
+    small = strengths.layout_of(20)
+    title = "fine_tuning_after_label_smoothing (against fine_tuning)"
+    lines = strengths._wrapped(title, small).splitlines()
+    assert lines == ["fine_tuning_after_label_", "smoothing (against", "fine_tuning)"]
 
 
 def test_all_searches_share_the_axis_of_their_paired_differences() -> None:
