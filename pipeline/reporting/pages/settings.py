@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.planning.choice import COLLAPSE
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.labels import setting_cell
@@ -34,12 +33,11 @@ def settings_body(data: ReportData) -> str:
         "the range because the best one was there. Horizontal axes have the scale of the search "
         "space. Arms with the same settings and scores have one panel, named after the first. "
         "The setting at the highest point of the dotted curve is chosen; without a curve, the "
-        "setting with the highest mean. An arrow at the lower edge is a setting that collapsed: its "
-        f"mean accuracy is more than {100 * COLLAPSE:g} points below the median of the three best "
-        "settings of its arm. The number above it is its difference, which may be beyond the axis; "
-        "the curve leaves it out. Because the settings were chosen on these "
-        "seeds, the differences of the chosen ones tend to be too large. The results on fresh "
-        "seeds are on the [front page](../report.md)."
+        "setting with the highest mean. An arrow at the lower edge is a setting that collapsed: "
+        "its mean accuracy is far below those of the best settings of its arm. The number above it "
+        "is its difference, which may be beyond the axis; the curve leaves it out. Because the "
+        "settings were chosen on these seeds, the differences of the chosen ones tend to be too "
+        "large. The results on fresh seeds are on the [front page](../report.md)."
     )
     return md.join_parts("# Settings tried", image, md.format_table(_rows(data), caption, WORDS))
 
