@@ -207,7 +207,13 @@ CURVES = pd.DataFrame(
 )
 OUTCOMES = pd.DataFrame(
     [
-        {"label": arm, "arm": arm, "gap": 0.1 + i / 100, "test_accuracy": 0.9 - i / 50}
+        {
+            "study": "a",
+            "label": arm,
+            "arm": arm,
+            "gap": 0.1 + i / 100,
+            "test_accuracy": 0.9 - i / 50,
+        }
         for arm in ARMS
         for i in range(2)
     ]
@@ -696,7 +702,7 @@ def test_strengths_of_which_no_run_was_done_leave_an_empty_place() -> None:
 def test_without_any_done_run_the_figures_are_empty() -> None:
     columns = list(curve_rows("baseline", 0.8)[0])
     assert style.png(drawn_curves(pd.DataFrame(columns=columns), {"arm_0": "arm_0"}))
-    assert style.png(drawn_scatter(pd.DataFrame(columns=["label", "arm", *gap.AXES])))
+    assert style.png(drawn_scatter(pd.DataFrame(columns=["study", "label", "arm", *gap.AXES])))
 
 
 def test_curves_of_averages_draw_their_table_reference_and_star() -> None:
@@ -761,6 +767,32 @@ def test_a_figure_is_added_by_a_file_alone(tmp_path, monkeypatch: pytest.MonkeyP
     (tmp_path / "_shared.py").write_text("raise AssertionError\n")
     monkeypatch.setattr(plots, "__path__", [str(tmp_path)])
     assert plots.all_figures("tiny") == {"extra_tiny.png": None}
+
+
+def test_few_arms_share_a_panel_and_many_have_one_for_every_few_studies() -> None:
+    sizes = {"a": 4, "b": 5, "c": 1, "d": 11}
+    studies = {f"{name}{index}": name for name, size in sizes.items() for index in range(size)}
+    panels = gap._panels(studies)
+    assert {title: len(labels) for title, labels in panels.items()} == {
+        "a, b": 9,
+        "c": 1,
+        "d": 9,
+        "d, continued": 2,
+    }
+    assert list(itertools.chain(*panels.values())) == list(studies)
+    few = dict(itertools.islice(studies.items(), gap.NAMED))
+    assert gap._panels(few) == {"": list(few)}
+    assert gap._panels({}) == {"": []}
+
+
+def test_a_panel_of_the_gap_has_the_runs_and_means_of_its_arms_and_the_means_of_others() -> None:
+    figure = drawn_scatter(OUTCOMES)
+    first, second = figure.axes
+    assert {text.get_text() for text in second.texts} == set(ARMS[gap.EACH :])
+    others, *mine = [len(each.get_offsets()) for each in second.collections]
+    assert others == gap.EACH
+    assert mine == [2, 1] * (len(ARMS) - gap.EACH)
+    assert len(first.collections) == 1 + 2 * gap.EACH
 
 
 def test_what_is_far_below_others_is_an_arrow_at_its_cost() -> None:
