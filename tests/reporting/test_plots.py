@@ -524,6 +524,25 @@ def test_the_forest_states_every_contrast_and_marks_its_verdict() -> None:
     assert len(drawn) == len(looks) == 6
 
 
+def test_a_forest_marks_families_beside_names_and_in_its_legend() -> None:
+    families = ["noise", "penalty", "noise", "examples"]
+    frame = contrasts(4).assign(family=families)
+    colors = {arm: style.FAMILIES[name] for arm, name in zip(ARMS[1:], families, strict=False)}
+    figure = forest.forest(frame, 0.01, colors, Formatter())
+    [axes] = figure.axes
+    marks = [line.get_marker() for line in axes.lines if line.get_marker() in style.SHAPES.values()]
+    assert marks == [style.SHAPES[name] for name in families]
+    handles = {
+        text.get_text(): handle
+        for legend in figure.legends
+        for text, handle in zip(legend.get_texts(), legend.legend_handles, strict=True)
+    }
+    for name in families:
+        assert handles[name].get_marker() == style.SHAPES[name]
+    one = forest.forest(frame.assign(family="noise"), 0.01, colors, Formatter())
+    assert not [line for line in one.axes[0].lines if line.get_marker() in style.SHAPES.values()]
+
+
 def test_a_forest_without_intervals_or_pairs_says_so() -> None:
     frame = contrasts(2).assign(
         verdict="inconclusive", below_margin=False, low=NAN, high=NAN, difference=[0.01, NAN]
