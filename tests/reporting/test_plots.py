@@ -498,11 +498,46 @@ def test_a_byte_image_is_drawn_as_its_fractions() -> None:
     shown = []
     for image in (levels, levels / 255):
         ax = Figure().subplots()
-        flips.draw_image(ax, image, row)
+        flips.draw_image(ax, image, row, "class 3")
         [drawn] = ax.images
         shown.append(drawn.to_rgba(drawn.get_array()))
     assert shown[0] == pytest.approx(shown[1], abs=1 / 255)
     assert len(np.unique(shown[0][..., 0])) == 4
+
+
+@pytest.mark.parametrize(
+    ("names", "title"),
+    [
+        ((), "class 1"),
+        (("0", "1"), "class 1"),
+        (("cat", "dog"), "dog"),
+        (("cat", "polar bear"), "polar bear"),
+        (("cat", "brown bears"), "brown bea…"),
+    ],
+)
+def test_a_class_has_its_name_above_an_image(names: tuple[str, ...], title: str) -> None:
+    assert flips.class_title(1, names) == title
+
+
+def test_titles_of_images_do_not_touch() -> None:
+    rows = [
+        {
+            "image": 0,
+            "label": place % 2,
+            "before": 0.0,
+            "after": 1.0,
+            "difference": 1 - 2 * (place > 5),
+        }
+        for place in range(12)
+    ]
+    image = {0: np.zeros((1, 4, 4))}
+    for names in ((), ("mushroom", "automobile")):
+        figure = flips.flips({"arm": pd.DataFrame(rows)}, image, names)
+        figure.draw_without_rendering()
+        titles = [ax.title.get_window_extent() for part in figure.subfigs for ax in part.axes]
+        assert len(titles) == 12
+        for left, right in itertools.pairwise(titles):
+            assert left.x1 < right.x0
 
 
 def test_the_forest_states_every_contrast_and_marks_its_verdict() -> None:
