@@ -44,7 +44,7 @@ def test_ticks_are_round_and_at_their_places(
 @pytest.mark.parametrize(
     ("scale", "low", "high", "letters", "expected"),
     [
-        ("log", 0.01, 1.0, 30, "0.01 0.02 0.05 0.1 0.2 0.5 1"),
+        ("log", 0.01, 1.0, 60, "0.01 0.02 0.05 0.1 0.2 0.5 1"),
         ("log", 1e-4, 3.0, 30, "0.0001 0.001 0.01 0.1 1"),
         ("log", 3e-4, 10.0, 20, "0.001 0.1 10"),
         ("one_minus_log", 0.0, 0.999, 20, "0 0.9 0.99 0.999"),
