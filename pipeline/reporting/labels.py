@@ -177,7 +177,7 @@ class SettingAxis:
 
 
 def setting_axis(
-    settings: Sequence[Setting], space: Sequence[Dimension], width: int = WIDEST
+    settings: Sequence[Setting], space: Sequence[Dimension], width: int = WIDEST, most: int = 2
 ) -> SettingAxis:
     """Return the axis of the settings of an arm: by value for one number, else by rank.
 
@@ -185,7 +185,8 @@ def setting_axis(
         settings: The settings.
         space: The values that the arm searches.
         width: The letters of a line of the name. Values that all settings share are added to the
-            name where two lines hold them.
+            name where `most` lines hold them.
+        most: The lines of the name with these values, at most.
     """
     values = [setting[item.part][item.key] for setting in settings for item in space[:1]]
     if len(space) != 1 or not all(type(value) in (int, float) for value in values):
@@ -199,7 +200,7 @@ def setting_axis(
     others = format_setting({part: shared[part] for part in shared if shared[part]})
     alone = axis_name(space[0])
     lines = textwrap.wrap(f"{alone} ({others})" if others else alone, width, **WHOLE)
-    if len(lines) > 2 or any(len(line) > width for line in lines):
+    if len(lines) > most or any(len(line) > width for line in lines):
         lines = textwrap.wrap(alone, width, **WHOLE)
     places = [position(scale, value) for value in values]
     ticks = [_tick(value) for value in values]

@@ -25,6 +25,7 @@ from PIL import Image
 from pipeline.config.families import Family
 from pipeline.config.plan import BASELINE
 from pipeline.reporting.evidence import METHODS, ReportData
+from pipeline.reporting.families import MOST_SHADES, colored_families
 from pipeline.reporting.svg_text import shortened
 
 WIDTH = 7.0  # inches
@@ -63,7 +64,7 @@ SHAPES: dict[Family, str] = {
 }
 FIRST = tuple(FAMILIES.values())[:8]  # of arms with a color of their own
 PALETTE = (*FIRST, "#1b5e20", "#a50026", "#3b4cc0", "#8c510a", "#4d004b")
-SHADES = (1.0, 0.65, 0.4)  # of the color of a family, for further arms of it in one study
+SHADES = (1.0, 0.65, 0.4)[:MOST_SHADES]  # of the color of a family, for its arms in one study
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", ">", "h")
 STAR: dict[str, Any] = {"marker": "*", "markersize": 13, "markeredgecolor": "black"}
 STYLE = {
@@ -100,8 +101,7 @@ def arm_colors(data: ReportData) -> dict[str, str]:
     are of one family, each arm has a color of its own.
     """
     arms = [(study, arm) for study, arm in data.planned_arms if arm.name != BASELINE]
-    sizes = Counter((study, arm.family) for study, arm in arms)
-    if len({arm.family for _, arm in arms}) == 1 or max(sizes.values(), default=0) > len(SHADES):
+    if not colored_families(data):
         return colors(arm.name for _, arm in arms)
     counts: Counter[tuple[str, Family]] = Counter()
     palette = {BASELINE: DARK}

@@ -1,12 +1,15 @@
 """The family of an arm, by which figures color it."""
 
 import itertools
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
 
 from pipeline import regularizers
 from pipeline.config.families import Family, family_of
+from pipeline.config.plan import BASELINE
+from pipeline.reporting.families import MEANINGS, colored_families, family_note
 from pipeline.reporting.style import FAMILIES, SHAPES
 
 APART = 4.5  # of lightness, 0 to 100, of the greys of two families
@@ -32,8 +35,32 @@ def test_an_arm_has_the_family_of_all_its_changes(parts, keys, expected):
 
 
 def test_every_family_has_a_color_and_every_regularizer_a_family():
-    assert tuple(FAMILIES) == get_args(Family)
+    assert tuple(FAMILIES) == tuple(MEANINGS) == get_args(Family)
     assert all(kind.family != "other" for kind in regularizers.settings().values())
+
+
+@pytest.mark.parametrize(
+    ("families", "expected"),
+    [
+        ({"s": ["penalty", "noise"]}, ["noise", "penalty"]),
+        ({"s": ["noise"] * 3, "t": ["noise", "examples"]}, ["noise", "examples"]),
+        ({"s": ["noise"] * 4, "t": ["examples"]}, []),
+        ({"s": ["noise"], "t": ["noise"]}, []),
+        ({}, []),
+    ],
+)
+def test_arms_are_colored_by_family_where_shades_tell_them_apart(families, expected):
+    arms = [
+        (study, SimpleNamespace(name=f"{study}{place}", family=family))
+        for study, names in families.items()
+        for place, family in enumerate(names)
+    ]
+    baseline = ("s", SimpleNamespace(name=BASELINE, family="other"))
+    data = SimpleNamespace(planned_arms=[baseline, *arms])
+    assert colored_families(data) == expected
+    note = family_note(data)
+    assert bool(note) == bool(expected)
+    assert all(f"{family} ({MEANINGS[family]})" in note for family in expected)
 
 
 @pytest.mark.parametrize("color", FAMILIES.values())

@@ -207,7 +207,13 @@ CURVES = pd.DataFrame(
 )
 OUTCOMES = pd.DataFrame(
     [
-        {"label": arm, "arm": arm, "gap": 0.1 + i / 100, "test_accuracy": 0.9 - i / 50}
+        {
+            "study": "a",
+            "label": arm,
+            "arm": arm,
+            "gap": 0.1 + i / 100,
+            "test_accuracy": 0.9 - i / 50,
+        }
         for arm in ARMS
         for i in range(2)
     ]
@@ -294,7 +300,7 @@ FIGURES = {
         {"arm_0": searched(**FALLEN_NEIGHBORS, setting=CLOSE)}, PALETTE
     ),
     "many_fallen_neighbors": lambda: strengths.strengths(
-        {arm: searched(**FALLEN_NEIGHBORS, setting=CLOSE) for arm in ARMS[:9]}, PALETTE
+        {arm: searched(**FALLEN_NEIGHBORS, setting=CLOSE) for arm in ARMS}, PALETTE
     ),
     "settings": lambda: strengths.strengths(
         {arm: searched(**FALLEN, change=[0.1, 0.2, -0.5]) for arm in ARMS[:5]}, PALETTE
@@ -393,6 +399,58 @@ def test_a_picture_of_few_colors_looks_as_it_was_drawn() -> None:
     assert len(stored) < 0.6 * len(whole.getvalue())
 
 
+def path_points(path: str) -> list[tuple[float, float]]:
+    """Return the points of a path of M, L, C, Q, z, and of the relative l, h, v, c, q."""
+    points: list[tuple[float, float]] = []
+    start = last = (0.0, 0.0)
+    for command, written in re.findall("([A-Za-z])([^A-Za-z]*)", path):
+        numbers = [
+            float(number) for number in re.findall(r"-?(?:[0-9]+[.]?[0-9]*|[.][0-9]+)", written)
+        ]
+        if command in "hv":
+            zeros = [0.0] * len(numbers)
+            sides = (numbers, zeros) if command == "h" else (zeros, numbers)
+            steps = zip(*sides, strict=True)
+        else:
+            steps = zip(numbers[::2], numbers[1::2], strict=True)
+        size = {"c": 3, "q": 2}.get(command.lower(), 1)
+        for number, (x, y) in enumerate(steps, 1):
+            is_relative = command.islower()
+            point = (last[0] + x, last[1] + y) if is_relative else (x, y)
+            points.append(point)
+            if number % size == 0:
+                last = point
+        if command == "M":
+            start = last
+        if command == "z":
+            last = start
+    return points
+
+
+@pytest.mark.parametrize(
+    ("path", "short"),
+    [
+        (
+            "M 1 2 L 3.5 2 L 3.5 1 L 4 4 L 4.5 4.5 z M 9 9 L 8 8 z",
+            "M1 2h2.5v-1l.5 3 .5 .5zM9 9l-1-1z",
+        ),
+        (
+            "M 0 1 C 0 2 1 3 3 3 C 4 3 4 3 5 2 Q 1 1 0 0.5",
+            "M0 1c0 1 1 2 3 2 1 0 1 0 2-1q-4-1-5-1.5",
+        ),
+        ("M 1 1 L 2 1 L 2 1 L 1 1", "M1 1h1 0-1"),
+    ],
+)
+def test_a_path_is_relative_to_its_last_point(path: str, short: str) -> None:
+    assert svg_text._relative_path(path) == short
+    assert np.array(path_points(short)) == pytest.approx(np.array(path_points(path)))
+
+
+def test_plain_and_empty_groups_are_left_out() -> None:
+    text = '<svg><g><g/><g id="a"><g><path/></g><g class="b"/></g></g></svg>'
+    assert svg_text._without_plain_groups(text) == '<svg><g id="a"><path/></g></svg>'
+
+
 @pytest.mark.parametrize("name", ["forest", "curves"])
 def test_an_svg_shows_what_matplotlib_draws_with_fewer_bytes(name: str) -> None:
     figure = FIGURES[name]()
@@ -400,7 +458,7 @@ def test_an_svg_shows_what_matplotlib_draws_with_fewer_bytes(name: str) -> None:
     with style.style(), matplotlib.rc_context({"svg.hashsalt": style.SALT, "svg.fonttype": "none"}):
         figure.savefig(whole, format="svg", metadata={"Date": None, "Creator": None})
     stored = style.svg(figure).decode()
-    assert len(stored) < 0.6 * len(whole.getvalue())
+    assert len(stored) < 0.5 * len(whole.getvalue())
     root, expected = (ElementTree.fromstring(text) for text in (stored, whole.getvalue()))
     classes = dict(re.findall(r"[.](s[0-9]+){([^}]*)}", stored))
     number = re.compile(r"-?[0-9]+[.]?[0-9]*")
@@ -409,9 +467,11 @@ def test_an_svg_shows_what_matplotlib_draws_with_fewer_bytes(name: str) -> None:
         assert len(shown) == len(drawn)
         for one, other in zip(shown, drawn, strict=True):
             assert "".join(one.itertext()).strip() == "".join(other.itertext()).strip()
-            looks = other.get("style", "").replace(svg_text.FONT, svg_text.SIMILAR_FONTS)
+            looks = re.sub("([:;]) ", r"\1", other.get("style", "").replace(svg_text.FONT, ""))
             assert classes.get(one.get("class", ""), "") == looks
-            for key in ("d", "x", "y"):
+            points = [path_points(each.get("d", "")) for each in (one, other)]
+            assert np.array(points[0]) == pytest.approx(np.array(points[1]), abs=0.051)
+            for key in ("x", "y"):
                 places, exact = (number.findall(each.get(key, "")) for each in (one, other))
                 assert [*map(float, places)] == pytest.approx([*map(float, exact)], abs=0.051)
     # Every reference leads to the same element.
@@ -429,7 +489,7 @@ def test_an_svg_shows_what_matplotlib_draws_with_fewer_bytes(name: str) -> None:
     for one, other in zip(*links, strict=True):
         near, far = targets[0]["".join(one)], targets[1]["".join(other)]
         assert near.tag == far.tag
-        assert near.get("d", "").count("L") == far.get("d", "").count("L")
+        assert len(path_points(near.get("d", ""))) == len(path_points(far.get("d", "")))
 
 
 def test_a_byte_image_is_drawn_as_its_fractions() -> None:
@@ -438,11 +498,46 @@ def test_a_byte_image_is_drawn_as_its_fractions() -> None:
     shown = []
     for image in (levels, levels / 255):
         ax = Figure().subplots()
-        flips.draw_image(ax, image, row)
+        flips.draw_image(ax, image, row, "class 3")
         [drawn] = ax.images
         shown.append(drawn.to_rgba(drawn.get_array()))
     assert shown[0] == pytest.approx(shown[1], abs=1 / 255)
     assert len(np.unique(shown[0][..., 0])) == 4
+
+
+@pytest.mark.parametrize(
+    ("names", "title"),
+    [
+        ((), "class 1"),
+        (("0", "1"), "class 1"),
+        (("cat", "dog"), "dog"),
+        (("cat", "polar bear"), "polar bear"),
+        (("cat", "brown bears"), "brown bea…"),
+    ],
+)
+def test_a_class_has_its_name_above_an_image(names: tuple[str, ...], title: str) -> None:
+    assert flips.class_title(1, names) == title
+
+
+def test_titles_of_images_do_not_touch() -> None:
+    rows = [
+        {
+            "image": 0,
+            "label": place % 2,
+            "before": 0.0,
+            "after": 1.0,
+            "difference": 1 - 2 * (place > 5),
+        }
+        for place in range(12)
+    ]
+    image = {0: np.zeros((1, 4, 4))}
+    for names in ((), ("mushroom", "automobile")):
+        figure = flips.flips({"arm": pd.DataFrame(rows)}, image, names)
+        figure.draw_without_rendering()
+        titles = [ax.title.get_window_extent() for part in figure.subfigs for ax in part.axes]
+        assert len(titles) == 12
+        for left, right in itertools.pairwise(titles):
+            assert left.x1 < right.x0
 
 
 def test_the_forest_states_every_contrast_and_marks_its_verdict() -> None:
@@ -462,6 +557,25 @@ def test_the_forest_states_every_contrast_and_marks_its_verdict() -> None:
         for spot in drawn
     }
     assert len(drawn) == len(looks) == 6
+
+
+def test_a_forest_marks_families_beside_names_and_in_its_legend() -> None:
+    families = ["noise", "penalty", "noise", "examples"]
+    frame = contrasts(4).assign(family=families)
+    colors = {arm: style.FAMILIES[name] for arm, name in zip(ARMS[1:], families, strict=False)}
+    figure = forest.forest(frame, 0.01, colors, Formatter())
+    [axes] = figure.axes
+    marks = [line.get_marker() for line in axes.lines if line.get_marker() in style.SHAPES.values()]
+    assert marks == [style.SHAPES[name] for name in families]
+    handles = {
+        text.get_text(): handle
+        for legend in figure.legends
+        for text, handle in zip(legend.get_texts(), legend.legend_handles, strict=True)
+    }
+    for name in families:
+        assert handles[name].get_marker() == style.SHAPES[name]
+    one = forest.forest(frame.assign(family="noise"), 0.01, colors, Formatter())
+    assert not [line for line in one.axes[0].lines if line.get_marker() in style.SHAPES.values()]
 
 
 def test_a_forest_without_intervals_or_pairs_says_so() -> None:
@@ -586,7 +700,35 @@ def test_a_collapsed_setting_is_an_arrow_with_its_value_and_does_not_flatten_the
     ((place, height),) = line(axes, marker="v")
     assert place == 0.5
     assert 0 < height < 0.2  # of the panel
-    assert axes.get_xaxis_transform().transform((0, 0.25))[1] <= axes.transData.transform((0, 0))[1]
+    assert axes.texts[0].get_window_extent().y1 <= axes.transData.transform((0, 0))[1]
+
+
+def test_values_that_would_touch_are_on_two_rows() -> None:
+    assert strengths._value_rows([0, 5, 11, 12], ["-1.0"] * 4, 1.0) == [0, 0, 0, 1]
+    assert strengths._value_rows([0, 4, 5], ["-1.0"] * 3, 1.0) == [0, 1, 0]
+
+
+@pytest.mark.parametrize(("panels", "columns"), [(1, 1), (2, 2), (12, 2), (13, 3), (32, 3)])
+def test_a_figure_of_settings_is_no_taller_than_two_screens(panels: int, columns: int) -> None:
+    layout = strengths.layout_of(panels)
+    assert layout.columns == columns
+    assert layout.columns * layout.rows >= panels > layout.columns * (layout.rows - 1)
+    assert (layout.rows * layout.height + strengths.FRAME) * style.DPI <= 1750
+
+
+def test_searches_of_the_same_settings_and_scores_show_the_same() -> None:
+    search = searched()
+    assert search.shows_the_same(searched())
+    assert not search.shows_the_same(searched("log"))
+    assert not search.shows_the_same(searched(chosen=False))
+    assert not search.shows_the_same(searched(changes=[[0.1], [0.2], [0.3]]))
+
+
+def test_a_name_that_is_longer_than_a_panel_breaks_after_an_underscore() -> None:
+    small = strengths.layout_of(20)
+    title = "fine_tuning_after_label_smoothing (against fine_tuning)"
+    lines = strengths._wrapped(title, small).splitlines()
+    assert lines == ["fine_tuning_after_label_", "smoothing (against", "fine_tuning)"]
 
 
 def test_all_searches_share_the_axis_of_their_paired_differences() -> None:
@@ -614,7 +756,7 @@ def test_strengths_of_which_no_run_was_done_leave_an_empty_place() -> None:
 def test_without_any_done_run_the_figures_are_empty() -> None:
     columns = list(curve_rows("baseline", 0.8)[0])
     assert style.png(drawn_curves(pd.DataFrame(columns=columns), {"arm_0": "arm_0"}))
-    assert style.png(drawn_scatter(pd.DataFrame(columns=["label", "arm", *gap.AXES])))
+    assert style.png(drawn_scatter(pd.DataFrame(columns=["study", "label", "arm", *gap.AXES])))
 
 
 def test_curves_of_averages_draw_their_table_reference_and_star() -> None:
@@ -679,6 +821,32 @@ def test_a_figure_is_added_by_a_file_alone(tmp_path, monkeypatch: pytest.MonkeyP
     (tmp_path / "_shared.py").write_text("raise AssertionError\n")
     monkeypatch.setattr(plots, "__path__", [str(tmp_path)])
     assert plots.all_figures("tiny") == {"extra_tiny.png": None}
+
+
+def test_few_arms_share_a_panel_and_many_have_one_for_every_few_studies() -> None:
+    sizes = {"a": 4, "b": 5, "c": 1, "d": 11}
+    studies = {f"{name}{index}": name for name, size in sizes.items() for index in range(size)}
+    panels = gap._panels(studies)
+    assert {title: len(labels) for title, labels in panels.items()} == {
+        "a, b": 9,
+        "c": 1,
+        "d": 9,
+        "d, continued": 2,
+    }
+    assert list(itertools.chain(*panels.values())) == list(studies)
+    few = dict(itertools.islice(studies.items(), gap.NAMED))
+    assert gap._panels(few) == {"": list(few)}
+    assert gap._panels({}) == {"": []}
+
+
+def test_a_panel_of_the_gap_has_the_runs_and_means_of_its_arms_and_the_means_of_others() -> None:
+    figure = drawn_scatter(OUTCOMES)
+    first, second = figure.axes
+    assert {text.get_text() for text in second.texts} == set(ARMS[gap.EACH :])
+    others, *mine = [len(each.get_offsets()) for each in second.collections]
+    assert others == gap.EACH
+    assert mine == [2, 1] * (len(ARMS) - gap.EACH)
+    assert len(first.collections) == 1 + 2 * gap.EACH
 
 
 def test_what_is_far_below_others_is_an_arrow_at_its_cost() -> None:

@@ -15,6 +15,7 @@ from pipeline.records.ledger import LEDGER, changes
 from pipeline.reporting import markdown as md
 from pipeline.reporting.collapse_sentences import collapse_sentences, rare_note, undone_note
 from pipeline.reporting.evidence import MOST, ReportData
+from pipeline.reporting.families import family_note
 from pipeline.reporting.front_cells import ARM, contrast_cells, seeds_words
 from pipeline.reporting.labels import efficiency_name
 from pipeline.reporting.pages._data_size import data_size_figure, has_sizes
@@ -67,6 +68,7 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
         left_out(data),
         f"![{FOREST}](figures/forest.png)",
         note if len(data.distinct) > MOST else "",
+        family_note(data),
         *(data_size_figure(study, "") for study in _sized(data)),
         size_figure(data, ""),
         md.section("Trust checks", trust_section(data)),

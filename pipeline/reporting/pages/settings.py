@@ -31,11 +31,13 @@ def settings_body(data: ReportData) -> str:
         "setting. In the tuning of the baseline, the reference is the chosen value. Settings, "
         "seeds: how many were tried. Widened: how many of the settings were added beyond an end of "
         "the range because the best one was there. Horizontal axes have the scale of the search "
-        "space. The setting at the highest point of the dotted curve is chosen; without a curve, "
-        "the setting with the highest mean. An arrow stands for a collapsed setting, with its "
-        "difference; the curve leaves this setting out. Because the settings were chosen on these "
-        "seeds, the differences of the chosen ones tend to be too large. The results on fresh "
-        "seeds are on the [front page](../report.md)."
+        "space. Arms with the same settings and scores have one panel, named after the first. "
+        "The setting at the highest point of the dotted curve is chosen; without a curve, the "
+        "setting with the highest mean. An arrow at the lower edge is a setting that collapsed: "
+        "its mean accuracy is far below those of the best settings of its arm. The number above it "
+        "is its difference, which may be beyond the axis; the curve leaves it out. Because the "
+        "settings were chosen on these seeds, the differences of the chosen ones tend to be too "
+        "large. The results on fresh seeds are on the [front page](../report.md)."
     )
     return md.join_parts("# Settings tried", image, md.format_table(_rows(data), caption, WORDS))
 

@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.transforms import blended_transform_factory
+from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
 from pipeline.comparison.verdicts import Verdict
+from pipeline.config.families import Family
 from pipeline.reporting.evidence import MOST, ReportData
 from pipeline.reporting.labels import verdict_cell, verdict_label
 from pipeline.reporting.markdown import INTERVAL, Formatter, format_margin
@@ -19,6 +20,7 @@ from pipeline.reporting.style import (
     DARK,
     FAMILIES,
     GREY,
+    SHAPES,
     WIDTH,
     arm_colors,
     is_colored_by_family,
@@ -34,6 +36,8 @@ HANDLE = 0.42  # inches for the handle of an entry of the legend, and the space 
 LONGEST = 24  # letters of a name
 FARTHER = 2  # times the reach of most intervals that an axis goes
 SHADE = "#e2e2e2"
+MARK_ROOM = 0.2  # inches between a name and the axis, for the mark of a family
+FAMILY_MARK: dict[str, Any] = {"markersize": 6.5, "linestyle": ""}
 VERDICT_MARKERS = {  # (verdict, below the margin): marker and whether it is filled
     (Verdict.HELPS, False): (">", True),
     (Verdict.HELPS, True): (">", False),
@@ -92,11 +96,14 @@ def forest(
     with style():
         legend = _legend_rows(contrasts, margin, metric, palette)
         frame = FRAME + ENTRY * len(legend)
+        families = _marked_families(contrasts, palette)
         figure = Figure(figsize=(WIDTH, ROW * lines + frame))
         names = [shorten(title) for title in contrasts["title"]]
         words = [line_words(row, formatter, metric) for row in contrasts.to_dict("records")]
-        ax = _axes(figure, names, words, frame)
+        ax = _axes(figure, names, words, frame, MARK_ROOM if families else 0.0)
         draw_forest(ax, contrasts, margin, palette, words, metric, headed=headed)
+        if families:
+            _mark_families(figure, ax, contrasts, palette)
         _add_legend(figure, legend)
     return figure
 
@@ -192,9 +199,19 @@ def shorten(name: str) -> str:
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
-def _axes(figure: Figure, names: Sequence[str], words: Sequence[str], frame: float) -> Axes:
-    """Return axes with room for names on the left, words on the right, and a frame (inches)."""
-    left = LETTER * max((len(name) for name in names), default=0) + 0.1
+def _axes(
+    figure: Figure, names: Sequence[str], words: Sequence[str], frame: float, beside: float
+) -> Axes:
+    """Return axes with room for names on the left and words on the right.
+
+    Args:
+        figure: The figure.
+        names: The names on the left.
+        words: What is on the right.
+        frame: The inches below the axes.
+        beside: The inches between the names and the axes.
+    """
+    left = LETTER * max((len(name) for name in names), default=0) + 0.1 + beside
     right = LETTER * max((len(line) for line in words), default=0) + 0.15
     height = figure.get_figheight()
     bottom, top = (frame - 0.1) / height, 1 - 0.1 / height
@@ -233,11 +250,32 @@ def _legend_rows(
     entries.append(Line2D([], [], color=GREY, linewidth=4, label="thick: 90 %"))
     if contrasts[["low", "high"]].abs().max(axis=None) > _reach(contrasts, margin, 1.0):
         entries.append(Line2D([], [], color="none", label="→ beyond the axis"))
+    families = [
+        Line2D([], [], **FAMILY_MARK, marker=SHAPES[name], color=FAMILIES[name], label=name)
+        for name in _marked_families(contrasts, palette)
+    ]
+    return [*_broken(entries), *(_broken(families) if families else [])]
+
+
+def _marked_families(contrasts: pd.DataFrame, palette: Mapping[str, str]) -> list[Family]:
+    """Return the families that colors stand for; none if each arm has a color of its own."""
     arms = list(zip(contrasts["arm"], contrasts["family"], strict=True))
-    present = {family for _, family in arms} if is_colored_by_family(arms, palette) else set()
-    families = [name for name in FAMILIES if name in present]
-    colored = [Patch(color=FAMILIES[name], label=name) for name in families]
-    return [*_broken(entries), *(_broken(colored) if len(colored) > 1 else [])]
+    present = {family for _, family in arms}
+    if len(present) < 2 or not is_colored_by_family(arms, palette):
+        return []
+    return [family for family in FAMILIES if family in present]
+
+
+def _mark_families(
+    figure: Figure, ax: Axes, contrasts: pd.DataFrame, palette: Mapping[str, str]
+) -> None:
+    """Draw the mark of its family between the name and the interval of every arm."""
+    ax.tick_params(axis="y", pad=72 * MARK_ROOM)
+    beside = ScaledTranslation(-MARK_ROOM / 2, 0, figure.dpi_scale_trans)
+    place = blended_transform_factory(ax.transAxes, ax.transData) + beside
+    look: dict[str, Any] = {"transform": place, "clip_on": False, **FAMILY_MARK}
+    for height, row in zip(ax.get_yticks(), contrasts.to_dict("records"), strict=True):
+        ax.plot(0, height, marker=SHAPES[row["family"]], color=palette[row["arm"]], **look)
 
 
 def _broken(entries: Sequence[Any]) -> list[list[Any]]:

@@ -1,6 +1,8 @@
 """Draw the gap against test accuracy: runs and means of every arm."""
 
-from collections.abc import Iterator, Mapping
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -19,11 +21,18 @@ from pipeline.reporting.style import (
     legend_columns,
     look_handles,
     style,
+    wrap_title,
 )
 
 QUARTILES = 4  # times the distance of the quartiles that an axis goes beyond them
 AXES = ("gap", "test_accuracy")
-NAMED = 14  # arms whose names stand beside their means
+NAMED = 14  # arms of a single panel
+EACH = 9  # arms of one of several panels
+HEIGHT, LOW_HEIGHT = 4.0, 2.9  # inches of a single panel, and of one of several
+HIGHEST = 12.0  # inches of all panels together
+FRAME = 0.6  # inches of a figure beside its panels and its legend
+PALE = "#c8c8c8"
+OTHER: dict[str, Any] = {"s": 45, "color": PALE, "linewidth": 0, "zorder": 1.5}
 RUN: dict[str, Any] = {"alpha": 0.35, "linewidth": 0}
 MEAN: dict[str, Any] = {"linewidth": 1.2, "edgecolor": "black"}
 RUN_SIZE, MEAN_SIZE = 20, 90  # of markers, in points of type squared
@@ -33,67 +42,125 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
     """Yield the scatter plot."""
     means = data.arms.pivot(index=["study", "arm"], columns="metric", values="mean").reset_index()
     shown = {BASELINE, *data.distinct["label"]}
-    runs, means = (
-        frame[frame["label"].isin(shown)] for frame in map(data.labelled, (data.outcomes, means))
-    )
+    frames = [data.labelled(frame) for frame in (data.outcomes, means)]
+    runs, means = (_named(data, frame[frame["label"].isin(shown)]) for frame in frames)
     yield "gap", scatter(runs, means, arm_looks(data))
 
 
+def _named(data: ReportData, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with names that do not say what an arm is compared with: no difference is."""
+    keys = zip(frame["study"], frame["arm"], strict=True)
+    return frame.assign(label=[data.named(*key) for key in keys])
+
+
 def scatter(runs: pd.DataFrame, means: pd.DataFrame, looks: Mapping[str, Look]) -> Figure:
-    """Return a figure with runs small and means large.
+    """Return a figure with runs small and means large, named beside them.
+
+    Many arms have a panel for every few studies, with the means of the other arms in grey.
 
     Args:
-        runs: Columns label, arm, gap and test_accuracy, the latter as fractions.
-        means: The same without arm.
-        looks: The color and marker of every arm. Where many arms have one look, names beside the
-            means tell them apart; the legend has what color and marker mean.
+        runs: Columns study, label, arm, gap and test_accuracy, the latter as fractions.
+        means: Columns label, gap and test_accuracy.
+        looks: The color and marker of every arm.
     """
     arms = dict(zip(runs["label"], runs["arm"], strict=True))
-    is_named = len(arms) <= NAMED
-    handles = look_handles(looks[arm] for arm in arms.values())
-    if is_named and {handle.get_label() for handle in handles} == set(arms.values()):
-        handles = []  # the names are beside the means
-    handles += _size_handles() if arms else []
+    panels = _panels(dict(zip(runs["label"], runs["study"], strict=True)))
+    spots = runs.assign(**{name: 100 * runs[name] for name in AXES})
+    centers = 100 * means.set_index("label")[list(AXES)].astype(float)
+    handles = _handles([looks[arm] for arm in arms.values()], len(panels) > 1) if arms else []
     with style():
         columns = legend_columns([str(handle.get_label()) for handle in handles], handle=0.5)
-        rows = -(-len(handles) // columns) if handles else 0
-        figure = Figure(figsize=(WIDTH, 4.6 + 0.28 * rows), layout="constrained")
-        ax = figure.subplots()
-        spots = runs.assign(**{name: 100 * runs[name] for name in AXES})
-        for label, arm in arms.items():
-            mean = means[means["label"] == label]
-            draw_arm(ax, spots[spots["label"] == label], mean, looks[arm])
-        ax.set(xlabel="gap: train minus validation accuracy (points)", ylabel="test accuracy (%)")
-        outside = zoom(ax, spots)
-        if outside:
-            ax.set_title(f"{outside} of {len(spots)} runs lie outside", fontweight="normal")
+        rows = math.ceil(len(handles) / columns)
+        height = HEIGHT if len(panels) == 1 else min(LOW_HEIGHT, HIGHEST / len(panels))
+        size = WIDTH, height * len(panels) + 0.28 * rows + FRAME
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+        for ax, (title, labels) in zip(axes, panels.items(), strict=True):
+            draw_panel(ax, spots, centers, {label: looks[arms[label]] for label in labels})
+            ax.set_title(wrap_title(title))
+            ax.set_ylabel("test accuracy (%)")
+        scales = "; panels have scales of their own" if len(panels) > 1 else ""
+        axes[-1].set_xlabel(f"gap: train minus validation accuracy (points){scales}")
         if handles:
             space = {"handletextpad": 0.2, "columnspacing": 1.2}
             figure.legend(handles=handles, loc="outside lower center", ncols=columns, **space)
-        if is_named and len(means):
-            centres = means.set_index("label")[list(AXES)] * 100
-            places = {label: tuple(centres.loc[label]) for label in arms}
+        for ax, labels in zip(axes, panels.values(), strict=True):
+            places = {label: centers.loc[label] for label in labels}
             write_names(figure, ax, {label: (x, y) for label, (x, y) in places.items()})
     return figure
 
 
-def draw_arm(ax: Axes, runs: pd.DataFrame, mean: pd.DataFrame, look: Look) -> None:
-    """Draw the runs of one arm (percent) and their mean (fractions)."""
-    marks: dict[str, Any] = {"color": look.color, "marker": look.marker}
-    ax.scatter(runs["gap"], runs["test_accuracy"], s=RUN_SIZE, **RUN, **marks)
-    ax.scatter(
-        100 * mean["gap"], 100 * mean["test_accuracy"], s=MEAN_SIZE, zorder=3, **MEAN, **marks
-    )
+def draw_panel(
+    ax: Axes, spots: pd.DataFrame, centers: pd.DataFrame, looks: Mapping[str, Look]
+) -> None:
+    """Draw some arms, and the means of the others in grey; say how many runs are outside.
+
+    Args:
+        ax: The panel.
+        spots: The runs of all arms, in percent, with their label.
+        centers: The means of all arms, in percent, by label.
+        looks: The color and marker of the arms to draw, by label.
+    """
+    others = centers.drop(index=list(looks))
+    ax.scatter(others["gap"], others["test_accuracy"], **OTHER)
+    mine = spots[spots["label"].isin(looks)]
+    for label, look in looks.items():
+        marks: dict[str, Any] = {"color": look.color, "marker": look.marker}
+        runs = mine[mine["label"] == label]
+        ax.scatter(runs["gap"], runs["test_accuracy"], s=RUN_SIZE, **RUN, **marks)
+        x, y = centers.loc[label]
+        ax.scatter(x, y, s=MEAN_SIZE, zorder=3, **MEAN, **marks)
+    outside = zoom(ax, mine)
+    if outside:
+        words = f"{outside} of {len(mine)} runs lie outside"
+        ax.set_title(words, fontweight="normal", loc="right")
 
 
-def _size_handles() -> list[Line2D]:
-    """Return the entries of a legend that say what is small and what is large."""
-    dot: dict[str, Any] = {"marker": "o", "linestyle": "", "color": GREY}
+def _panels(studies: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the labels in every panel, by its title: all together if they are few.
+
+    Otherwise a panel has whole studies as long as these have `EACH` arms together, or a part of a
+    study with more.
+
+    Args:
+        studies: The study of every label, in the order of the report.
+    """
+    if len(studies) <= NAMED:
+        return {"": list(studies)}
+    parts: list[tuple[str, list[str]]] = []
+    for study, group in itertools.groupby(studies, key=lambda label: studies[label]):
+        labels = list(group)
+        chunks = [labels[start : start + EACH] for start in range(0, len(labels), EACH)]
+        names = [study] + [f"{study}, continued"] * (len(chunks) - 1)
+        parts += zip(names, chunks, strict=True)
+    panels: dict[str, list[str]] = {}
+    title, together = parts[0]
+    for name, labels in parts[1:]:
+        if len(together) + len(labels) <= EACH:
+            title, together = f"{title}, {name}", [*together, *labels]
+            continue
+        panels[title] = together
+        title, together = name, labels
+    return {**panels, title: together}
+
+
+def _handles(looks: Sequence[Look], has_panels: bool) -> list[Line2D]:
+    """Return the entries of a legend: what colors mean, unless each is an arm's, and sizes."""
+    handles = look_handles(looks)
+    if len(handles) == len(looks):
+        handles = []  # the names are beside the means
+    dot: dict[str, Any] = {"marker": "o", "linestyle": ""}
     edge = {"markeredgecolor": MEAN["edgecolor"], "markeredgewidth": MEAN["linewidth"]}
-    return [
-        Line2D([], [], markersize=RUN_SIZE**0.5, label="small: a run", **dot),
-        Line2D([], [], markersize=MEAN_SIZE**0.5, label="large: mean", **dot, **edge),
+    handles += [
+        Line2D([], [], markersize=RUN_SIZE**0.5, label="small: a run", color=GREY, **dot),
+        Line2D([], [], markersize=MEAN_SIZE**0.5, label="large: mean", color=GREY, **dot, **edge),
     ]
+    if has_panels:
+        size = OTHER["s"] ** 0.5
+        handles.append(
+            Line2D([], [], markersize=size, label="mean of another arm", color=PALE, **dot)
+        )
+    return handles
 
 
 def zoom(ax: Axes, spots: pd.DataFrame) -> int:

@@ -11,11 +11,13 @@ from matplotlib.lines import Line2D
 
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.pages._search import RESPONSES, arms_of, search_studies, words
+from pipeline.reporting.plots._ticks import round_ticks
 from pipeline.reporting.style import DARK, GREY, WIDTH, arm_colors, style
 
 COLUMNS = 3
 SQUARE = 4  # panels that are two rows of two
-TICKS = 4  # at most, besides the last
+TICKS = 4  # of a list, at most
+LETTERS = 64  # of the size of a tick, across a figure
 DOT: dict[str, Any] = {"s": 9, "color": GREY, "alpha": 0.55, "linewidth": 0}
 LOST: dict[str, Any] = {"s": 22, "color": DARK, "marker": "x", "linewidth": 1}
 
@@ -52,7 +54,7 @@ def search_responses(
         for ax, key in zip(panels, keys, strict=False):
             parts = rows[rows["hyperparameter"] == key]
             trials = points[points["hyperparameter"] == key]
-            draw_response(ax, parts, trials, color)
+            draw_response(ax, parts, trials, color, LETTERS // columns)
             ax.set_xlabel(names[key])
         for ax in panels[len(keys) :]:
             ax.set_axis_off()
@@ -64,7 +66,9 @@ def search_responses(
     return figure
 
 
-def draw_response(ax: Axes, rows: pd.DataFrame, points: pd.DataFrame, color: str) -> None:
+def draw_response(
+    ax: Axes, rows: pd.DataFrame, points: pd.DataFrame, color: str, letters: int
+) -> None:
     """Draw the trials by place, those with a lost run as crosses at the bottom, and quartiles."""
     done = points.dropna(subset="validation_accuracy")
     lost = points[points["validation_accuracy"].isna()]
@@ -73,18 +77,20 @@ def draw_response(ax: Axes, rows: pd.DataFrame, points: pd.DataFrame, color: str
     ax.scatter(lost["place"], [0.03] * len(lost), transform=across, clip_on=False, **LOST)
     ax.vlines(rows["place"], 100 * rows["lower"], 100 * rows["upper"], color=color, linewidth=2.5)
     ax.plot(rows["place"], 100 * rows["median"], color=color, marker="o", markersize=5)
-    places, labels = ticks(rows)
+    places, labels = ticks(rows, letters)
     ax.set_xticks(places, labels)
     ax.set_xlim(-0.02, 1.02)
 
 
-def ticks(rows: pd.DataFrame) -> tuple[list[float], list[str]]:
-    """Return places and labels: the values of a list, or some ends of the parts of a range."""
-    is_list = not rows["scale"].iloc[0]
-    if is_list:
+def ticks(rows: pd.DataFrame, letters: float) -> tuple[list[float], list[str]]:
+    """Return places and labels: the values of a list, or round values of a range.
+
+    Args:
+        rows: Those of a hyperparameter in the table `search_responses`.
+        letters: How many letters of a label fit along the axis.
+    """
+    first, last = rows.iloc[0], rows.iloc[-1]
+    if not first["scale"]:
         step = math.ceil(len(rows) / TICKS)
         return list(rows["place"])[::step], list(rows["from"])[::step]
-    first, last = rows.iloc[0], rows.iloc[-1]
-    middle = rows.iloc[len(rows) // 2]
-    half = (first["place"] + last["place"]) / 2
-    return [0.0, half, 1.0], [first["from"], middle["from"], last["to"]]
+    return round_ticks(first["scale"], float(first["from"]), float(last["to"]), letters)

@@ -1,5 +1,6 @@
 """Draw the mean validation score over the two most important hyperparameters of a design."""
 
+import math
 from collections.abc import Iterator, Mapping
 
 import pandas as pd
@@ -14,6 +15,7 @@ from pipeline.reporting.plots.search_responses import ticks
 from pipeline.reporting.style import DARK, WIDTH, style
 
 LEVELS = 12
+LETTERS = 50  # of the size of a tick, across the surface
 
 
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
@@ -45,8 +47,8 @@ def search_surface(
         bar = figure.colorbar(drawn, ax=ax, pad=0.02, ticks=MaxNLocator(5))
         bar.set_label("mean validation accuracy (%)")
         bar.outline.set_visible(False)
-        for key, set_ticks in ((x, ax.set_xticks), (y, ax.set_yticks)):
-            set_ticks(*ticks(responses[responses["hyperparameter"] == key]))
+        for key, set_ticks, room in ((x, ax.set_xticks, LETTERS), (y, ax.set_yticks, math.inf)):
+            set_ticks(*ticks(responses[responses["hyperparameter"] == key], room))
         ax.set(xlabel=names[x], ylabel=names[y], title=rows["arm"].iloc[0])
     return figure
 

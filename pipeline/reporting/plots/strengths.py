@@ -5,8 +5,9 @@ are no numbers, stand at equal distances.
 """
 
 import itertools
+import math
 import textwrap
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,21 +20,26 @@ from matplotlib.lines import Line2D
 from pipeline.config.plan import Dimension, PlannedArm
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.labels import WHOLE, SettingAxis, setting_axis
+from pipeline.reporting.plots._names import LINE_HEIGHT
 from pipeline.reporting.style import DARK, STAR, TYPE, WIDTH, arm_colors, style
 
 NAME = "validation_accuracy"
+SHOWN = ("setting", "changes", "chosen", "collapsed")  # columns of a search that a panel shows
 AXIS = "difference in validation accuracy (points)"
-COLUMNS = 2
-FEW = 4  # rows of panels of full height
+COLUMNS, MANY_COLUMNS = 2, 3
+FEW, MANY = 4, 6  # rows of panels of full height; more rows have more columns and smaller type
 HEIGHT, LOW_HEIGHT = 2.3, 1.9  # inches of a row of panels, of few and of more
+HIGHEST = 13.2  # inches of a figure
+LEAST_HEIGHT, MOST_HEIGHT = 1.2, 1.6  # inches of a row of many panels
+FRAME = 1.1  # inches of a figure beside its rows: the legend and the name of the axis
+SMALL = 8  # points of type where panels are many
 LETTERS = 74  # of the size of a tick, across a figure
 TITLE_SHARE = 0.9  # of these letters across a title, which is larger and bold
 LABEL = 0.7  # of the letters across a panel: a line of the name of its axis
 ARROW = 0.06  # height of an arrow at the edge, as a share of a panel
-NUMBERS = (8, 23)  # points of type from an arrow up to its value, in turn: neighbors may be wide
-CLEAR = (0.0, 0.25, 0.38)  # of a panel of full height: what no value of an arrow, one and more need
+NUMBERS = (8, 21)  # points from an arrow up to its value, on the lower row and on the upper one
 MARGIN = 0.1  # of an axis, beyond its outermost values
-ALONE = 0.4  # beside the place of a single setting
+BESIDE = 0.4  # beside the place of a single setting
 EQUAL = 0.5  # points above and below values that are all equal
 CHOSEN_SIZE = 18  # of the star, in points of type
 EDGE = {"markeredgecolor": "white", "markeredgewidth": 0.75}
@@ -58,10 +64,61 @@ class Search:
     space: tuple[Dimension, ...] = ()
     reference: pd.Series | None = None
 
+    def shows_the_same(self, other: "Search") -> bool:
+        """Return whether a panel of another search has the same marks."""
+        one, two = (each.rows[list(SHOWN)].to_dict("records") for each in (self, other))
+        return self.space == other.space and one == two
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The grid of a figure and the size of what is in its panels.
+
+    Attributes:
+        columns: How many panels are beside each other.
+        rows: How many are below each other.
+        height: That of a row, in inches.
+        size: That of type, in points.
+    """
+
+    columns: int = 1
+    rows: int = 1
+    height: float = HEIGHT
+    size: int = TYPE
+
     @property
-    def arrows(self) -> int:
-        """Return how many settings have collapsed: each is drawn as an arrow."""
-        return len(self.rows[self.rows["collapsed"].astype(bool)])
+    def is_small(self) -> bool:
+        """Return whether type is smaller than in other figures."""
+        return self.size < TYPE
+
+    @property
+    def share(self) -> float:
+        """Return the size of marks and type as a share of the usual one."""
+        return self.size / TYPE
+
+    @property
+    def margin(self) -> float:
+        """Return the share of the settings that the axis is longer on either side."""
+        return MARGIN / self.share
+
+    @property
+    def letters(self) -> int:
+        """Return how many letters of a tick fit across a panel."""
+        return int(LETTERS / self.share) // self.columns
+
+
+ALONE = Layout()
+
+
+def layout_of(panels: int) -> Layout:
+    """Return a layout for a number of panels in which the figure is at most about `HIGHEST`."""
+    columns = min(COLUMNS, panels)
+    rows = math.ceil(panels / columns)
+    if rows <= MANY:
+        return Layout(columns, rows, HEIGHT if rows <= FEW else LOW_HEIGHT)
+    rows = math.ceil(panels / MANY_COLUMNS)
+    height = (HIGHEST - FRAME) / rows
+    return Layout(MANY_COLUMNS, rows, min(max(height, LEAST_HEIGHT), MOST_HEIGHT), SMALL)
 
 
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
@@ -70,9 +127,9 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
     Where arms search their learning rate, `rates_<study>` shows it.
     """
     for study in data.confirmation.studies_of("comparison"):
-        found = searches(data, study.name)
-        if found and of(data.rate_ranges, study.name).empty:
-            yield f"strengths_{study.name}", strengths(found, arm_colors(data))
+        of_arms = searches(data, study.name)
+        if of_arms and of(data.rate_ranges, study.name).empty:
+            yield f"strengths_{study.name}", strengths(of_arms, arm_colors(data))
 
 
 def searches(data: ReportData, study: str) -> dict[str, Search]:
@@ -100,38 +157,54 @@ def _reference(of_arms: Mapping[str, pd.DataFrame], arm: PlannedArm) -> pd.Serie
     return None if shown.empty else shown.iloc[0]
 
 
-def strengths(found: Mapping[str, Search], palette: Mapping[str, str]) -> Figure:
+def strengths(panels: Mapping[str, Search], palette: Mapping[str, str]) -> Figure:
     """Return a figure of differences against setting, a panel for each search, the chosen starred.
 
     The differences are those in validation accuracy to the reference, paired by seed. All panels
-    share their axis.
+    share their axis. Many panels are small.
 
     Args:
-        found: The searches by the title of their panel.
+        panels: The searches by the title of their panel.
         palette: The color of every title.
     """
-    columns = min(COLUMNS, len(found))
-    lines = -(-len(found) // columns)
-    letters = LETTERS // columns
+    layout = layout_of(len(panels))
     with style():
-        row = HEIGHT if lines <= FEW else LOW_HEIGHT
-        figure = Figure(figsize=(WIDTH, row * lines + 1.1), layout="constrained")
-        panels = list(figure.subplots(lines, columns, squeeze=False).ravel())
-        used, empty = panels[: len(found)], panels[len(found) :]
-        for ax, (title, search) in zip(used, found.items(), strict=True):
-            draw_changes(ax, search, palette[title], letters)
-            ax.set_title("\n".join(textwrap.wrap(title, int(TITLE_SHARE * letters), **WHOLE)))
-        for ax in empty:
+        height = layout.height * layout.rows + FRAME
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        grid = figure.subplots(layout.rows, layout.columns, squeeze=False)
+        used: list[Axes] = list(grid.flat[: len(panels)])
+        rows = 0
+        for ax, (title, search) in zip(used, panels.items(), strict=True):
+            rows = max(rows, draw_changes(ax, search, palette[title], layout))
+            ax.set_title(_wrapped(title, layout), fontsize=layout.size + 1)
+        for ax in grid.flat[len(panels) :]:
             ax.set_axis_off()
-        arrows = max(search.arrows for search in found.values())
-        _share_heights(used, CLEAR[min(arrows, len(CLEAR) - 1)] * HEIGHT / row)
-        marks = legend(list(found.values()))
+        if layout.is_small:  # the first column has the numbers of all
+            for ax in grid[:, 1:].ravel():
+                ax.tick_params(labelleft=False)
+        marks = legend(list(panels.values()))
         figure.legend(list(marks.values()), list(marks), loc="outside lower center", ncols=3)
-        if lines == 1:  # a label of the figure would be longer than a panel
+        if layout.rows == 1:  # a label of the figure would be longer than a panel
             used[0].set_ylabel("\n".join(textwrap.wrap(AXIS, len(AXIS) // 2 + 4)))
         else:
             figure.supylabel(AXIS, fontsize=TYPE)
+        _share_heights(used, _clear_share(figure, used, rows, layout) if rows else 0.0)
     return figure
+
+
+def _clear_share(figure: Figure, panels: Sequence[Axes], rows: int, layout: Layout) -> float:
+    """Return the share of the height of a panel that arrows and rows of their values need."""
+    figure.draw_without_rendering()  # settles the size of panels
+    height = 72 / figure.dpi * min(ax.get_window_extent().height for ax in panels)
+    return ARROW + layout.share * (NUMBERS[rows - 1] + LINE_HEIGHT) / height
+
+
+def _wrapped(title: str, layout: Layout) -> str:
+    """Return a title in lines of the width of a panel; a longer word breaks after a `_`."""
+    width = int(TITLE_SHARE * layout.letters)
+    words = [word.replace("_", "_ ") if len(word) > width else word for word in title.split()]
+    lines = textwrap.wrap(" ".join(words), width, **WHOLE)
+    return "\n".join(lines).replace("_ ", "_")
 
 
 def _share_heights(panels: Sequence[Axes], clear: float) -> None:
@@ -149,7 +222,7 @@ def _share_heights(panels: Sequence[Axes], clear: float) -> None:
         ax.set_ylim(low, high)
 
 
-def draw_changes(ax: Axes, search: Search, color: str, letters: int = LETTERS) -> None:
+def draw_changes(ax: Axes, search: Search, color: str, layout: Layout = ALONE) -> int:
     """Draw the paired differences of the settings of one arm to its reference, in points.
 
     A setting that has collapsed would flatten the rest. It is an arrow at the edge, with its value.
@@ -158,24 +231,32 @@ def draw_changes(ax: Axes, search: Search, color: str, letters: int = LETTERS) -
         ax: The panel.
         search: The settings.
         color: The color of the arm.
-        letters: How many letters of a tick fit across the panel.
+        layout: The figure in which the panel is.
+
+    Returns:
+        On how many rows the values of collapsed settings are.
     """
-    axis = setting_axis(list(search.rows["setting"]), search.space, int(LABEL * letters))
+    lines = 1 if layout.is_small else 2
+    width = int(LABEL * layout.letters)
+    axis = setting_axis(list(search.rows["setting"]), search.space, width, lines)
     settings = _settings(search.rows, axis.places)
     has_collapsed = settings["collapsed"]
     has_curve = settings["fitted"].notna().any()
     ax.axhline(0, zorder=1, **REFERENCE)
-    _draw_seeds(ax, settings[~has_collapsed], color)
+    _draw_seeds(ax, settings[~has_collapsed], color, layout)
     if has_curve:
         _draw_response_curve(ax, settings, color)
     is_joined = axis.is_scale and not has_curve
-    _draw_means(ax, settings[~has_collapsed], color, is_joined=is_joined)
-    _draw_chosen(ax, settings[settings["chosen"]], color)
-    _draw_collapsed(ax, settings[has_collapsed], color)
-    _set_limits(ax, settings[~has_collapsed], axis.places)
-    kept = _distant_ticks(axis, letters, list(settings["chosen"]))
-    ax.set_xticks([axis.places[number] for number in kept], [axis.ticks[number] for number in kept])
-    ax.set_xlabel(axis.name)
+    _draw_means(ax, settings[~has_collapsed], color, layout, is_joined=is_joined)
+    _draw_chosen(ax, settings[settings["chosen"]], color, layout)
+    _set_limits(ax, settings[~has_collapsed], axis.places, layout)
+    rows = _draw_collapsed(ax, settings[has_collapsed], color, layout)
+    shown = _distant_ticks(axis, layout, list(settings["chosen"]))
+    places = [axis.places[number] for number in shown]
+    ax.set_xticks(places, [axis.ticks[number] for number in shown])
+    ax.tick_params(labelsize=layout.size)
+    ax.set_xlabel(axis.name, fontsize=layout.size)
+    return rows
 
 
 def _settings(rows: pd.DataFrame, places: Sequence[float]) -> pd.DataFrame:
@@ -204,10 +285,10 @@ def _in_points(values: Sequence[float | None]) -> list[float]:
     return [100 * value for value in values if value is not None]
 
 
-def _draw_seeds(ax: Axes, settings: pd.DataFrame, color: str) -> None:
+def _draw_seeds(ax: Axes, settings: pd.DataFrame, color: str, layout: Layout) -> None:
     """Draw a dot for every seed of every setting."""
     seeds = settings.explode("seeds").dropna(subset=["seeds"])
-    ax.plot(seeds["place"], seeds["seeds"].astype(float), color=color, **SEED)
+    ax.plot(seeds["place"], seeds["seeds"].astype(float), color=color, **_sized(SEED, layout))
 
 
 def _draw_response_curve(ax: Axes, settings: pd.DataFrame, color: str) -> None:
@@ -216,40 +297,79 @@ def _draw_response_curve(ax: Axes, settings: pd.DataFrame, color: str) -> None:
     ax.plot(on_curve["place"], on_curve["fitted"], color=color, **CURVE)
 
 
-def _draw_means(ax: Axes, settings: pd.DataFrame, color: str, *, is_joined: bool) -> None:
+def _draw_means(
+    ax: Axes, settings: pd.DataFrame, color: str, layout: Layout, *, is_joined: bool
+) -> None:
     """Draw the mean of every setting; joined, they stand for a curve where none is fitted."""
     line = "-" if is_joined else ""
-    ax.plot(settings["place"], settings["mean"], color=color, linestyle=line, **MEAN)
+    look = {"color": color, "linestyle": line, **_sized(MEAN, layout)}
+    ax.plot(settings["place"], settings["mean"], **look)
 
 
-def _draw_chosen(ax: Axes, settings: pd.DataFrame, color: str) -> None:
+def _draw_chosen(ax: Axes, settings: pd.DataFrame, color: str, layout: Layout) -> None:
     """Draw a star over the mean of the chosen setting."""
+    look = _sized({**STAR, "markersize": CHOSEN_SIZE}, layout)
     for place, mean in settings[["place", "mean"]].to_numpy():
-        ax.plot(place, mean, color=color, zorder=5, **{**STAR, "markersize": CHOSEN_SIZE})
+        ax.plot(place, mean, color=color, zorder=5, **look)
 
 
-def _draw_collapsed(ax: Axes, settings: pd.DataFrame, color: str) -> None:
-    """Draw settings as arrows at the lower edge, wherever the panel ends, with their values."""
+def _draw_collapsed(ax: Axes, settings: pd.DataFrame, color: str, layout: Layout) -> int:
+    """Draw settings as arrows at the lower edge, wherever the panel ends, with their values.
+
+    Returns:
+        On how many rows the values are, 0 to 2.
+    """
     # Places are those of settings, heights are shares of the panel: its limits may change later.
     across = ax.get_xaxis_transform()
-    look: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 11, "zorder": 4}
+    look: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": layout.size, "zorder": 4}
     behind = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # the reference may cross it
-    values = settings[["place", "mean"]].to_numpy()
-    for (place, mean), height in zip(values, itertools.cycle(NUMBERS)):
-        ax.plot(place, ARROW, color=color, transform=across, zorder=4, **BELOW)
+    settings = settings.sort_values("place")
+    values = [f"{mean:.1f}" for mean in settings["mean"]]
+    left, right = ax.get_xlim()
+    letter = (right - left) / layout.letters
+    rows = _value_rows(settings["place"], values, letter)
+    for place, value, row in zip(settings["place"], values, rows, strict=True):
+        ax.plot(place, ARROW, color=color, transform=across, zorder=4, **_sized(BELOW, layout))
         above: dict[str, Any] = {"xycoords": across, "textcoords": "offset points"}
-        ax.annotate(f"{mean:.1f}", (place, ARROW), (0, height), bbox=behind, **above, **look)
+        offset = (0, layout.share * NUMBERS[row])
+        ax.annotate(value, (place, ARROW), offset, bbox=behind, **above, **look)
+    return max(rows, default=-1) + 1
 
 
-def _set_limits(ax: Axes, settings: pd.DataFrame, places: Sequence[float]) -> None:
+def _value_rows(places: Iterable[float], values: Iterable[str], letter: float) -> list[int]:
+    """Return the row of every value: 0 where it does not touch the one before, otherwise 1.
+
+    Args:
+        places: The middles of the values, ascending.
+        values: The values as they are written.
+        letter: The width of a letter, on the scale of the places.
+    """
+    rows: list[int] = []
+    end = -math.inf  # of the last value on row 0
+    for place, value in zip(places, values, strict=True):
+        half = letter * (len(value) + 1) / 2
+        row = 0 if place - half >= end else 1
+        if row == 0:
+            end = place + half
+        rows.append(row)
+    return rows
+
+
+def _sized(look: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
+    """Return the look of a marker in a layout."""
+    return {**look, "markersize": layout.share * look["markersize"]}
+
+
+def _set_limits(ax: Axes, settings: pd.DataFrame, places: Sequence[float], layout: Layout) -> None:
     """Set the ends of both axes.
 
     Args:
         ax: The panel.
         settings: The settings whose seeds are inside, with the reference at 0.
         places: The places of all settings, which are inside.
+        layout: The figure in which the panel is.
     """
-    aside = (max(places) - min(places)) * MARGIN or ALONE
+    aside = (max(places) - min(places)) * layout.margin or BESIDE
     ax.set_xlim(min(places) - aside, max(places) + aside)
     heights = [0.0, *itertools.chain.from_iterable(settings["seeds"])]
     if len(heights) > 1:
@@ -257,22 +377,22 @@ def _set_limits(ax: Axes, settings: pd.DataFrame, places: Sequence[float]) -> No
         ax.set_ylim(min(heights) - above, max(heights) + above)
 
 
-def _distant_ticks(axis: SettingAxis, letters: int, chosen: Sequence[bool]) -> list[int]:
+def _distant_ticks(axis: SettingAxis, layout: Layout, chosen: Sequence[bool]) -> list[int]:
     """Return the numbers of ticks whose labels do not touch.
 
     Args:
         axis: The axis.
-        letters: How many letters of a tick fit across the panel.
+        layout: The figure in which the panel is.
         chosen: Whether each setting is chosen; these are kept first.
     """
-    span = (max(axis.places) - min(axis.places)) * (1 + 2 * MARGIN) or 1
+    span = (max(axis.places) - min(axis.places)) * (1 + 2 * layout.margin) or 1
     # A label is centered on its place: half of it is on the side of a neighbor, of which half is on
     # this side. Between them is one letter.
     kept: list[int] = []
     for number in sorted(range(len(chosen)), key=lambda each: not chosen[each]):
         has_room = True
         for other in kept:
-            distance = letters * abs(axis.places[number] - axis.places[other]) / span
+            distance = layout.letters * abs(axis.places[number] - axis.places[other]) / span
             needed = (len(axis.ticks[number]) + len(axis.ticks[other])) / 2 + 1
             has_room &= distance > needed
         if has_room:
@@ -280,19 +400,21 @@ def _distant_ticks(axis: SettingAxis, letters: int, chosen: Sequence[bool]) -> l
     return sorted(kept)
 
 
-def legend(found: Collection[Search]) -> dict[str, Artist]:
+def legend(panels: Collection[Search]) -> dict[str, Artist]:
     """Return what the marks of a figure mean."""
     marks: dict[str, Artist] = {
         "chosen": Line2D([], [], color="white", markerfacecolor="white", **STAR),
         "mean": Line2D([], [], color=DARK, linestyle="", **MEAN),
         "a seed": Line2D([], [], color=DARK, **SEED),
     }
-    rows = pd.concat([search.rows for search in found])
+    rows = pd.concat([search.rows for search in panels])
     if rows["fitted"].notna().any():
         marks["response curve"] = Line2D([], [], color=DARK, **CURVE)
-    names = {search.reference["arm"] for search in found if search.reference is not None}
+    names = {search.reference["arm"] for search in panels if search.reference is not None}
     names = names or {"chosen value"}  # with which the others of the tuned baseline are compared
     marks["reference" if len(names) > 1 else names.pop()] = Line2D([], [], **REFERENCE)
     if rows["collapsed"].any():
-        marks["collapsed"] = Line2D([], [], color="white", markerfacecolor="white", **BELOW)
+        marks["collapsed, with its difference"] = Line2D(
+            [], [], color="white", markerfacecolor="white", **BELOW
+        )
     return marks
