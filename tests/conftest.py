@@ -33,6 +33,7 @@ os.environ.pop("GAPWISE_STORE", None)  # the runs of whoever tests are left alon
 importlib.metadata.entry_points = functools.cache(importlib.metadata.entry_points)
 TOGETHER = ("tests/execution/test_ray.py", "tests/test_outcomes.py")
 CONTRACT = "tests/test_contract.py"
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")  # gw0, gw1 and so on; empty in a single process
 TRAINING = {
     "learning_rate": 0.05,
     "optimizer": {"name": "sgd"},
@@ -152,19 +153,20 @@ def _write_project():
 
 
 @pytest.fixture(scope="session")
-def first_run_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+def first_run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of the first run, the same for all workers."""
     root = tmp_path_factory.getbasetemp()
-    return (root if worker_id == "master" else root.parent) / "first_run"
+    return (root.parent if WORKER else root) / "first_run"
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _first_run_in_the_background(
-    request: pytest.FixtureRequest, first_run_folder: Path, worker_id: str
+    request: pytest.FixtureRequest, first_run_folder: Path
 ) -> Iterator[None]:
-    """Begin the first run as soon as one worker begins, if any test needs it."""
-    first_worker = worker_id in ("master", "gw0")
-    if not first_worker or not any(_needs_first_run(item) for item in request.session.items):
+    """Begin the first run as soon as the first worker begins, if any test needs it."""
+    if WORKER not in ("", "gw0") or not any(
+        _needs_first_run(item) for item in request.session.items
+    ):
         yield
         return
     words = [sys.executable, watched.__file__, str(first_run_folder)]
