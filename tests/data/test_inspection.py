@@ -87,7 +87,7 @@ def test_a_size_that_the_user_gives_is_the_only_one(tmp_path, side, sizes):
     assert inspected(root, size=64).sizes == (64,)
 
 
-def test_axes_are_those_of_the_upright_image(tmp_path):
+def test_axes_are_the_same_whichever_way_an_image_is_turned(tmp_path):
     """Five images of 20 x 20 pixels, and one stored as 10 x 40 that is shown as 40 x 10."""
     root = write_folder(tmp_path / "a", {"x": 3, "y": 2}, 20, 20)
     exif = Image.Exif()
@@ -396,10 +396,16 @@ def test_texts_without_quantities_are_left_out_without_a_warning(tmp_path, name,
 
 @pytest.fixture
 def telling_table(tmp_path):
-    """Return a table with two columns that were made from the label, and one that was not."""
+    """Return a table with two columns that were made from the label, and two that were not.
+
+    One value of `partly` occurs with one class alone, the other one with both.
+    """
     frame = write_table(tmp_path / "t.csv", other=list("ab" * 60))
-    code = (frame["klasse"] == CLASSES[0]).astype(int)
-    frame.assign(code=code, also=frame["klasse"]).to_csv(tmp_path / "t.csv", index=False)
+    is_first = frame["klasse"] == CLASSES[0]
+    partly = np.where(is_first & (frame["other"] == "a"), "a", "b")
+    code = is_first.astype(int)
+    more = {"code": code, "also": frame["klasse"], "partly": partly}
+    frame.assign(**more).to_csv(tmp_path / "t.csv", index=False)
     return tmp_path / "t.csv"
 
 
