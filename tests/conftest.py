@@ -1,6 +1,7 @@
 """A tiny project in a temporary folder, and small runs: what most tests stand on.
 
-The first run of the project is made once for all workers, and copied by each.
+The first run of the project is made once for all workers, while they run tests that do not need
+it, and copied by each.
 """
 
 import functools
@@ -10,16 +11,16 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from filelock import FileLock
+import watched
 from tiny import clean_environment, write_checkout, write_project
-from watched import watched_run
 from xdist.scheduler import LoadScopeScheduling
 
 if TYPE_CHECKING:  # imports take seconds, and the process that distributes tests needs none
@@ -32,6 +33,7 @@ os.environ.pop("GAPWISE_STORE", None)  # the runs of whoever tests are left alon
 importlib.metadata.entry_points = functools.cache(importlib.metadata.entry_points)
 TOGETHER = ("tests/execution/test_ray.py", "tests/test_outcomes.py")
 CONTRACT = "tests/test_contract.py"
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")  # gw0, gw1 and so on; empty in a single process
 TRAINING = {
     "learning_rate": 0.05,
     "optimizer": {"name": "sgd"},
@@ -43,25 +45,34 @@ TRAINING = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the first run and the longest tests; those that wait for it come after others."""
+    """Begin with the longest tests; those that wait for the first run come after others."""
     items.sort(key=_turn)
 
 
-def pytest_collection_finish() -> None:
-    """Exempt modules and tests from garbage collection.
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect tests without garbage collection, and exempt modules and tests from it later.
 
-    Each of its full rounds takes 0.2 s otherwise, and `statsmodels` asks for one per correction.
+    It would take a third of the time of collecting. Later, each of its full rounds would take
+    0.2 s, and `statsmodels` asks for one per correction.
     """
-    gc.freeze()
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _turn(item: pytest.Item) -> int:
-    if item.name == "test_a_default_run_uses_no_network":
-        return 0
-    waits = "first_run" in getattr(item, "fixturenames", ())
+    waits = _needs_first_run(item)
     if item.get_closest_marker("long"):
         return 2 if waits else 1
     return 3 if waits else 4
+
+
+def _needs_first_run(item: pytest.Item) -> bool:
+    return "first_run" in getattr(item, "fixturenames", ())
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -142,17 +153,38 @@ def _write_project():
 
 
 @pytest.fixture(scope="session")
-def first_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """Return the folder of the first run of the tiny project, made by one worker for all.
+def first_run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the first run, the same for all workers."""
+    root = tmp_path_factory.getbasetemp()
+    return (root.parent if WORKER else root) / "first_run"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _first_run_in_the_background(
+    request: pytest.FixtureRequest, first_run_folder: Path
+) -> Iterator[None]:
+    """Begin the first run as soon as the first worker begins, if any test needs it."""
+    if WORKER not in ("", "gw0") or not any(
+        _needs_first_run(item) for item in request.session.items
+    ):
+        yield
+        return
+    words = [sys.executable, watched.__file__, str(first_run_folder)]
+    environment = os.environ | {"PYTHONPATH": str(request.config.rootpath)}
+    with subprocess.Popen(words, env=environment, start_new_session=True) as process:
+        yield
+        if process.poll() is None:  # pytest was interrupted
+            os.killpg(process.pid, signal.SIGTERM)
+
+
+@pytest.fixture(scope="session")
+def first_run(first_run_folder: Path) -> Path:
+    """Return the folder of the first run of the tiny project, made once for all workers.
 
     `project` is the project after it; `run.json` says how it ended and what it connected to.
     """
-    root = tmp_path_factory.getbasetemp()
-    folder = (root if worker_id == "master" else root.parent) / "first_run"
-    with FileLock(folder.with_suffix(".lock")):
-        if not (folder / "run.json").exists():
-            watched_run(folder)
-    return folder
+    watched.watch_once(first_run_folder)
+    return first_run_folder
 
 
 def copy_results(first_run: Path, folder: Path, *more: str) -> None:

@@ -1,6 +1,7 @@
 """Check the layout: what may import what, who touches the disk, what a stage depends on."""
 
 import ast
+import functools
 import graphlib
 import re
 from collections.abc import Iterable, Iterator
@@ -81,22 +82,28 @@ DISK = {  # functions and methods, also of an object whose type is not seen
 }
 
 
-def imported(file: str):
+@functools.cache
+def imported(file: str) -> tuple[str, ...]:
     """Return absolute names of the modules a file imports, `pipeline.a.b` or `torch.nn`."""
+    names = []
     for node in ast.walk(FILES[file]):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{file}: relative import"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(names)
 
 
-def entries(file: str):
+@functools.cache
+def entries(file: str) -> tuple[str, ...]:
     """Return names of functions that a file gives as text, such as "pipeline.choose:main"."""
+    names = []
     for node in ast.walk(FILES[file]):
         text = node.value if isinstance(node, ast.Constant) else None
         if isinstance(text, str) and re.fullmatch(r"pipeline(\.\w+)+:\w+", text):
-            yield text.replace(":", ".")
+            names.append(text.replace(":", "."))
+    return tuple(names)
 
 
 def nouns(file: str) -> set[str]:
@@ -117,17 +124,23 @@ def reached(file: str, later: bool = False) -> set[str]:
             continue
         found.add(current)
         for name in [*imported(current), *(entries(current) if later else ())]:
-            parts = name.split(".")[1:] if name.startswith("pipeline.") else []
-            path = "/".join(parts)
-            queue += [
-                known
-                for known in FILES
-                if parts and known in (f"{path}.py", f"{'/'.join(parts[:-1])}.py")
-            ]
-            queue += [known for known in FILES if len(parts) == 1 and known.startswith(f"{path}/")]
-            folder = "/".join(parts[:-1])
-            queue += [known for known in FILES if len(parts) > 2 and known.startswith(f"{folder}/")]
+            queue += run_by(name)
     return found
+
+
+@functools.cache
+def run_by(name: str) -> tuple[str, ...]:
+    """Return the files that importing an absolute name runs; none outside of the package."""
+    if not name.startswith("pipeline."):
+        return ()
+    parts = name.split(".")[1:]
+    path, folder = "/".join(parts), "/".join(parts[:-1])
+    files = [file for file in (f"{path}.py", f"{folder}.py") if file in FILES]
+    if len(parts) == 1:
+        files += [file for file in FILES if file.startswith(f"{path}/")]
+    if len(parts) > 2:
+        files += [file for file in FILES if file.startswith(f"{folder}/")]
+    return tuple(files)
 
 
 def test_stages_are_the_verbs():

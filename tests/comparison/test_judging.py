@@ -1,4 +1,11 @@
-"""Results from elsewhere: judged as a report judges its own, and refused in one line each."""
+"""Results from elsewhere: judged as a report judges its own, and bad tables refused in one line.
+
+Statistics against scipy, forms of a table that mean the same, units, directions and margins,
+references, seeds without a partner, collapsed runs, ties and twins, and the scores of a report,
+which have to get the verdicts of the report.
+"""
+
+import doctest
 
 import numpy as np
 import pandas as pd
@@ -6,7 +13,7 @@ import pytest
 from report_data import COST, planned
 from scipy import stats
 
-from pipeline.comparison import judge
+from pipeline.comparison import judge, judging
 from pipeline.comparison.contrasts import contrasts
 from pipeline.comparison.judging import COLUMNS, Direction, Unit
 from pipeline.comparison.levels import SCORES
@@ -18,274 +25,563 @@ from pipeline.runtime.errors import Refusal
 GENERATOR = np.random.default_rng(7)
 SEEDS = list(range(8))
 BASELINE = 0.9 + 0.01 * GENERATOR.standard_normal(8)
-BETTER = BASELINE + 0.02 + 0.003 * GENERATOR.standard_normal(8)
-ALIKE = BASELINE + 0.001 * np.array([1, -2, 1, 2, -1, 0, -1, 1])
+BETTER = BASELINE + 0.02 + 0.003 * GENERATOR.standard_normal(8)  # by two margins
+ALIKE = BASELINE + 0.001 * np.array([1, -2, 1, 2, -1, 0, -1, 1])  # within a fifth of the margin
 
 
-def long(**arms):
+def long_table(**scores_of_arms):
     """Return a row per arm and seed."""
     rows = [
         {"arm": arm, "seed": seed, "score": score}
-        for arm, scores in arms.items()
+        for arm, scores in scores_of_arms.items()
         for seed, score in enumerate(scores)
     ]
     return pd.DataFrame(rows)
 
 
-TABLE = long(baseline=BASELINE, better=BETTER, alike=ALIKE)
+LONG = long_table(baseline=BASELINE, better=BETTER, alike=ALIKE)
 WIDE = pd.DataFrame({"seed": SEEDS, "baseline": BASELINE, "better": BETTER, "alike": ALIKE})
 
 
+def rows_of(judged):
+    """Return the table of a judgement by arm."""
+    return judged.table.set_index("arm")
+
+
+def without(table, *runs):
+    """Return a table without these runs, each an arm and a seed."""
+    is_left_out = [run in runs for run in zip(table["arm"], table["seed"], strict=True)]
+    return table[~np.array(is_left_out)]
+
+
+# The statistics
+
+
+def test_the_columns_are_the_promised_ones():
+    assert tuple(judge(LONG).table.columns) == COLUMNS
+
+
 def test_the_statistics_are_those_of_scipy():
-    judged = judge(TABLE)
-    assert tuple(judged.table.columns) == COLUMNS
-    better, alike = judged.table.to_dict("records")
+    better = rows_of(judge(LONG)).loc["better"]
     test = stats.ttest_rel(BETTER, BASELINE)
     assert better["difference"] == pytest.approx((BETTER - BASELINE).mean())
     assert (better["low"], better["high"]) == pytest.approx(tuple(test.confidence_interval()))
     assert better["p"] == pytest.approx(test.pvalue)
-    assert better["p_holm"] == pytest.approx(2 * test.pvalue)
-    assert (better["verdict"], alike["verdict"]) == ("helps", "equivalent")
+
+
+def test_p_values_are_corrected_for_the_number_of_arms():
+    better = rows_of(judge(LONG)).loc["better"]
+    arms = 2
+    assert better["p_holm"] == pytest.approx(arms * better["p"])
+
+
+def test_an_arm_that_is_better_helps_and_one_within_the_margin_is_equivalent():
+    verdicts = rows_of(judge(LONG))["verdict"].to_dict()
+    assert verdicts == {"better": "helps", "alike": "equivalent"}
+
+
+def test_scores_between_0_and_1_are_accuracies_with_a_margin_of_one_point():
+    judged = judge(LONG)
     assert (judged.unit, judged.direction, judged.margin) == (Unit.FRACTION, "higher", 0.01)
-    assert judged.seeds_required == 7
 
 
-def test_a_wide_table_and_texts_give_the_same():
-    expected = judge(TABLE).table
-    texts = TABLE.astype({"seed": float}).map(str)
-    for same in (WIDE, WIDE.drop(columns="seed"), texts, TABLE.rename(columns=str.upper)):
-        pd.testing.assert_frame_equal(judge(same).table, expected)
-    shuffled = TABLE.sample(frac=1, random_state=1)
-    found = judge(shuffled).table.set_index("arm")
-    assert found.loc["better", "p"] == pytest.approx(expected.set_index("arm").loc["better", "p"])
-    named = TABLE.rename(columns={"arm": "group", "score": "test/acc"})
-    pd.testing.assert_frame_equal(judge(named, arm="group", score="test/acc").table, expected)
-    forced = judge(WIDE.rename(columns={"alike": "arm"}), wide=True, score="accuracy")
-    assert (forced.score, set(forced.table["arm"])) == ("accuracy", {"better", "arm"})
+def test_the_seeds_required_are_those_of_the_sign_flip_test_of_all_arms():
+    arms = 2
+    smallest_p = {seeds: 2 / 2**seeds for seeds in range(1, 20)}  # all signs agree, on either side
+    enough = [seeds for seeds, p in smallest_p.items() if arms * p <= 0.05]
+    assert judge(LONG).seeds_required == enough[0]
 
 
-def test_what_is_written_is_judged_the_same():
-    judged = judge(TABLE.assign(score=-TABLE["score"], cost=2.0), margin=0.01, direction="lower")
+# Forms of a table that mean the same
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        pytest.param(WIDE, id="a-column-per-arm"),
+        pytest.param(WIDE.drop(columns="seed"), id="a-column-per-arm-without-seeds"),
+        pytest.param(LONG.astype({"seed": float}).map(str), id="texts"),
+        pytest.param(LONG.rename(columns=str.upper), id="names-in-capitals"),
+    ],
+)
+def test_the_form_of_a_table_does_not_matter(same):
+    pd.testing.assert_frame_equal(judge(same).table, judge(LONG).table)
+
+
+def test_the_order_of_rows_does_not_matter():
+    shuffled = rows_of(judge(LONG.sample(frac=1, random_state=1)))
+    ordered = rows_of(judge(LONG)).loc[shuffled.index]
+    pd.testing.assert_frame_equal(shuffled, ordered)
+
+
+def test_columns_may_have_other_names():
+    named = LONG.rename(columns={"arm": "group", "score": "test/acc"})
+    judged = judge(named, arm="group", score="test/acc")
+    pd.testing.assert_frame_equal(judged.table, judge(LONG).table)
+
+
+def test_a_wide_table_is_one_whatever_its_columns_are_called():
+    judged = judge(WIDE.rename(columns={"alike": "arm"}), wide=True, score="accuracy")
+    assert judged.score == "accuracy"
+    assert set(judged.table["arm"]) == {"better", "arm"}
+
+
+def test_the_table_of_seeds_is_judged_the_same_again():
+    losses = LONG.assign(score=-LONG["score"], cost=2.0)
+    judged = judge(losses, margin=0.01, direction="lower")
     again = judge(judged.seeds, margin=0.01)
     pd.testing.assert_frame_equal(again.table, judged.table)
     assert again.direction is Direction.LOWER
-    assert set(judged.table["cost"]) == {1.0}
+
+
+def test_costs_are_multiples_of_the_references():
+    assert set(judge(LONG.assign(cost=2.0)).table["cost"]) == {1.0}
+    costs = LONG["arm"].map({"baseline": 2.0, "better": 6.0, "alike": 1.0})
+    assert rows_of(judge(LONG.assign(cost=costs)))["cost"].to_dict() == {"better": 3, "alike": 0.5}
+
+
+# Directions, units, numbers of test examples
 
 
 def test_a_lower_score_can_be_the_better_one():
-    judged = judge(TABLE, direction="lower", unit="fraction").table.set_index("arm")
-    assert judged["verdict"].to_dict() == {"better": "hurts", "alike": "equivalent"}
-    assert judged.loc["better", "difference"] > 0
-    given = judge(TABLE.assign(direction="lower"), margin=0.01)
-    assert (given.unit, given.direction) == (Unit.NUMBER, Direction.LOWER)
+    rows = rows_of(judge(LONG, direction="lower", unit="fraction"))
+    assert rows["verdict"].to_dict() == {"better": "hurts", "alike": "equivalent"}
+    assert rows.loc["better", "difference"] == pytest.approx((BETTER - BASELINE).mean())
+
+
+def test_a_table_can_say_its_direction():
+    judged = judge(LONG.assign(direction="lower"), margin=0.01)
+    assert (judged.unit, judged.direction) == (Unit.NUMBER, Direction.LOWER)
+    assert rows_of(judged).loc["better", "verdict"] == "hurts"
+
+
+@pytest.mark.parametrize("name", ["val_loss", "test/error", "RMSE", "NLL"])
+def test_a_loss_needs_a_direction(name):
+    table = LONG.rename(columns={"score": name})
+    with pytest.raises(Refusal, match=f"^scores: {name}: reads like a loss; expected --lower"):
+        judge(table, score=name)
+    assert judge(table, score=name, direction="higher").direction is Direction.HIGHER
 
 
 def test_percentages_are_judged_as_fractions_are():
-    fractions = judge(TABLE).table
-    percent = judge(TABLE.assign(score=100 * TABLE["score"]), unit="percent")
-    assert percent.margin == 1.0
-    assert percent.table["verdict"].tolist() == fractions["verdict"].tolist()
-    assert percent.table["p_equivalence"].to_numpy() == pytest.approx(
-        fractions["p_equivalence"].to_numpy()
+    fractions, percentages = (
+        judge(LONG),
+        judge(LONG.assign(score=100 * LONG["score"]), unit="percent"),
     )
+    assert percentages.margin == 100 * fractions.margin
+    for name in ("p", "p_holm", "p_equivalence"):
+        np.testing.assert_allclose(percentages.table[name], fractions.table[name])
+    assert percentages.table["verdict"].tolist() == fractions.table["verdict"].tolist()
+
+
+def test_a_test_example_is_worth_its_share_of_the_score():
+    judged = judge(LONG.assign(n_test=50))
+    assert (judged.n_test, judged.example) == (50, 1 / 50)
+    assert judged.chance == pytest.approx(chance_difference(0.1, 50))
+
+
+def test_without_a_number_of_test_examples_their_worth_is_unknown():
+    judged = judge(LONG)
+    assert np.isnan([judged.example, judged.chance]).all()
+
+
+# References and pairs
 
 
 def test_every_arm_may_have_a_reference_of_its_own():
     references = {"better": "baseline", "alike": "better"}
-    table = TABLE.assign(reference=TABLE["arm"].map(references))
-    judged = judge(table).table.set_index("arm")
-    assert judged["reference"].to_dict() == references
-    assert judged.loc["alike", "difference"] == pytest.approx((ALIKE - BETTER).mean())
-    against = judge(TABLE, against="better").table.set_index("arm")
-    assert set(against.index) == {"baseline", "alike"}
+    rows = rows_of(judge(LONG.assign(reference=LONG["arm"].map(references))))
+    assert rows["reference"].to_dict() == references
+    assert rows.loc["alike", "difference"] == pytest.approx((ALIKE - BETTER).mean())
+
+
+def test_any_arm_can_be_the_reference_of_all():
+    rows = rows_of(judge(LONG, against="better"))
+    assert rows["reference"].to_dict() == {"baseline": "better", "alike": "better"}
+    assert rows.loc["alike", "difference"] == pytest.approx((ALIKE - BETTER).mean())
 
 
 def test_seeds_without_a_partner_are_counted():
-    table = TABLE[~((TABLE["arm"] == "better") & (TABLE["seed"] < 2))]
-    table = table[~((table["arm"] == "baseline") & (table["seed"] == 7))]
-    rows = judge(table).table.set_index("arm")
-    assert rows.loc["better", ["n", "unpaired", "left"]].tolist() == [5, 1, 2]
-    assert rows.loc["alike", ["n", "unpaired", "left"]].tolist() == [7, 1, 0]
+    """The reference lacks seed 7, the arm `better` lacks two others."""
+    table = without(LONG, ("baseline", 7), ("better", 0), ("better", 1))
+    counts = rows_of(judge(table))[["n", "unpaired", "left"]]
+    assert counts.loc["better"].tolist() == [5, 1, 2]
+    assert counts.loc["alike"].tolist() == [7, 1, 0]
 
 
-def test_runs_without_a_score_are_left_out_only_on_demand():
-    table = TABLE.assign(score=TABLE["score"].mask(TABLE.index == 9))
+@pytest.fixture
+def unscored():
+    """Return the table without the score of one run of `better`, which is in line 11 of a file."""
+    return LONG.assign(score=LONG["score"].mask(LONG.index == 9))
+
+
+def test_a_run_without_a_score_is_refused(unscored):
     with pytest.raises(Refusal, match="line 11: score: no finite score; .* --keep-going"):
-        judge(table)
-    rows = judge(table, keep_going=True).table.set_index("arm")
+        judge(unscored)
+
+
+def test_runs_without_a_score_are_left_out_on_demand(unscored):
+    rows = rows_of(judge(unscored, keep_going=True))
     assert rows.loc["better", ["n", "unpaired", "left"]].tolist() == [7, 0, 1]
 
 
-def test_a_collapsed_run_is_found_and_ordinary_ones_are_not():
-    collapsed = BETTER.copy()
-    collapsed[3] = 0.1
-    found = judge(long(baseline=BASELINE, better=collapsed, alike=ALIKE)).collapses
+# Collapsed runs, ties, twins
+
+COLLAPSED = np.where(np.array(SEEDS) == 3, 0.1, BETTER)
+
+
+def test_a_run_that_is_far_worse_than_others_of_its_arm_is_found():
+    found = judge(long_table(baseline=BASELINE, better=COLLAPSED, alike=ALIKE)).collapses
     assert found[["arm", "seed", "score"]].to_numpy().tolist() == [["better", "3", 0.1]]
     assert found["robust_z"].item() > 20
-    upwards = judge(long(baseline=BASELINE, better=1 - collapsed), direction="lower", margin=0.01)
-    assert upwards.collapses["seed"].tolist() == ["3"]
-    false_alarms = sum(
-        len(judge(long(baseline=scores[0], one=scores[1]), margin=1e-9, unit="number").collapses)
-        for scores in GENERATOR.standard_normal((100, 2, 6))
-    )
-    assert false_alarms <= 10  # of 1200 runs
+
+
+def test_where_lower_is_better_a_run_collapses_upwards():
+    table = long_table(baseline=1 - BASELINE, better=1 - COLLAPSED)
+    found = judge(table, direction="lower", margin=0.01).collapses
+    assert found[["arm", "seed"]].to_numpy().tolist() == [["better", "3"]]
+
+
+def test_the_best_run_is_not_taken_for_a_collapsed_one():
+    table = long_table(baseline=BASELINE, better=1 - COLLAPSED)
+    found = judge(table, direction="higher", margin=0.01).collapses
+    assert found.empty
+
+
+def test_ordinary_runs_do_not_collapse():
+    """Of runs of the normal distribution, with any margin."""
+    for baseline, arm in np.random.default_rng(1).standard_normal((10, 2, 6)):
+        table = long_table(baseline=baseline, one=arm)
+        assert judge(table, margin=1e-9, unit="number").collapses.empty
 
 
 def test_arms_that_help_as_much_as_another_are_tied():
     jitter = 0.002 * np.array([1, -1, 2, -2, 1, -1, 0, 0])
     arms = {"better": BETTER, "as_good": BETTER + jitter, "best": BETTER + 0.03 - jitter}
-    judged = judge(long(baseline=BASELINE, **arms))
+    judged = judge(long_table(baseline=BASELINE, **arms))
     assert set(judged.table["verdict"]) == {"helps"}
     assert judged.ties == {"better": ("as_good",), "as_good": ("better",)}
 
 
 def test_arms_with_the_same_scores_are_named():
-    assert judge(TABLE).twins == ()
-    twins = judge(long(baseline=BASELINE, one=BETTER, other=BETTER))
-    assert twins.twins == (("one", "other"),)
-    assert not twins.table["repeats"].any()
+    judged = judge(long_table(baseline=BASELINE, one=BETTER, other=BETTER))
+    assert judged.twins == (("one", "other"),)
+    assert not judged.table["repeats"].any()
 
 
-def test_test_examples_set_what_a_margin_can_mean():
-    judged = judge(TABLE.assign(n_test=50))
-    assert (judged.n_test, judged.example) == (50, 0.02)
-    assert judged.chance == pytest.approx(chance_difference(0.1, 50))
-    assert np.isnan(judge(TABLE).example)
+def test_arms_with_other_scores_are_no_twins():
+    assert judge(LONG).twins == ()
 
+
+# The scores of a report
 
 STUDIES = {
     "one": {"dropout": "deterministic", "same": "deterministic", "mixup": "deterministic"},
     "two": {"dropout": "deterministic", "failed": "deterministic"},
 }
+FAILED = "twofailed1001"
+SHARED_RUNS = {  # study and arm -> whose runs they are
+    ("one", "same"): "onedropout",
+    ("two", "dropout"): "baseline",
+}
 
 
-@pytest.mark.parametrize("twin", [False, True])
-def test_the_scores_of_a_report_give_its_verdicts(twin):
-    """With a failed run, an arm of the runs of another, an arm of those of its reference."""
+def plan_of(shared_runs):
+    """Return a plan of `STUDIES`, in which some arms have the runs of others."""
     plan = planned("confirmation", STUDIES)
-    named = {
-        ("one", "same"): lambda run: f"onedropout{run.seed}",
-        ("two", "dropout"): lambda run: f"baseline{run.seed}",
-    }
-    changed = [
-        run.model_copy(update={"fingerprint": named[run.study, run.arm](run)})
-        if twin and (run.study, run.arm) in named
-        else run
-        for run in plan.runs
-    ]
-    plan = plan.model_copy(update={"runs": tuple(changed)})
+    runs = []
+    for run in plan.runs:
+        owner = shared_runs.get((run.study, run.arm))
+        update = {"fingerprint": f"{owner}{run.seed}"} if owner else {}
+        runs.append(run.model_copy(update=update))
+    return plan.model_copy(update={"runs": tuple(runs)})
+
+
+def outcomes_of(plan):
+    """Return outcomes of all runs, with random scores; one has failed."""
     names = plan.fingerprints()
+    done = [name for name in names if name != FAILED]
     generator = np.random.default_rng(2)
     rows = [
         (name, "deterministic", 1, split, metric, 0.9 + 0.02 * generator.standard_normal())
-        for name in names
+        for name in done
         for split, metric in WHERE.values()
     ]
     columns = ["fingerprint", "view", "members", "split", "metric", "value"]
-    states = dict.fromkeys(names, "done") | {"twofailed1001": "failed"}
-    scores = pd.DataFrame(rows, columns=columns)
-    kept = scores[scores["fingerprint"] != "twofailed1001"]
-    found = outcomes(kept, states, {name: {"device": "cpu"} for name in names})
-    expected = contrasts(plan, found, dict.fromkeys(names, COST), {}, tuple(SCORES))
+    states = dict.fromkeys(names, "done") | {FAILED: "failed"}
+    machines = {name: {"device": "cpu"} for name in names}
+    return outcomes(pd.DataFrame(rows, columns=columns), states, machines)
+
+
+@pytest.mark.parametrize(
+    "shared_runs",
+    [
+        pytest.param({}, id="each-arm-has-runs-of-its-own"),
+        pytest.param(SHARED_RUNS, id="arms-with-the-runs-of-another"),
+    ],
+)
+def test_the_scores_of_a_report_give_its_verdicts(shared_runs):
+    plan = plan_of(shared_runs)
+    found = outcomes_of(plan)
+    expected = contrasts(plan, found, dict.fromkeys(plan.fingerprints(), COST), {}, tuple(SCORES))
     expected = expected[expected["metric"] == "test_accuracy"].reset_index(drop=True)
     judged = judge(seed_scores(plan, found), margin=plan.margin).table
-    assert judged["repeats"].sum() == 2 * twin
+    assert judged["repeats"].sum() == len(shared_runs)
     assert judged["n"].tolist() == expected["n"].tolist()
-    apart = {"arm", "unpaired", "verdict_other_images"}  # the last one needs images
-    shared = [name for name in COLUMNS if name in expected and name not in apart]
+    assert "dropout of two" in set(judged["arm"])
+    # names of arms are longer here, pairs are counted otherwise, and there are no images
+    differing = {"arm", "unpaired", "verdict_other_images"}
+    shared = [name for name in COLUMNS if name in expected and name not in differing]
     assert {"verdict", "p_holm", "low_90", "seeds_needed", "below_margin"} <= set(shared)
     pd.testing.assert_frame_equal(
         judged[shared], expected[shared], check_dtype=False, rtol=1e-12, atol=0
     )
-    assert "dropout of two" in set(judged["arm"])
 
 
-ONE = {"arm": ["baseline", "a"], "seed": [1, 1], "score": [0.4, 0.5]}
-TWO = {"arm": ["baseline", "a"] * 2, "seed": [1, 1, 2, 2], "score": [0.4, 0.5, 0.3, 0.6]}
+# Bad input
 
-
-RUNS = {"group": ["b", "a"] * 2, "run": [1, 1, 2, 2], "acc": [0.4, 0.5, 0.3, 0.6]}
+ONE_SEED = {"arm": ["baseline", "a"], "seed": [1, 1], "score": [0.4, 0.5]}
+TWO_SEEDS = {"arm": ["baseline", "a"] * 2, "seed": [1, 1, 2, 2], "score": [0.4, 0.5, 0.3, 0.6]}
+OTHER_NAMES = {"group": ["b", "a"] * 2, "run": [1, 1, 2, 2], "acc": [0.4, 0.5, 0.3, 0.6]}
 BY_SEED = {"seed": [1, 2], "baseline": [0.4, 0.5], "a": [0.3, 0.6]}
 CHART = {"Step": [1, 2], "a-0 - test/acc": [0.1, 0.2], "a-0 - test/acc__MIN": [0.1, 0.2]}
 
 
-@pytest.mark.parametrize(
-    ("table", "arguments", "line"),
-    [
-        (ONE, {}, "no arm shares two seeds with its reference; expected at least two, and twelve"),
-        ({"arm": [], "seed": [], "score": []}, {}, "no rows; expected a row per arm and seed"),
-        (TWO | {"score": [1, 2e99, 3e100, 4]}, {}, "line 4: score: invalid value '3e+100'; exp"),
-        (TWO | {"score": [0.4, "x", 0.3, 0.6]}, {}, "line 3: score: invalid value 'x'; expected a"),
-        (TWO | {"score": [0.4, "inf", 0.3, 0.6]}, {}, "line 3: score: no finite score; expected"),
-        (TWO | {"seed": [1, 1, 2, 1]}, {}, "line 5: score: a second score of arm 'a' at seed 1;"),
-        (TWO | {"seed": [1, 1, "", 1]}, {}, "line 4: seed: empty; expected a name or a number"),
-        (TWO | {"arm": ["a"] * 4, "seed": SEEDS[:4]}, {"against": "a"}, "one arm (a); expected at"),
-        (TWO, {"score": "acc"}, "acc: no such column; expected one of arm, seed, score as --score"),
-        (TWO, {"arm": "group"}, "group: no such column; expected one of arm, seed, score as --arm"),
-        (TWO, {"against": "b"}, "--against b: no such arm; expected one of baseline, a"),
-        (TWO | {"arm": ["b", "a"] * 2}, {}, "no arm is named baseline; expected --against one"),
-        (RUNS, {}, "no arm is named baseline; expected --against one of group, run, acc; or, of a"),
-        (CHART, {}, "'a-0 - test/acc__MIN' is of a chart of W&B; expected the table of runs with"),
-        (TWO, {"margin": 1.0}, "margin: invalid value 1; expected a number > 0 and < 1, such as"),
-        (
-            TWO,
-            {"margin": 200.0, "unit": "percent"},
-            "margin: invalid value 200; expected a number > 0 and < 100, such as 1 for",
-        ),
-        (TWO, {"unit": ""}, "unit: invalid value ''; expected one of fraction,"),
-        *(
-            (TWO, {role: ""}, f"--{role}: invalid value ''; expected the name of")
-            for role in ("arm", "seed", "score", "against")
-        ),
-        (
-            BY_SEED,
-            {"score": "zzz"},
-            "zzz: no such column; expected one of seed, baseline, a as --score, or --wide",
-        ),
-        (TWO, {"margin": -1.0, "unit": "number"}, "margin: invalid value -1; expected a number"),
-        (TWO, {"direction": "up"}, "direction: invalid value 'up'; expected higher or lower"),
-        (TWO | {"direction": list("abab")}, {}, "direction: a, b; expected one value in all rows"),
-        (TWO, {"unit": "points"}, "unit: invalid value 'points'; expected one of fraction,"),
-        (TWO | {"n_test": [0] * 4}, {}, "n_test: invalid value '0'; expected an integer >= 1"),
-        (TWO | {"score": [4, 5, 3, 6]}, {}, "scores from 3 to 6 are not taken for fractions;"),
-        (TWO | {"score": [4, 5, 3, 6]}, {"unit": "fraction"}, "scores from 3 to 6; expected 0"),
-        (TWO, {"direction": "lower"}, "scores from 0.3 to 0.6 are not taken for fractions;"),
-        (TWO, {"direction": "lower", "unit": "number"}, "margin: missing; expected the largest"),
-        (TWO | {"reference": ["", "c"] * 2}, {}, "line 3: reference: no arm 'c'; expected one of"),
-        (
-            TWO | {"reference": ["", "baseline", "", "a"]},
-            {},
-            "line 5: reference: 'a' for arm 'a'; expected 'baseline' as in earlier rows",
-        ),
-        (TWO | {"reference_score": [0.1] * 4, "paired": "maybe"}, {}, "line 2: paired: invalid"),
-        (TWO | {"reference_score": [0.1] * 4}, {"against": "a"}, "--against a: the table has the"),
-        (TWO | {"reference": ["", "baseline"] * 2}, {"against": "a"}, "--against a: the table"),
-        (TWO | {"reference": ["a", "baseline"] * 2}, {}, "reference: 'baseline' and 'a' are comp"),
-        (TWO | {"cost": [1, 2, 0, 2]}, {}, "line 4: cost: invalid value 0; expected a number > 0"),
-        ({"seed": [1, 2]}, {}, "no column of an arm; expected a column per arm and a row per seed"),
-        ("scores.csv", {}, "invalid value 'scores.csv'; expected a data frame, such as pandas"),
-        (BY_SEED | {"b": [0.5]}, {}, "All arrays must be of the same length; expected columns of"),
-    ],
-)
-def test_bad_input_is_refused_in_one_line(table, arguments, line):
+def two_seeds(**columns):
+    """Return a good table with other columns."""
+    return TWO_SEEDS | columns
+
+
+def refused_in_one_line(table, line, **arguments):
+    """Check that the table is refused, with one line that begins so."""
     with pytest.raises(Refusal) as raised:
         judge(table, **arguments, source="x.csv")
     (found,) = raised.value.lines
     assert found.startswith(f"x.csv: {line}")
 
 
-@pytest.mark.parametrize("name", ["val_loss", "test/error", "RMSE", "NLL"])
-def test_a_loss_needs_a_direction(name):
-    table = TABLE.rename(columns={"score": name})
-    with pytest.raises(Refusal, match=f"^scores: {name}: reads like a loss; expected --lower"):
-        judge(table, score=name)
-    assert judge(table, score=name, direction="higher").direction is Direction.HIGHER
+@pytest.mark.parametrize(
+    ("table", "line"),
+    [
+        pytest.param(
+            ONE_SEED,
+            "no arm shares two seeds with its reference; expected at least two, and twelve",
+            id="one-seed",
+        ),
+        pytest.param(
+            {"arm": [], "seed": [], "score": []},
+            "no rows; expected a row per arm and seed",
+            id="no-rows",
+        ),
+        pytest.param(
+            two_seeds(score=[1, 2e99, 3e100, 4]),
+            "line 4: score: invalid value '3e+100'; exp",
+            id="score-of-100-digits",
+        ),
+        pytest.param(
+            two_seeds(score=[0.4, "x", 0.3, 0.6]),
+            "line 3: score: invalid value 'x'; expected a",
+            id="score-is-a-word",
+        ),
+        pytest.param(
+            two_seeds(score=[0.4, "inf", 0.3, 0.6]),
+            "line 3: score: no finite score; expected",
+            id="score-is-infinite",
+        ),
+        pytest.param(
+            two_seeds(seed=[1, 1, 2, 1]),
+            "line 5: score: a second score of arm 'a' at seed 1;",
+            id="run-twice",
+        ),
+        pytest.param(
+            two_seeds(seed=[1, 1, "", 1]),
+            "line 4: seed: empty; expected a name or a number",
+            id="seed-is-empty",
+        ),
+        pytest.param(
+            two_seeds(arm=["b", "a"] * 2),
+            "no arm is named baseline; expected --against one",
+            id="no-baseline",
+        ),
+        pytest.param(
+            OTHER_NAMES,
+            "no arm is named baseline; expected --against one of group, run, acc; or, of a",
+            id="no-known-column",
+        ),
+        pytest.param(
+            CHART,
+            "'a-0 - test/acc__MIN' is of a chart of W&B; expected the table of runs with",
+            id="chart-of-wandb",
+        ),
+        pytest.param(
+            two_seeds(direction=list("abab")),
+            "direction: a, b; expected one value in all rows",
+            id="two-directions",
+        ),
+        pytest.param(
+            two_seeds(n_test=[0] * 4),
+            "n_test: invalid value '0'; expected an integer >= 1",
+            id="no-test-examples",
+        ),
+        pytest.param(
+            two_seeds(score=[4, 5, 3, 6]),
+            "scores from 3 to 6 are not taken for fractions;",
+            id="unit-is-not-clear",
+        ),
+        pytest.param(
+            two_seeds(reference=["", "c"] * 2),
+            "line 3: reference: no arm 'c'; expected one of",
+            id="unknown-reference",
+        ),
+        pytest.param(
+            two_seeds(reference=["", "baseline", "", "a"]),
+            "line 5: reference: 'a' for arm 'a'; expected 'baseline' as in earlier rows",
+            id="two-references-of-an-arm",
+        ),
+        pytest.param(
+            two_seeds(reference=["a", "baseline"] * 2),
+            "reference: 'baseline' and 'a' are comp",
+            id="references-in-a-circle",
+        ),
+        pytest.param(
+            two_seeds(reference_score=[0.1] * 4, paired="maybe"),
+            "line 2: paired: invalid",
+            id="paired-is-neither-true-nor-false",
+        ),
+        pytest.param(
+            two_seeds(cost=[1, 2, 0, 2]),
+            "line 4: cost: invalid value 0; expected a number > 0",
+            id="no-cost",
+        ),
+        pytest.param(
+            {"seed": [1, 2]},
+            "no column of an arm; expected a column per arm and a row per seed",
+            id="seeds-alone",
+        ),
+        pytest.param(
+            "scores.csv",
+            "invalid value 'scores.csv'; expected a data frame, such as pandas",
+            id="name-of-a-file",
+        ),
+        pytest.param(
+            BY_SEED | {"b": [0.5]},
+            "All arrays must be of the same length; expected columns of",
+            id="columns-of-other-lengths",
+        ),
+    ],
+)
+def test_a_bad_table_is_refused_in_one_line(table, line):
+    refused_in_one_line(table, line)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        pytest.param(
+            {"score": "acc"},
+            "acc: no such column; expected one of arm, seed, score as --score",
+            id="no-such-score",
+        ),
+        pytest.param(
+            {"arm": "group"},
+            "group: no such column; expected one of arm, seed, score as --arm",
+            id="no-such-column-of-arms",
+        ),
+        *(
+            pytest.param({role: ""}, f"--{role}: invalid value ''; expected the name of", id=role)
+            for role in ("arm", "seed", "score", "against")
+        ),
+        pytest.param(
+            {"against": "b"},
+            "--against b: no such arm; expected one of baseline, a",
+            id="no-such-reference",
+        ),
+        pytest.param(
+            {"margin": 1.0},
+            "margin: invalid value 1; expected a number > 0 and < 1, such as",
+            id="margin-of-all-fractions",
+        ),
+        pytest.param(
+            {"margin": 200.0, "unit": "percent"},
+            "margin: invalid value 200; expected a number > 0 and < 100, such as 1 for",
+            id="margin-of-more-than-all-percents",
+        ),
+        pytest.param(
+            {"margin": -1.0, "unit": "number"},
+            "margin: invalid value -1; expected a number",
+            id="negative-margin",
+        ),
+        pytest.param(
+            {"direction": "lower", "unit": "number"},
+            "margin: missing; expected the largest",
+            id="numbers-without-a-margin",
+        ),
+        pytest.param(
+            {"unit": ""}, "unit: invalid value ''; expected one of fraction,", id="empty-unit"
+        ),
+        pytest.param(
+            {"unit": "points"},
+            "unit: invalid value 'points'; expected one of fraction,",
+            id="unknown-unit",
+        ),
+        pytest.param(
+            {"direction": "up"},
+            "direction: invalid value 'up'; expected higher or lower",
+            id="unknown-direction",
+        ),
+        pytest.param(
+            {"direction": "lower"},
+            "scores from 0.3 to 0.6 are not taken for fractions;",
+            id="lower-without-a-unit",
+        ),
+    ],
+)
+def test_a_bad_argument_is_refused_in_one_line(arguments, line):
+    refused_in_one_line(TWO_SEEDS, line, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("table", "arguments", "line"),
+    [
+        pytest.param(
+            two_seeds(arm=["a"] * 4, seed=SEEDS[:4]),
+            {"against": "a"},
+            "one arm (a); expected at",
+            id="reference-alone",
+        ),
+        pytest.param(
+            BY_SEED,
+            {"score": "zzz"},
+            "zzz: no such column; expected one of seed, baseline, a as --score, or --wide",
+            id="score-of-a-wide-table",
+        ),
+        pytest.param(
+            two_seeds(score=[4, 5, 3, 6]),
+            {"unit": "fraction"},
+            "scores from 3 to 6; expected 0",
+            id="fractions-above-1",
+        ),
+        pytest.param(
+            two_seeds(reference_score=[0.1] * 4),
+            {"against": "a"},
+            "--against a: the table has the",
+            id="reference-beside-reference-scores",
+        ),
+        pytest.param(
+            two_seeds(reference=["", "baseline"] * 2),
+            {"against": "a"},
+            "--against a: the table",
+            id="reference-beside-references",
+        ),
+    ],
+)
+def test_a_table_that_does_not_go_with_an_argument_is_refused_in_one_line(table, arguments, line):
+    refused_in_one_line(table, line, **arguments)
+
+
+# The docstring
 
 
 def test_the_example_of_the_docstring_is_true():
-    import doctest
-
-    from pipeline.comparison import judging
-
-    assert doctest.testmod(judging).failed == 0
-    assert doctest.testmod(judging).attempted == 3
+    results = doctest.testmod(judging)
+    assert (results.failed, results.attempted) == (0, 3)

@@ -88,6 +88,15 @@ def test_a_search_ends_where_the_design_has_no_points_left():
     assert sorted(step.point for step in steps) == list(range(10))
 
 
+def test_the_settings_of_a_grid_are_trained_in_random_order():
+    """A grid has no order of its own, and in that of its list low values would come first."""
+    values = [(place,) for place in (0.0, 0.5, 1.0)]
+    design = design_of(spaces={"rate": UNIT["rate"]}, values=values)
+    search, seeds = Search(method="grid", trials=3), range(60)
+    orders = [tuple(step.point for step in replay(design, search, seed)) for seed in seeds]
+    assert set(orders) == set(itertools.permutations(range(3)))
+
+
 # Proposals that no point has
 
 

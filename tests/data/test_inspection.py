@@ -1,9 +1,14 @@
-"""What is found in folders of images, in arrays and in tables that no protocol knows."""
+"""What is found in folders of images, in arrays and in tables that no protocol knows.
+
+Folders: classes, sizes, axes, colors, levels, splits. Arrays: levels, shape, pairs of files.
+Tables: what columns are besides features, how numbers are written. Then samples, warnings, options
+that do not apply, and data that cannot be used, each refused in one line.
+"""
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from pipeline.data.inspection import inspect
 from pipeline.data.inspection.inspection import DataOptions, class_warnings, sample_of
@@ -11,324 +16,406 @@ from pipeline.data.paths import path_in_settings
 from pipeline.runtime.errors import Refusal
 
 RANDOM = np.random.default_rng(0)
+CHANNELS = {"RGB": 3, "RGBA": 4, "LA": 2}  # of Pillow's modes; one of the others
+TURNED_BY_90_DEGREES = 6  # in EXIF
 
 
-def write(root, counts, height=20, width=30, mode="RGB", suffix="png", most=255):
-    """Write images of noise into class folders."""
+def inspected(path, **options):
+    """Return what is found at a path, given what the user says of it."""
+    return inspect(path, DataOptions(**options))
+
+
+def random_image(height, width, mode="RGB", highest=255):
+    """Return an image of uniform noise up to the highest level."""
+    if mode == "I;16":
+        return Image.fromarray(RANDOM.integers(0, highest + 1, (height, width), np.uint16))
+    shape = (height, width, CHANNELS.get(mode, 1))
+    levels = RANDOM.integers(0, highest + 1, shape, np.uint8)
+    return Image.fromarray(levels[..., 0] if mode == "L" else levels)
+
+
+def write_folder(root, counts, height=20, width=30, mode="RGB", highest=255):
+    """Write so many images of noise into a folder for each class; return the root."""
     for name, count in counts.items():
         folder = root / name
         folder.mkdir(parents=True, exist_ok=True)
         for number in range(count):
-            image(height, width, mode, most).save(folder / f"{number}.{suffix}")
+            random_image(height, width, mode, highest).save(folder / f"{number}.png")
+    return root
 
 
-def image(height, width, mode, most=255):
-    channels = {"RGB": 3, "RGBA": 4, "LA": 2}.get(mode, 1)
-    if mode == "I;16":
-        return Image.fromarray(RANDOM.integers(0, most + 1, (height, width), np.uint16))
-    levels = RANDOM.integers(0, most + 1, (height, width, channels), np.uint8)
-    return Image.fromarray(levels[..., 0] if channels == 1 else levels)
+def refused_in_one_line(words, path, **options):
+    with pytest.raises(Refusal, match=words) as refused:
+        inspected(path, **options)
+    assert len(refused.value.lines) == 1
 
 
-def look(path, **wanted):
-    return inspect(path, DataOptions(**wanted))
+# Folders of images
 
 
 def test_classes_sizes_and_colors_of_a_folder(tmp_path):
-    root = tmp_path / "my фото"
-    write(root, {"Öl": 30, "猫": 21})
-    found = look(root)
+    root = write_folder(tmp_path / "my фото", {"Öl": 30, "猫": 21}, height=20, width=30)
+    found = inspected(root)
     assert (found.dataset, found.is_image) == ("image_folder", True)
     assert dict(found.counts) == {"Öl": 30, "猫": 21}
-    assert found.examples == 51
+    assert found.examples == 30 + 21
     assert found.source == {"path": str(root), "color": "rgb"}
-    assert found.sizes == (20, 10)
+    assert found.sizes == (20, 20 // 2)
     assert found.shape == (3, 20, 20)
     assert found.facts == ("short axis: 20 pixels", "long axis: 30 pixels")
     assert found.warnings == ()
-    assert found.sample.images.shape == (51, 3, 20, 20)
+    assert found.sample.images.shape == (30 + 21, 3, 20, 20)
 
 
-@pytest.mark.parametrize(
-    ("height", "sizes"), [(100, (32, 16, 8)), (32, (32, 16, 8)), (8, (8,)), (5, (8,))]
-)
-def test_large_images_are_resized_and_small_ones_kept(tmp_path, height, sizes):
-    write(tmp_path / "a", {"x": 3, "y": 3}, height, height)
-    assert look(tmp_path / "a").sizes == sizes
-    assert look(tmp_path / "a", size=64).sizes == (64,)
+SIZES = [
+    pytest.param(100, (32, 16, 8), id="larger-than-32-pixels"),
+    pytest.param(32, (32, 16, 8), id="32-pixels"),
+    pytest.param(8, (8,), id="8-pixels"),
+    pytest.param(5, (8,), id="smaller-than-networks-need"),
+]
 
 
-def test_axes_are_those_of_the_upright_image(tmp_path):
-    write(tmp_path / "a", {"x": 3, "y": 2}, 20, 20)
+@pytest.mark.parametrize(("side", "sizes"), SIZES)
+def test_large_images_are_resized_to_32_pixels_or_fewer_and_small_ones_kept(tmp_path, side, sizes):
+    root = write_folder(tmp_path / "a", {"x": 3, "y": 3}, side, side)
+    assert inspected(root).sizes == sizes
+
+
+@pytest.mark.parametrize(("side", "sizes"), SIZES)
+def test_a_size_that_the_user_gives_is_the_only_one(tmp_path, side, sizes):
+    root = write_folder(tmp_path / "a", {"x": 3, "y": 3}, side, side)
+    assert inspected(root, size=64).sizes == (64,)
+
+
+def test_axes_are_the_same_whichever_way_an_image_is_turned(tmp_path):
+    """Five images of 20 x 20 pixels, and one stored as 10 x 40 that is shown as 40 x 10."""
+    root = write_folder(tmp_path / "a", {"x": 3, "y": 2}, 20, 20)
     exif = Image.Exif()
-    exif[0x0112] = 6
-    image(10, 40, "RGB").save(tmp_path / "a" / "y" / "turned.jpg", exif=exif)
-    assert look(tmp_path / "a").facts == (
+    exif[ExifTags.Base.Orientation] = TURNED_BY_90_DEGREES
+    random_image(10, 40).save(root / "y" / "turned.jpg", exif=exif)
+    assert inspected(root).facts == (
         "short axis: 10 to 20 pixels, 20 in the median",
         "long axis: 20 to 40 pixels, 20 in the median",
     )
 
 
 def test_wide_images_are_a_warning(tmp_path):
-    write(tmp_path / "a", {"x": 20, "y": 20}, 10, 40)
-    (warning,) = look(tmp_path / "a").warnings
-    assert "leaves out 75 % of an image" in warning
+    root = write_folder(tmp_path / "a", {"x": 20, "y": 20}, height=10, width=40)
+    (warning,) = inspected(root).warnings
+    share_beside_the_center = 100 * (40 - 10) // 40
+    assert f"leaves out {share_beside_the_center} % of an image" in warning
 
 
 @pytest.mark.parametrize(
-    ("mode", "most", "color", "white"),
+    ("mode", "highest", "color", "white"),
     [
-        ("L", 255, "grayscale", None),
-        ("RGBA", 255, "rgb", None),
-        ("I;16", 65535, "grayscale", None),
-        ("I;16", 4000, "grayscale", 4095.0),
-        ("I;16", 200, "grayscale", 255.0),
+        pytest.param("L", 255, "grayscale", None, id="gray"),
+        pytest.param("RGBA", 255, "rgb", None, id="colors-with-transparency"),
+        pytest.param("I;16", 2**16 - 1, "grayscale", None, id="all-of-16-bits"),
+        pytest.param("I;16", 4000, "grayscale", 2**12 - 1, id="12-of-16-bits"),
+        pytest.param("I;16", 200, "grayscale", 2**8 - 1, id="8-of-16-bits"),
     ],
 )
-def test_colors_and_levels_of_the_files(tmp_path, mode, most, color, white):
-    write(tmp_path / "a", {"x": 3, "y": 3}, 10, 10, mode, most=most)
-    source = look(tmp_path / "a").source
+def test_colors_and_white_are_those_of_the_files(tmp_path, mode, highest, color, white):
+    root = write_folder(tmp_path / "a", {"x": 3, "y": 3}, 10, 10, mode, highest)
+    source = inspected(root).source
     assert source["color"] == color
     assert source.get("white") == white
 
 
-def test_gray_images_in_color_files_are_gray(tmp_path):
+@pytest.fixture
+def gray_photos(tmp_path):
+    """Return a folder of gray images in JPEG files with three colors."""
     for name in ("x", "y"):
-        (tmp_path / "a" / name).mkdir(parents=True)
+        folder = tmp_path / "photos" / name
+        folder.mkdir(parents=True)
         for number in range(3):
-            gray = image(16, 16, "L").convert("RGB")
-            gray.save(tmp_path / "a" / name / f"{number}.jpg")
-    assert look(tmp_path / "a").source["color"] == "grayscale"
-    assert look(tmp_path / "a", color="rgb").source["color"] == "rgb"
+            random_image(16, 16, "L").convert("RGB").save(folder / f"{number}.jpg")
+    return tmp_path / "photos"
 
 
-def test_splits_of_their_own_are_found(tmp_path):
-    write(tmp_path / "a" / "train", {"x": 5, "y": 5})
-    write(tmp_path / "a" / "test", {"x": 2, "y": 3})
-    found = look(tmp_path / "a")
+def test_gray_images_in_color_files_are_gray(gray_photos):
+    assert inspected(gray_photos).source["color"] == "grayscale"
+
+
+def test_the_user_decides_whether_images_have_colors(gray_photos):
+    assert inspected(gray_photos, color="rgb").source["color"] == "rgb"
+
+
+def test_splits_of_a_folder_are_kept_apart(tmp_path):
+    write_folder(tmp_path / "a" / "train", {"x": 5, "y": 5})
+    write_folder(tmp_path / "a" / "test", {"x": 2, "y": 3})
+    found = inspected(tmp_path / "a")
     assert (found.examples, found.validation, found.test) == (10, 0, 5)
 
 
-def test_thin_and_dominant_classes_are_warnings():
-    thin, dominant = class_warnings({"a": 1000, "b": 20, "c": 3})
-    assert "c (3)" in thin
-    assert "b (20)" not in thin
-    assert dominant.startswith("98 %")
-    assert class_warnings({"a": 50, "b": 50}) == []
-
-
-@pytest.mark.parametrize("count", [50, 5000])
-def test_a_sample_has_every_class_twice(count):
-    labels = RANDOM.integers(0, 3, count)
-    labels[:2] = 3
-    chosen = sample_of(labels, 200)
-    assert len(chosen) == min(count, 200)
-    assert (np.diff(chosen) > 0).all()
-    assert np.bincount(labels[chosen]).min() == 2
-
-
-def write_arrays(folder, images, labels, **more):
-    np.savez(folder / "a.npz", images=images, labels=labels, **more)
-    return folder / "a.npz"
-
-
-LABELS = np.arange(60) % 3
-
-
-@pytest.mark.parametrize(
-    ("images", "white", "shape"),
-    [
-        (RANDOM.integers(0, 256, (60, 9, 7), np.uint8), None, (1, 9, 7)),
-        (RANDOM.integers(0, 256, (60, 8, 8, 3), np.int64), 255.0, (3, 8, 8)),
-        (RANDOM.integers(0, 4001, (60, 8, 8), np.uint16), 4095.0, (1, 8, 8)),
-        (RANDOM.integers(0, 65536, (60, 8, 8), np.uint16), None, (1, 8, 8)),
-        (RANDOM.random((60, 3, 8, 8), np.float32), None, (3, 8, 8)),
-        (RANDOM.random((60, 8, 8)) * 255, 255.0, (1, 8, 8)),
-        (RANDOM.integers(0, 2, (60, 8, 8)), 1.0, (1, 8, 8)),
-        (RANDOM.integers(0, 2, (60, 8, 8), np.uint8), 1.0, (1, 8, 8)),
-        (RANDOM.integers(0, 101, (60, 8, 8), np.uint8), None, (1, 8, 8)),
-    ],
-)
-def test_levels_and_shape_of_arrays(tmp_path, images, white, shape):
-    found = look(write_arrays(tmp_path, images, LABELS))
-    assert found.source.get("white") == white
-    assert (found.dataset, found.shape, found.sizes) == ("array_files", shape, ())
-    assert dict(found.counts) == {"0": 20, "1": 20, "2": 20}
-
-
-def test_two_files_and_a_folder_of_them(tmp_path):
-    images = RANDOM.integers(0, 256, (60, 8, 8), np.uint8)
-    np.save(tmp_path / "images.npy", images)
-    np.save(tmp_path / "labels.npy", LABELS)
-    np.save(tmp_path / "other.npy", LABELS)
-    assert look(tmp_path).examples == 60
-    assert look(tmp_path / "images.npy").examples == 60
-    assert look(tmp_path / "images.npy", labels=str(tmp_path / "other.npy")).examples == 60
-    with pytest.raises(Refusal, match="none.npy: missing; expected the labels of images.npy"):
-        look(tmp_path / "images.npy", labels=str(tmp_path / "none.npy"))
-
-
-def empty(root):
+def no_folders(root):
     root.mkdir()
 
 
-def one_class(root):
-    write(root, {"x": 9})
+def folder_of_one_class(root):
+    write_folder(root, {"x": 9})
 
 
-def thin(root):
-    write(root, {"x": 9, "y": 1})
+def class_of_one_image(root):
+    write_folder(root, {"x": 9, "y": 1})
 
 
-def no_images(root):
+def folders_of_texts(root):
     for name in ("x", "y"):
         (root / name).mkdir(parents=True)
         for number in range(4):
             (root / name / f"{number}.txt").write_text("text")
 
 
+def unknown_file(root):
+    root.write_text("a")
+
+
 @pytest.mark.parametrize(
-    ("write_bad", "line"),
+    ("write_bad", "words"),
     [
-        (lambda root: None, "missing; expected a folder of images, arrays or a table"),
-        (empty, "0 folders of classes; expected >= 2"),
-        (one_class, "1 folder of classes; expected >= 2"),
-        (thin, "too few images of y"),
-        (no_images, "none of 8 files is an image"),
-        (lambda root: root.write_text("a"), "unknown kind of file"),
+        (no_folders, "0 folders of classes; expected >= 2"),
+        (folder_of_one_class, "1 folder of classes; expected >= 2"),
+        (class_of_one_image, "too few images of y"),
+        (folders_of_texts, "none of 8 files is an image"),
+        (unknown_file, "unknown kind of file"),
     ],
 )
-def test_bad_input_is_one_line(tmp_path, write_bad, line):
+def test_a_bad_folder_or_file_is_refused_in_one_line(tmp_path, write_bad, words):
     write_bad(tmp_path / "bad")
-    with pytest.raises(Refusal, match=line) as refused:
-        look(tmp_path / "bad")
-    assert len(refused.value.lines) == 1
+    refused_in_one_line(words, tmp_path / "bad")
+
+
+def test_a_missing_path_is_refused_in_one_line(tmp_path):
+    refused_in_one_line(
+        "missing; expected a folder of images, arrays or a table", tmp_path / "none"
+    )
+
+
+# Arrays
+
+LABELS = np.arange(60) % 3
+
+
+def write_arrays(folder, images, labels):
+    """Write an .npz file; return its path."""
+    np.savez(folder / "a.npz", images=images, labels=labels)
+    return folder / "a.npz"
+
+
+def levels_up_to(highest, dtype, shape=(8, 8)):
+    """Return 60 arrays of uniform noise: integers from 0 to the highest level."""
+    return RANDOM.integers(0, highest + 1, (60, *shape), dtype)
 
 
 @pytest.mark.parametrize(
-    ("images", "labels", "line"),
+    ("images", "white", "shape"),
     [
-        (np.zeros((6, 8, 8), np.uint8), np.zeros(6, int), "one class"),
-        (np.zeros((6, 8), np.uint8), LABELS[:6], "expected"),
-        (np.full((6, 8, 8), -1.0), LABELS[:6], "range from -1"),
-        (np.zeros((4, 8, 8), np.uint8), np.array([0, 0, 0, 1]), "too few examples of class 1"),
+        pytest.param(levels_up_to(255, np.uint8, (9, 7)), None, (1, 9, 7), id="bytes"),
+        pytest.param(levels_up_to(100, np.uint8), None, (1, 8, 8), id="dark-bytes"),
+        pytest.param(levels_up_to(1, np.uint8), 1, (1, 8, 8), id="bytes-of-0-and-1"),
+        pytest.param(levels_up_to(1, np.int64), 1, (1, 8, 8), id="integers-of-0-and-1"),
+        pytest.param(
+            levels_up_to(255, np.int64, (8, 8, 3)), 255, (3, 8, 8), id="integers-channels-last"
+        ),
+        pytest.param(levels_up_to(4000, np.uint16), 2**12 - 1, (1, 8, 8), id="12-of-16-bits"),
+        pytest.param(levels_up_to(2**16 - 1, np.uint16), None, (1, 8, 8), id="all-of-16-bits"),
+        pytest.param(
+            RANDOM.random((60, 3, 8, 8), np.float32), None, (3, 8, 8), id="fractions-channels-first"
+        ),
+        pytest.param(255 * RANDOM.random((60, 8, 8)), 255, (1, 8, 8), id="floats-up-to-255"),
     ],
 )
-def test_bad_arrays_are_one_line(tmp_path, images, labels, line):
-    with pytest.raises(Refusal, match=line) as refused:
-        look(write_arrays(tmp_path, images, labels))
-    assert len(refused.value.lines) == 1
+def test_white_and_shape_are_those_of_the_arrays(tmp_path, images, white, shape):
+    found = inspected(write_arrays(tmp_path, images, LABELS))
+    assert found.source.get("white") == white
+    assert (found.dataset, found.shape, found.sizes) == ("array_files", shape, ())
+    assert dict(found.counts) == {"0": 20, "1": 20, "2": 20}
 
 
-IMAGES_ALONE = {"size": 8, "color": "rgb", "unreadable": "skip"}
-ROWS_ALONE = {"label": "y", "split": "s", "group": "g", "ignore": ("a",), "categories": ("b",)}
+@pytest.fixture
+def pair(tmp_path):
+    """Return a folder of a file of images and one of labels; a third one has other labels."""
+    np.save(tmp_path / "images.npy", levels_up_to(255, np.uint8))
+    np.save(tmp_path / "labels.npy", LABELS)
+    np.save(tmp_path / "other.npy", LABELS % 2)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["", "images.npy"], ids=["folder", "file-of-images"])
+def test_labels_lie_beside_the_images(pair, name):
+    assert dict(inspected(pair / name).counts) == {"0": 20, "1": 20, "2": 20}
+
+
+def test_labels_can_be_in_another_file(pair):
+    found = inspected(pair / "images.npy", labels=str(pair / "other.npy"))
+    assert dict(found.counts) == {"0": 40, "1": 20}
+
+
+def test_missing_labels_are_refused_in_one_line(pair):
+    words = "none.npy: missing; expected the labels of images.npy"
+    refused_in_one_line(words, pair / "images.npy", labels=str(pair / "none.npy"))
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "lines"),
+    ("images", "labels", "words"),
     [
-        ("t.csv", IMAGES_ALONE | {"layout": "NHW", "labels": "y.npy"}, 5),
-        ("t.csv", {"white": 3, "flips_keep_labels": True}, 2),
-        ("a.npz", IMAGES_ALONE | ROWS_ALONE | {"labels": "y.npy"}, 9),
-        ("a.npy", IMAGES_ALONE | {"separator": ";"}, 4),
-        ("photos", ROWS_ALONE | {"layout": "NHW", "labels": "y.npy"}, 7),
+        pytest.param(np.zeros((6, 8, 8), np.uint8), [0] * 6, "one class", id="one-class"),
+        pytest.param(np.zeros((6, 8), np.uint8), [0, 1, 2] * 2, "expected", id="one-axis"),
+        pytest.param(np.full((6, 8, 8), -1.0), [0, 1, 2] * 2, "range from -1", id="negative"),
+        pytest.param(
+            np.zeros((4, 8, 8), np.uint8),
+            [0, 0, 0, 1],
+            "too few examples of class 1",
+            id="class-of-one-example",
+        ),
     ],
 )
-def test_options_that_do_not_apply_are_refused(tmp_path, name, given, lines):
-    """None is dropped without a word."""
-    (tmp_path / name).mkdir() if "." not in name else (tmp_path / name).touch()
-    with pytest.raises(Refusal) as refused:
-        look(tmp_path / name, **given)
-    assert len(refused.value.lines) == lines
-    assert all("does not apply to a" in line for line in refused.value.lines)
+def test_bad_arrays_are_refused_in_one_line(tmp_path, images, labels, words):
+    refused_in_one_line(words, write_arrays(tmp_path, images, np.array(labels)))
 
 
-@pytest.mark.parametrize("separator", ["", "\\t", "ab"])
-def test_a_separator_is_one_character(tmp_path, separator):
-    write_table(tmp_path / "t.csv")
-    with pytest.raises(Refusal, match=r"^--separator: invalid value .*; expected one character"):
-        look(tmp_path / "t.csv", label="klasse", separator=separator)
+# Tables
 
-
-def test_a_path_is_relative_inside_the_project_alone(tmp_path, monkeypatch):
-    (tmp_path / "project").mkdir()
-    monkeypatch.chdir(tmp_path / "project")
-    assert path_in_settings(tmp_path / "project" / "a b" / "ö") == "a b/ö"
-    assert path_in_settings(tmp_path / "project2") == str(tmp_path / "project2")
-    with pytest.raises(Refusal, match="not valid Unicode"):
-        path_in_settings(tmp_path / "a\udcff")
+ROWS = 120
+PATIENTS = [f"P{number // 4:02d}" for number in range(ROWS)]  # 30, of four rows each
+PARTS = ["train"] * 80 + ["val"] * 20 + ["test"] * 20
+CLASSES = ("größer", "小さい")
 
 
 def write_table(path, **columns):
-    """Write a table of 120 rows: a feature, columns of the test, and labels."""
-    count = 120
-    values = RANDOM.normal(size=count).round(3)
-    labels = np.where(values + RANDOM.normal(0, 0.1, count) > 0, "größer", "小さい")
+    """Write a table of a feature (wert), more columns, and labels (klasse); return the frame."""
+    values = RANDOM.normal(size=ROWS).round(3)
+    labels = np.where(values + RANDOM.normal(0, 0.1, ROWS) > 0, *CLASSES)
     frame = pd.DataFrame({"wert": values, **columns, "klasse": labels})
-    frame.to_csv(path, index=False, sep=";" if path.suffix == ".tsv" else ",")
+    frame.to_csv(path, index=False)
     return frame
 
 
-PATIENTS = [f"P{number // 4:02d}" for number in range(120)]
-PARTS = ["train"] * 80 + ["val"] * 20 + ["test"] * 20
-ROLES = {  # column, its values, what is proposed
-    "a number of every row": ("case_id", range(500, 620), {"ignore": ["case_id"]}),
-    "a counter": ("x", range(120), {"ignore": ["x"]}),
-    "free text": ("note", [f"seen {n}" for n in range(120)], {"ignore": ["note"]}),
-    "what several rows share": ("patient_id", PATIENTS, {"group": "patient_id"}),
-    "its own splits": ("Split", PARTS, {"split": "Split"}),
-    "a category": ("split", ["banana"] * 60 + ["pea"] * 60, {}),
-    "few of many rows": ("blood group", list("AB0" * 40), {}),
-    "a number of its own": ("weight", RANDOM.normal(size=120), {}),
-    "gaps": ("age", [None, *range(119)], {"missing": "impute"}),
-}
-
-
-@pytest.mark.parametrize("kind", ROLES)
-def test_roles_of_columns(tmp_path, kind):
-    name, values, expected = ROLES[kind]
+def source_with(tmp_path, name, values):
+    """Return what is found in a table with one more column, and what was proposed for it."""
     write_table(tmp_path / "t.csv", **{name: values})
-    found = look(tmp_path / "t.csv", label="klasse")
+    found = inspected(tmp_path / "t.csv", label="klasse")
     given = {"path": str(tmp_path / "t.csv"), "label": "klasse"}
-    assert found.source == {**given, **expected}
+    assert given.items() <= found.source.items()
+    return found, {key: value for key, value in found.source.items() if key not in given}
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        pytest.param("case_id", range(500, 620), {"ignore": ["case_id"]}, id="number-of-a-row"),
+        pytest.param("x", range(ROWS), {"ignore": ["x"]}, id="counter"),
+        pytest.param(
+            "note", [f"seen {n}" for n in range(ROWS)], {"ignore": ["note"]}, id="free-text"
+        ),
+        pytest.param("split", ["banana"] * 60 + ["pea"] * 60, {}, id="category-called-split"),
+        pytest.param("blood group", list("AB0" * 40), {}, id="category-called-group"),
+        pytest.param("weight", RANDOM.normal(size=ROWS), {}, id="feature"),
+        pytest.param("age", [None, *range(ROWS - 1)], {"missing": "impute"}, id="gap"),
+        pytest.param("patient_id", PATIENTS, {"group": "patient_id"}, id="shared-by-rows"),
+        pytest.param("Split", PARTS, {"split": "Split"}, id="names-of-splits"),
+    ],
+)
+def test_what_a_column_is_besides_a_feature(tmp_path, name, values, expected):
+    found, proposed = source_with(tmp_path, name, values)
+    assert proposed == expected
     assert set(found.reasons) == set(expected)
+
+
+def test_a_table_has_rows_and_classes(tmp_path):
+    found, _ = source_with(tmp_path, "weight", RANDOM.normal(size=ROWS))
     assert (found.dataset, found.is_image, found.noun) == ("table", False, "rows")
-    own = (20, 20) if "split" in expected else (0, 0)
-    assert (found.validation, found.test) == own
-    assert found.examples == 120 - sum(own)
-    assert set(found.counts) == {"größer", "小さい"}
-    groups = (30, 4) if "group" in expected else (None, 0)
-    assert (found.groups, found.largest_group) == groups
+    assert set(found.counts) == set(CLASSES)
+    assert (found.examples, found.validation, found.test) == (ROWS, 0, 0)
+    assert (found.groups, found.largest_group) == (None, 0)
+
+
+def test_rows_of_the_splits_of_a_table_are_no_examples_to_draw_from(tmp_path):
+    found, _ = source_with(tmp_path, "Split", PARTS)
+    assert (found.examples, found.validation, found.test) == (80, 20, 20)
+
+
+def test_groups_of_a_table_are_counted(tmp_path):
+    found, _ = source_with(tmp_path, "patient_id", PATIENTS)
+    assert (found.groups, found.largest_group) == (30, 4)
 
 
 @pytest.mark.parametrize(
     ("name", "values", "words"),
     [
-        ("patient", [None, *PATIENTS[1:]], "names groups, and 1 rows have none: left out; fill"),
-        ("price", [f"{number + 1},234.5" for number in range(120)], "(1,234.5) have separators"),
-        ("price", [f"€{number}" for number in range(120)], "(€0) have separators"),
-        ("rate", [f"{number / 7:.2f} %" for number in range(120)], "(0.00 %) have separators"),
-        ("mass", [f"{number}.5 kg" for number in range(120)], "(0.5 kg) have separators"),
-        ("note", [f"P{number}" for number in range(120)], None),
-        ("day", [f"2024-01-{number:03}" for number in range(120)], None),
+        pytest.param(
+            "patient",
+            [None, *PATIENTS[1:]],
+            "names groups, and 1 rows have none: left out; fill",
+            id="group-with-a-gap",
+        ),
+        pytest.param(
+            "price",
+            [f"{number + 1},234.5" for number in range(ROWS)],
+            "(1,234.5) have separators",
+            id="separators-of-thousands",
+        ),
+        pytest.param(
+            "price", [f"€{number}" for number in range(ROWS)], "(€0) have separators", id="currency"
+        ),
+        pytest.param(
+            "rate",
+            [f"{number / 7:.2f} %" for number in range(ROWS)],
+            "(0.00 %) have separators",
+            id="percentages",
+        ),
+        pytest.param(
+            "mass",
+            [f"{number}.5 kg" for number in range(ROWS)],
+            "(0.5 kg) have separators",
+            id="units",
+        ),
     ],
 )
-def test_columns_that_are_left_out_for_how_they_are_written(tmp_path, name, values, words):
-    write_table(tmp_path / "t.csv", **{name: values})
-    found = look(tmp_path / "t.csv", label="klasse")
-    assert found.source["ignore"] == [name]
-    assert "group" not in found.source
-    assert [words in warning for warning in found.warnings] == ([True] if words else [])
+def test_a_column_that_is_left_out_for_its_form_is_a_warning(tmp_path, name, values, words):
+    found, proposed = source_with(tmp_path, name, values)
+    assert proposed == {"ignore": [name]}
+    (warning,) = found.warnings
+    assert words in warning
 
 
-def test_columns_that_may_be_made_from_the_label_are_warnings(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        pytest.param("note", [f"P{number}" for number in range(ROWS)], id="names"),
+        pytest.param("day", [f"2024-01-{number:03}" for number in range(ROWS)], id="dates"),
+    ],
+)
+def test_texts_without_quantities_are_left_out_without_a_warning(tmp_path, name, values):
+    found, proposed = source_with(tmp_path, name, values)
+    assert proposed == {"ignore": [name]}
+    assert found.warnings == ()
+
+
+@pytest.fixture
+def telling_table(tmp_path):
+    """Return a table with two columns that were made from the label, and two that were not.
+
+    One value of `partly` occurs with one class alone, the other one with both.
+    """
     frame = write_table(tmp_path / "t.csv", other=list("ab" * 60))
-    assert look(tmp_path / "t.csv", label="klasse").warnings == ()
-    code = (frame["klasse"] == "größer").astype(int)
-    frame.assign(code=code, also=frame["klasse"]).to_csv(tmp_path / "t.csv", index=False)
-    (warning,) = look(tmp_path / "t.csv", label="klasse").warnings
+    is_first = frame["klasse"] == CLASSES[0]
+    partly = np.where(is_first & (frame["other"] == "a"), "a", "b")
+    code = is_first.astype(int)
+    more = {"code": code, "also": frame["klasse"], "partly": partly}
+    frame.assign(**more).to_csv(tmp_path / "t.csv", index=False)
+    return tmp_path / "t.csv"
+
+
+def test_columns_that_may_be_made_from_the_label_are_a_warning(telling_table):
+    (warning,) = inspected(telling_table, label="klasse").warnings
     assert warning.startswith("column code, also: each value occurs with one class alone")
-    assert look(tmp_path / "t.csv", label="klasse", ignore=("code", "also")).warnings == ()
+
+
+def test_columns_that_are_left_out_are_no_warning(telling_table):
+    assert inspected(telling_table, label="klasse", ignore=("code", "also")).warnings == ()
 
 
 AGES = [20 + number % 60 for number in range(118)]
@@ -374,26 +461,104 @@ def test_numbers_of_every_row_are_too_many_categories(tmp_path):
 
 
 def test_what_a_user_says_of_columns_counts(tmp_path):
+    """Three categories of `code` are a feature each, beside `wert`; `part` names no splits."""
     write_table(tmp_path / "t.csv", patient_id=PATIENTS, part=PARTS, code=[1, 2, 3] * 40)
-    wanted = {"label": "klasse", "ignore": ("patient_id",), "categories": ("code",)}
-    found = look(tmp_path / "t.csv", **wanted, group="part")
+    options = {"ignore": ("patient_id",), "categories": ("code",), "group": "part"}
+    found = inspected(tmp_path / "t.csv", label="klasse", **options)
     assert found.source["ignore"] == ["patient_id"]
     assert found.source["categories"] == ["code"]
     assert found.source["group"] == "part"
     assert "split" not in found.source
-    assert found.shape == (4, 1, 1)
+    assert found.shape == (1 + 3, 1, 1)
 
 
 def test_separators_and_decimal_commas_are_recognized(tmp_path):
     frame = write_table(tmp_path / "t.csv")
     frame.to_csv(tmp_path / "t.csv", index=False, sep=";", decimal=",")
-    found = look(tmp_path / "t.csv", label="klasse")
+    found = inspected(tmp_path / "t.csv", label="klasse")
     assert (found.source["separator"], found.source["decimal"]) == (";", ",")
     assert found.sample.images[:, 0, 0, 0] == pytest.approx(frame["wert"])
 
 
-@pytest.mark.parametrize(("label", "words"), [(None, "--label: missing"), ("klase", "'klasse'")])
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        pytest.param(None, "--label: missing", id="no-label"),
+        pytest.param("klase", "'klasse'", id="misspelt-label"),
+    ],
+)
 def test_a_table_needs_the_column_of_its_labels(tmp_path, label, words):
     write_table(tmp_path / "t.csv")
-    with pytest.raises(Refusal, match=words):
-        look(tmp_path / "t.csv", label=label)
+    refused_in_one_line(words, tmp_path / "t.csv", label=label)
+
+
+@pytest.mark.parametrize("separator", ["", "\\t", "ab"], ids=["empty", "escaped", "two"])
+def test_a_separator_is_one_character(tmp_path, separator):
+    write_table(tmp_path / "t.csv")
+    words = r"^--separator: invalid value .*; expected one character"
+    refused_in_one_line(words, tmp_path / "t.csv", label="klasse", separator=separator)
+
+
+# Samples, warnings of classes, options, paths
+
+
+@pytest.mark.parametrize("count", [50, 5000], ids=["few-examples", "many-examples"])
+def test_a_sample_has_two_examples_of_a_rare_class(count):
+    size = 200
+    labels = RANDOM.integers(0, 3, count)
+    labels[:2] = 3
+    chosen = sample_of(labels, size)
+    assert len(chosen) == min(count, size)
+    assert (np.diff(chosen) > 0).all()
+    assert np.bincount(labels[chosen])[3] == 2
+
+
+def test_thin_classes_and_a_dominant_one_are_warnings():
+    thin, dominant = class_warnings({"a": 1000, "b": 20, "c": 3})
+    assert "of c (3):" in thin
+    assert dominant.startswith(f"{100 * 1000 / 1023:.0f} %")
+    assert "class a:" in dominant
+
+
+def test_classes_of_a_good_size_are_no_warning():
+    assert class_warnings({"a": 50, "b": 50}) == []
+
+
+OF_IMAGES = {"size": 8, "color": "rgb", "unreadable": "skip"}
+OF_ROWS = {"label": "y", "split": "s", "group": "g", "ignore": ("a",), "categories": ("b",)}
+OF_ARRAYS = {"layout": "NHW", "labels": "y.npy"}
+ON_THE_COMMAND_LINE = {"flips_keep_labels": "--flips", "categories": "--category"}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        pytest.param("t.csv", OF_IMAGES | OF_ARRAYS, id="table"),
+        pytest.param("t.csv", {"white": 3, "flips_keep_labels": True}, id="table-levels"),
+        pytest.param("a.npz", OF_IMAGES | OF_ROWS | {"labels": "y.npy"}, id="arrays"),
+        pytest.param("a.npy", OF_IMAGES | {"separator": ";"}, id="array"),
+        pytest.param("photos", OF_ROWS | OF_ARRAYS, id="folder"),
+    ],
+)
+def test_every_option_that_does_not_apply_is_named(tmp_path, name, options):
+    path = tmp_path / name
+    if path.suffix:
+        path.touch()
+    else:
+        path.mkdir()
+    with pytest.raises(Refusal) as refused:
+        inspected(path, **options)
+    named = [line.partition(": does not apply to a")[0] for line in refused.value.lines]
+    assert sorted(named) == sorted(ON_THE_COMMAND_LINE.get(key, f"--{key}") for key in options)
+
+
+def test_a_path_inside_the_project_is_relative(tmp_path, monkeypatch):
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    assert path_in_settings(tmp_path / "project" / "a b" / "ö") == "a b/ö"
+    assert path_in_settings(tmp_path / "project2") == str(tmp_path / "project2")
+
+
+def test_a_path_is_valid_unicode(tmp_path):
+    with pytest.raises(Refusal, match="not valid Unicode"):
+        path_in_settings(tmp_path / "a\udcff")

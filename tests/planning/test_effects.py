@@ -6,6 +6,7 @@ import types
 
 import pytest
 import torch
+from foreign import OfGradients
 from torch import nn
 from torch.nn import functional
 
@@ -130,21 +131,6 @@ class CheckedInTraining(Checked):
         if self.training:
             return super().forward(images)
         return FixedHead.forward(self, images)[: len(images)]
-
-
-class OfGradients(nn.Module):
-    """Adds the gradient of its features, so that training differentiates their layer twice."""
-
-    def __init__(self):
-        super().__init__()
-        self.features, self.head = nn.Linear(64, 8), nn.Linear(64, 10)
-
-    def forward(self, images):
-        with torch.enable_grad():
-            pixels = images.flatten(1).requires_grad_()
-            total = self.features(pixels).square().sum()
-            (gradient,) = torch.autograd.grad(total, pixels, create_graph=self.training)
-        return self.head(gradient)
 
 
 def linear():

@@ -1,4 +1,7 @@
-"""Networks as users and torchvision write them: a residual block, and one that draws itself."""
+"""Networks as users and torchvision write them.
+
+A residual block, a network that draws itself, and one whose training differentiates twice.
+"""
 
 import random
 
@@ -67,3 +70,18 @@ class Drawing(nn.Module):
 
     def note(self, first: float, drawn: list[bool]) -> None:
         """Keep nothing; tests see here what a pass draws: first from torch, then from others."""
+
+
+class OfGradients(nn.Module):
+    """Adds the gradient of its features, so that training differentiates their layer twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.features, self.head = nn.Linear(64, 8), nn.Linear(64, 10)
+
+    def forward(self, images):
+        with torch.enable_grad():
+            pixels = images.flatten(1).requires_grad_()
+            total = self.features(pixels).square().sum()
+            (gradient,) = torch.autograd.grad(total, pixels, create_graph=self.training)
+        return self.head(gradient)

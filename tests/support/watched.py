@@ -5,10 +5,12 @@ Weights & Biases is offline, DVC is without telemetry, the data come with scikit
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from filelock import FileLock
 from tiny import RUN, clean_environment, write_checkout
 
 WATCH = """
@@ -52,6 +54,14 @@ def namespace() -> tuple[str, ...]:
     return () if tried.returncode else ALONE
 
 
+def watch_once(folder: Path) -> None:
+    """Make the watched run in `folder`, or wait for the process that makes it."""
+    with FileLock(folder.with_suffix(".lock")):
+        if not (folder / "run.json").exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of an attempt that failed
+            watched_run(folder)
+
+
 def watched_run(folder: Path) -> None:
     """Run the tiny project in `folder`/project, then write `folder`/run.json.
 
@@ -81,3 +91,7 @@ def _path_without_interpreter() -> str:
     return os.pathsep.join(
         folder for folder in os.environ["PATH"].split(os.pathsep) if folder != interpreter
     )
+
+
+if __name__ == "__main__":
+    watch_once(Path(sys.argv[1]))

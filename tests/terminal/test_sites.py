@@ -88,22 +88,7 @@ class Net(nn.Module):
     def forward(self, images):
         return self.head(self.norm(images).flatten(1) * self.signs)
 """
-TWICE = """
-import torch
-from torch import nn
-
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.features, self.head = nn.Linear(64, 8), nn.Linear(64, 10)
-
-    def forward(self, images):
-        with torch.enable_grad():
-            pixels = images.flatten(1).requires_grad_()
-            total = self.features(pixels).square().sum()
-            (gradient,) = torch.autograd.grad(total, pixels, create_graph=self.training)
-        return self.head(gradient)
-"""
+OF_GRADIENTS = "from foreign import OfGradients as Net\n"
 
 
 def use(project, model):
@@ -174,7 +159,7 @@ def test_modules_that_draw_or_keep_statistics_have_a_row(project, capsys, monkey
 
 
 def test_noise_that_the_network_cannot_take_does_not_act(project, capsys, monkeypatch):
-    own(project, monkeypatch, TWICE)
+    own(project, monkeypatch, OF_GRADIENTS)
     text = shown(capsys, monkeypatch)
     assert "cannot act: dropconnect: the network fails in training mode: RuntimeError" in text
     assert cells(text)["features"] == ("linear", "none", "reads the images")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import Image
 
 from pipeline.data.arrays import Arrays
 from pipeline.data.chunks import THREADS
@@ -33,16 +33,15 @@ LARGEST, SMALLEST = 32, 8  # pixels of a side
 HALVES = 2  # smaller sizes to fall back on
 WIDE = 1.5  # long axis in short axes, above which the crop at the center loses much
 GRAY_MODES = ("1", "L", "LA", *DEEP_MODES)
-TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange the axes
 UNKNOWN_RANGE = ("I", "F")  # Pillow's modes without a known level of white
 
 
 @dataclass(frozen=True)
 class Header:
-    """Width and height of an upright image, and Pillow's mode."""
+    """The axes of an image in pixels, whichever way it is turned, and Pillow's mode."""
 
-    width: int
-    height: int
+    short: int
+    long: int
     mode: str
 
 
@@ -63,7 +62,7 @@ def inspect_folder(root: Path, options: DataOptions) -> Inspection:
             f"{printable(str(root))}: none of {len(files['pool'])} files is an image; expected "
             f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
         )
-    sides = np.array([sorted((one.width, one.height)) for one in headers])
+    sides = np.array([(one.short, one.long) for one in headers])
     chosen = sample_of(labels["pool"])
     sampled = [files["pool"][index] for index in chosen]
     reasons: dict[str, str] = {}
@@ -116,10 +115,8 @@ def _headers(files: Sequence[Path]) -> list[Header]:
 def _header(path: Path) -> Header | None:
     try:
         with Image.open(path, formats=FORMATS) as image:
-            width, height = image.size
-            if image.getexif().get(ExifTags.Base.Orientation) in TURNED:
-                width, height = height, width
-            return Header(width, height, image.mode)
+            short, long = sorted(image.size)
+            return Header(short, long, image.mode)
     except Exception:  # a damaged file can raise nearly any type; `prepare` names it
         return None
 
