@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.config.parameters import Parameters
+from pipeline.config.parameters import EXPERIMENTS, Parameters
 from pipeline.config.yaml_files import read_yaml, yaml_names
-from pipeline.planning.protocols import EXPERIMENTS, Protocol
+from pipeline.planning.protocols import Protocol
 from pipeline.runtime.errors import Refusal
 
 NAMED = 3  # studies in one line

@@ -437,27 +437,27 @@ AGES = [20 + number % 60 for number in range(118)]
 )
 def test_numbers_that_may_mean_another_thing_are_noted_and_kept(tmp_path, name, values, words):
     write_table(tmp_path / "t.csv", **{name: values})
-    found = look(tmp_path / "t.csv", label="klasse")
+    found = inspected(tmp_path / "t.csv", label="klasse")
     assert len(found.warnings) == len(words)
     starts = [f"column {text}" for text in words]
     assert [
         line[: len(start)] for line, start in zip(found.warnings, starts, strict=True)
     ] == starts
     assert found.shape == (2, 1, 1)
-    assert look(tmp_path / "t.csv", label="klasse", ignore=(name,)).warnings == ()
+    assert inspected(tmp_path / "t.csv", label="klasse", ignore=(name,)).warnings == ()
 
 
 def test_codes_with_leading_zeros_are_categories_if_rows_share_them(tmp_path):
     write_table(tmp_path / "t.csv", code=["007", "012", "100"] * 40)
-    (warning,) = look(tmp_path / "t.csv", label="klasse").warnings
+    (warning,) = inspected(tmp_path / "t.csv", label="klasse").warnings
     assert warning.endswith("--category code")
-    assert look(tmp_path / "t.csv", label="klasse", categories=("code",)).warnings == ()
+    assert inspected(tmp_path / "t.csv", label="klasse", categories=("code",)).warnings == ()
 
 
 def test_numbers_of_every_row_are_too_many_categories(tmp_path):
     write_table(tmp_path / "t.csv", code=[3 * number**2 for number in range(120)])
     with pytest.raises(Refusal, match="column code: too many categories, 120 different values in"):
-        look(tmp_path / "t.csv", label="klasse", categories=("code",))
+        inspected(tmp_path / "t.csv", label="klasse", categories=("code",))
 
 
 def test_what_a_user_says_of_columns_counts(tmp_path):

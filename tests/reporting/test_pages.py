@@ -47,10 +47,7 @@ def test_the_wording_of_all_pages(found: ReportData, golden) -> None:
     [
         ([], None),
         ([0.01], "evaluated under one plan ([ledger](ledger.jsonl))."),
-        (
-            [0.01, 0.02],
-            "evaluated 2 times, under different plans ([ledger](ledger.jsonl)). ",
-        ),
+        ([0.01, 0.02], "evaluated 2 times, under different plans ([ledger](ledger.jsonl)). "),
         (
             [0.01, 0.02, 0.01, 0.03],
             "evaluated 4 times, under different plans ([ledger](ledger.jsonl)). ",
