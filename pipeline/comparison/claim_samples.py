@@ -135,6 +135,18 @@ def rank_correlation(first: Array, second: Array) -> float:
     return float(np.corrcoef(*ranks)[0, 1])
 
 
+def lead_of_best(order: Array, scores: Array) -> float:
+    """Return how far the best of some models is above their mean; ties share.
+
+    Args:
+        order: What the best is chosen by, better when higher (models,).
+        scores: What it is scored by (models,); NaN anywhere makes the lead NaN.
+    """
+    if np.isnan([order, scores]).any():
+        return nan
+    return float(scores[order == order.max()].mean() - scores.mean())
+
+
 def change_over_levels(values: Array) -> Array:
     """Return the change from the first level to the last, (n,), by least squares over their order.
 
@@ -223,6 +235,8 @@ class SampleReader:
             return self._scaled(claim, contrast, study.name)
         if contrast.hyperparameter:
             return self._of_hyperparameter(claim, contrast, study.name)
+        if contrast.chosen:
+            return self._chosen(claim, contrast, study.name)
         if contrast.is_averaged:
             return self._averaged(claim, contrast, study.name)
         arms = self._named_arms(contrast, study)
@@ -341,8 +355,7 @@ class SampleReader:
         return float(np.log(norms[-1])) if norms else nan
 
     def _trained(self, metric: str, run: str) -> float:
-        key = (run, DETERMINISTIC.view, DETERMINISTIC.members, "train", metric)
-        return self.sources.outcomes.scores.get(key, nan)
+        return self._plain(run, "train", metric)
 
     def _record(self, run: str) -> Mapping[str, Any]:
         return self.sources.records.get(run, {})
@@ -367,6 +380,36 @@ class SampleReader:
         }
         sample = _of_units(rows, claim, (arm.identity, numbers), "the runs have no such passes")
         return replace(sample, weight=self._weight([arm]))
+
+    def _chosen(self, claim: Claim, contrast: Contrast, study: str) -> Sample:
+        """Return the sample of the lead of the best model of each group, on test and validation."""
+        groups: dict[Unit, list[str]] = {}
+        for run in self.plan.runs:
+            if (run.study, run.arm) == (study, BASELINE):
+                groups.setdefault(run.seed, []).append(run.fingerprint)
+        metric = "accuracy" if claim.measure == "error" else claim.measure
+        sign = -1 if metric == "nll" else 1
+        rows: dict[Unit, list[float]] = {}
+        for group, runs in groups.items():
+            on_validation, on_test = (
+                np.array([self._plain(run, split, metric) for run in runs])
+                for split in ("validation", "test")
+            )
+            rows[group] = [
+                lead_of_best(sign * on_validation, scores) for scores in (on_test, on_validation)
+            ]
+        complete = {group: row for group, row in rows.items() if np.isfinite(row).all()}
+        sides = finite(list(complete.values()), 2) * (-1 if claim.measure == "error" else 1)
+        key = _key(claim, (study, "chosen", contrast.chosen))
+        reason = "" if complete else NO_PAIR
+        before, after = sides
+        units = tuple(complete)
+        return Sample(after - before, before, after, key, units=units, reason=reason)
+
+    def _plain(self, run: str, split: str, metric: str) -> float:
+        """Return a score of a run without noise; NaN where it has none."""
+        key = (run, DETERMINISTIC.view, DETERMINISTIC.members, split, metric)
+        return self.sources.outcomes.scores.get(key, nan)
 
     def _averaged(self, claim: Claim, contrast: Contrast, study: str) -> Sample:
         """Return the sample of two methods, or of two numbers of members, by group."""

@@ -269,6 +269,8 @@ def contrast_name(contrast: Contrast | None, study: PlannedStudy) -> str:
         return " → ".join(contrast.levels)
     if contrast.methods:
         return f"{contrast.methods[1]} against {contrast.methods[0]}"
+    if contrast.chosen:
+        return f"best of {contrast.chosen} models by validation: lead there against that on test"
     if contrast.members:
         few, many = contrast.members
         return f"{contrast.method}: {many} members against {few}"

@@ -88,6 +88,8 @@ class Contrast(Settings):
             them.
         members: Numbers of averaged members of `method`, the reference first.
         method: The method whose members are averaged.
+        chosen: The best by validation of the models of this method: how far it is above their mean
+            on validation against how far on the test set, which was not used to choose.
         search: A method of search, in a study with `search`: its choice for `arm` against that of
             random search at the same cost.
         scale: The scale on which random search draws the learning rate of `arm`, in a study with
@@ -105,6 +107,7 @@ class Contrast(Settings):
     methods: Annotated[tuple[Text, ...], Field(min_length=2, max_length=2)] | None = None
     members: Annotated[tuple[Members, ...], Field(min_length=2, max_length=2)] | None = None
     method: Text = INDEPENDENT
+    chosen: Literal["independent"] | None = None
     search: Method | None = None
     scale: Literal["uniform"] | None = None
     hyperparameter: Text | None = None
@@ -117,7 +120,8 @@ class Contrast(Settings):
     @property
     def is_averaged(self) -> bool:
         """Return whether it is between ways to average the models of an ensemble."""
-        return self.methods is not None or self.members is not None
+        forms = self.methods, self.members, self.chosen
+        return any(form is not None for form in forms)
 
     @property
     def is_average_of_more(self) -> bool:
@@ -135,9 +139,9 @@ class Contrast(Settings):
 
     @model_validator(mode="after")
     def _has_one_form(self) -> Self:
-        forms = [self.arm, self.levels, self.methods, self.members]
+        forms = [self.arm, self.levels, self.methods, self.members, self.chosen]
         if sum(form is not None for form in forms) != 1:
-            raise ValueError("one of: arm, levels, methods, members")
+            raise ValueError("one of: arm, levels, methods, members, chosen")
         of_an_arm = (self.passes, self.search, self.scale, self.hyperparameter)
         if (any(of_an_arm) or not self.arm) and (self.against or self.against_study):
             raise ValueError("against with an arm alone, not with passes or the like")
@@ -248,9 +252,10 @@ class Claim(Settings):
         if (self.rule == "slope") != any(one.levels is not None for one in self.contrasts):
             raise ValueError("levels with rule slope alone")
         for one in self.contrasts:
-            if (one.passes or one.members) and self.measure not in AVERAGED:
+            if (one.passes or one.members or one.chosen) and self.measure not in AVERAGED:
                 raise ValueError(
-                    f"one of these measures of passes or members: {', '.join(AVERAGED)}"
+                    f"one of these measures of passes, members or models that are chosen: "
+                    f"{', '.join(AVERAGED)}"
                 )
             if one.levels and self.measure == "zeros":
                 raise ValueError("another measure than zeros of levels")

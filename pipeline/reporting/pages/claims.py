@@ -55,10 +55,11 @@ NOTES = (  # what the columns and the outcomes mean
     "group), interaction (the difference of two contrasts), correlation (of gap and test accuracy "
     "by rank) or slope (from the first level to the last).",
     "**expected**: what the claim says of A, compared with B.",
-    "**difference**: A minus B, in points for accuracy, error and gap, in nats for NLL; for times "
-    f"to target and norms of weights, A divided by B. The {md.CONFIDENCE} Student-t interval is "
-    "over seeds, or over groups of models. For times to target, both sides are medians, and "
-    "difference, interval and p are from Wilcoxon's signed-rank test.",
+    "**difference**: A minus B, in points for accuracy, error, gap and importance, in nats for "
+    "NLL; for times to target, norms of weights and learning rates, A divided by B. The "
+    f"{md.CONFIDENCE} Student-t interval is over seeds, groups of models or halves of the settings "
+    "of a search. For times to target, both sides are medians, and difference, interval and p are "
+    "from Wilcoxon's signed-rank test.",
     "**p**: two-sided test of no difference.",
     '**p (within)**: tests that the difference is within the margin; if "not higher" is expected, '
     'only that it is not above the margin; if "not lower" is expected, only that it is not below '
