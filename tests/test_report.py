@@ -509,15 +509,13 @@ def test_every_number_of_the_headline_table_comes_from_the_contrasts(artifacts: 
             for name in ("training_cost", "test_cost")
         )
         assert short == {
-            "arm: setting": {
-                "dropout": "dropout: rate=0.1",
-                "others": "others: weight_decay, strength=0.01",
-            }[row["arm"]],
+            "arm": row["arm"],
             "verdict": row["verdict"],
             "difference [95 % interval]": change,
             "change of gap": gap,
             "training cost": f"{training:.2f}",
             "test cost": f"{test:.2f}",
+            "setting": {"dropout": "rate=0.1", "others": "weight_decay, strength=0.01"}[row["arm"]],
         }
         made = contrasts.loc[(row["arm"], "test_accuracy")]
         assert row == {

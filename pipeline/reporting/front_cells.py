@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pipeline.reporting import markdown as md
 from pipeline.reporting.labels import named_setting, verdict_cell
 
-ARM = "arm: setting"
+ARM = "arm"
+SETTING = "setting"
 DIFFERENCE = f"difference [{md.INTERVAL}]"
 
 
@@ -28,16 +29,15 @@ def contrast_cells(
         formatter: The format of differences.
         reference: What to add to the name of an arm that is not compared with the baseline.
     """
-    setting = named_setting(row["arm"], row["setting"])
-    name = row["arm"] + reference
     training, test = map(md.format_ratio, costs)
     return {
-        ARM: f"{name}: {setting}" if setting else name,
+        ARM: row["arm"] + reference,
         "verdict": verdict_cell(row),
         DIFFERENCE: md.unbroken(formatter.change(row, unit="")),
         "change of gap": md.unbroken(formatter.change(gap, unit="")) if gap else md.VOID,
         "training cost": training,
         "test cost": test,
+        SETTING: named_setting(row["arm"], row["setting"]) or md.VOID,
     }
 
 

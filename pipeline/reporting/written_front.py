@@ -12,7 +12,7 @@ from pipeline.comparison.written import WrittenContrasts
 from pipeline.reporting import markdown as md
 from pipeline.reporting.collapse_sentences import collapse_sentences
 from pipeline.reporting.evidence import decimals
-from pipeline.reporting.front_cells import ARM, contrast_cells, seeds_words
+from pipeline.reporting.front_cells import ARM, DIFFERENCE, contrast_cells, seeds_words
 from pipeline.reporting.verdict_sentences import (
     AMONG_BEST,
     NO_HELP,
@@ -62,7 +62,7 @@ def arm_table(front: str) -> tuple[list[str], list[dict[str, str]]]:
     rows: list[dict[str, str]] = []
     for line in front.splitlines():
         cells = [cell.strip(" ") for cell in line.strip().strip("|").split(" | ")]
-        if not header and line.startswith(f"| {ARM} |"):
+        if not header and line.startswith(f"| {ARM} |") and DIFFERENCE in cells:
             header = cells
         elif header and not line.startswith("|"):
             break

@@ -187,7 +187,7 @@ def test_the_pages_keep_their_order(found: ReportData) -> None:
         "# Which",
         "With 3 fresh seeds",
         "## Recipe",
-        "| arm: setting | verdict |",
+        "| arm | verdict |",
         "(figures/forest.png)",
         "## Trust checks",
         "## Diagnosis",
@@ -260,7 +260,8 @@ def test_operations_that_are_not_counted_are_named_with_their_arms(found: Report
 
 
 def test_parts_of_the_gap_that_are_exactly_zero_are_so_shown(found: ReportData) -> None:
-    row = next(line for line in gap.gap_table(found).splitlines() if line.startswith("| baseline"))
+    lines = gap.gap_table(found).replace("\u00a0", " ").splitlines()
+    row = next(line for line in lines if line.startswith("| baseline"))
     assert re.fullmatch(
         r"\| baseline \| 3 \| 10\.1 \[9\.9, 10\.3\] \| 0 \| 0 \| 10\.1 \[9\.9, 10\.3\] \|", row
     )
@@ -558,7 +559,7 @@ def test_a_study_of_variance_has_its_page_and_its_sentence(found: ReportData) ->
     told = spread(found)
     made = all_pages(told)
     page = made["pages/study_spread.md"]
-    assert "| baseline | init | 1.73 | [0.90, 5.00] | 2 | 4 |" in page
+    assert "| baseline | init | 1.73 | [0.90,\u00a05.00] | 2 | 4 |" in page
     assert "| baseline | test set | 2.00 | – | 0 | 0 |" in page
     assert "| dropout | noise | 0.00 | – | 2 | 4 |" in page
     assert "4 of 4 runs not done: 1 failed, 3 missing" in page

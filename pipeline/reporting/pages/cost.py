@@ -60,7 +60,9 @@ def efficiency_table(data: ReportData) -> str:
             "choice": efficiency_name(row),
             "training (x baseline)": md.format_ratio(row["training_ratio"]),
             "test (x baseline)": md.format_ratio(row["test_ratio"]),
-            "test accuracy (%)": data.format.percent_band(row | {"mean": row["accuracy"]}),
+            "test accuracy (%)": md.unbroken(
+                data.format.percent_band(row | {"mean": row["accuracy"]})
+            ),
             "n": str(row["n"]),
             "efficient": "yes" if row["efficient"] else "no",
         }

@@ -16,7 +16,7 @@ from pipeline.reporting import markdown as md
 from pipeline.reporting.collapse_sentences import collapse_sentences, rare_note, undone_note
 from pipeline.reporting.evidence import MOST, ReportData
 from pipeline.reporting.families import family_note
-from pipeline.reporting.front_cells import ARM, contrast_cells, seeds_words
+from pipeline.reporting.front_cells import ARM, SETTING, contrast_cells, seeds_words
 from pipeline.reporting.labels import efficiency_name
 from pipeline.reporting.pages._data_size import data_size_figure, has_sizes
 from pipeline.reporting.pages._diagnosis import diagnosis_section
@@ -221,7 +221,10 @@ def openings_line(data: ReportData) -> str:
 
 
 def headline_table(data: ReportData) -> str:
-    """Return a table with a row per arm, the best difference first; details have their own page."""
+    """Return a table with a row per arm, the best difference first; details have their own page.
+
+    What a narrow screen shows without scrolling is first: the arm, its verdict and its difference.
+    """
     caption = (
         f"Difference: points of test accuracy, arm minus {_reference(data)}, {INTERVAL_WORDS}. "
         "Gap: train minus validation accuracy, in points. Costs: counted operations, as multiples "
@@ -232,7 +235,7 @@ def headline_table(data: ReportData) -> str:
         f"{rare_note(data.rates)}{_lost_pairs_note(data)}{undone_note(data.rates, data.distinct)}"
     )
     rows = [_headline_cells(data, row) for row in data.grouped.to_dict("records")]
-    table = md.format_table(rows, caption, words=(ARM, "study", "verdict", "seeds"))
+    table = md.format_table(rows, caption, words=(ARM, "verdict", "seeds", "study", SETTING))
     return md.join_parts(table, md.folded("More on this table", details.strip()))
 
 
@@ -377,18 +380,16 @@ def _headline_cells(data: ReportData, row: md.Row) -> dict[str, str]:
     key = row["study"], row["arm"]
     stops = short_stops(data)
     costs = data.cost_ratios.get(key, (nan, nan))
-    first, *others = contrast_cells(
-        row, data.gap_contrasts.get(key), costs, data.format, data.reference(*key)
-    ).items()
-    return dict(
-        [
-            first,
-            *([("study", row["study"])] if data.ambiguous else []),
-            *([] if data.rate_ranges.empty else [("trials", str(data.trials(*key)))]),
-            *others,
-            *([("seeds", f"{row['n']}: {stops[key]}")] if key in stops else []),
-        ]
-    )
+    gap = data.gap_contrasts.get(key)
+    cells = contrast_cells(row, gap, costs, data.format, data.reference(*key))
+    setting = cells.pop(SETTING)
+    if not data.rate_ranges.empty:
+        cells["trials"] = str(data.trials(*key))
+    if key in stops:
+        cells["seeds"] = f"{row['n']}: {stops[key]}"
+    if data.ambiguous:
+        cells["study"] = row["study"]
+    return {**cells, SETTING: setting}
 
 
 def _reference(data: ReportData) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from pipeline.reporting.evidence import ReportData
-from pipeline.reporting.markdown import VOID, Row, format_number, format_table, join_parts
+from pipeline.reporting.markdown import VOID, Row, format_number, format_table, join_parts, unbroken
 from pipeline.reporting.pages._page import MEAN_INTERVAL, Page
 
 ORDER = 20
@@ -99,4 +99,4 @@ def _band(data: ReportData, band: Row) -> str:
     if not band["n"]:
         return VOID
     exact = band["mean"] == 0 and not band["low"] < 0
-    return "0" if exact else data.format.percent_band(band)
+    return "0" if exact else unbroken(data.format.percent_band(band))

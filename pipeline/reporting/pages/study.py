@@ -147,7 +147,7 @@ def strength_table(data: ReportData, tried: pd.DataFrame) -> str:
     rows = []
     for row in (tried[tried["chosen"]] if is_long else tried).to_dict("records"):
         low, high = max(row[f"{NAME}_low"], 0.0), min(row[f"{NAME}_high"], 1.0)
-        interval = data.format.percent_interval(low, high) or md.VOID
+        interval = md.unbroken(data.format.percent_interval(low, high)) or md.VOID
         counts = {"planned": sum(row[state] for state in STATES), **row}
         rows.append(
             {
@@ -258,7 +258,7 @@ def _band(data: ReportData, bands: Mapping[str, md.Row], metric: str) -> str:
         return md.VOID
     mean, low, high = (bands[metric][name] for name in ("mean", "low", "high"))
     spell = partial(data.format.score, metric)
-    return f"{spell(mean)} {md.format_interval(low, high, spell)}".strip()
+    return md.unbroken(f"{spell(mean)} {md.format_interval(low, high, spell)}".strip())
 
 
 def _curves(data: ReportData, study: PlannedStudy) -> str:

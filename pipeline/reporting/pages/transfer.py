@@ -338,7 +338,7 @@ def arm_table(data: ReportData) -> str:
             "trained": _trained(row),
             size_name(data): f"{size_of(row):,}",
             "learning rate": f"{row['learning_rate']:.3g}",
-            "test accuracy (%)": data.format.percent_band(_band(row)),
+            "test accuracy (%)": md.unbroken(data.format.percent_band(_band(row))),
             "n": str(row["n"]),
             f"difference [{md.INTERVAL}]": md.unbroken(data.format.change(row, unit="")),
             "reference": row["reference"] if row["verdict"] else md.VOID,

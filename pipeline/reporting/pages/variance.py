@@ -110,7 +110,8 @@ def component_table(data: ReportData, rows: pd.DataFrame) -> str:
             "arm": row["arm"],
             "stream": row["stream"],
             "sd (points)": formatter.percent(row["sd"]),
-            md.INTERVAL: formatter.percent_interval(row["low"], row["high"]) or md.VOID,
+            md.INTERVAL: md.unbroken(formatter.percent_interval(row["low"], row["high"]))
+            or md.VOID,
             "groups": str(row["n_groups"]),
             "n": str(row["n"]),
         }

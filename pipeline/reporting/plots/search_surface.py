@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -14,8 +15,11 @@ from pipeline.reporting.pages._search import SURFACE, arms_of, search_studies, w
 from pipeline.reporting.plots.search_responses import ticks
 from pipeline.reporting.style import DARK, WIDTH, style
 
-LEVELS = 12
+HEIGHT = 4.4  # inches
+LEVELS = 12  # of brightness
 LETTERS = 50  # of the size of a tick, across the surface
+TRIAL: dict[str, Any] = {"s": 16, "facecolor": "none", "edgecolor": "white", "linewidth": 0.8}
+BEST: dict[str, Any] = {"s": 34, "color": "white", "edgecolor": DARK, "zorder": 3}
 
 
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
@@ -39,29 +43,55 @@ def search_surface(
         responses: Those of the arm in the table `search_responses`, for the ticks.
         names: The hyperparameters in words.
     """
-    x, y = rows["first"].iloc[0], rows["second"].iloc[0]
+    first, second = rows["first"].iloc[0], rows["second"].iloc[0]
     with style():
-        figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
+        figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
         ax = figure.subplots()
-        drawn = draw_surface(ax, rows, points)
-        bar = figure.colorbar(drawn, ax=ax, pad=0.02, ticks=MaxNLocator(5))
-        bar.set_label("mean validation accuracy (%)")
-        bar.outline.set_visible(False)
-        for key, set_ticks, room in ((x, ax.set_xticks, LETTERS), (y, ax.set_yticks, math.inf)):
-            set_ticks(*ticks(responses[responses["hyperparameter"] == key], room))
-        ax.set(xlabel=names[x], ylabel=names[y], title=rows["arm"].iloc[0])
+        means = draw_means(ax, rows)
+        draw_trials(ax, points, first, second)
+        ax.set(xlim=(0, 1), ylim=(0, 1))
+        ax.grid(visible=False)
+        _add_color_bar(figure, ax, means)
+        by_key = dict(iter(responses.groupby("hyperparameter")))
+        ax.set_xticks(*ticks(by_key[first], LETTERS))
+        ax.set_yticks(*ticks(by_key[second], math.inf))  # labels below each other have room
+        ax.set(xlabel=names[first], ylabel=names[second], title=rows["arm"].iloc[0])
     return figure
 
 
-def draw_surface(ax: Axes, rows: pd.DataFrame, points: pd.DataFrame) -> ScalarMappable:
-    """Draw means as levels of brightness, and the trials by their places."""
+def draw_means(ax: Axes, rows: pd.DataFrame) -> ScalarMappable:
+    """Draw mean scores as levels of brightness, over places in [0, 1] of both hyperparameters.
+
+    Args:
+        ax: The panel.
+        rows: Those of an arm in the table `search_surface`: a mean for each pair of places.
+
+    Returns:
+        What a color bar describes.
+    """
+    # A row of this table is a height in the panel, a column a distance from its left side.
     means = rows.pivot(index="second_place", columns="first_place", values="mean")
-    drawn = ax.contourf(means.columns, means.index, 100 * means, levels=LEVELS, cmap="viridis")
+    return ax.contourf(means.columns, means.index, 100 * means, levels=LEVELS, cmap="viridis")
+
+
+def draw_trials(ax: Axes, points: pd.DataFrame, first: str, second: str) -> None:
+    """Draw a circle for every trial, filled for the best ones.
+
+    Args:
+        ax: The panel.
+        points: Those of an arm in the table `search_points`: a row per trial and hyperparameter.
+        first: The hyperparameter of the horizontal axis.
+        second: That of the vertical one.
+    """
     places = points.pivot(index="point", columns="hyperparameter", values="place")
-    best = points.groupby("point")["is_best"].first().reindex(places.index).astype(bool)
-    across, up = places[rows["first"].iloc[0]], places[rows["second"].iloc[0]]
-    ax.scatter(across[~best], up[~best], s=16, facecolor="none", edgecolor="white", linewidth=0.8)
-    ax.scatter(across[best], up[best], s=34, color="white", edgecolor=DARK, zorder=3)
-    ax.set(xlim=(0, 1), ylim=(0, 1))
-    ax.grid(visible=False)
-    return drawn
+    is_best = points.groupby("point")["is_best"].first().reindex(places.index).astype(bool)
+    best, others = places[is_best], places[~is_best]
+    ax.scatter(others[first], others[second], **TRIAL)
+    ax.scatter(best[first], best[second], **BEST)
+
+
+def _add_color_bar(figure: Figure, ax: Axes, means: ScalarMappable) -> None:
+    """Add what the brightness means, beside the panel."""
+    bar = figure.colorbar(means, ax=ax, pad=0.02, ticks=MaxNLocator(5))
+    bar.set_label("mean validation accuracy (%)")
+    bar.outline.set_visible(False)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+from numpy.typing import NDArray
 
 from pipeline.comparison.norms import ALL, NORMS
 from pipeline.reporting.evidence import ReportData, of
@@ -20,10 +22,14 @@ from pipeline.reporting.plots.curves import set_logarithmic
 from pipeline.reporting.style import DARK, DASHES, MARKERS, STAR, TYPE, WIDTH, arm_colors, style
 
 BAND = 0.12  # opacity; many bands lie over each other
+COLUMNS = 2
+RATE_ROW, RATE_FRAME = 2.4, 1.2  # inches of a row of panels of rates, and of what is around them
 DEPTH = 12.0  # points below the best of an arm that are shown, at most
 LEAST_DEPTH = 1.0  # points, where all trials are as accurate
 MARGIN = 0.8  # points
 NARROW = 100  # ratio of rates, below which there are ticks within a decade
+PANEL, NAME, FRAME = 2.6, 0.18, 0.5  # inches of a panel over updates, of a name, around panels
+CELL, LAYER_FRAME = 0.2, 2.2  # inches of a row of a table of layers, and around both tables
 SPLITS = {"train": "training loss (nats)", "validation": "validation loss (nats)"}
 NAMES = {
     "squared_weight_norm": "squared norm of weights",
@@ -43,16 +49,17 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
         if trials.empty:
             continue
         yield f"rates_{study.name}", rates(trials, of(data.rate_ranges, study.name), palette)
-        arms = {arm.name: _look(place, palette[arm.name]) for place, arm in enumerate(study.arms)}
+        looks = {arm.name: _look(place, palette[arm.name]) for place, arm in enumerate(study.arms)}
         curves = of(data.curves, study.name)
         if len(curves):
-            yield f"loss_{study.name}", losses(curves, arms)
+            yield f"loss_{study.name}", losses(curves, looks)
         norms = of(data.norms, study.name)
+        of_network = norms[norms["layer"] == ALL]
+        of_layers = norms[norms["layer"] != ALL]
         if len(norms):
-            yield f"norms_{study.name}", measures(norms[norms["layer"] == ALL], arms)
-            by_layer = norms[norms["layer"] != ALL]
-            if len(by_layer):
-                yield f"layers_{study.name}", layers(by_layer)
+            yield f"norms_{study.name}", measures(of_network, looks)
+        if len(of_layers):
+            yield f"layers_{study.name}", layers(of_layers)
 
 
 def rates(trials: pd.DataFrame, ranges: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
@@ -67,29 +74,23 @@ def rates(trials: pd.DataFrame, ranges: pd.DataFrame, palette: Mapping[str, str]
         ranges: Columns arm, low and high.
         palette: The color of every arm.
     """
-    arms = list(dict.fromkeys(trials["arm"]))
+    by_arm = {str(arm): rows for arm, rows in trials.groupby("arm", sort=False)}
     ends = ranges.set_index("arm")[["low", "high"]]
-    tops = {arm: _best(trials[trials["arm"] == arm]) for arm in arms}
+    tops = {arm: _best(rows) for arm, rows in by_arm.items()}
     depth = _depth(trials)
     with style():
-        columns = min(2, len(arms))
-        rows = -(-len(arms) // columns)
-        figure = Figure(figsize=(WIDTH, 2.4 * rows + 1.2), layout="constrained")
-        panels = figure.subplots(rows, columns, squeeze=False, sharex=True)
-        for ax, arm in zip(panels.flat, arms, strict=False):
+        columns = min(COLUMNS, len(by_arm))
+        lines = math.ceil(len(by_arm) / columns)
+        height = RATE_ROW * lines + RATE_FRAME
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        panels = figure.subplots(lines, columns, squeeze=False, sharex=True)
+        for ax, (arm, rows) in zip(panels.flat, by_arm.items(), strict=False):
             low, high = ends.loc[arm]
-            if pd.notna(low):
-                ax.axvspan(low, high, color=palette[arm], alpha=BAND, linewidth=0)
-            bottom = tops[arm] - depth
-            draw_rates(ax, trials[trials["arm"] == arm], palette[arm], bottom)
-            ax.set_ylim(bottom - MARGIN, tops[arm] + MARGIN)
+            draw_range(ax, low, high, palette[arm])
+            draw_rates(ax, rows, palette[arm], tops[arm] - depth)
+            ax.set_ylim(tops[arm] - depth - MARGIN, tops[arm] + MARGIN)
             ax.set_title(arm)
-        for ax in panels.flat[len(arms) :]:
-            ax.set_visible(False)
-        for place in range(columns):
-            lowest = panels[(len(arms) - 1 - place) // columns, place]
-            lowest.tick_params(labelbottom=True)
-            lowest.set_xlabel("learning rate")
+        _label_rates(panels, len(by_arm))
         _set_rates(panels[0, 0], trials["learning_rate"])
         figure.supylabel("validation accuracy (%)", fontsize=TYPE)
         bottoms = trials["arm"].map(tops) - depth
@@ -97,59 +98,98 @@ def rates(trials: pd.DataFrame, ranges: pd.DataFrame, palette: Mapping[str, str]
     return figure
 
 
+def draw_range(ax: Axes, low: float, high: float, color: str) -> None:
+    """Shade the learning rates that work; NaN if there are none."""
+    if pd.notna(low):
+        ax.axvspan(low, high, color=color, alpha=BAND, linewidth=0)
+
+
 def draw_rates(ax: Axes, trials: pd.DataFrame, color: str, bottom: float) -> None:
-    """Draw the trials of one arm and its response curve; those below `bottom` (%) stand there."""
+    """Draw the trials of one arm and its response curve.
+
+    Args:
+        ax: The panel.
+        trials: Those of the arm, as `rates` takes them.
+        color: That of the arm.
+        bottom: The accuracy (%) at which those below it stand, and those that diverged.
+    """
     trials = trials.sort_values("learning_rate")
     accuracy = 100 * trials["validation_accuracy"]
-    diverged = trials["diverged"] > 0
-    is_low = (accuracy < bottom) & ~diverged
-    marks = {"o": ~diverged & ~is_low, "v": is_low, "x": diverged}
+    has_diverged = trials["diverged"] > 0
+    is_low = (accuracy < bottom) & ~has_diverged
     ax.plot(trials["learning_rate"], 100 * trials["fitted"], color=color, linestyle=":")
-    for marker, chosen in marks.items():
-        heights = accuracy[chosen] if marker == "o" else [bottom] * len(trials[chosen])
-        ax.plot(trials["learning_rate"][chosen], heights, color=color, linestyle="", marker=marker)
-    star = trials["chosen"].to_numpy(bool)
-    heights = accuracy[star].clip(lower=bottom)
-    ax.plot(trials["learning_rate"][star], heights, linestyle="", color=color, **STAR)
+    heights = accuracy.mask(is_low | has_diverged, bottom)
+    marks = {"o": ~has_diverged & ~is_low, "v": is_low, "x": has_diverged}
+    for marker, shown in marks.items():
+        points = trials["learning_rate"][shown], heights[shown]
+        ax.plot(*points, color=color, linestyle="", marker=marker)
+    is_chosen = trials["chosen"].to_numpy(bool)
+    stars = trials["learning_rate"][is_chosen], accuracy[is_chosen].clip(lower=bottom)
+    ax.plot(*stars, linestyle="", color=color, **STAR)
 
 
-def losses(curves: pd.DataFrame, arms: Looks) -> Figure:
-    """Return a figure of the loss against updates, a panel for each split; `arms` has the looks."""
-    panels = {
-        title: curves[curves["split"] == split].rename(
-            columns={"loss": "mean", "loss_low": "low", "loss_high": "high"}
-        )
-        for split, title in SPLITS.items()
-    }
-    return _over_updates({name: frame for name, frame in panels.items() if len(frame)}, arms)
+def _label_rates(panels: NDArray[Any], count: int) -> None:
+    """Label the horizontal axis below the last panel of each column, and hide unused panels.
+
+    Args:
+        panels: The grid of panels (rows, columns), which share this axis.
+        count: How many of them are used, row by row.
+    """
+    columns = panels.shape[1]
+    for ax in panels.flat[count:]:
+        ax.set_visible(False)
+    for column in range(columns):
+        # The last row may be short: in other columns the lowest used panel is one row higher.
+        lowest = panels[(count - 1 - column) // columns, column]
+        lowest.tick_params(labelbottom=True)
+        lowest.set_xlabel("learning rate")
 
 
-def measures(norms: pd.DataFrame, arms: Looks) -> Figure:
-    """Return a figure of the norms against updates, a panel for each."""
+def losses(curves: pd.DataFrame, looks: Looks) -> Figure:
+    """Return a figure of the loss against updates, a panel for each split.
+
+    Args:
+        curves: Columns arm, split, updates, loss, loss_low and loss_high.
+        looks: How the line of every arm looks.
+    """
+    curves = curves.rename(columns={"loss": "mean", "loss_low": "low", "loss_high": "high"})
+    panels = {title: curves[curves["split"] == split] for split, title in SPLITS.items()}
+    return _over_updates(panels, looks)
+
+
+def measures(norms: pd.DataFrame, looks: Looks) -> Figure:
+    """Return a figure of the norms against updates, a panel for each.
+
+    Args:
+        norms: Columns arm, measure, updates, mean, low and high.
+        looks: How the line of every arm looks.
+    """
     panels = {NAMES[name]: norms[norms["measure"] == name] for name in NORMS}
-    return _over_updates({name: frame for name, frame in panels.items() if len(frame)}, arms)
+    return _over_updates(panels, looks)
 
 
 def layers(norms: pd.DataFrame) -> Figure:
     """Return a figure of the norms of every layer, an arm per column, halfway through training.
 
-    `norms` has arm, layer, measure, updates and mean. Of a deep network, layers at equal distances
-    are shown.
+    Of a deep network, layers at equal distances are shown.
+
+    Args:
+        norms: Columns arm, layer, measure, updates and mean.
     """
     halfway = norms[norms["updates"] == norms["arm"].map(_middle_updates(norms))]
     names = list(dict.fromkeys(halfway["layer"]))
-    step = -(-len(names) // LAYERS)
-    shown = halfway[halfway["layer"].isin(names[::step])]
+    names = names[:: math.ceil(len(names) / LAYERS)]
+    shown = halfway[halfway["layer"].isin(names)]
     measured = [name for name in BY_LAYER if (shown["measure"] == name).any()]
     arms = list(dict.fromkeys(shown["arm"]))
     with style():
-        height = 0.2 * len(names[::step]) * len(measured) + 2.2
+        height = CELL * len(names) * len(measured) + LAYER_FRAME
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         panels = figure.subplots(len(measured), 1, squeeze=False, sharex=True)[:, 0]
         for ax, measure in zip(panels, measured, strict=True):
             rows = shown[shown["measure"] == measure]
             table = rows.pivot(index="layer", columns="arm", values="mean")
-            draw_layers(ax, table.reindex(index=names[::step], columns=arms))
+            draw_layers(ax, table.reindex(index=names, columns=arms))
             ax.set_title(NAMES[measure])
         panels[-1].set_xticks(range(len(arms)), arms, rotation=30, ha="right")
     return figure
@@ -162,46 +202,54 @@ def _middle_updates(norms: pd.DataFrame) -> dict[str, float]:
 
 
 def draw_layers(ax: Axes, table: pd.DataFrame) -> None:
-    """Draw numbers over their logarithms as shades, the first layer on top.
+    """Draw a table of numbers over shades of their logarithms, the first layer on top.
 
     A layer that an arm does not train has a dash.
+
+    Args:
+        ax: The panel. Each cell is a square of size 1, around whole numbers.
+        table: A row per layer and a column per arm.
     """
     shades = table.map(lambda value: math.log10(value) if value > 0 else math.nan)
     ax.imshow(shades.to_numpy(float), cmap="Blues", aspect="auto", alpha=0.6)
-    for row, numbers in enumerate(table.to_numpy(float)):
-        for column, number in enumerate(numbers):
-            text = VOID if math.isnan(number) else f"{number:.2g}"
-            ax.text(column, row, text, ha="center", va="center", fontsize=SMALL)
+    for (row, column), number in np.ndenumerate(table.to_numpy(float)):
+        text = VOID if math.isnan(number) else f"{number:.2g}"
+        ax.text(column, row, text, ha="center", va="center", fontsize=SMALL)
     ax.set_yticks(range(len(table)), table.index, fontsize=SMALL)
     ax.grid(visible=False)
 
 
-def _over_updates(panels: Mapping[str, pd.DataFrame], arms: Looks) -> Figure:
-    """Return a figure with a logarithmic panel for each table of arm, updates, mean, low, high."""
+def _over_updates(panels: Mapping[str, pd.DataFrame], looks: Looks) -> Figure:
+    """Return a figure with a logarithmic panel for each table that has rows.
+
+    Args:
+        panels: Tables of arm, updates, mean, low and high, by the name of their vertical axis.
+        looks: How the line of every arm looks.
+    """
+    panels = {name: frame for name, frame in panels.items() if len(frame)}
     with style():
-        each = max(2.6, 0.18 * len(arms))
-        figure = Figure(figsize=(WIDTH, each * len(panels) + 0.5), layout="constrained")
+        height = max(PANEL, NAME * len(looks)) * len(panels) + FRAME
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
         axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0]
         for ax, (name, frame) in zip(axes, panels.items(), strict=True):
-            for arm, look in arms.items():
-                rows = frame[frame["arm"] == arm].sort_values("updates")
-                ax.plot(rows["updates"], rows["mean"], markersize=5, **look)
-                bounds = rows["low"].astype(float), rows["high"].astype(float)
-                ax.fill_between(
-                    rows["updates"].astype(float),
-                    *bounds,
-                    color=look["color"],
-                    alpha=BAND,
-                    linewidth=0,
-                )
+            for arm, look in looks.items():
+                draw_line(ax, frame[frame["arm"] == arm], look)
             ax.set_ylabel(name)
             set_logarithmic(ax, frame["mean"].astype(float))
         axes[-1].set_xlabel("updates")
-        palette = {arm: str(look["color"]) for arm, look in arms.items()}
+        palette = {arm: str(look["color"]) for arm, look in looks.items()}
         for ax, frame in zip(axes, panels.values(), strict=True):
             last = frame.sort_values("updates").groupby("arm")["mean"].last().dropna()
             write_ends(figure, ax, last.to_dict(), palette)
     return figure
+
+
+def draw_line(ax: Axes, rows: pd.DataFrame, look: Mapping[str, Any]) -> None:
+    """Draw the means of one arm against updates, with their band."""
+    rows = rows.sort_values("updates")
+    ax.plot(rows["updates"], rows["mean"], markersize=5, **look)
+    updates, low, high = (rows[name].astype(float) for name in ("updates", "low", "high"))
+    ax.fill_between(updates, low, high, color=look["color"], alpha=BAND, linewidth=0)
 
 
 def _look(place: int, color: str) -> dict[str, Any]:
@@ -222,24 +270,29 @@ def _set_rates(ax: Axes, rates: pd.Series) -> None:
 
 
 def _add_rate_legend(figure: Figure, trials: pd.DataFrame, is_lower: pd.Series) -> None:
-    """Add what the marks mean below a figure; `is_lower` says which trials are not shown."""
+    """Add what the marks mean below a figure, of those that it has.
+
+    Args:
+        figure: The figure.
+        trials: Those of all arms, as `rates` takes them.
+        is_lower: Which trials are lower than their panel.
+    """
+    has_diverged = trials["diverged"] > 0
+    is_low = is_lower & ~has_diverged
     dot: dict[str, Any] = {"color": DARK, "linestyle": ""}
-    is_low = is_lower & (trials["diverged"] == 0)
-    looks: dict[str, tuple[bool, Artist]] = {
-        "trial": (True, Line2D([], [], marker="o", **dot)),
-        "chosen": (True, Line2D([], [], **dot, **STAR)),
-        "response curve": (
-            bool(trials["fitted"].notna().any()),
-            Line2D([], [], color=DARK, linestyle=":"),
-        ),
-        "range that works": (True, Patch(color=DARK, alpha=BAND)),
-        "lower than shown": (bool(is_low.any()), Line2D([], [], marker="v", **dot)),
-        "a run diverged": (bool((trials["diverged"] > 0).any()), Line2D([], [], marker="x", **dot)),
+    marks: dict[str, Artist] = {
+        "trial": Line2D([], [], marker="o", **dot),
+        "chosen": Line2D([], [], **dot, **STAR),
     }
-    shown = {name: artist for name, (is_there, artist) in looks.items() if is_there}
-    figure.legend(
-        list(shown.values()), list(shown), loc="outside lower center", ncols=min(3, len(shown))
-    )
+    if trials["fitted"].notna().any():
+        marks["response curve"] = Line2D([], [], color=DARK, linestyle=":")
+    marks["range that works"] = Patch(color=DARK, alpha=BAND)
+    if is_low.any():
+        marks["lower than shown"] = Line2D([], [], marker="v", **dot)
+    if has_diverged.any():
+        marks["a run diverged"] = Line2D([], [], marker="x", **dot)
+    columns = min(3, len(marks))
+    figure.legend(list(marks.values()), list(marks), loc="outside lower center", ncols=columns)
 
 
 def _best(trials: pd.DataFrame) -> float:
