@@ -131,7 +131,7 @@ def test_which_end_a_value_stands_at(values, chosen, end):
     assert at_edge({"protocol": {"training.learning_rate": chosen}}, items, LOG) == end
 
 
-@pytest.mark.parametrize(("state", "end"), [("diverged", 0), ("failed", 1)])
+@pytest.mark.parametrize(("state", "end"), [("diverged", 0), ("failed", 1), ("missing", 1)])
 def test_a_value_next_to_one_that_diverged_is_not_at_the_end(state, end):
     items = tried([0.5] * 4, RATES[:4])
     last = Tried({"protocol": {"training.learning_rate": RATES[4]}}, (Score(state),))

@@ -179,6 +179,13 @@ def test_what_params_yaml_asks_for_comes_on_top_and_changes_nothing_else(write):
     assert complete(none, decision) == before
 
 
+def test_an_arm_that_has_the_seeds_that_are_asked_for_keeps_the_reason_why_it_stopped(write):
+    decision = stopping(weight_decay=2)
+    before = complete(write(), decision)
+    asked = write(resolve="{tiny: {others: {weight_decay: 5}}}")
+    assert complete(asked, decision) == before
+
+
 @pytest.mark.parametrize(
     ("resolve", "line"),
     [

@@ -241,6 +241,24 @@ def test_coarse_to_fine_narrows_every_range_around_the_best_short_trial():
     assert propose(SPACES, search, [Finished(one.values, 0.25, nan) for one in coarse]) == []
 
 
+@pytest.mark.parametrize(
+    ("best", "lowest", "highest"),
+    [
+        pytest.param(0.1, 0.0, 0.25, id="near-the-lower-end"),
+        pytest.param(0.5, 0.375, 0.625, id="in-the-middle"),
+        pytest.param(0.9, 0.75, 1.0, id="near-the-upper-end"),
+    ],
+)
+def test_a_narrowed_range_keeps_its_length_and_stays_within_the_space(best, lowest, highest):
+    """A quarter of the range about the best value, moved where it would pass an end."""
+    search = Search(method="coarse_to_fine", trials=200, eta=4)
+    axis = {"a.x": SQUARE["a.x"]}
+    fine = propose(axis, search, [Finished((best,), 0.25, 0.9), Finished((0.3,), 0.25, 0.8)])
+    values = [value for (value,) in (one.values for one in fine)]
+    assert lowest <= min(values) < lowest + 0.03
+    assert highest - 0.03 < max(values) <= highest
+
+
 def test_tpe_finds_better_trials_than_random_draws():
     pytest.importorskip("optuna")
 

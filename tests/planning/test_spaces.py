@@ -226,3 +226,8 @@ def test_the_ends_of_a_range_of_integers_have_the_share_of_the_others():
     space = read_space({"integers": [1, 4]}, "x")
     drawn = [space.at((number + 0.5) / 400) for number in range(400)]
     assert [drawn.count(value) for value in (1, 2, 3, 4)] == [100] * 4
+
+
+def test_the_quantile_of_a_listed_value_is_the_middle_of_its_share():
+    listed = space(["a", "b", "c", "d"])
+    assert [listed.quantile(value) for value in "abcd"] == [0.125, 0.375, 0.625, 0.875]

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy, read_plan
 from pipeline.records.runs import read_history, read_record
-from pipeline.records.store import Store, open_store
+from pipeline.records.store import MUTED, Store, open_store
 
 FILES = {
     "run.json": b"{}",
@@ -107,6 +107,22 @@ def test_sweep_removes_leftovers_and_stale_checkpoints_only(store):
         "checkpoints",
     ]
     assert [path.name for path in (store.root / "checkpoints").iterdir()] == ["dd"]
+
+
+def test_sweep_keeps_the_checkpoints_of_a_failed_run_which_is_resumed(store):
+    store.write_failure("ee", "out of luck")
+    store.checkpoints("ee").mkdir(parents=True)
+    store.sweep()
+    assert store.checkpoints("ee").is_dir()
+
+
+def test_live_curves_stop_for_some_minutes(store, monkeypatch):
+    assert store.muted() == ""
+    store.mute("no server")
+    assert store.muted() == "no server"
+    later = time.time() + MUTED + 1
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert store.muted() == ""
 
 
 def test_assembled_from_the_plan_alone_and_the_same_twice(store, tmp_path):

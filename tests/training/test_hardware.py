@@ -5,17 +5,17 @@ values; what mixes it with one on the processor fails, as with a GPU.
 """
 
 import contextlib
-import re
 import shutil
 import subprocess
-import sys
 
 import pytest
 import torch
 from declarations import cases, item
-from tiny import trained, write_clone
+from stages import run_stages
+from tiny import trained
 from torch.overrides import TorchFunctionMode
 
+from pipeline import train as train_stage
 from pipeline.config.run import Hardware, read_config
 from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import read_development, read_summary, write_prepared
@@ -31,6 +31,11 @@ from pipeline.runtime.errors import Refusal
 from pipeline.training.trainer import PROCESSOR, train
 
 ELSEWHERE = torch.device("meta")
+TWO_DEVICES = """
+protocols: [tiny]
+studies: [others]
+execution: {workers: 2, accelerator: cpu, devices: 2, strategy: ddp}
+"""
 
 
 class Values(TorchFunctionMode):
@@ -116,34 +121,27 @@ def test_a_strategy_that_does_not_exist_fails_with_its_reason(configure, pool, p
 
 
 @pytest.mark.long
-def test_a_stage_trains_a_run_on_two_devices(reproduced, checkout, command, tmp_path):
+def test_a_stage_trains_a_run_on_two_devices(finished, project, capfd):
     """As set in `params.yaml`, with the processes that Lightning starts by running a program.
 
     Each device takes half of every batch; both have as many updates and images as one. Runs that
     one device has finished are kept.
     """
-    folder = write_clone(checkout, tmp_path / "clone")
     for name in (".runs", "artifacts/tiny/data"):
-        shutil.copytree(checkout / name, folder / name)
-    before = trained(folder)
-    parameters = folder / "params.yaml"
-    parameters.write_text(
-        re.sub("accelerator: .*", "accelerator: cpu", parameters.read_text())
-        .replace("devices: 1", "devices: 2")
-        .replace("strategy: auto", "strategy: ddp")
-        .replace("studies: null", "studies: [others]")
-    )
-    protocol = folder / "experiments" / "protocols" / "tiny.yaml"
+        shutil.copytree(finished / name, project / name)
+    before = trained(project)
+    (project / "params.yaml").write_text(TWO_DEVICES)
+    protocol = project / "experiments" / "protocols" / "tiny.yaml"
     protocol.write_text(protocol.read_text().replace("exploration: 2", "exploration: 1"))
     study = "question: One?\narms: {one: [{name: dropout, rate: [0.1, 0.25]}]}\n"
-    (folder / "experiments" / "others.yaml").write_text(study)
-    done = command(sys.executable, "-m", "pipeline.train", "tiny", at=folder)
-    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
-    (run,) = (folder / ".runs" / name for name in trained(folder).keys() - before.keys())
+    (project / "experiments" / "others.yaml").write_text(study)
+    run_stages(train_stage)
+    assert "Traceback" not in capfd.readouterr().err
+    (run,) = (project / ".runs" / name for name in trained(project).keys() - before.keys())
     record = read_record(run)
     assert record["state"] == "done"
     assert record["machine"]["device"] == "2 x cpu, DDPStrategy"
-    images = read_development(folder / ARTIFACTS / "tiny" / "data")
+    images = read_development(project / ARTIFACTS / "tiny" / "data")
     alone = train(read_config(run / "run.json"), images, None, PROCESSOR)
     together = read_history(run)
     assert record["cost"] == alone.cost

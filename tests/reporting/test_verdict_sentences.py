@@ -1,0 +1,41 @@
+"""Sentences on verdicts: which arms are named, and when a detectable difference is explained."""
+
+import re
+
+import pytest
+from report_data import report_data
+
+from pipeline.reporting.verdict_sentences import NAMED, detectable_note, verdict_sentences
+
+
+def data_of(arms):
+    """Return report data of one study with these arms: their differences and verdicts."""
+    return report_data({"one": dict.fromkeys(arms, "deterministic")}, arms)
+
+
+def named_arms(sentence):
+    return re.findall(r"\*\*(\w+)\*\*", sentence)
+
+
+@pytest.mark.parametrize(("verdict", "sign"), [("helps", 1), ("hurts", -1)])
+def test_of_many_arms_the_one_farthest_from_its_reference_is_named(verdict, sign):
+    arms = {f"arm_{points}": (sign * points / 100, verdict) for points in range(1, NAMED + 2)}
+    data = data_of(arms)
+    (sentence,) = verdict_sentences(data.distinct, 0.01, data.format)
+    assert named_arms(sentence) == [f"arm_{NAMED + 1}"]
+
+
+@pytest.fixture
+def inconclusive():
+    """Return the contrast of one arm without a verdict whose detectable difference is known."""
+    rows = data_of({"dropout": (0.004, "inconclusive")}).distinct
+    assert rows["detectable"].notna().all()
+    return rows
+
+
+def test_a_detectable_difference_that_is_named_is_explained(inconclusive):
+    assert "detectable difference" in detectable_note(inconclusive)
+
+
+def test_that_of_an_arm_whose_verdict_is_withheld_is_not_named(inconclusive):
+    assert detectable_note(inconclusive.assign(withheld=True)) == ""
