@@ -21,8 +21,8 @@ import numpy as np
 
 from pipeline.config.plan import PROTOCOL, Dimension
 from pipeline.planning import rounds
-from pipeline.planning.arms import Written
-from pipeline.planning.choice import LEAST_POINTS, Score, Tried, best, collapsed
+from pipeline.planning.arms import ArmDefinition
+from pipeline.planning.choice import LEAST_POINTS, Score, ScoredSetting, best, collapsed
 from pipeline.planning.studies import Experiment, read_experiment
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -74,7 +74,7 @@ def truth(kind: str, generator: np.random.Generator) -> Truth:
     return accuracy
 
 
-def parabola(places: np.ndarray, tried: list[Tried]) -> int:
+def parabola(places: np.ndarray, tried: list[ScoredSetting]) -> int:
     """Return the best setting on a least-squares parabola through the means."""
     means = np.array([item.accuracy for item in tried])
     kept = ~collapsed(means)
@@ -94,7 +94,7 @@ def losses(kind: str, points: int, seeds: int) -> dict[str, float]:
         measured = accuracy(places) + generator.normal(0, NOISE, (seeds, points))
         measured += generator.normal(0, SPLIT, (seeds, 1))
         tried = [
-            Tried({"p": {"k": place}}, tuple(Score("done", value, 0.0) for value in column))
+            ScoredSetting({"p": {"k": place}}, tuple(Score("done", value, 0.0) for value in column))
             for place, column in zip(places, measured.T, strict=True)
         ]
         chosen = {
@@ -117,7 +117,7 @@ def searched(tuning: Experiment, peak: float, generator: np.random.Generator) ->
         generator: Draws the shift of every seed and the noise of every run.
     """
     assert tuning.tuning
-    (space,) = tuning.tuning.written.spaces.values()
+    (space,) = tuning.tuning.definition.spaces.values()
 
     def place(values: dict[str, float]) -> float:
         return float((np.log(values[RATE]) - np.log(space.low)) / space.step)
@@ -151,13 +151,13 @@ def widening(tuning: Experiment) -> dict[str, float]:
 
 def repeated() -> dict[str, dict[str, float]]:
     """Return `widening` for several numbers of further seeds of the last values."""
-    make = Written.trial
+    make = ArmDefinition.trial
     tuning = replace(read_experiment("digits", ROOT), studies=())
     assert tuning.tuning
-    written = tuning.tuning.written
-    trial = functools.cache(lambda values: make(written, values))
+    definition = tuning.tuning.definition
+    trial = functools.cache(lambda values: make(definition, values))
     result = {}
-    with mock.patch.object(Written, "trial", lambda _, values: trial(tuple(values))):
+    with mock.patch.object(ArmDefinition, "trial", lambda _, values: trial(tuple(values))):
         for further in FURTHER:
             with mock.patch.object(rounds, "REPEATS", further):
                 result[f"repeats_{further}"] = widening(tuning)

@@ -29,11 +29,11 @@ def main(protocol: str) -> None:
     chosen = read_sealed(folder / "choice.json")
     experiment = read_experiment(protocol, tuned=chosen["tuned"])
     data = read_summary(folder / "data")
-    digest, apart = data["digest"], data.get("pretraining", {})
+    digest, pool_digests = data["digest"], data.get("pretraining", {})
     settings, store = read_parameters(), open_store()
 
     def plan_of(scores: Mapping[str, Score]) -> Planned:
-        return confirm(experiment, digest, chosen["choice"], scores, decide, apart)
+        return confirm(experiment, digest, chosen["choice"], scores, decide, pool_digests)
 
     def scores_of(plan: Plan) -> Mapping[str, Score]:
         return validation_scores(store, plan) if plan.looks else {}  # nothing follows from them

@@ -40,11 +40,11 @@ def main(protocol: str) -> None:
     if note := weights_note(read({}).protocol.network_settings()):
         print(f"note: {note}")
     summary = read_summary(folder / "data")
-    digest, apart = summary["digest"], summary.get("pretraining", {})
+    digest, pool_digests = summary["digest"], summary.get("pretraining", {})
     settings, store = read_parameters(), open_store()
 
     def plan_of(scores: Mapping[str, Score]) -> Planned:
-        explored = explore(read, digest, scores, apart=apart)
+        explored = explore(read, digest, scores, pool_digests=pool_digests)
         return explored.plan, explored.identities
 
     def train(plan: Plan, identities: Mapping[str, Any]) -> None:

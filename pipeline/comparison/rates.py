@@ -14,7 +14,7 @@ import pandas as pd
 
 from pipeline.comparison.levels import NARROWER, RATE, UNDECIDED, WIDER, WITHIN
 from pipeline.config.plan import BASELINE, PROTOCOL, TUNING, Plan, PlannedArm
-from pipeline.planning.choice import Score, Tried, response
+from pipeline.planning.choice import Score, ScoredSetting, response
 
 TRIED = (
     "study",
@@ -81,7 +81,7 @@ def seed_ranges(plan: Plan, score: Callable[[str], Score]) -> pd.DataFrame:
         for seed in plan.first_seeds():
             mine = {run.setting[PROTOCOL][RATE]: run for run in runs if run.seed == seed}
             ordered = [mine[rate] for rate in sorted(mine)]
-            tried = [Tried(run.setting, (score(run.fingerprint),)) for run in ordered]
+            tried = [ScoredSetting(run.setting, (score(run.fingerprint),)) for run in ordered]
             width = _range(_single(tried, arm), len(arm.space))
             is_open = width["low_open"] or width["high_open"]
             rows.append((study, arm.name, seed, width["factor"], is_open))
@@ -179,7 +179,7 @@ def _range(trials: pd.DataFrame, dimensions: int) -> dict[str, Any]:
     }
 
 
-def _single(tried: Sequence[Tried], arm: PlannedArm) -> pd.DataFrame:
+def _single(tried: Sequence[ScoredSetting], arm: PlannedArm) -> pd.DataFrame:
     """Return the trials of one seed, as `rates_tried` has those of all."""
     complete = [item for item in tried if item.complete]
     curve = response(complete, arm.space)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pipeline.comparison.designs import Design
 from pipeline.config.schema import Method
 from pipeline.config.streams import derive
-from pipeline.planning.searches import EPSILON, Finished, ProposedTrial, Search, propose
+from pipeline.planning.searches import EPSILON, FinishedTrial, ProposedTrial, Search, propose
 
 DRAWN: tuple[Method, ...] = ("random", "halving")  # whose trials are draws or go on with draws
 
@@ -118,7 +118,7 @@ def _steps(design: Design, search: Search, seed: int, opening: Round, points: Wh
     budgets = np.full(len(design.values), inf)  # the largest that each point has had
     budgets[points] = 0
     reached = np.zeros(len(design.values))  # the share of the schedule that was paid for it
-    finished: list[Finished] = []
+    finished: list[FinishedTrial] = []
     steps: list[Step] = []
     current = opening
     while current.proposals:
@@ -137,7 +137,7 @@ def _steps(design: Design, search: Search, seed: int, opening: Round, points: Wh
             budgets[point], reached[point] = proposal.budget, share
             steps.append(Step(point, share, cost, distance))
             score = float(design.curves[point, column])
-            finished.append(Finished(design.values[point], proposal.budget, score))
+            finished.append(FinishedTrial(design.values[point], proposal.budget, score))
         if len(steps) == before:
             break
         current = _round(design, propose(design.spaces, search, finished, seed))

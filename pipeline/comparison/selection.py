@@ -20,7 +20,7 @@ from pipeline.config.plan import BASELINE, TUNING, Dimension, Plan, PlannedArm, 
 from pipeline.planning.choice import (
     DIGITS,
     Score,
-    Tried,
+    ScoredSetting,
     at_edge,
     best,
     collapsed,
@@ -119,7 +119,7 @@ def searches(plan: Plan, table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFram
     return pd.DataFrame(rows, columns=list(SEARCHES))
 
 
-def _mark_choices(table: pd.DataFrame, settings: Sequence[Tried], plan: Plan) -> None:
+def _mark_choices(table: pd.DataFrame, settings: Sequence[ScoredSetting], plan: Plan) -> None:
     """Write `chosen` and `fitted` into the table, whose rows are those of `settings`."""
     arms = _arms(plan)
     choices = []
@@ -274,10 +274,10 @@ def _mean(values: Sequence[float | None]) -> float:
     return round(float(np.mean(numbers)), DIGITS) if numbers else nan
 
 
-def _setting_of(group: pd.DataFrame) -> Tried:
+def _setting_of(group: pd.DataFrame) -> ScoredSetting:
     """Return a setting with its scores, from its runs."""
     columns = (group[name] for name in ("state", "validation_accuracy", "validation_nll"))
-    return Tried(group["setting"].iloc[0], tuple(map(Score, *columns)))
+    return ScoredSetting(group["setting"].iloc[0], tuple(map(Score, *columns)))
 
 
 def _edges(chosen: Setting | None, group: pd.DataFrame, arm: PlannedArm) -> dict[str, Any]:
@@ -304,7 +304,7 @@ def _is_bound(item: Dimension, end: int) -> bool:
     return item.lowest if end < 0 else item.highest
 
 
-def _is_ordered(settings: Sequence[Tried], item: Dimension) -> bool:
+def _is_ordered(settings: Sequence[ScoredSetting], item: Dimension) -> bool:
     return all(type(_value(each.setting, item)) in (int, float) for each in settings)
 
 

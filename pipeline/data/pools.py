@@ -45,7 +45,7 @@ def class_numbers(classes: Classes, names: Sequence[str], count: int, where: str
     return numbers
 
 
-def chosen(pool: Arrays, classes: Sequence[int]) -> Arrays:
+def select_classes(pool: Arrays, classes: Sequence[int]) -> Arrays:
     """Return the examples of some classes, labelled by their place in `classes`."""
     if list(classes) == list(range(pool.classes)):
         return pool
@@ -55,7 +55,7 @@ def chosen(pool: Arrays, classes: Sequence[int]) -> Arrays:
     return _subset(pool, labels >= 0, labels, len(classes))
 
 
-def without(pool: Arrays, left_out: NDArray[np.bool_]) -> Arrays:
+def drop_examples(pool: Arrays, left_out: NDArray[np.bool_]) -> Arrays:
     """Return the examples outside a mask (N,)."""
     if not left_out.any():
         return pool

@@ -79,27 +79,27 @@ def forecast_of(
     """
     folder = ARTIFACTS / protocol
     store = open_store()
-    digest, apart = _data_digests(folder / "data")
-    explored = explore(read, digest, {}, ahead=True, apart=apart)
+    digest, pool_digests = _data_digests(folder / "data")
+    explored = explore(read, digest, {}, ahead=True, pool_digests=pool_digests)
     plan: Plan | None = None
     while plan != explored.plan:
         plan = explored.plan
-        explored = explore(read, digest, scores(store, plan), ahead=True, apart=apart)
+        explored = explore(read, digest, scores(store, plan), ahead=True, pool_digests=pool_digests)
     experiment = read(explored.plan.tuned or _other_values(read({})))
     choice = _stored_choice(folder / "choice.json", explored.plan.tuned)
     if choice is None:
         choice = _largest_choice(experiment)
     try:
-        confirmed, _ = confirmation(experiment, digest, choice, apart)
+        confirmed, _ = confirmation(experiment, digest, choice, pool_digests)
     except Refusal:  # the choice is that of other settings
         choice = _largest_choice(experiment)
-        confirmed, _ = confirmation(experiment, digest, choice, apart)
+        confirmed, _ = confirmation(experiment, digest, choice, pool_digests)
     if not confirmed.looks:
         return Forecast(explored.plan, confirmed, explored.most_added, confirmed)
     arms = [(study, arm.name) for study, arm in confirmed.arms()]
     last_look = len(confirmed.looks.seeds)
-    most, _ = confirmation(experiment, digest, choice, apart, dict.fromkeys(arms, last_look))
-    confirmed, _ = confirm(experiment, digest, choice, scores(store, most), decide, apart)
+    most, _ = confirmation(experiment, digest, choice, pool_digests, dict.fromkeys(arms, last_look))
+    confirmed, _ = confirm(experiment, digest, choice, scores(store, most), decide, pool_digests)
     return Forecast(explored.plan, confirmed, explored.most_added, most)
 
 

@@ -103,16 +103,16 @@ def replanned(
         return experiment(json.dumps(tuned))
 
     summary = read_summary(artifacts / "data")
-    digest, apart = summary["digest"], summary.get("pretraining", {})
+    digest, pool_digests = summary["digest"], summary.get("pretraining", {})
     chosen = read_sealed(artifacts / "choice.json")
 
     def exploration(scores: Mapping[str, Score]) -> Replanned:
-        explored = explore(read, digest, scores, apart=apart)
+        explored = explore(read, digest, scores, pool_digests=pool_digests)
         return Replanned(explored.plan, explored.identities)
 
     def confirmed(scores: Mapping[str, Score]) -> Replanned:
         tuned = read(chosen["tuned"])
-        return Replanned(*confirm(tuned, digest, chosen["choice"], scores, decide, apart))
+        return Replanned(*confirm(tuned, digest, chosen["choice"], scores, decide, pool_digests))
 
     return (
         _all_rounds(exploration, artifacts / "exploration", score),

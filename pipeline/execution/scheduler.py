@@ -134,10 +134,10 @@ def _job(
     settings: Execution,
 ) -> dict[str, Any]:
     """Return the job of one run, as plain values."""
-    apart = {start.fingerprint: start.data for start in plan.starts}
+    pretrainings = {start.fingerprint: start.data for start in plan.starts}
     data = folder / "data"
-    if apart.get(name):
-        data = pretraining_folder(data, apart[name])
+    if pretrainings.get(name):
+        data = pretraining_folder(data, pretrainings[name])
     return {
         "id": name,
         "identity": identity,

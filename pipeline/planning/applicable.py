@@ -108,7 +108,7 @@ def _added_by_overtuning(study: Study, protocol: Protocol) -> int:
 
 def _trainings(arm: Arm) -> int:
     """Return what the trials of an arm cost, in whole trainings."""
-    search = arm.written.search
+    search = arm.definition.search
     if search is None or not search.is_adaptive:
         return len(arm.trials)
     return ceil(sum(size * budget for size, budget in rounds(search)))

@@ -9,9 +9,9 @@ from pipeline import regularizers
 from pipeline.config.parameters import PROTOCOLS
 from pipeline.config.plan import BASELINE, PROTOCOL, Factor, Setting
 from pipeline.config.validation import checked, invalid
-from pipeline.planning.arms import Arm, Trial, Written
+from pipeline.planning.arms import Arm, ArmDefinition, Trial
 from pipeline.planning.protocols import Protocol, factor_of, is_replaced, value_of
-from pipeline.planning.resolution import named
+from pipeline.planning.resolution import read_named
 from pipeline.planning.searches import TWO_VALUES, Search, least_grid, require_optuna, rounds
 from pipeline.planning.spaces import MOST_SETTINGS, Space, read_space, size
 from pipeline.runtime.errors import Refusal
@@ -44,9 +44,11 @@ def tuned_baseline(protocol: Protocol, path: Path) -> Arm | None:
     named_spaces = {(PROTOCOL, key): space for key, space in spaces.items()}
     fixed = {PROTOCOL: dict.fromkeys(spaces)}
     places = {PROTOCOL: "tune"}
-    written = Written(fixed, named_spaces, frozenset(spaces), search, protocol, path, places)
-    trials = _trials(written, f"{path}: tune")
-    return Arm(BASELINE, Factor(), BASELINE, regularizers.test_rule(()), trials, written)
+    definition = ArmDefinition(
+        fixed, named_spaces, frozenset(spaces), search, protocol, path, places
+    )
+    trials = _trials(definition, f"{path}: tune")
+    return Arm(BASELINE, Factor(), BASELINE, regularizers.test_rule(()), trials, definition)
 
 
 def nuisance_spaces(protocol: Protocol, path: Path) -> tuple[dict[str, Space], Search | None]:
@@ -115,10 +117,14 @@ def read_arm(
     if nuisance:
         fixed[PROTOCOL] = {**entries.changes, **dict.fromkeys(nuisance)}
         spaces |= {(PROTOCOL, key): space for key, space in nuisance.items()}
-    written = Written(fixed, spaces, frozenset(nuisance), search, protocol, path, entries.places)
-    trials = _trials(written, where)
+    definition = ArmDefinition(
+        fixed, spaces, frozenset(nuisance), search, protocol, path, entries.places
+    )
+    trials = _trials(definition, where)
     rule = regularizers.test_rule(trials[0].regularizers)
-    return Arm(name, _factor(entries, written, trials), entries.against, rule, trials, written)
+    return Arm(
+        name, _factor(entries, definition, trials), entries.against, rule, trials, definition
+    )
 
 
 @dataclass
@@ -170,7 +176,7 @@ def _read_items(name: str, items: Sequence[dict[str, Any]], path: Path) -> _Entr
 
 def _add_regularizer(entries: _Entries, item: dict[str, Any], path: Path, place: str) -> None:
     if not isinstance(item.get("name"), str):
-        named(item, regularizers.settings(), path, place)  # an error
+        read_named(item, regularizers.settings(), path, place)  # an error
     name = str(item["name"])
     if name in entries.regularizers:
         raise Refusal(invalid(f"{path}: {place}.name", name, "each regularizer once"))
@@ -197,10 +203,10 @@ def _nuisance_of_arm(
     return spaces, search if spaces else None
 
 
-def _factor(entries: _Entries, written: Written, trials: Sequence[Trial]) -> Factor:
+def _factor(entries: _Entries, definition: ArmDefinition, trials: Sequence[Trial]) -> Factor:
     """Return the regularizers of an arm, and the values of the protocol that it changes."""
-    values = {key: _shown(written, trials, key) for key in entries.changes}
-    protocol = written.protocol
+    values = {key: _shown(definition, trials, key) for key in entries.changes}
+    protocol = definition.protocol
     changed = {key: value for key, value in values.items() if value_of(protocol, key) != value}
     return Factor(regularizers=tuple(entries.regularizers), protocol=changed)
 
@@ -245,34 +251,34 @@ def _arm_spaces(
     return spaces
 
 
-def _trials(written: Written, where: str) -> tuple[Trial, ...]:
+def _trials(definition: ArmDefinition, where: str) -> tuple[Trial, ...]:
     """Return every setting of an arm.
 
     Raises:
         Refusal: There are too many, a range has no number of points, or a value is invalid.
     """
-    if written.search is None:
-        _require_values(written, where)
-    elif written.search.method == "grid":
-        _require_trials(list(written.spaces.values()), written.search, where)
-    trials = tuple(written.trial(proposal.values) for proposal in written.proposals())
-    if written.search:
-        _require_epochs(written, written.search, trials, where)
+    if definition.search is None:
+        _require_values(definition, where)
+    elif definition.search.method == "grid":
+        _require_trials(list(definition.spaces.values()), definition.search, where)
+    trials = tuple(definition.trial(proposal.values) for proposal in definition.proposals())
+    if definition.search:
+        _require_epochs(definition, definition.search, trials, where)
     return trials
 
 
-def _require_values(written: Written, where: str) -> None:
+def _require_values(definition: ArmDefinition, where: str) -> None:
     """Check that an arm without a search lists values, and not too many settings.
 
     Raises:
         Refusal: A range has no number of points, or there are too many settings.
     """
-    for (part, key), space in written.spaces.items():
+    for (part, key), space in definition.spaces.items():
         if not space.values:
             expected = "an integer, as in {log: [0.001, 0.1], points: 5}"
-            place = f"{written.path}: {written.places[part]}.{key}"
+            place = f"{definition.path}: {definition.places[part]}.{key}"
             raise Refusal(f"{place}.points: missing; expected {expected}")
-    settings = size(list(written.spaces.values()))
+    settings = size(list(definition.spaces.values()))
     if settings > MOST_SETTINGS:
         expected = f"at most {MOST_SETTINGS}, or {{search: {{method: sobol, trials: 64}}}}"
         raise Refusal(f"{where}: {settings} settings; expected {expected}")
@@ -291,7 +297,9 @@ def _require_trials(spaces: Sequence[Space], search: Search, where: str) -> None
         raise Refusal(invalid(f"{where}: {SEARCH}.trials", search.trials, expected))
 
 
-def _require_epochs(written: Written, search: Search, trials: Sequence[Trial], where: str) -> None:
+def _require_epochs(
+    definition: ArmDefinition, search: Search, trials: Sequence[Trial], where: str
+) -> None:
     """Check that schedules can be as short as a search has them.
 
     Raises:
@@ -304,7 +312,7 @@ def _require_epochs(written: Written, search: Search, trials: Sequence[Trial], w
         if epochs < least:
             expected = f"an integer >= {least} for {search.method}, which shortens schedules"
             raise Refusal(invalid(f"{where}: training.epochs", epochs, expected))
-        written.shortened(trial, budget)
+        definition.shortened(trial, budget)
 
 
 def _search(value: Any, path: Path, where: str) -> Search:
@@ -331,9 +339,9 @@ def _boolean(value: Any, where: str) -> bool:
     return value
 
 
-def _shown(written: Written, trials: Sequence[Trial], key: str) -> Any:
+def _shown(definition: ArmDefinition, trials: Sequence[Trial], key: str) -> Any:
     """Return the value of a protocol key that all settings share, else that it is searched."""
     values = [trial.setting[PROTOCOL][key] for trial in trials]
-    space = written.spaces.get((PROTOCOL, key))
-    is_left = space is not None and len(space.values) != 1 and written.search is not None
+    space = definition.spaces.get((PROTOCOL, key))
+    is_left = space is not None and len(space.values) != 1 and definition.search is not None
     return SEARCHED if is_left or any(value != values[0] for value in values) else values[0]

@@ -82,7 +82,7 @@ def _duplicates(arms: Sequence[Arm], path: Path, is_tuned: bool) -> Iterator[str
                     refused.setdefault(line.partition(": invalid value ")[0], (where, line))
                 continue
             first = seen.setdefault(key, where)
-            allowed = is_tuned or (arm.written.nuisance and first == f"arms.{BASELINE}")
+            allowed = is_tuned or (arm.definition.nuisance and first == f"arms.{BASELINE}")
             if first != where and not allowed:
                 same.append(f"{path}: {where}: the same network as {first}; expected each once")
         cause = _unchanged(arm, path) if len(same) == len(arm.trials) else ""
@@ -92,9 +92,9 @@ def _duplicates(arms: Sequence[Arm], path: Path, is_tuned: bool) -> Iterator[str
 
 def _unchanged(arm: Arm, path: Path) -> str:
     """Return an error line for a protocol value of an arm that the protocol has, "" without one."""
-    protocol = arm.written.protocol
-    for key, value in arm.written.fixed.get(PROTOCOL, {}).items():
-        if (PROTOCOL, key) not in arm.written.spaces and value_of(protocol, key) == value:
+    protocol = arm.definition.protocol
+    for key, value in arm.definition.fixed.get(PROTOCOL, {}).items():
+        if (PROTOCOL, key) not in arm.definition.spaces and value_of(protocol, key) == value:
             where = f"{path}: arms.{arm.name}: protocol.{key}"
             other = f", as by -S {key}={json.dumps(not value)}" if isinstance(value, bool) else ""
             return invalid(where, value, f"another value than that of the protocol{other}")

@@ -9,16 +9,16 @@ from pipeline import regularizers
 from pipeline.config.plan import BASELINE, PROTOCOL, Dimension, Factor, Setting
 from pipeline.config.schema import Design
 from pipeline.config.test_rules import TestRule
-from pipeline.planning.protocols import Protocol, multiplied
-from pipeline.planning.resolution import named, overridden
-from pipeline.planning.searches import Finished, ProposedTrial, Search, propose
+from pipeline.planning.protocols import Protocol, apply_factors
+from pipeline.planning.resolution import override_protocol, read_named
+from pipeline.planning.searches import FinishedTrial, ProposedTrial, Search, propose
 from pipeline.planning.spaces import Space, grid
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.errors import Refusal
 
 
 @dataclass(frozen=True)
-class Written:
+class ArmDefinition:
     """What the file of an arm says, from which all its settings are made.
 
     Attributes:
@@ -40,7 +40,7 @@ class Written:
     path: Path
     places: Mapping[str, str]
 
-    def proposals(self, finished: Sequence[Finished] = ()) -> list[ProposedTrial]:
+    def proposals(self, finished: Sequence[FinishedTrial] = ()) -> list[ProposedTrial]:
         """Return the trials of the first round, or of that after the finished ones.
 
         Their values are in the order of `spaces`. There are none after the last round.
@@ -63,11 +63,11 @@ class Written:
         protocol = self.protocol
         if PROTOCOL in setting:
             where = f"{self.path}: {self.places[PROTOCOL]}"
-            setting[PROTOCOL] = multiplied(setting[PROTOCOL], protocol, where)
-            protocol = overridden(protocol, setting[PROTOCOL], where)
+            setting[PROTOCOL] = apply_factors(setting[PROTOCOL], protocol, where)
+            protocol = override_protocol(protocol, setting[PROTOCOL], where)
         classes = regularizers.settings()
         chosen = [
-            named({"name": part, **items}, classes, self.path, self.places[part])
+            read_named({"name": part, **items}, classes, self.path, self.places[part])
             for part, items in setting.items()
             if part != PROTOCOL
         ]
@@ -87,7 +87,7 @@ class Written:
             return trial
         epochs = max(round(trial.protocol.training.epochs * budget), 1)
         where = f"{self.path}: {self.places.get(PROTOCOL, '')}".removesuffix(": ")
-        protocol = overridden(trial.protocol, {"training.epochs": epochs}, where)
+        protocol = override_protocol(trial.protocol, {"training.epochs": epochs}, where)
         return replace(trial, protocol=protocol)
 
 
@@ -116,7 +116,7 @@ class Arm:
         against: The name of the arm that it is compared with.
         rule: The rule by which it is averaged at test, the same for all its settings.
         trials: Its settings, in the order of the file; of a search in rounds, those of the first.
-        written: What its file says.
+        definition: What its file says.
     """
 
     name: str
@@ -124,12 +124,12 @@ class Arm:
     against: str
     rule: TestRule
     trials: tuple[Trial, ...]
-    written: Written
+    definition: ArmDefinition
 
     @property
     def most_settings(self) -> int:
         """Return how many settings it tries before any widening, those of later rounds too."""
-        search = self.written.search
+        search = self.definition.search
         return search.trials if search and search.is_adaptive else len(self.trials)
 
     @property
@@ -140,13 +140,13 @@ class Arm:
     @property
     def has_own_space(self) -> bool:
         """Return whether it searches more than nuisance values."""
-        keys = [key for (_, key), space in self.written.spaces.items() if len(space.values) != 1]
-        return not self.written.nuisance.issuperset(keys)
+        keys = [key for (_, key), space in self.definition.spaces.items() if len(space.values) != 1]
+        return not self.definition.nuisance.issuperset(keys)
 
     @property
     def design(self) -> Design | None:
         """Return the method that drew its settings; None for a grid and for rounds of trials."""
-        search = self.written.search
+        search = self.definition.search
         methods: tuple[Design, ...] = get_args(Design)
         return next((one for one in methods if search and search.method == one), None)
 
@@ -157,28 +157,33 @@ class Arm:
             KeyError: The setting lacks a value that the arm searches.
             Refusal: The arm cannot have this setting.
         """
-        for (part, key), space in self.written.spaces.items():
+        for (part, key), space in self.definition.spaces.items():
             if space.scale is None and setting[part][key] not in self._listed(part, key):
                 raise Refusal(f"{self.name}: {part}.{key}: not in its list")
-        trial = self.written.trial([setting[part][key] for part, key in self.written.spaces])
+        trial = self.definition.trial([setting[part][key] for part, key in self.definition.spaces])
         if trial.setting != setting:
             raise Refusal(f"{self.name}: a value that is not searched differs")
         return trial
 
     def _listed(self, part: str, key: str) -> list[Any]:
         """Return the values of a list, as they are in settings."""
-        values = list(self.written.spaces[part, key].values)
+        values = list(self.definition.spaces[part, key].values)
         if part != PROTOCOL:
             return values
-        protocol = self.written.protocol
-        return [multiplied({key: value}, protocol, self.name)[key] for value in values]
+        protocol = self.definition.protocol
+        return [apply_factors({key: value}, protocol, self.name)[key] for value in values]
 
 
 def baseline(protocol: Protocol) -> Arm:
     """Return the arm without regularizers, which every study has."""
-    written = Written({}, {}, frozenset(), None, protocol, Path(), {})
+    definition = ArmDefinition({}, {}, frozenset(), None, protocol, Path(), {})
     return Arm(
-        BASELINE, Factor(), BASELINE, regularizers.test_rule(()), (written.trial(()),), written
+        BASELINE,
+        Factor(),
+        BASELINE,
+        regularizers.test_rule(()),
+        (definition.trial(()),),
+        definition,
     )
 
 
@@ -192,7 +197,7 @@ def searched_values(arm: Arm) -> tuple[Dimension, ...]:
             low=space.low if arm.design and space.scale else None,
             high=space.high if arm.design and space.scale else None,
         )
-        for (part, key), space in arm.written.spaces.items()
+        for (part, key), space in arm.definition.spaces.items()
         if len(space.values) != 1
     )
 

@@ -42,7 +42,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Tried:
+class ScoredSetting:
     """A setting with the scores of all its runs.
 
     Attributes:
@@ -76,17 +76,17 @@ class Tried:
         return _mean([score.nll for score in self.scores if score.state == "done"])
 
 
-def best(tried: Sequence[Tried], space: Sequence[Dimension]) -> int | None:
+def best(settings: Sequence[ScoredSetting], space: Sequence[Dimension]) -> int | None:
     """Return the number of the best setting, None where every setting lacks a run.
 
     Args:
-        tried: The settings of an arm.
+        settings: The settings of an arm.
         space: The values that the arm searches.
     """
-    complete = [number for number, item in enumerate(tried) if item.complete]
+    complete = [number for number, item in enumerate(settings) if item.complete]
     if not complete:
         return None
-    compared = comparable([tried[number] for number in complete])
+    compared = comparable([settings[number] for number in complete])
     fitted = response(compared, space)
     curve = [0.0] * len(complete) if fitted is None else fitted.round(DIGITS).tolist()
 
@@ -98,7 +98,7 @@ def best(tried: Sequence[Tried], space: Sequence[Dimension]) -> int | None:
     return complete[min(range(len(complete)), key=order)]
 
 
-def comparable(tried: Sequence[Tried]) -> list[Tried]:
+def comparable(settings: Sequence[ScoredSetting]) -> list[ScoredSetting]:
     """Return settings whose scores can be compared although some have further runs.
 
     A seed shifts the scores of all settings, as its split is an easy or a hard one. So the scores
@@ -106,56 +106,56 @@ def comparable(tried: Sequence[Tried]) -> list[Tried]:
     squares fit of a constant for each setting and each seed.
 
     Args:
-        tried: Complete settings of an arm. The seeds of each are the first ones of those of all.
+        settings: Complete settings of an arm. The seeds of each are the first ones of those of all.
     """
-    lengths = [len(item.scores) for item in tried]
+    lengths = [len(item.scores) for item in settings]
     common = min(lengths, default=0)
     if common == max(lengths, default=0):
-        return list(tried)
-    shifts = _shifts_of_seeds(tried)
+        return list(settings)
+    shifts = _shifts_of_seeds(settings)
     shifts -= shifts[:common].mean(axis=0)
-    return [replace(item, scores=_shifted(item.scores, shifts, common)) for item in tried]
+    return [replace(item, scores=_shifted(item.scores, shifts, common)) for item in settings]
 
 
-def _shifts_of_seeds(tried: Sequence[Tried]) -> Array:
+def _shifts_of_seeds(settings: Sequence[ScoredSetting]) -> Array:
     """Return what each seed adds to accuracy and NLL (seeds, 2), by least squares.
 
     Args:
-        tried: The settings; a score is the sum of a constant of its setting and one of its seed.
+        settings: The settings; a score is the sum of a constant of its setting and one of its seed.
     """
-    most = max(len(item.scores) for item in tried)
+    most = max(len(item.scores) for item in settings)
     rows, values = [], []
-    for place, item in enumerate(tried):
+    for place, item in enumerate(settings):
         for seed, score in enumerate(item.scores):
-            row = np.zeros(len(tried) + most)
-            row[[place, len(tried) + seed]] = 1
+            row = np.zeros(len(settings) + most)
+            row[[place, len(settings) + seed]] = 1
             rows.append(row)
             values.append((score.accuracy, score.nll))
     constants, *_ = np.linalg.lstsq(np.array(rows), np.array(values), rcond=None)
-    of_seeds: Array = constants[len(tried) :]
+    of_seeds: Array = constants[len(settings) :]
     return of_seeds
 
 
-def response(tried: Sequence[Tried], space: Sequence[Dimension]) -> Array | None:
+def response(settings: Sequence[ScoredSetting], space: Sequence[Dimension]) -> Array | None:
     """Return the validation accuracy of each setting on a smooth curve over the scale.
 
     Collapsed settings, such as those with a too large learning rate, are left out of the fit.
 
     Args:
-        tried: Complete settings of an arm.
+        settings: Complete settings of an arm.
         space: The values that the arm searches.
 
     Returns:
         (settings,) The fitted accuracy (fraction), -inf for settings left out; None without a
         curve: not one value is searched on a scale, or fewer than five settings are fitted.
     """
-    if len(space) != 1 or len(tried) < LEAST_POINTS:
+    if len(space) != 1 or len(settings) < LEAST_POINTS:
         return None
     (dimension,) = space
     scale = dimension.scale
     if scale is None:
         return None
-    compared = comparable(tried)
+    compared = comparable(settings)
     values = [item.setting[dimension.part][dimension.key] for item in compared]
     places = np.array([position(scale, value) for value in values])
     means = np.array([item.accuracy for item in compared])
@@ -165,7 +165,7 @@ def response(tried: Sequence[Tried], space: Sequence[Dimension]) -> Array | None
     common = min(len(item.scores) for item in compared)
     scores = np.array([[score.accuracy for score in item.scores[:common]] for item in compared]).T
     scores += means - scores.mean(axis=0)  # what further runs say
-    curve = np.full(len(tried), -np.inf)
+    curve = np.full(len(settings), -np.inf)
     curve[mask] = smoothed(places[mask], scores[:, mask])
     return curve
 
@@ -183,7 +183,7 @@ def collapsed(means: Array) -> Array:
     return fallen
 
 
-def at_edge(chosen: Setting, tried: Sequence[Tried], dimension: Dimension) -> int:
+def at_edge(chosen: Setting, settings: Sequence[ScoredSetting], dimension: Dimension) -> int:
     """Return at which end of the values tried a chosen one stands: -1, 1, or 0 for neither.
 
     A design has no point at an end of its range, and one of its points is always the outermost, by
@@ -192,8 +192,8 @@ def at_edge(chosen: Setting, tried: Sequence[Tried], dimension: Dimension) -> in
 
     Args:
         chosen: The chosen setting.
-        tried: All settings of the arm. One that diverged counts: a value next to it is not at the
-            end. One that failed does not.
+        settings: All settings of the arm. One that diverged counts: a value next to it is not at
+            the end. One that failed does not.
         dimension: The value that is looked at.
 
     Returns:
@@ -204,11 +204,11 @@ def at_edge(chosen: Setting, tried: Sequence[Tried], dimension: Dimension) -> in
         low = position(dimension.scale, dimension.low)
         high = position(dimension.scale, dimension.high)
         share = (position(dimension.scale, value) - low) / (high - low)
-        near = max(NEAR, 1 / len(tried))
+        near = max(NEAR, 1 / len(settings))
         if share < near:
             return -1
         return 1 if share > 1 - near else 0
-    values = [item.setting[dimension.part][dimension.key] for item in tried if not item.failed]
+    values = [item.setting[dimension.part][dimension.key] for item in settings if not item.failed]
     is_numeric = all(type(value) in (int, float) for value in values)
     if not is_numeric or len(set(values)) < 2:
         return 0

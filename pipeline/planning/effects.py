@@ -25,7 +25,7 @@ from pipeline.models._start import NORMS, begin
 from pipeline.models._weights import match_weights
 from pipeline.models.imported import require_fit
 from pipeline.planning.networks import (
-    built,
+    build_network,
     evaluation_notes,
     require_passes,
     require_stored_draws,
@@ -71,23 +71,23 @@ def _effects(
     acting = regularizers.build(json.loads(chosen))
     settings = Start.model_validate_json(start)
 
-    def equipped(values: Mapping[str, Any]) -> nn.Module:
-        plain, _, classes = _plain(name, dataset, source, json.dumps(values))
+    def equipped_network(values: Mapping[str, Any]) -> nn.Module:
+        plain, _, classes = _plain_network(name, dataset, source, json.dumps(values))
         network = copy.deepcopy(plain)
         if not settings.is_fresh:
             begin(network, settings.run_start(), classes, None)
         regularizers.equip(network, acting)
         return network
 
-    network, shape, classes = _plain(name, dataset, source, model)
+    network, shape, classes = _plain_network(name, dataset, source, model)
     values = json.loads(model)
-    trial = equipped(values)
+    trial = equipped_network(values)
     if values.get("weights") or not settings.is_fresh:
         _require_stored_draws(name, dataset, source, model)
     if path := values.get("weights"):
         _weights_note(name, dataset, source, model, path, weights_digest(path))
     named_effects = [[item.name, item.effect(network, shape)] for item in acting]
-    require_fit(trial, values, shape, equipped)  # pooling by less takes deeper networks
+    require_fit(trial, values, shape, equipped_network)  # pooling by less takes deeper networks
     require_trainable(optimizers.settings()[optimizer](), trial, acting)
     if optimizers.settings()[optimizer].full_batch:
         _require_no_draws(trial, shape, optimizer)
@@ -149,7 +149,7 @@ def start_effect(protocol: Protocol) -> dict[str, Any]:
 @functools.lru_cache(maxsize=32)
 def _layers_with_norm(name: str, dataset: str, source: str, model: str) -> tuple[bool, ...]:
     """Return of every layer of a network whether it has a batch norm."""
-    network, _, _ = _plain(name, dataset, source, model)
+    network, _, _ = _plain_network(name, dataset, source, model)
     return tuple(
         any(isinstance(network.get_submodule(module), NORMS) for module in layer.modules)
         for layer in layers(network)
@@ -167,8 +167,8 @@ def _require_loaded(protocol: Protocol, start: Start) -> None:
     if not path:
         return
     texts = (json.dumps(settings[key]) for key in ("source", "model"))
-    named = settings["name"], _dataset(settings)
-    every, names = _random(*named, *texts, path, weights_digest(path))
+    read_named = settings["name"], _dataset(settings)
+    every, names = _random(*read_named, *texts, path, weights_digest(path))
     frozen = every[: len(every) - len(trained_layers(every, start.train, start.k))]
     random = [name for layer in frozen for name in layer.tensors if name in names]
     if random:
@@ -183,7 +183,7 @@ def _random(
     name: str, dataset: str, source: str, model: str, path: str, digest: str
 ) -> tuple[list[Layer], frozenset[str]]:
     """Return the layers of a network, and the names of parameters that its file lacks."""
-    network, _, _ = _plain(name, dataset, source, model)
+    network, _, _ = _plain_network(name, dataset, source, model)
     match = match_weights(network.network, path)
     parameters = dict(network.network.named_parameters(remove_duplicate=False))
     loaded = {parameters[name] for name in match.loaded if name in parameters}
@@ -198,8 +198,8 @@ def _require_start(
     if not is_described(name, json.loads(parent)["dataset"], json.loads(parent_source)):
         return
     settings = Start.model_validate_json(start)
-    plain, _, classes = _plain(name, dataset, source, model)
-    begun, _, _ = _plain(name, parent, parent_source, model)
+    plain, _, classes = _plain_network(name, dataset, source, model)
+    begun, _, _ = _plain_network(name, parent, parent_source, model)
     network = copy.deepcopy(plain)
     begin(network, settings.run_start(), classes, begun.state_dict())
     most = len(layers(network)) - 2
@@ -233,7 +233,7 @@ def model_effect(settings: Mapping[str, Any]) -> dict[str, Any]:
         Refusal: The network cannot be made for the data.
     """
     texts = (json.dumps(settings[key]) for key in ("source", "model"))
-    shape = _plain(settings["name"], _dataset(settings), *texts)[1]
+    shape = _plain_network(settings["name"], _dataset(settings), *texts)[1]
     return models.effect(settings["model"], shape)
 
 
@@ -247,7 +247,7 @@ def network_notes(settings: Mapping[str, Any]) -> list[str]:
         Refusal: The network cannot be made for the data.
     """
     texts = (json.dumps(settings[key]) for key in ("source", "model"))
-    network, shape, _ = _plain(settings["name"], _dataset(settings), *texts)
+    network, shape, _ = _plain_network(settings["name"], _dataset(settings), *texts)
     return evaluation_notes(network, shape)
 
 
@@ -270,7 +270,7 @@ def weights_note(settings: Mapping[str, Any]) -> str:
 
 @functools.lru_cache(maxsize=32)  # a large file is read once for all settings of a network
 def _weights_note(name: str, dataset: str, source: str, model: str, path: str, digest: str) -> str:
-    network = _plain(name, dataset, source, model)[0]
+    network = _plain_network(name, dataset, source, model)[0]
     return match_weights(network.network, path).note(path)
 
 
@@ -299,7 +299,7 @@ def _require_no_draws(network: nn.Module, shape: tuple[int, ...], optimizer: str
 
 
 @functools.lru_cache(maxsize=32)
-def _plain(
+def _plain_network(
     name: str, dataset: str, source: str, model: str
 ) -> tuple[Standardized, tuple[int, ...], int]:
     """Return the network of a protocol without regularizers, the shape of its images, classes."""
@@ -311,14 +311,14 @@ def _plain(
     if model_settings["name"] != IMPORTED:
         _require_size(model_settings, kind.shape, kind.classes)
     with torch.random.fork_rng(devices=[]):
-        network = built(model_settings, kind.shape, kind.classes)
+        network = build_network(model_settings, kind.shape, kind.classes)
     require_usable(network, model_settings["initialization"], kind.shape)
     return network, kind.shape, kind.classes
 
 
 @functools.lru_cache(maxsize=32)
 def _require_stored_draws(name: str, dataset: str, source: str, model: str) -> None:
-    network, shape, classes = _plain(name, dataset, source, model)
+    network, shape, classes = _plain_network(name, dataset, source, model)
     require_stored_draws(network, json.loads(model), shape, classes)
 
 

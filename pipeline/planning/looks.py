@@ -24,7 +24,7 @@ def confirm(
     choice: Choice,
     scores: Mapping[str, Score],
     decide: Decide,
-    apart: Mapping[str, str] | None = None,
+    pool_digests: Mapping[str, str] | None = None,
 ) -> tuple[Plan, Identities]:
     """Plan every look whose runs follow from the scores.
 
@@ -36,7 +36,7 @@ def confirm(
         choice: The chosen setting of every arm that has several; an arm with None gets no runs.
         scores: The validation scores of the runs that have ended, by fingerprint.
         decide: Returns why arms stop.
-        apart: The digests of the data of its pretrainings, by name.
+        pool_digests: The digests of the data of its pretrainings, by name.
 
     Returns:
         The plan, and the identity of each of its runs by fingerprint.
@@ -44,11 +44,13 @@ def confirm(
     Raises:
         Refusal: `choice` names a setting that an arm cannot have.
     """
-    reached: dict[Key, int] = {}
+    look_counts: dict[Key, int] = {}
     stops: dict[Key, Stop] = {}
 
     def planned() -> tuple[Plan, Identities]:
-        return confirmation(experiment, data_digest, choice, apart, reached, list(stops.values()))
+        return confirmation(
+            experiment, data_digest, choice, pool_digests, look_counts, list(stops.values())
+        )
 
     plan, identities = planned()
     if plan.looks is None:
@@ -58,23 +60,23 @@ def confirm(
         if any(run.fingerprint not in scores for run in plan.runs_of("comparison")):
             return plan, identities
         all_reasons = decide(plan, scores)
-        reasons = {key: all_reasons[key] for key in all_reasons if reached.get(key, 1) == look}
+        reasons = {key: all_reasons[key] for key in all_reasons if look_counts.get(key, 1) == look}
         further = plan.with_needed(key for key, reason in reasons.items() if reason is None)
         for key, reason in reasons.items():
             if reason is not None and key not in further:
                 stops[key] = _stop(key, look, reason)
-        reached |= dict.fromkeys(further, look + 1)
+        look_counts |= dict.fromkeys(further, look + 1)
         plan, identities = planned()
         if not further:
             break
-    if not experiment.asked:
+    if not experiment.requested_looks:
         return plan, identities
     for look in range(2, last_look + 1):
-        asked = [key for key, last in experiment.asked.items() if last >= look]
-        for key in plan.with_needed(asked):
-            if reached.get(key, 1) >= look:
+        requested = [key for key, last in experiment.requested_looks.items() if last >= look]
+        for key in plan.with_needed(requested):
+            if look_counts.get(key, 1) >= look:
                 continue
-            reached[key] = look
+            look_counts[key] = look
             if key in stops:
                 stops[key] = _stop(key, look, "asked")
     return planned()

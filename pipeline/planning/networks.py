@@ -45,7 +45,7 @@ IN_BATCHES = (
 )
 
 
-def built(model: Mapping[str, Any], shape: tuple[int, ...], classes: int) -> Standardized:
+def build_network(model: Mapping[str, Any], shape: tuple[int, ...], classes: int) -> Standardized:
     """Return a network, whose building may fail in a way that no check of it expects.
 
     Args:

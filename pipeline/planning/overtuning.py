@@ -81,17 +81,17 @@ def _default(arm: Arm, chosen: Setting) -> Trial | None:
     optimizer is not that of another. Widening may have added a default: then it is between the
     space as written and the chosen value.
     """
-    searched = {key for part, key in arm.written.spaces if part == PROTOCOL}
-    if searched and not searched.issuperset(arm.written.fixed.get(PROTOCOL, {})):
+    searched = {key for part, key in arm.definition.spaces if part == PROTOCOL}
+    if searched and not searched.issuperset(arm.definition.fixed.get(PROTOCOL, {})):
         return None
-    defaults = {place: _default_value(arm, *place) for place in arm.written.spaces}
+    defaults = {place: _default_value(arm, *place) for place in arm.definition.spaces}
     for trial in arm.trials:
         if all(trial.setting[part][key] == value for (part, key), value in defaults.items()):
             return trial
     for (part, key), value in defaults.items():
-        if value not in _reached(arm.written.spaces[part, key], chosen[part][key]):
+        if value not in _reached(arm.definition.spaces[part, key], chosen[part][key]):
             return None
-    return arm.written.trial(list(defaults.values()))
+    return arm.definition.trial(list(defaults.values()))
 
 
 def _reached(space: Space, chosen: Any) -> list[Any]:
@@ -109,5 +109,5 @@ def _reached(space: Space, chosen: Any) -> list[Any]:
 
 def _default_value(arm: Arm, part: str, key: str) -> Any:
     if part == PROTOCOL:
-        return value_of(arm.written.protocol, key)
+        return value_of(arm.definition.protocol, key)
     return regularizers.settings()[part].model_fields[key].default

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.config.validation import invalid
 from pipeline.data.arrays import Arrays
-from pipeline.data.pools import Classes, chosen, class_numbers, set_apart, without
+from pipeline.data.pools import Classes, class_numbers, drop_examples, select_classes, set_apart
 from pipeline.planning.protocols import Protocol
 from pipeline.runtime.errors import Refusal
 
@@ -43,7 +43,7 @@ def part_of_protocol(
         Refusal: A class does not exist, or nothing is set apart for a pretraining that needs it.
     """
     classes = _numbers(protocol.data.classes, names, pool.classes, f"{source}: data.classes")
-    return chosen(without(pool, _left_out(protocol, pool, names, source)), classes)
+    return select_classes(drop_examples(pool, _left_out(protocol, pool, names, source)), classes)
 
 
 def _left_out(
@@ -70,7 +70,9 @@ def test_of_protocol(protocol: Protocol, test: Arrays, names: Sequence[str]) -> 
     Raises:
         Refusal: A class does not exist.
     """
-    return chosen(test, _numbers(protocol.data.classes, names, test.classes, "data.classes"))
+    return select_classes(
+        test, _numbers(protocol.data.classes, names, test.classes, "data.classes")
+    )
 
 
 def part_of_pretraining(
@@ -96,7 +98,7 @@ def part_of_pretraining(
         expected = "null: it has no class of the protocol to share"
         raise Refusal(invalid(f"{where}.share", settings["share"], expected))
     if not _is_same_data(protocol, name):
-        return chosen(pool, numbers)
+        return select_classes(pool, numbers)
     mask = np.isin(pool.labels, sorted(common), invert=True)
     if common:
         mask |= set_apart(pool, common, _share(protocol, name, source))
@@ -104,7 +106,7 @@ def part_of_pretraining(
         classes = _numbers(protocol.data.classes, names, pool.classes, f"{source}: data.classes")
         theirs = np.isin(pool.labels, classes) & ~_left_out(protocol, pool, names, source)
         mask &= ~np.isin(pool.groups, pool.groups[theirs])
-    return chosen(without(pool, ~mask), numbers)
+    return select_classes(drop_examples(pool, ~mask), numbers)
 
 
 def _is_same_data(protocol: Protocol, name: str) -> bool:

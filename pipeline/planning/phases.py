@@ -23,7 +23,7 @@ from pipeline.config.streams import Streams
 from pipeline.config.validation import invalid
 from pipeline.planning.arms import Arm, Trial, searched_values
 from pipeline.planning.overtuning import overtuning_study
-from pipeline.planning.starts import Digests, Identified, distinct, identified
+from pipeline.planning.starts import Digests, IdentifiedRun, distinct, identify_run
 from pipeline.planning.studies import Experiment, Study, untuned_study
 from pipeline.runtime.errors import Refusal
 
@@ -42,8 +42,8 @@ def confirmation(
     experiment: Experiment,
     data_digest: str,
     choice: Choice,
-    apart: Mapping[str, str] | None = None,
-    reached: Mapping[Key, int] | None = None,
+    pool_digests: Mapping[str, str] | None = None,
+    look_counts: Mapping[Key, int] | None = None,
     stops: Sequence[Stop] = (),
 ) -> tuple[Plan, Identities]:
     """Plan the chosen setting of every arm, and the baseline, on seeds that no choice has used.
@@ -54,8 +54,8 @@ def confirmation(
         experiment: The protocol with its tuned values, and its studies.
         data_digest: The digest of the prepared data.
         choice: The chosen setting of every arm that has several; an arm with None gets no runs.
-        apart: The digests of the data of its pretrainings, by name.
-        reached: How many looks each compared arm has; one that is not named has the first.
+        pool_digests: The digests of the data of its pretrainings, by name.
+        look_counts: How many looks each compared arm has; one that is not named has the first.
         stops: Where arms have stopped.
 
     Returns:
@@ -66,15 +66,15 @@ def confirmation(
     """
     looks = experiment.protocol.seeds.looks
     has_looks = isinstance(experiment.protocol.seeds.confirmation, Looks)
-    digests = Digests(data_digest, apart or {})
+    digests = Digests(data_digest, pool_digests or {})
     seeds = range(FIRST_CONFIRMATION_SEED, FIRST_CONFIRMATION_SEED + looks.looks[-1])
 
-    def runs_of_look(studies: Sequence[Study], look: int) -> list[tuple[PlannedRun, Identified]]:
+    def runs_of_look(studies: Sequence[Study], look: int) -> list[tuple[PlannedRun, IdentifiedRun]]:
         """Return the runs that a look adds to the arms that have it."""
         row = {"round": look} if has_looks else {}
         look_seeds = seeds[looks.seeds_of(look)]
-        runs: list[tuple[PlannedRun, Identified]] = []
-        for study, arm in _arms_with_look(studies, look, reached or {}):
+        runs: list[tuple[PlannedRun, IdentifiedRun]] = []
+        for study, arm in _arms_with_look(studies, look, look_counts or {}):
             for trial in _chosen(study, arm, choice):
                 runs += planned_runs(study, arm, trial, look_seeds, digests, **row)
         return runs
@@ -99,12 +99,12 @@ def confirmation(
 
 
 def _arms_with_look(
-    studies: Sequence[Study], look: int, reached: Mapping[Key, int]
+    studies: Sequence[Study], look: int, look_counts: Mapping[Key, int]
 ) -> Iterator[tuple[Study, Arm]]:
-    """Yield the arms that have a look; one that `reached` does not name has the first alone."""
+    """Yield the arms that have a look; one that `look_counts` does not name has the first alone."""
     for study in studies:
         for arm in study.arms:
-            if look <= reached.get((study.name, arm.name), 1):
+            if look <= look_counts.get((study.name, arm.name), 1):
                 yield study, arm
 
 
@@ -154,7 +154,7 @@ def drawn_streams(seed: int, stream: str, draw: int) -> Streams:
 
 def planned_runs(
     study: Study, arm: Arm, trial: Trial, seeds: Sequence[int], digests: Digests, **more: Any
-) -> Iterator[tuple[PlannedRun, Identified]]:
+) -> Iterator[tuple[PlannedRun, IdentifiedRun]]:
     """Yield every run of a setting, with its identity and the runs it starts from.
 
     Args:
@@ -166,7 +166,7 @@ def planned_runs(
         more: Further values of each row of the plan.
     """
     for row, streams in _rows(study, arm, seeds):
-        described = identified(trial, streams, digests)
+        described = identify_run(trial, streams, digests)
         run = PlannedRun(
             study=study.name,
             arm=arm.name,
@@ -184,7 +184,7 @@ def plan_of(
     phase: Phase,
     data_digest: str,
     studies: tuple[PlannedStudy, ...],
-    planned: Sequence[tuple[PlannedRun, Identified]],
+    planned: Sequence[tuple[PlannedRun, IdentifiedRun]],
     looks: PlannedLooks | None = None,
 ) -> tuple[Plan, Identities]:
     """Return the plan of a phase, and the identity of each of its runs by fingerprint.
@@ -282,5 +282,5 @@ def describe_study(
 
 def _rounds(arm: Arm) -> dict[str, Any] | None:
     """Return how the scores of an arm decide on its later trials, None where they do not."""
-    search = arm.written.search
+    search = arm.definition.search
     return search.acting() if search and search.is_adaptive else None

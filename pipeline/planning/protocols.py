@@ -299,7 +299,7 @@ def network_of(model: Mapping[str, Any]) -> Any:
     return model.get("name", IMPORTED if "import" in model else None)
 
 
-def multiplied(overrides: dict[str, Any], protocol: Protocol, source: str) -> dict[str, Any]:
+def apply_factors(overrides: dict[str, Any], protocol: Protocol, source: str) -> dict[str, Any]:
     """Return the overrides with each factor, such as x3 or x1/3, replaced by its product.
 
     Args:

@@ -37,7 +37,7 @@ CHANGED = ("data", "model", "training", "start")
 Named = TypeVar("Named", bound=Settings)
 
 
-def resolved(document: dict[str, Any], source: Path | str) -> Protocol:
+def resolve_protocol(document: dict[str, Any], source: Path | str) -> Protocol:
     """Return a checked protocol whose model, optimizer and schedule settings are complete.
 
     Args:
@@ -52,8 +52,8 @@ def resolved(document: dict[str, Any], source: Path | str) -> Protocol:
     if training.batch_size > data.train_size:
         expected = f"an integer <= {data.train_size} (data.train_size)"
         raise Refusal(invalid(f"{source}: training.batch_size", training.batch_size, expected))
-    optimizer = named(training.optimizer, optimizers.settings(), source, "training.optimizer")
-    schedule = named(training.schedule, schedules.settings(), source, "training.schedule")
+    optimizer = read_named(training.optimizer, optimizers.settings(), source, "training.optimizer")
+    schedule = read_named(training.schedule, schedules.settings(), source, "training.schedule")
     _require_full_batch(protocol, optimizer, source)
     _require_cycles(protocol, schedule, source)
     model_values = {**protocol.model, "name": network_of(protocol.model)}
@@ -62,7 +62,7 @@ def resolved(document: dict[str, Any], source: Path | str) -> Protocol:
             require_visible(str(model_values["import"]).partition(":")[0])
             if model_values["name"] == IMPORTED:
                 _require_common(model_values)
-    settings = named(model_values, models.settings(), source, "model")
+    settings = read_named(model_values, models.settings(), source, "model")
     model = {"name": model_values["name"], **settings.model_dump(mode="json", by_alias=True)}
     complete = {
         "optimizer": {"name": optimizer.name, **optimizer.model_dump(mode="json")},
@@ -96,9 +96,9 @@ def _pretraining(protocol: Protocol, name: str, source: Path | str) -> dict[str,
     pretraining = checked(Pretraining, document["pretraining"][name], source, where)
     start = checked_start(pretraining.start, source, f"{where}.start")
     values = document_of_pretraining(document, pretraining)
-    complete = resolved(values, f"{source}: {where}").model_dump(mode="json")
+    complete = resolve_protocol(values, f"{source}: {where}").model_dump(mode="json")
     chosen = [
-        named(item, regularizers.settings(), source, f"{where}.regularizers.{number}")
+        read_named(item, regularizers.settings(), source, f"{where}.regularizers.{number}")
         for number, item in enumerate(pretraining.regularizers)
     ]
     return {
@@ -147,7 +147,7 @@ def _require_common(values: Mapping[str, Any]) -> None:
             )
 
 
-def overridden(protocol: Protocol, overrides: dict[str, Any], source: str) -> Protocol:
+def override_protocol(protocol: Protocol, overrides: dict[str, Any], source: str) -> Protocol:
     """Return the protocol with the values of an arm in place of the protocol's.
 
     Args:
@@ -179,7 +179,7 @@ def overridden(protocol: Protocol, overrides: dict[str, Any], source: str) -> Pr
             )
         inner = _inner(document[section], names[:-1], f"{source}: protocol.{section}")
         inner[names[-1]] = value
-    changed = resolved(document, source)
+    changed = resolve_protocol(document, source)
     start_values = {
         key.removeprefix("start."): value
         for key, value in overrides.items()
@@ -260,7 +260,7 @@ def _require_cycles(protocol: Protocol, schedule: Schedule, source: Path | str) 
         raise Refusal(invalid(where, training.snapshots, expected))
 
 
-def named(
+def read_named(
     document: dict[str, Any], classes: Mapping[str, type[Named]], source: Path | str, where: str
 ) -> Named:
     """Return the checked settings of the class that `document["name"]` names.

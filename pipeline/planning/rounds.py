@@ -30,12 +30,12 @@ from pipeline.config.settings import Settings
 from pipeline.config.validation import choices, constraints
 from pipeline.planning.arm_mistakes import network_key
 from pipeline.planning.arms import Arm, Trial, searched_values
-from pipeline.planning.choice import Score, Tried, at_edge, best, collapsed
+from pipeline.planning.choice import Score, ScoredSetting, at_edge, best, collapsed
 from pipeline.planning.phases import Identities, describe_study, plan_of, planned_runs
 from pipeline.planning.resolution import section_class
-from pipeline.planning.searches import Finished, ProposedTrial, rounds
+from pipeline.planning.searches import FinishedTrial, ProposedTrial, rounds
 from pipeline.planning.spaces import Space, size
-from pipeline.planning.starts import Digests, Identified
+from pipeline.planning.starts import Digests, IdentifiedRun
 from pipeline.planning.studies import Experiment, Study, tuning_study
 from pipeline.runtime.errors import Refusal
 
@@ -67,7 +67,7 @@ def explore(
     data_digest: str,
     scores: Scores,
     ahead: bool = False,
-    apart: Mapping[str, str] | None = None,
+    pool_digests: Mapping[str, str] | None = None,
 ) -> Exploration:
     """Plan every round whose runs follow from the scores.
 
@@ -76,10 +76,10 @@ def explore(
         data_digest: The digest of the prepared data.
         scores: Those of the runs that have ended.
         ahead: Also plan the arms where the baseline is not tuned yet, at the protocol's values.
-        apart: The digests of the data of its pretrainings, by name.
+        pool_digests: The digests of the data of its pretrainings, by name.
     """
     experiment = read({})
-    rounds = _Rounds(experiment, Digests(data_digest, apart or {}), scores)
+    rounds = _Rounds(experiment, Digests(data_digest, pool_digests or {}), scores)
     if experiment.tuning is None:
         rounds.explore_arms(experiment, 1)
         return rounds.result(experiment)
@@ -125,7 +125,7 @@ class _Rounds:
     experiment: Experiment
     digests: Digests
     scores: Scores
-    planned: list[tuple[PlannedRun, Identified]] = field(default_factory=list)
+    planned: list[tuple[PlannedRun, IdentifiedRun]] = field(default_factory=list)
     studies: list[PlannedStudy] = field(default_factory=list)
     most_added: Added = NOTHING
 
@@ -147,9 +147,9 @@ class _Rounds:
     def search(self, study: Study, arm: Arm, first: int) -> _Searched:
         """Plan the settings of an arm, and further rounds as long as scores are there."""
         planned: list[_Planned] = []
-        proposals = arm.written.proposals()
+        proposals = arm.definition.proposals()
         new = [_Planned(*one) for one in zip(arm.trials, proposals, strict=True)]
-        skipped: list[Finished] = []
+        skipped: list[FinishedTrial] = []
         seeds, number, repeated = self.seeds, first, False
         while True:
             for item in new:
@@ -162,45 +162,45 @@ class _Rounds:
                 return _Searched(arm, trials, number, waits=True, chosen=None)
 
             seeds = self.seeds
-            tried = [one for item, one in ended.items() if item.is_candidate]
-            if arm.written.search is not None:
+            settings = [one for item, one in ended.items() if item.is_candidate]
+            if arm.definition.search is not None:
                 new = _next_trials(arm, ended, skipped)
             else:
-                arm, new = _widened(arm, trials, tried)
+                arm, new = _widened(arm, trials, settings)
             if not new and not repeated:
-                last = _last_values(arm, trials, tried)
+                last = _last_values(arm, trials, settings)
                 new = [item for item in planned if item.trial.setting in last]
                 seeds, repeated = range(len(self.seeds), len(self.seeds) + REPEATS), True
             if not new:
-                return _Searched(arm, trials, number, False, _best_setting(arm, tried))
+                return _Searched(arm, trials, number, False, _best_setting(arm, settings))
             number += 1
 
-    def ended(self, planned: Sequence[_Planned]) -> dict[_Planned, Tried]:
+    def ended(self, planned: Sequence[_Planned]) -> dict[_Planned, ScoredSetting]:
         """Return the trials whose runs have all ended, with their scores."""
-        tried = {item: self.tried(item) for item in planned}
-        return {item: one for item, one in tried.items() if one is not None}
+        scored = {item: self.scored_setting(item) for item in planned}
+        return {item: one for item, one in scored.items() if one is not None}
 
     def plan(self, study: Study, arm: Arm, item: _Planned, seeds: range, number: int) -> None:
         """Plan the runs of a trial on these seeds, in a round."""
         budget = item.proposal.budget
-        trial = arm.written.shortened(item.trial, budget)
+        trial = arm.definition.shortened(item.trial, budget)
         runs = planned_runs(study, arm, trial, seeds, self.digests, round=number, budget=budget)
         for run, described in runs:
             self.planned.append((run, described))
             item.names.append(run.fingerprint)
 
-    def tried(self, item: _Planned) -> Tried | None:
+    def scored_setting(self, item: _Planned) -> ScoredSetting | None:
         """Return a trial with its scores, None while a run has not ended."""
         scores = [self.scores.get(name) for name in item.names]
         ended = tuple(score for score in scores if score is not None)
-        return Tried(item.trial.setting, ended) if len(ended) == len(scores) else None
+        return ScoredSetting(item.trial.setting, ended) if len(ended) == len(scores) else None
 
     def may_add(self, arm: Arm, planned: Sequence[_Planned], repeated: bool) -> Added:
         """Return what may follow for an arm at most."""
         seeds = len(self.seeds)
-        if arm.written.search is None:
+        if arm.definition.search is None:
             return Added(_most_added(arm) * seeds + (0 if repeated else _most_repeated(arm)))
-        left = rounds(arm.written.search)
+        left = rounds(arm.definition.search)
         done = 0
         while left and done < len(planned):
             done += left.pop(0)[0]
@@ -228,10 +228,12 @@ def dimensions(arm: Arm, trials: tuple[Trial, ...]) -> tuple[Dimension, ...]:
         trials: All its settings.
     """
     searched = []
-    for (part, key), space in arm.written.spaces.items():
+    for (part, key), space in arm.definition.spaces.items():
         if len(space.values) == 1:
             continue
-        is_grid = arm.written.search is None  # a design has no step, so none of its ends is known
+        is_grid = (
+            arm.definition.search is None
+        )  # a design has no step, so none of its ends is known
         ends = {
             end: is_grid and _next_value(arm, trials, (part, key), end) is None for end in (-1, 1)
         }
@@ -253,13 +255,13 @@ def dimensions(arm: Arm, trials: tuple[Trial, ...]) -> tuple[Dimension, ...]:
     return tuple(searched)
 
 
-def _best_setting(arm: Arm, tried: list[Tried]) -> dict[str, dict[str, Any]] | None:
-    number = best(tried, searched_values(arm))
-    return None if number is None else tried[number].setting
+def _best_setting(arm: Arm, settings: list[ScoredSetting]) -> dict[str, dict[str, Any]] | None:
+    number = best(settings, searched_values(arm))
+    return None if number is None else settings[number].setting
 
 
 def _next_trials(
-    arm: Arm, ended: Mapping[_Planned, Tried], skipped: list[Finished]
+    arm: Arm, ended: Mapping[_Planned, ScoredSetting], skipped: list[FinishedTrial]
 ) -> list[_Planned]:
     """Return the trials of the next round of a search, none where it has ended.
 
@@ -267,19 +269,19 @@ def _next_trials(
     counts as one without a score.
     """
     finished = [
-        Finished(
-            item.proposal.values, item.proposal.budget, tried.accuracy if tried.complete else nan
+        FinishedTrial(
+            item.proposal.values, item.proposal.budget, scored.accuracy if scored.complete else nan
         )
-        for item, tried in ended.items()
+        for item, scored in ended.items()
     ]
-    while proposals := arm.written.proposals([*finished, *skipped]):
+    while proposals := arm.definition.proposals([*finished, *skipped]):
         new = []
         for proposal in proposals:
             try:
-                trial = arm.written.trial(proposal.values)
-                arm.written.shortened(trial, proposal.budget)
+                trial = arm.definition.trial(proposal.values)
+                arm.definition.shortened(trial, proposal.budget)
             except Refusal:
-                skipped.append(Finished(proposal.values, proposal.budget, nan))
+                skipped.append(FinishedTrial(proposal.values, proposal.budget, nan))
                 continue
             new.append(_Planned(trial, proposal))
         if new:
@@ -287,56 +289,58 @@ def _next_trials(
     return []
 
 
-def _widened(arm: Arm, trials: tuple[Trial, ...], tried: list[Tried]) -> tuple[Arm, list[_Planned]]:
+def _widened(
+    arm: Arm, trials: tuple[Trial, ...], settings: list[ScoredSetting]
+) -> tuple[Arm, list[_Planned]]:
     """Return an arm with the spaces widened at whose end its best setting stands, and new trials.
 
     A design has no step, so it is not widened.
     """
-    chosen = _best_setting(arm, tried)
+    chosen = _best_setting(arm, settings)
     if chosen is None:
         return arm, []
-    spaces = dict(arm.written.spaces)
+    spaces = dict(arm.definition.spaces)
     for dimension in searched_values(arm):
         place = dimension.part, dimension.key
-        end = at_edge(chosen, tried, dimension)
+        end = at_edge(chosen, settings, dimension)
         if not end or spaces[place].extend < 1:
             continue
         value = _next_value(arm, trials, place, end)
         if value is not None:
             spaces[place] = spaces[place].with_value(value)
-    if spaces == dict(arm.written.spaces):
+    if spaces == dict(arm.definition.spaces):
         return arm, []
-    widened = replace(arm, written=replace(arm.written, spaces=spaces))
-    settings = [trial.setting for trial in trials]
+    widened = replace(arm, definition=replace(arm.definition, spaces=spaces))
+    existing = [trial.setting for trial in trials]
     new = []
-    for proposal in widened.written.proposals():
+    for proposal in widened.definition.proposals():
         try:
-            trial = widened.written.trial(proposal.values)
+            trial = widened.definition.trial(proposal.values)
         except Refusal:
             continue  # this value does not go with that of another space
-        if trial.setting not in settings:
+        if trial.setting not in existing:
             new.append(_Planned(trial, proposal))
     return widened, new
 
 
 def _last_values(
-    arm: Arm, trials: tuple[Trial, ...], tried: list[Tried]
+    arm: Arm, trials: tuple[Trial, ...], settings: list[ScoredSetting]
 ) -> list[dict[str, dict[str, Any]]]:
     """Return the best setting and those beside it, where one is the last that widening has added.
 
     By chance the last value may look worse than the one before it. A space that is widened no
     further anyway has none, nor has one whose last value has collapsed: that is no chance.
     """
-    chosen = _best_setting(arm, tried)
+    chosen = _best_setting(arm, settings)
     if chosen is None:
         return []
-    complete = [item for item in tried if item.complete]
+    complete = [item for item in settings if item.complete]
     is_low = collapsed(np.array([item.accuracy for item in complete]))
     level = [item.setting for item, low in zip(complete, is_low, strict=True) if not low]
-    settings = []
+    neighbours = []
     for dimension in searched_values(arm):
         part, key = place = dimension.part, dimension.key
-        space = arm.written.spaces[place]
+        space = arm.definition.spaces[place]
         if space.widened < 1 or space.extend < 1:
             continue
         for end in (-1, 1):
@@ -345,8 +349,8 @@ def _last_values(
             if not beside or beside[0] not in level:
                 continue
             if _next_value(arm, trials, place, end) is not None:
-                settings += [setting for setting in beside if setting in level]
-    return [chosen, *settings] if settings else []
+                neighbours += [setting for setting in beside if setting in level]
+    return [chosen, *neighbours] if neighbours else []
 
 
 def _neighbours(space: Space, end: int, value: Any) -> list[Any]:
@@ -365,7 +369,7 @@ def _next_value(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str], end
 
     A step that passes the bound of the field, or whose value has no effect, is halved.
     """
-    space = arm.written.spaces[place]
+    space = arm.definition.spaces[place]
     for halvings in range(HALVINGS + 1):
         value = space.beyond(end, halvings)
         if value is None:
@@ -381,7 +385,7 @@ def _is_left(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str]) -> boo
 
     A list of values without such choices always leaves some.
     """
-    space = arm.written.spaces[place]
+    space = arm.definition.spaces[place]
     part, key = place
     kind = _section(arm, part, key)
     values = space.between(PARTS)
@@ -397,10 +401,10 @@ def _acts(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str], value: An
     """Return whether an arm may have a value, and then trains another network than before."""
     first = trials[0].setting
     values = [
-        value if (part, key) == place else first[part][key] for part, key in arm.written.spaces
+        value if (part, key) == place else first[part][key] for part, key in arm.definition.spaces
     ]
     try:
-        trial = arm.written.trial(values)
+        trial = arm.definition.trial(values)
         network = network_key(trial)
     except Refusal:
         return False
@@ -434,7 +438,7 @@ def _section(arm: Arm, part: str, key: str) -> type[Settings] | None:
 
 def _most_added(arm: Arm) -> int:
     """Return how many settings widening may add to a grid at most."""
-    spaces: list[Space] = list(arm.written.spaces.values())
+    spaces: list[Space] = list(arm.definition.spaces.values())
     return size(spaces, widened=True) - size(spaces)
 
 
@@ -443,6 +447,6 @@ def _most_repeated(arm: Arm) -> int:
 
     A space that may be widened no more than once has none.
     """
-    spaces = arm.written.spaces.values()
+    spaces = arm.definition.spaces.values()
     ends = sum(space.widened + space.extend > 1 and space.extend > 0 for space in spaces)
     return REPEATS * (1 + 2 * ends) if ends else 0

@@ -80,7 +80,7 @@ class Search(Settings):
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedTrial:
     """A trial that has ended.
 
     Attributes:
@@ -110,7 +110,7 @@ class ProposedTrial:
 def propose(
     spaces: Mapping[str, Space],
     search: Search,
-    finished: Sequence[Finished] = (),
+    finished: Sequence[FinishedTrial] = (),
     seed: int = STREAM,
 ) -> list[ProposedTrial]:
     """Return the trials of the next round.
@@ -224,7 +224,7 @@ def require_optuna(where: str, use: str = "tpe") -> None:
 
 
 def _halving(
-    spaces: Mapping[str, Space], search: Search, finished: Sequence[Finished], seed: int
+    spaces: Mapping[str, Space], search: Search, finished: Sequence[FinishedTrial], seed: int
 ) -> list[ProposedTrial]:
     planned = rounds(search)
     number = len({trial.budget for trial in finished})
@@ -239,7 +239,7 @@ def _halving(
 
 
 def _coarse_to_fine(
-    spaces: Mapping[str, Space], search: Search, finished: Sequence[Finished], seed: int
+    spaces: Mapping[str, Space], search: Search, finished: Sequence[FinishedTrial], seed: int
 ) -> list[ProposedTrial]:
     """Propose half of the trials with short schedules, then the best and others around it.
 
@@ -263,7 +263,7 @@ def _coarse_to_fine(
 
 
 def _narrowed(
-    spaces: Mapping[str, Space], top_trials: Sequence[Finished], length: float
+    spaces: Mapping[str, Space], top_trials: Sequence[FinishedTrial], length: float
 ) -> tuple[dict[str, Space], dict[str, tuple[float, float]]]:
     """Return spaces with the listed values of the top trials, and a window of each range.
 
@@ -288,7 +288,7 @@ def _window(centre: float, length: float) -> tuple[float, float]:
 
 
 def _tpe(
-    spaces: Mapping[str, Space], search: Search, finished: Sequence[Finished], seed: int
+    spaces: Mapping[str, Space], search: Search, finished: Sequence[FinishedTrial], seed: int
 ) -> list[ProposedTrial]:
     """Ask Optuna for the next trials, given all that have finished, in a canonical order.
 
@@ -348,7 +348,7 @@ def _coordinate(space: Space, value: Any) -> float:
     return space.values.index(value) if space.scale is None else min(space.quantile(value), TOP)
 
 
-def _ranked(finished: Sequence[Finished]) -> list[Finished]:
+def _ranked(finished: Sequence[FinishedTrial]) -> list[FinishedTrial]:
     """Return trials from the best score to the worst, ties by the text of the values."""
     return sorted(
         finished, key=lambda trial: (isnan(trial.score), -trial.score, json.dumps(trial.values))

@@ -131,11 +131,11 @@ class Space:
         return replace(self, values=ordered, extend=left, widened=self.widened + 1)
 
 
-def read_space(written: Any, where: str, listed: bool = False) -> Space | None:
+def read_space(entry: Any, where: str, listed: bool = False) -> Space | None:
     """Return the space that a value of a YAML file describes, None for a single value.
 
     Args:
-        written: The value.
+        entry: The value.
         where: Its file and key, for errors.
         listed: Whether a single value of the key is a list itself, so that a space is a list of
             lists.
@@ -143,19 +143,19 @@ def read_space(written: Any, where: str, listed: bool = False) -> Space | None:
     Raises:
         Refusal: The space is empty, or its range, scale or number of points is invalid.
     """
-    if isinstance(written, list):
-        if listed and not (written and all(isinstance(item, list) for item in written)):
+    if isinstance(entry, list):
+        if listed and not (entry and all(isinstance(item, list) for item in entry)):
             return None
-        if not written:
-            raise Refusal(invalid(where, written, "a list of length >= 1"))
-        if len(written) > MOST_POINTS:
-            raise Refusal(invalid(where, written, f"a list of length <= {MOST_POINTS}"))
-        if any(value in written[:number] for number, value in enumerate(written)):
-            raise Refusal(invalid(where, written, "each value once"))
-        return Space(tuple(written))
-    if not isinstance(written, dict) or not set(written) & {*SCALES, "points"}:
+        if not entry:
+            raise Refusal(invalid(where, entry, "a list of length >= 1"))
+        if len(entry) > MOST_POINTS:
+            raise Refusal(invalid(where, entry, f"a list of length <= {MOST_POINTS}"))
+        if any(value in entry[:number] for number, value in enumerate(entry)):
+            raise Refusal(invalid(where, entry, "each value once"))
+        return Space(tuple(entry))
+    if not isinstance(entry, dict) or not set(entry) & {*SCALES, "points"}:
         return None
-    return _range(written, where)
+    return _range(entry, where)
 
 
 def grid(spaces: Sequence[Space]) -> list[tuple[Any, ...]]:
@@ -174,11 +174,11 @@ def size(spaces: Sequence[Space], widened: bool = False) -> int:
     return int(np.prod(counts, dtype=float))
 
 
-def _range(written: Mapping[str, Any], where: str) -> Space:
-    scale = _scale(written, where)
-    low, high = _ends(written[scale], scale, f"{where}.{scale}")
-    extend = _integer(written.get("extend", 2), 0, 10, f"{where}.extend")
-    points = written.get("points")
+def _range(entry: Mapping[str, Any], where: str) -> Space:
+    scale = _scale(entry, where)
+    low, high = _ends(entry[scale], scale, f"{where}.{scale}")
+    extend = _integer(entry.get("extend", 2), 0, 10, f"{where}.extend")
+    points = entry.get("points")
     if points is None and scale != "integers":
         return Space((), scale, low, high, extend)
     if points is None:
@@ -195,14 +195,14 @@ def _range(written: Mapping[str, Any], where: str) -> Space:
     raise Refusal(invalid(f"{where}.points", count, expected))
 
 
-def _scale(written: Mapping[str, Any], where: str) -> Scale:
+def _scale(entry: Mapping[str, Any], where: str) -> Scale:
     """Return the scale of a range, the only one among its keys."""
-    unknown = [key for key in written if key not in (*SCALES, *KEYS)]
+    unknown = [key for key in entry if key not in (*SCALES, *KEYS)]
     if unknown:
         raise Refusal(unknown_key(f"{where}.{unknown[0]}", [*SCALES, *KEYS]))
-    scales = [scale for scale in SCALES if scale in written]
+    scales = [scale for scale in SCALES if scale in entry]
     if len(scales) != 1:
-        raise Refusal(invalid(where, dict(written), f"one scale of {', '.join(SCALES)}"))
+        raise Refusal(invalid(where, dict(entry), f"one scale of {', '.join(SCALES)}"))
     return scales[0]
 
 
@@ -216,26 +216,26 @@ def _values_at(
     return low, *inner, high
 
 
-def _ends(written: Any, scale: Scale, where: str) -> tuple[float, float]:
+def _ends(entry: Any, scale: Scale, where: str) -> tuple[float, float]:
     numbers = (
-        isinstance(written, list)
-        and len(written) == 2
-        and all(type(value) in (int, float) for value in written)
+        isinstance(entry, list)
+        and len(entry) == 2
+        and all(type(value) in (int, float) for value in entry)
     )
     if not numbers:
-        raise Refusal(invalid(where, written, "[low, high], two numbers"))
-    low, high = written
+        raise Refusal(invalid(where, entry, "[low, high], two numbers"))
+    low, high = entry
     if max(abs(low), abs(high)) > LARGEST:
-        raise Refusal(invalid(where, written, f"numbers between -{LARGEST:g} and {LARGEST:g}"))
+        raise Refusal(invalid(where, entry, f"numbers between -{LARGEST:g} and {LARGEST:g}"))
     if low >= high:
-        raise Refusal(invalid(where, written, "[low, high] with low < high"))
-    if not all(in_domain(scale, value) for value in written):
+        raise Refusal(invalid(where, entry, "[low, high] with low < high"))
+    if not all(in_domain(scale, value) for value in entry):
         domain = {
             "log": "numbers > 0",
             "one_minus_log": "numbers >= 0 and < 1",
             "log_integers": "two integers >= 1",
         }
-        raise Refusal(invalid(where, written, domain.get(scale, "two integers")))
+        raise Refusal(invalid(where, entry, domain.get(scale, "two integers")))
     return low, high
 
 

@@ -29,7 +29,7 @@ class Digests:
 
 
 @dataclass(frozen=True)
-class Identified:
+class IdentifiedRun:
     """A run with the runs it starts from.
 
     Attributes:
@@ -47,7 +47,7 @@ class Identified:
         return fingerprint(self.identity)
 
 
-def identified(trial: Trial, streams: Streams, digests: Digests) -> Identified:
+def identify_run(trial: Trial, streams: Streams, digests: Digests) -> IdentifiedRun:
     """Return the run of a setting under these streams, with the runs it starts from.
 
     Args:
@@ -56,22 +56,22 @@ def identified(trial: Trial, streams: Streams, digests: Digests) -> Identified:
             its own, so that every arm of a seed starts from the same one.
         digests: Those of the prepared data.
     """
-    return _identified(trial.protocol, trial.regularizers, streams, digests, "")
+    return _identify(trial.protocol, trial.regularizers, streams, digests, "")
 
 
-def _identified(
+def _identify(
     protocol: Protocol,
     regularizers: tuple[Regularizer, ...],
     streams: Streams,
     digests: Digests,
     pretraining: str,
-) -> Identified:
+) -> IdentifiedRun:
     """Return a run on the data of the protocol, or on those of one of its pretrainings."""
     last, parents = _parents(protocol, regularizers, streams, digests, pretraining)
     digest = digests.pretraining.get(pretraining, "") if pretraining else digests.data
     start = parents[0][0].fingerprint if parents else None
     described = identity(_config(last, regularizers, streams), digest, start)
-    return Identified(described, parents)
+    return IdentifiedRun(described, parents)
 
 
 def _parents(
@@ -87,13 +87,13 @@ def _parents(
         first, last = phases(protocol, start)
         if first == last:  # there is no second phase
             return _parents(first, regularizers, streams, digests, pretraining)
-        run = _identified(first, regularizers, streams, digests, pretraining)
+        run = _identify(first, regularizers, streams, digests, pretraining)
         name, data = FIRST_PHASE, pretraining
         return last, (_planned(name, data, streams.init, run, False), *run.starts)
     if start.source is None:
         return protocol, ()
     source, acting = pretrained_by(protocol, start.source)
-    run = _identified(source, acting, Streams.of(streams.init), digests, start.source)
+    run = _identify(source, acting, Streams.of(streams.init), digests, start.source)
     more = protocol.pretraining[start.source]["share"] is not None
     name = start.source
     return protocol, (_planned(name, name, streams.init, run, more), *run.starts)
@@ -125,7 +125,7 @@ def phases(protocol: Protocol, start: Start) -> tuple[Protocol, Protocol]:
 
 
 def _planned(
-    name: str, data: str, seed: int, run: Identified, more_data: bool
+    name: str, data: str, seed: int, run: IdentifiedRun, more_data: bool
 ) -> tuple[PlannedStart, dict[str, Any]]:
     before = run.starts[0][0].fingerprint if run.starts else None
     planned = PlannedStart(
@@ -160,7 +160,7 @@ def _config(
     return RunConfig(**protocol.settings(), start=values, regularizers=acting, streams=streams)
 
 
-def distinct(runs: Iterator[Identified]) -> dict[str, tuple[PlannedStart, dict[str, Any]]]:
+def distinct(runs: Iterator[IdentifiedRun]) -> dict[str, tuple[PlannedStart, dict[str, Any]]]:
     """Return every run that others start from, by fingerprint, each after its own start."""
     rows = [row for run in runs for row in reversed(run.starts)]
     return {start.fingerprint: (start, described) for start, described in rows}

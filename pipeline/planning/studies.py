@@ -28,7 +28,7 @@ from pipeline.planning.claims import claim_mistakes, repeated_ids
 from pipeline.planning.effects import effects, is_described, require_start
 from pipeline.planning.pretraining import pretrained_by
 from pipeline.planning.protocols import Protocol, document_of, require_one_size, value_of
-from pipeline.planning.resolution import overridden, resolved
+from pipeline.planning.resolution import override_protocol, resolve_protocol
 from pipeline.planning.restricted import is_made_for
 from pipeline.planning.searches import (
     SHORTENS,
@@ -94,7 +94,7 @@ class Experiment:
     tuned: Mapping[str, Any] = field(default_factory=dict)
     untuned: Mapping[str, Any] = field(default_factory=dict)
     overridden: tuple[str, ...] = ()
-    asked: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    requested_looks: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 class StudyFile(Settings):
@@ -173,11 +173,11 @@ def experiment_of(
         Refusal: As for `read_experiment`.
     """
     parameters = read_parameters(root)
-    written = resolved(document, source)
+    base = resolve_protocol(document, source)
     require_one_size(document["data"], f"{source}: data")
-    require_effects(document, written, source)
-    tuning = tuned_baseline(written, Path(source))
-    protocol = overridden(written, dict(tuned), source) if tuned else written
+    require_effects(document, base, source)
+    tuning = tuned_baseline(base, Path(source))
+    protocol = override_protocol(base, dict(tuned), source) if tuned else base
     require_network(protocol, source)
     names = _study_names(protocol, parameters, root)
     studies: list[Study] = []
@@ -197,14 +197,14 @@ def experiment_of(
         raise Refusal(invalid(where, list(names), "also a study that compares arms"))
     studies.sort(key=lambda study: ORDER.index(study.kind))
     tuned = dict(tuned or {})
-    before = {key: value_of(written, key) for key in tuned}
+    before = {key: value_of(base, key) for key in tuned}
     untuned = {key: value for key, value in before.items() if value != tuned[key]}
     overrides = tuple(parameters.overrides())
-    asked = _asked(protocol, studies, parameters)
-    return Experiment(protocol, tuple(studies), tuning, tuned, untuned, overrides, asked)
+    requested_looks = _requested_looks(protocol, studies, parameters)
+    return Experiment(protocol, tuple(studies), tuning, tuned, untuned, overrides, requested_looks)
 
 
-def _asked(
+def _requested_looks(
     protocol: Protocol, studies: Sequence[Study], parameters: Parameters
 ) -> dict[tuple[str, str], int]:
     """Return the looks that `params.yaml` asks for; those of studies that are not run are left out.
@@ -215,7 +215,7 @@ def _asked(
     arms = {study.name: [arm.name for arm in study.arms] for study in studies}
     arms |= {TUNING: [UNTUNED]}
     looks = protocol.seeds.looks.looks
-    asked: dict[tuple[str, str], int] = {}
+    requested_looks: dict[tuple[str, str], int] = {}
     errors = []
     for study, wanted in (parameters.resolve or {}).get(protocol.name, {}).items():
         for arm, seeds in wanted.items() if study in arms else ():
@@ -227,10 +227,10 @@ def _asked(
                 expected = f"a declared look of seeds.confirmation: {declared}"
                 errors.append(invalid(f"{where}.{arm}", seeds, expected))
             else:
-                asked[study, arm] = looks.index(seeds) + 1
+                requested_looks[study, arm] = looks.index(seeds) + 1
     if errors:
         raise Refusal(*errors)
-    return asked
+    return requested_looks
 
 
 def tuning_study(arm: Arm) -> Study:
@@ -417,7 +417,7 @@ def _search_mistakes(
         if spaces < LEAST_SPACES:
             expected = f"{LEAST_SPACES} or more in a study with search"
             yield f"{where}: {spaces} search space{'' if spaces == 1 else 's'}; expected {expected}"
-        search = arm.written.search
+        search = arm.definition.search
         if search and arm.design is None:
             expected = f"{one_of(get_args(Design))}; trials of others depend on scores or on steps"
             yield invalid(f"{where}: search.method", search.method, expected)
@@ -436,7 +436,7 @@ def _replay_mistakes(replay: Replay, protocol: Protocol, arm: Arm, path: Path) -
     for method in replay.methods:
         search = Search(method=method, trials=replay.trials)
         if method == "grid":
-            spaces = arm.written.spaces.values()
+            spaces = arm.definition.spaces.values()
             least = least_grid([replace(one, values=()) if one.scale else one for one in spaces])
             if least > replay.trials:
                 grid = f"the settings of a grid over {arm.name}{TWO_VALUES}"

@@ -27,16 +27,16 @@ def unreached_notes(experiment: Experiment) -> list[str]:
     return notes
 
 
-def _replaces(keys: Sequence[str], overridden: str) -> bool:
+def _replaces(keys: Sequence[str], override_protocol: str) -> bool:
     """Return whether one of the keys of an arm replaces an overridden one."""
-    return any(is_replaced(overridden, [key]) for key in keys)
+    return any(is_replaced(override_protocol, [key]) for key in keys)
 
 
 def _own_keys(arm: Arm) -> list[str]:
     """Return the keys of the protocol that an arm gives a value or a space."""
-    values = arm.written.fixed.get(PROTOCOL, {})
+    values = arm.definition.fixed.get(PROTOCOL, {})
     return [
         key
         for key, value in values.items()
-        if key not in arm.written.nuisance and factor_of(value) is None
+        if key not in arm.definition.nuisance and factor_of(value) is None
     ]

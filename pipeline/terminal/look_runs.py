@@ -14,30 +14,30 @@ ARTIFACTS = Path("artifacts")
 UNKNOWN = "expected: not known before settings are chosen"
 
 
-def show_look_runs(expected: Forecast, seconds_per_run: float) -> None:
+def show_look_runs(forecast: Forecast, seconds_per_run: float) -> None:
     """Print the runs of all looks; nothing where the protocol declares none.
 
     Args:
-        expected: The plans of the protocol.
+        forecast: The plans of the protocol.
         seconds_per_run: The time to expect for a run of the protocol.
     """
-    looks = expected.most.looks
+    looks = forecast.most.looks
     if looks is None:
         return
-    names = expected.most.fingerprints()
-    first = {run.fingerprint for run in expected.most.runs if run.round == 1}
-    minutes, _ = minutes_of([expected.most], names, seconds_per_run)
+    names = forecast.most.fingerprints()
+    first = {run.fingerprint for run in forecast.most.runs if run.round == 1}
+    minutes, _ = minutes_of([forecast.most], names, seconds_per_run)
     seeds = ", ".join(map(str, looks.seeds))
     say(
-        f"confirmation looks at {seeds} seeds: at least {len(first)} runs, {_expected(expected)}, "
-        f"at most {len(names)}, about {minutes:.1f} minutes"
+        f"confirmation looks at {seeds} seeds: at least {len(first)} runs, "
+        f"{_likely_runs(forecast)}, at most {len(names)}, about {minutes:.1f} minutes"
     )
 
 
-def _expected(expected: Forecast) -> str:
+def _likely_runs(forecast: Forecast) -> str:
     """Return how many runs are expected, by the spread and the gains of exploration."""
     try:
-        chosen = read_sealed(ARTIFACTS / expected.most.protocol / "choice.json")
+        chosen = read_sealed(ARTIFACTS / forecast.most.protocol / "choice.json")
     except Refusal:
         return UNKNOWN
     spread = explored_spread(chosen["tried"])
@@ -45,4 +45,4 @@ def _expected(expected: Forecast) -> str:
         return UNKNOWN
     gains = {(row["study"], row["arm"]): row["gain"] for row in chosen["searches"]}
     measured = {key: gain for key, gain in gains.items() if gain is not None}
-    return f"about {expected_runs(expected.most, measured, spread):.0f} expected by exploration"
+    return f"about {expected_runs(forecast.most, measured, spread):.0f} expected by exploration"

@@ -53,7 +53,7 @@ from pipeline.planning.proposal import (
 )
 from pipeline.planning.proposal_text import protocol_text
 from pipeline.planning.protocols import Protocol, with_overrides
-from pipeline.planning.resolution import resolved
+from pipeline.planning.resolution import resolve_protocol
 from pipeline.planning.studies import Experiment, experiment_of, require_network
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import write_text
@@ -248,7 +248,7 @@ def _protocol(
         "studies": ["dropout"],
     }
     overridden, source = with_overrides(name, document, read_parameters())
-    return resolved(overridden, source)
+    return resolve_protocol(overridden, source)
 
 
 def _problems(inspection: Inspection, proposal: Proposal) -> list[str]:

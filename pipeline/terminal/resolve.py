@@ -127,9 +127,11 @@ def planned(protocol: str, wanted: Mapping[Key, int]) -> Plan:
     chosen = read_sealed(folder / "choice.json")
     experiment = read_experiment(protocol, tuned=chosen["tuned"])
     looks = experiment.protocol.seeds.looks.looks
-    asked = {key: looks.index(seeds) + 1 for key, seeds in wanted.items()}
-    experiment = replace(experiment, asked={**experiment.asked, **asked})
+    requested_looks = {key: looks.index(seeds) + 1 for key, seeds in wanted.items()}
+    experiment = replace(
+        experiment, requested_looks={**experiment.requested_looks, **requested_looks}
+    )
     data = read_summary(folder / "data")
-    apart = data.get("pretraining", {})
+    pool_digests = data.get("pretraining", {})
     scores = validation_scores(open_store(), read_plan(folder / "confirmation"))
-    return confirm(experiment, data["digest"], chosen["choice"], scores, decide, apart)[0]
+    return confirm(experiment, data["digest"], chosen["choice"], scores, decide, pool_digests)[0]

@@ -26,14 +26,14 @@ from pipeline.models._sites import kind_of, plain, reads_images, why_not
 from pipeline.models._weights import match_weights
 from pipeline.models.imported import require_fit
 from pipeline.planning.networks import (
-    built,
+    build_network,
     evaluation_notes,
     require_passes,
     require_stored_draws,
     require_usable,
 )
 from pipeline.planning.protocols import document_of
-from pipeline.planning.resolution import resolved
+from pipeline.planning.resolution import resolve_protocol
 from pipeline.planning.sizes import require_protocol_sizes
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.errors import Refusal
@@ -70,11 +70,11 @@ def show_sites(name: str) -> None:
         Refusal: The protocol is invalid, or its network cannot be built.
     """
     document, source = document_of(name, read_parameters(), Path())
-    protocol = resolved(document, source)
+    protocol = resolve_protocol(document, source)
     with errors_in(source):
         prepared = ARTIFACTS / name / "data"
         kind = describe(protocol.data.dataset, protocol.source, prepared, protocol.data.classes)
-        make = functools.partial(built, shape=kind.shape, classes=kind.classes)
+        make = functools.partial(build_network, shape=kind.shape, classes=kind.classes)
         network = make(protocol.model)
         require_fit(network.network, protocol.model, kind.shape, make)
         require_usable(network, protocol.model["initialization"], kind.shape)

@@ -13,7 +13,7 @@ from searched import SHARES, UNIT, design_of, peak
 
 from pipeline.comparison.random_search import best_of_random, cost_of, random_bands, random_means
 from pipeline.comparison.replays import replay, replayed, replayed_on
-from pipeline.planning.searches import Finished, Search, propose
+from pipeline.planning.searches import FinishedTrial, Search, propose
 from pipeline.planning.spaces import Space
 
 METHODS = ("grid", "random", "sobol", "coarse_to_fine", "halving", "tpe")
@@ -31,7 +31,7 @@ def real_search(spaces, search, score, seed):
     while proposals := propose(spaces, search, finished, seed):
         for trial in proposals:
             outcome = score(trial.values, trial.budget)
-            finished.append(Finished(trial.values, trial.budget, outcome))
+            finished.append(FinishedTrial(trial.values, trial.budget, outcome))
     return finished
 
 

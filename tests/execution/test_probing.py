@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.config.parameters import Execution
 from pipeline.execution.probing import measure_speed
-from pipeline.planning.resolution import resolved
+from pipeline.planning.resolution import resolve_protocol
 from pipeline.runtime.errors import Refusal
 from pipeline.training import probe
 
@@ -19,7 +19,7 @@ SETTINGS = Execution(accelerator="cpu", workers=2)
 
 
 def measured(**changes):
-    protocol = resolved(DOCUMENT | changes, "mine.yaml")
+    protocol = resolve_protocol(DOCUMENT | changes, "mine.yaml")
     return measure_speed(protocol, (1, 8, 8), 10, SETTINGS)
 
 

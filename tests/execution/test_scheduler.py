@@ -185,8 +185,10 @@ def test_what_starts_from_a_run_that_failed_or_diverged_fails_with_that_reason(
     (project / "experiments" / "modes.yaml").write_text(MODES)
     prepare.main("tiny")
     folder = project / "artifacts" / "tiny"
-    apart = read_summary(folder / "data")["pretraining"]
-    planned = explore(lambda tuned: read_experiment("tiny", tuned=tuned), "", {}, apart=apart)
+    pool_digests = read_summary(folder / "data")["pretraining"]
+    planned = explore(
+        lambda tuned: read_experiment("tiny", tuned=tuned), "", {}, pool_digests=pool_digests
+    )
     plan = planned.plan
     others = {start.fingerprint: start.seed for start in plan.starts if start.name == "others"}
     ways = {0: "raises", 1: "diverges"}

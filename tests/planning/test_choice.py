@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.config.plan import Dimension
-from pipeline.planning.choice import Score, Tried, at_edge, best, comparable, response
+from pipeline.planning.choice import Score, ScoredSetting, at_edge, best, comparable, response
 from pipeline.planning.response import smoothed
 
 RATES = (0.001, 0.00316, 0.01, 0.0316, 0.1)
@@ -16,7 +16,7 @@ LOG = Dimension(part="protocol", key="training.learning_rate", scale="log")
 def tried(accuracies, values=RATES):
     """Return settings with the accuracies of their seeds."""
     return [
-        Tried(
+        ScoredSetting(
             {"protocol": {"training.learning_rate": value}},
             tuple(Score("done", accuracy, 0.1) for accuracy in np.atleast_1d(scores)),
         )
@@ -36,7 +36,7 @@ def test_further_seeds_are_compared_without_their_shift():
     means, seeds = generator.normal(0.9, 0.02, 5), generator.normal(0, 0.05, 5)
     whole = tried(means[:, None] + seeds)
     some = [
-        Tried(item.setting, item.scores[: 5 if number in (2, 3) else 2])
+        ScoredSetting(item.setting, item.scores[: 5 if number in (2, 3) else 2])
         for number, item in enumerate(whole)
     ]
     shown = comparable(some)
@@ -51,7 +51,7 @@ def test_further_seeds_are_compared_without_their_shift():
 def test_what_further_seeds_say_moves_the_difference_of_their_settings_alone():
     item = [[0.9, 0.9], [0.8, 0.8, 0.5, 0.5], [0.7, 0.7, 0.6, 0.6]]
     settings = [
-        Tried({"p": {"k": place}}, tuple(Score("done", score, 0.0) for score in scores))
+        ScoredSetting({"p": {"k": place}}, tuple(Score("done", score, 0.0) for score in scores))
         for place, scores in enumerate(item)
     ]
     # differences .1, .1, -.1, -.1: none on average; their mean stays .75
@@ -76,7 +76,7 @@ def test_a_clear_peak_between_worse_neighbours_is_chosen():
 def test_equal_means_are_chosen_by_nll_whatever_the_order():
     """The curve through them is rounding noise."""
     items = [
-        Tried(item.setting, tuple(Score("done", 1.0, nll) for _ in item.scores))
+        ScoredSetting(item.setting, tuple(Score("done", 1.0, nll) for _ in item.scores))
         for item, nll in zip(tried([1.0] * 5), (0.4, 0.2, 0.1, 0.3, 0.5), strict=True)
     ]
     for order in itertools.permutations(items):
@@ -109,7 +109,7 @@ def test_without_a_curve_the_highest_mean_is_chosen(means, space):
 
 def test_an_incomplete_setting_is_neither_fitted_nor_chosen():
     items = tried([0.80, 0.86, 0.90, 0.91, 0.87, 0.99], (*RATES, 0.316))
-    lost = Tried(items[-1].setting, (Score("diverged"),))
+    lost = ScoredSetting(items[-1].setting, (Score("diverged"),))
     assert best([*items[:-1], lost], [LOG]) == best(items[:-1], [LOG])
     assert best([lost], [LOG]) is None
 
@@ -127,14 +127,14 @@ def test_an_incomplete_setting_is_neither_fitted_nor_chosen():
 )
 def test_which_end_a_value_stands_at(values, chosen, end):
     items = [*tried([0.5] * len(values), values), *tried([0.5], [1000.0])]
-    items[-1] = Tried(items[-1].setting, (Score("failed"),))  # an error, which says nothing
+    items[-1] = ScoredSetting(items[-1].setting, (Score("failed"),))  # an error, which says nothing
     assert at_edge({"protocol": {"training.learning_rate": chosen}}, items, LOG) == end
 
 
 @pytest.mark.parametrize(("state", "end"), [("diverged", 0), ("failed", 1), ("missing", 1)])
 def test_a_value_next_to_one_that_diverged_is_not_at_the_end(state, end):
     items = tried([0.5] * 4, RATES[:4])
-    last = Tried({"protocol": {"training.learning_rate": RATES[4]}}, (Score(state),))
+    last = ScoredSetting({"protocol": {"training.learning_rate": RATES[4]}}, (Score(state),))
     chosen = {"protocol": {"training.learning_rate": RATES[3]}}
     assert at_edge(chosen, [*items, last], LOG) == end
 

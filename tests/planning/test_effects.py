@@ -15,7 +15,7 @@ from pipeline.config.test_rules import DETERMINISTIC, NOISE
 from pipeline.models import _weights as weights
 from pipeline.planning.effects import effects, network_notes, weights_note
 from pipeline.planning.networks import IN_BATCHES
-from pipeline.planning.resolution import named
+from pipeline.planning.resolution import read_named
 from pipeline.planning.studies import read_experiment
 from pipeline.runtime.errors import Refusal
 
@@ -50,7 +50,7 @@ def test_ratios_of_equal_sizes(project):
 )
 def test_a_network_larger_than_memory_is_refused_before_it_is_made(project, model, key):
     settings = read_experiment("tiny").protocol.network_settings()
-    complete = named(model, models.settings(), "f", "model").model_dump(mode="json")
+    complete = read_named(model, models.settings(), "f", "model").model_dump(mode="json")
     given = {"name": model["name"], **complete}
     before = torch.random.get_rng_state()
     with pytest.raises(Refusal) as refused:

@@ -611,6 +611,6 @@ def test_an_unexpected_error_of_a_building_has_the_expectation_of_its_kind(made,
     sys.modules["borrowed"].Net = network
     initialization = "glorot" if network is Flat else "own"
     with pytest.raises(Refusal) as refusal:
-        networks.built({**model, "initialization": initialization}, SHAPE, CLASSES)
+        networks.build_network({**model, "initialization": initialization}, SHAPE, CLASSES)
     assert str(refusal.value).startswith(line)
     assert len(refusal.value.lines) == 1

@@ -20,7 +20,7 @@ from pipeline.comparison.matching import WHERE, outcomes
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.claims import claims_digest
 from pipeline.config.plan import BASELINE, NOTHING, PROTOCOL, TUNING, Added
-from pipeline.planning.arms import Written
+from pipeline.planning.arms import ArmDefinition
 from pipeline.planning.choice import Score
 from pipeline.planning.overtuning import overtuning_study
 from pipeline.planning.phases import confirmation
@@ -63,7 +63,7 @@ def read(project):
 @pytest.fixture
 def quick(monkeypatch):
     """Make each setting once: that is most of the time of planning."""
-    trial = Written.trial
+    trial = ArmDefinition.trial
     made = {}
 
     def cached(written, values):
@@ -71,7 +71,7 @@ def quick(monkeypatch):
         made[key] = made.get(key) or trial(written, values)
         return made[key]
 
-    monkeypatch.setattr(Written, "trial", cached)
+    monkeypatch.setattr(ArmDefinition, "trial", cached)
 
 
 def accuracy(run, rate=0.04, dropout=0.3, noise=0.0, generator=None):
@@ -753,7 +753,7 @@ def test_a_learning_rate_of_another_optimizer_is_no_default(read, project, besid
     )
     experiment = read_experiment("tiny", tuned={"training.learning_rate": 0.05})
     searched = experiment.studies[0].arms[-1]
-    assert 0.05 in searched.written.spaces[PROTOCOL, "training.learning_rate"].values
+    assert 0.05 in searched.definition.spaces[PROTOCOL, "training.learning_rate"].values
     choice = {"dropout": {"rate": searched.trials[-1].setting}}
     study = overtuning_study(experiment, choice)
     names = [] if study is None else [arm.name for arm in study.arms if "," in arm.name]

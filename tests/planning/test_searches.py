@@ -13,7 +13,7 @@ from scipy import integrate, stats
 
 from pipeline.config.validation import checked
 from pipeline.planning.searches import (
-    Finished,
+    FinishedTrial,
     ProposedTrial,
     Search,
     design,
@@ -55,7 +55,8 @@ def searched(spaces, search, score=closeness, seed=0, shuffle=None):
     while proposals := propose(spaces, search, finished, seed):
         found.append(proposals)
         finished += [
-            Finished(one.values, one.budget, score(one.values, one.budget)) for one in proposals
+            FinishedTrial(one.values, one.budget, score(one.values, one.budget))
+            for one in proposals
         ]
         if shuffle:
             shuffle.shuffle(finished)
@@ -105,7 +106,7 @@ def test_the_points_of_runs_that_are_trained_stay_what_they_are(method, points):
 def test_a_design_is_proposed_at_once(method):
     search = Search(method=method, trials=8)
     assert [one.values for one in propose(SPACES, search)] == design(SPACES, search)
-    assert propose(SPACES, search, [Finished(design(SPACES, search)[0], 1.0, 0.5)]) == []
+    assert propose(SPACES, search, [FinishedTrial(design(SPACES, search)[0], 1.0, 0.5)]) == []
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,7 @@ def test_halving_keeps_the_best_breaks_ties_by_values_and_drops_what_diverged():
     first = propose(SQUARE, search)
     scores = [nan, 0.9, 0.5, 0.5, 0.5, 0.5, nan, 0.5, 0.5]
     finished = [
-        Finished(one.values, 1 / 9, score) for one, score in zip(first, scores, strict=True)
+        FinishedTrial(one.values, 1 / 9, score) for one, score in zip(first, scores, strict=True)
     ]
     tied = sorted(
         (one.values for one, score in zip(first, scores, strict=True) if score == 0.5),
@@ -161,7 +162,7 @@ def test_halving_keeps_the_best_breaks_ties_by_values_and_drops_what_diverged():
     )
     kept = [first[1].values, *tied[:2]]
     assert propose(SQUARE, search, finished) == [ProposedTrial(values, 1 / 3) for values in kept]
-    lost = [Finished(one.values, 1 / 9, nan) for one in first]
+    lost = [FinishedTrial(one.values, 1 / 9, nan) for one in first]
     assert propose(SQUARE, search, lost) == []
 
 
@@ -192,7 +193,7 @@ def test_halving_keeps_the_best_trial_with_the_computed_probability():
         for budget in (1 / 9, 1 / 3):
             scores = generator.normal(0.9, noise, len(values))
             finished += [
-                Finished(one, budget, score + lead * (one == best))
+                FinishedTrial(one, budget, score + lead * (one == best))
                 for one, score in zip(values, scores, strict=True)
             ]
             values = [one.values for one in propose(SQUARE, search, finished)]
@@ -238,7 +239,7 @@ def test_coarse_to_fine_narrows_every_range_around_the_best_short_trial():
         places = [axis.quantile(one.values[number]) for one in fine]
         assert max(places) - min(places) <= 1 / 4 + 1 / 30  # a whole number may be rounded
         assert min(places) - 1 / 30 <= axis.quantile(best.values[number]) <= max(places) + 1 / 30
-    assert propose(SPACES, search, [Finished(one.values, 0.25, nan) for one in coarse]) == []
+    assert propose(SPACES, search, [FinishedTrial(one.values, 0.25, nan) for one in coarse]) == []
 
 
 @pytest.mark.parametrize(
@@ -253,7 +254,7 @@ def test_a_narrowed_range_keeps_its_length_and_stays_within_the_space(best, lowe
     """A quarter of the range about the best value, moved where it would pass an end."""
     search = Search(method="coarse_to_fine", trials=200, eta=4)
     axis = {"a.x": SQUARE["a.x"]}
-    fine = propose(axis, search, [Finished((best,), 0.25, 0.9), Finished((0.3,), 0.25, 0.8)])
+    fine = propose(axis, search, [FinishedTrial((best,), 0.25, 0.9), FinishedTrial((0.3,), 0.25, 0.8)])
     values = [value for (value,) in (one.values for one in fine)]
     assert lowest <= min(values) < lowest + 0.03
     assert highest - 0.03 < max(values) <= highest

@@ -19,7 +19,7 @@ from pipeline.planning.parts import part_of_pretraining, part_of_protocol
 from pipeline.planning.phases import confirmation
 from pipeline.planning.protocols import Protocol, with_source
 from pipeline.planning.rounds import explore
-from pipeline.planning.starts import Digests, identified, phases
+from pipeline.planning.starts import Digests, identify_run, phases
 from pipeline.planning.studies import read_experiment
 from pipeline.records.runs import read_history
 from pipeline.records.store import open_store
@@ -72,7 +72,7 @@ def write(project):
 
 
 def plans(experiment, **digests):
-    explored = explore(lambda _: experiment, "digest", {}, apart=digests)
+    explored = explore(lambda _: experiment, "digest", {}, pool_digests=digests)
     choice = {"modes": {"fine_tuning": {"protocol": {}}}}
     trial = next(arm for arm in experiment.studies[0].arms if arm.name == "fine_tuning").trials[0]
     choice["modes"]["fine_tuning"] = trial.setting
@@ -151,9 +151,11 @@ def test_head_then_all_without_a_second_phase_is_the_probe(write):
         (trial,) = arms["two_phases"].trials
         start = {**trial.protocol.start, "head_share": share}
         changed = trial.protocol.model_copy(update={"start": start})
-        return identified(type(trial)(trial.setting, trial.regularizers, changed), streams, digests)
+        return identify_run(
+            type(trial)(trial.setting, trial.regularizers, changed), streams, digests
+        )
 
-    probe = identified(arms["probe"].trials[0], streams, digests)
+    probe = identify_run(arms["probe"].trials[0], streams, digests)
     assert run(1.0) == probe
     assert run(0.5).identity["training"]["epochs"] == 2
     ((first, described), _) = run(0.5).starts
@@ -186,7 +188,7 @@ def test_a_pretraining_follows_from_the_init_stream_alone(write):
     others = {"split": 7, "order": 8, "augmentation": 9, "noise": 10}
 
     def run(**changed):
-        return identified(trial, usual.model_copy(update=changed), digests)
+        return identify_run(trial, usual.model_copy(update=changed), digests)
 
     ((start, described),) = run().starts
     assert described["streams"] == usual.model_dump()
@@ -201,7 +203,7 @@ def test_a_training_of_two_phases_has_the_curve_and_the_cost_of_both(write, proj
     prepare.main("tiny")
     digest = read_summary(Path("artifacts/tiny/data"))["digest"]
     (trial,) = write().studies[0].arms[4].trials
-    run = identified(trial, Streams.of(0), Digests(digest, {"similar": "s"}))
+    run = identify_run(trial, Streams.of(0), Digests(digest, {"similar": "s"}))
     store = open_store()
     (first, described), _ = run.starts
     job = {

@@ -111,7 +111,7 @@ MOMENTA = "training.optimizer.momentum: [0.5, 0.9]"
 )
 def test_arms_tune_the_nuisance_values_that_they_still_have(read, change, tuned):
     experiment = read(f"a: [{{protocol: {{{change}}}}}]", f"tune: {{{RATES}, {MOMENTA}}}")
-    assert experiment.studies[0].arms[1].written.nuisance == tuned
+    assert experiment.studies[0].arms[1].definition.nuisance == tuned
 
 
 def test_the_baseline_is_tuned_by_a_value_of_its_optimizer(read):
@@ -135,7 +135,7 @@ def key(run):
 def test_a_value_given_in_params_yaml_is_not_tuned(read):
     parameters = "training: {optimizer: {name: adam, beta2: 0.99}, schedule: null}"
     experiment = read(lines=f"tune: {{{RATES}, {MOMENTA}}}", parameters=parameters)
-    assert list(experiment.tuning.written.spaces) == [(PROTOCOL, "training.learning_rate")]
+    assert list(experiment.tuning.definition.spaces) == [(PROTOCOL, "training.learning_rate")]
     assert settings(experiment)[0]["optimizer"] == {**ADAM, "beta2": 0.99}
 
 

@@ -87,7 +87,7 @@ def in_order(classes: Collection[str]) -> tuple[str, ...]:
     return tuple(sorted(classes))
 
 
-def alike(classes: Collection[str]) -> list[str]:
+def similar_names(classes: Collection[str]) -> list[str]:
     """Return a line if names of classes differ only in case, or stand for one number."""
     import pandas as pd
 
@@ -100,7 +100,7 @@ def alike(classes: Collection[str]) -> list[str]:
     return [f"classes {named(same.tolist())} differ only in case or in how a number is written"]
 
 
-def encoded(path: Path, frame: "pd.DataFrame", categories: Collection[str]) -> Columns:
+def encode_columns(path: Path, frame: "pd.DataFrame", categories: Collection[str]) -> Columns:
     """Return the columns of a frame as features.
 
     Args:

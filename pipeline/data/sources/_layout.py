@@ -68,7 +68,7 @@ def find_layout(root: Path) -> Layout:
     for split, folder in folders.items():
         if different := sorted(set(classes[split]) ^ set(classes["pool"])):
             raise _refusal(
-                f"{folder}: {shortened(different)}: not in both this folder and train; "
+                f"{folder}: {first_names(different)}: not in both this folder and train; "
                 "expected the same classes in every split"
             )
     return Layout(classes["pool"], folders)
@@ -135,12 +135,12 @@ def require_images(
     counts = zip(classes, np.bincount(labels, minlength=len(classes)), strict=True)
     if few := [f"{name} ({count})" for name, count in counts if count < minimum]:
         raise _refusal(
-            f"{folder}: too few images of {shortened(few)}; expected >= {minimum} of each class, "
+            f"{folder}: too few images of {first_names(few)}; expected >= {minimum} of each class, "
             "or its folder left out"
         )
 
 
-def shortened(names: Sequence[str]) -> str:
+def first_names(names: Sequence[str]) -> str:
     """Return the first names, and how many others there are."""
     others = f" and {_number(len(names) - NAMED, 'other')}" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + others
@@ -172,7 +172,7 @@ def _split_folders(root: Path) -> dict[str, Path]:
         )
     if "train" not in names or set(names) - set(SPLITS):
         raise _refusal(
-            f"{root}: folders {shortened(names)}; "
+            f"{root}: folders {first_names(names)}; "
             "expected classes, or train with optional val and test"
         )
     return {SPLITS[name]: _unwrapped(root / name) for name in names}
@@ -189,7 +189,7 @@ def _require_flat(folder: Path) -> None:
             subfolders = sorted(path.name for path in _visible(folder / name))
             if subfolders:
                 raise _refusal(
-                    f"{folder / name}: folders {shortened(subfolders)} and no image; expected "
+                    f"{folder / name}: folders {first_names(subfolders)} and no image; expected "
                     "<class>/<image>, or <split>/<class>/<image> with splits train, val and test"
                 )
 
@@ -205,7 +205,7 @@ def _classes(folder: Path) -> tuple[str, ...]:
     counts = Counter(name.casefold() for name in names)
     if same := [name for name in names if counts[name.casefold()] > 1]:
         raise _refusal(
-            f"{folder}: {shortened(same)} differ only in case; "
+            f"{folder}: {first_names(same)} differ only in case; "
             "expected names that differ on every file system"
         )
     return tuple(names)
@@ -223,12 +223,12 @@ def _folders(folder: Path) -> list[str]:
     broken = [path.name for path in _visible(folder) if path.is_symlink() and not path.exists()]
     if broken:
         raise _refusal(
-            f"{folder}: {shortened(sorted(broken))}: links to what is missing; expected folders"
+            f"{folder}: {first_names(sorted(broken))}: links to what is missing; expected folders"
         )
     folders = sorted(path for path in _visible(folder) if path.is_dir())
     links = [path.name for path in folders if path.is_symlink() and not is_inside(path, folder)]
     if links:
-        raise _refusal(f"{folder}: {shortened(links)}: links out of the folder; expected folders")
+        raise _refusal(f"{folder}: {first_names(links)}: links out of the folder; expected folders")
     return [path.name for path in folders]
 
 

@@ -18,7 +18,7 @@ from pipeline.config.settings import Settings
 from pipeline.data.arrays import Arrays, DatasetInfo, Splits
 from pipeline.data.numpy_files import ArrayFile, list_arrays
 from pipeline.data.paths import data_path, printable
-from pipeline.data.sources._columns import alike, in_order
+from pipeline.data.sources._columns import in_order, similar_names
 from pipeline.data.stored import Images, changed, extremes
 from pipeline.data.white import level_counts, range_note, used_level, without_rounding
 from pipeline.runtime.errors import Refusal
@@ -93,7 +93,7 @@ def read(source: Source) -> Splits:
     """Return all examples; images of an .npy file are mapped, not loaded."""
     pairs = _pairs(source)
     classes, names = _classes(pairs["pool"][1])
-    for line in alike(names):
+    for line in similar_names(names):
         logger.warning("%s: %s", pairs["pool"][1].path, line)
     splits = {}
     for split, (images, file) in pairs.items():

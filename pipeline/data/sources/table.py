@@ -20,11 +20,11 @@ from pipeline.data.arrays import Arrays, DatasetInfo, Splits
 from pipeline.data.paths import data_path, printable
 from pipeline.data.sources._columns import (
     Columns,
-    alike,
-    encoded,
+    encode_columns,
     in_order,
     is_number,
     is_text,
+    similar_names,
     texts,
 )
 from pipeline.data.sources._table_file import column_names, named, read_columns
@@ -116,7 +116,7 @@ def read(source: Source) -> Splits:
     if table.columns.missing:
         counts = named([f"{name} ({count})" for name, count in table.columns.missing.items()])
         logger.warning("%s: missing values imputed by means of training rows: %s", path, counts)
-    for line in [*alike(table.classes), *_weak_columns(table)]:
+    for line in [*similar_names(table.classes), *_weak_columns(table)]:
         logger.warning("%s: %s", path, line)
     rows = Arrays(table.columns.rows, table.labels, len(table.classes), groups=table.groups)
     parts = {name: rows.take(indices) for name, indices in table.parts.items()}
@@ -163,7 +163,7 @@ def _read_table(path: Path, changed: int, source: Source) -> Table:
     groups = np.unique(values["group"], return_inverse=True)[1] if source.group else None
     parts = _parts(path, source, values)
     features = [name for name in used if name not in roles.values()]
-    columns = encoded(path, frame[features], source.categories)
+    columns = encode_columns(path, frame[features], source.categories)
     _require_complete(path, source, columns, len(frame))
     return Table(
         columns=columns,
