@@ -274,7 +274,7 @@ def _table(judged: Judgement, rows: pd.DataFrame) -> str:
         "corrected. "
         "Equivalent: two one-sided tests, with the same correction, show that the difference is "
         f"within {md.format_margin(judged.margin, metric)}. "
-        "Detectable: the smallest true difference that these seeds find with "
+        "Detectable: the smallest true difference that these seeds detect with "
         f"{100 * POWER:g} % power after the correction. Seeds needed: their number to detect the "
         "observed difference. Ranges in brackets (10 to 90 %) are given because few seeds "
         f"estimate the spread only roughly.{cost} {rare_note(_rates(judged))}"

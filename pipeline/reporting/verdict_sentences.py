@@ -32,7 +32,8 @@ NO_HELP = "no arm has been shown to help."
 AMONG_BEST = "; among the best, since not shown to differ from it: "
 NAMED = 3  # arms of one verdict that are named; more are counted
 DETECTABLE = (
-    f"A detectable difference is the smallest that these seeds find with {100 * POWER:g} % power. "
+    f"A detectable difference is the smallest true difference that these seeds detect with "
+    f"{100 * POWER:g} % power. "
     "It has a range in brackets because few seeds estimate the spread only roughly."
 )
 
@@ -48,7 +49,7 @@ def verdict_sentences(
     """Return a sentence for every verdict that an arm has.
 
     Intervals hold for all arms at once, so that they are true of the arm that is named for its
-    estimate, too.
+    estimate.
 
     Args:
         contrasts: Columns label, verdict, below_margin, withheld, `LOST_RUNS`, difference, low_all,
