@@ -164,7 +164,7 @@ def _signed_sums(values: Array) -> Array:
 
 
 def detectable(sd: float, n: int, level: float) -> float:
-    """Return the smallest true mean difference that a paired t test detects with 80 % power.
+    """Return the smallest true mean difference that a paired t test finds with 80 % power.
 
     Args:
         sd: The standard deviation of the differences.
@@ -227,7 +227,7 @@ def spread_range(n: int) -> tuple[float, float]:
 
 @cache
 def _effect(n: int, level: float) -> float:
-    """Return the effect, mean over standard deviation, that n pairs detect with 80 % power.
+    """Return the effect, mean over standard deviation, that n pairs find with 80 % power.
 
     The other tail is neglected (< 1e-5). The solver of statsmodels 0.15 stops early at small
     levels, at a power of 4 % instead of 80 %.

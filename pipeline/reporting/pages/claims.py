@@ -62,7 +62,7 @@ NOTES = (  # what the columns and the outcomes mean
     '**p (within)**: tests that the difference is within the margin; if "not higher" is expected, '
     'only that it is not above the margin; if "not lower" is expected, only that it is not below '
     "minus the margin.",
-    "**detectable**: the smallest true difference that these seeds detect with "
+    "**detectable**: the smallest true difference that these seeds find with "
     f"{100 * POWER:g} % power. "
     f"{md.RANGE_NOTE}",
     '**contradicted**: the difference is shown to have the opposite sign. Where "lower" or '

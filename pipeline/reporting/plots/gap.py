@@ -23,7 +23,7 @@ from pipeline.reporting.style import (
 
 QUARTILES = 4  # times the distance of the quartiles that an axis goes beyond them
 AXES = ("gap", "test_accuracy")
-NAMED = 14  # arms whose names are next to their means
+NAMED = 14  # arms whose names stand beside their means
 RUN: dict[str, Any] = {"alpha": 0.35, "linewidth": 0}
 MEAN: dict[str, Any] = {"linewidth": 1.2, "edgecolor": "black"}
 RUN_SIZE, MEAN_SIZE = 20, 90  # of markers, in points of type squared
