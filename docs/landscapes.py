@@ -295,7 +295,7 @@ def draw_starts(settings: Optimizer, landscape: Landscape) -> tuple[Tensor, Tens
 def tune(settings: Optimizer, landscape: Landscape) -> tuple[float, int]:
     """Return the best learning rate, and the number of those tried.
 
-    The best has most arrivals, and the fewest evaluations among equals. While it stands at an end
+    The best has most arrivals, and the fewest evaluations among equals. While it is at an end
     of the range, another decade is tried there.
     """
     starts, _ = draw_starts(settings, landscape)

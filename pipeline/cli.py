@@ -97,7 +97,7 @@ def new(
         str | None, typer.Option(help="Of the protocol and its report. Default: that of PATH.")
     ] = None,
     minutes: Annotated[float, typer.Option(help="From `gapwise run` to the report.")] = 30.0,
-    model: Annotated[str | None, typer.Option(help="A network of your own: module:Class.")] = None,
+    model: Annotated[str | None, typer.Option(help="Your own network: module:Class.")] = None,
     arguments: Annotated[
         str | None, typer.Option(help="What its class is given, as JSON: '{\"channels\": 3}'.")
     ] = None,

@@ -75,7 +75,7 @@ def contrasts(
     - `p_equivalence`: of equivalence within the margin, Holm's correction over the arms as well;
     - `low_90`, `high_90`: the 90 % interval, which lies within the margin where the arm is
       equivalent;
-    - `detectable`: the true difference that these pairs find with 80 % power, with its range from
+    - `detectable`: the true difference that these pairs detect with 80 % power, with its range from
       `detectable_low` to `detectable_high`, since the spread is measured (`spread_range`);
     - `seeds_needed`: the pairs that find a difference like the observed one with 80 % power, with
       its range likewise. Both are at level 0.05 / contrasts, the hardest step of Holm's procedure,

@@ -159,8 +159,8 @@ def designs_of(
 ) -> Iterator[tuple[PlannedStudy, PlannedArm, Design]]:
     """Yield the design of every arm of the studies of searches that has one.
 
-    A run that diverged has the scores of its learning curve up to there: whoever stops it before
-    cannot know that it will diverge.
+    A run that diverged has the scores of its learning curve up to there: a search that stops it
+    before cannot know that it will diverge.
 
     Args:
         plan: The confirmation plan.

@@ -88,7 +88,7 @@ def interactions(plan: Plan, outcomes: Outcomes, parts: Parts) -> pd.DataFrame:
     equal machines. `effect` is the mean of arm minus baseline there, `sum` that of both parts'
     effects, `difference` is effect minus sum, with interval and p, and whether the
     interval excludes 0; `p_holm` is corrected over the rows of the metric; `detectable` is the
-    interaction that these seeds find with 80 % power at level 0.05, with its range. Under looks
+    interaction that these seeds detect with 80 % power at level 0.05, with its range. Under looks
     all of it is corrected by the weight of the last look that all four arms have had.
 
     Args:

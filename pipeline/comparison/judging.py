@@ -96,6 +96,7 @@ class Judgement:
         ties: For every arm that helps, the others with its reference that help and are not shown to
             differ from it, by paired t tests with Holm's correction.
         n_test: The number of test examples, None where it is not known.
+        rows_are_seeds: Whether no column has seeds, so that each row was taken for one.
     """
 
     score: str
@@ -110,6 +111,7 @@ class Judgement:
     seeds_required: int
     ties: Mapping[str, tuple[str, ...]]
     n_test: int | None = None
+    rows_are_seeds: bool = False
 
     @property
     def example(self) -> float:
@@ -218,6 +220,7 @@ def judge(
         seeds_required=seeds_required(max(len(corrected.counted), 1)),
         ties=_ties(groups, table),
         n_test=_examples(loaded.constants.get("n_test"), hits, source, images_source),
+        rows_are_seeds=loaded.rows_are_seeds,
     )
 
 

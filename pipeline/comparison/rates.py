@@ -2,7 +2,7 @@
 
 A rate works where the validation accuracy is within `WITHIN` of the arm's best. Between two trials
 the accuracy is interpolated on the logarithm of the rate. All of it is exploration: it describes a
-few seeds, and has no interval and no verdict. How far single seeds differ is told beside it.
+few seeds, and has no interval and no verdict. The spread over single seeds is shown with it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -8,7 +8,7 @@ as the `seeds.csv` of a report.
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -71,12 +71,14 @@ class Scores:
             has no score.
         left: How many seeds of its reference an arm has no score at, by arm.
         constants: Values that every row of the table shares: `direction` and `n_test`, where given.
+        rows_are_seeds: Whether no column has seeds, so that each row was taken for one.
     """
 
     title: str
     pairs: pd.DataFrame
     left: Mapping[str, int]
     constants: Mapping[str, str]
+    rows_are_seeds: bool = False
 
 
 def table_of(content: Any, source: str) -> pd.DataFrame:
@@ -238,7 +240,8 @@ class _Reader:
         ]
         rows = pd.concat(parts, ignore_index=True)
         places = [f"{self.line(row)}: {arm}" for arm in arms for row in self.table.index]
-        return self.matched(self.names.score or "score", rows, places, references, {})
+        scores = self.matched(self.names.score or "score", rows, places, references, {})
+        return replace(scores, rows_are_seeds=seed is None)
 
     def long(self, score: str) -> Scores:
         rows = pd.DataFrame(

@@ -86,7 +86,7 @@ def searches(plan: Plan, table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFram
     Returns:
         A table with `SEARCHES`: settings tried (`trials`), those of them with whole schedules,
         those before any widening, and seeds (counts), whether the space is an ordered range of
-        numbers, whether the chosen value stands at an end of what was tried (`edge`), whether that
+        numbers, whether the chosen value is at an end of what was tried (`edge`), whether that
         is where the field or its effect ends (`at_bound`), the value (`place`; of an edge, only
         what stands there), whether no other setting trains another network (`exhausted`), how often
         spaces were widened, and the gain in validation accuracy (fraction, with 95 % interval) over

@@ -231,6 +231,7 @@ class Plan(Settings):
         looks: The looks of confirmation; None where all arms have one number of seeds.
         claims: The digest of the claims of all studies, also of those without runs
             in this phase.
+        loaded: One line on what runs take from the file of `model.weights`; "" without one.
     """
 
     protocol: str
@@ -246,13 +247,15 @@ class Plan(Settings):
     starts: tuple[PlannedStart, ...] = ()
     looks: PlannedLooks | None = None
     claims: str = claims_digest(())
+    loaded: str = ""
 
     @model_serializer(mode="wrap")
-    def _without_looks(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave looks out where there are none: a plan without any is what it always was."""
+    def _without_what_is_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out looks and weights where there are none: such a plan is what it always was."""
         values: dict[str, Any] = handler(self)
-        if self.looks is None:
-            del values["looks"]
+        for name in ("looks", "loaded"):
+            if not getattr(self, name):
+                values.pop(name, None)  # a caller may exclude it, too
         return values
 
     @property

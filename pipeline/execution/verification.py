@@ -69,7 +69,7 @@ class Options:
     Attributes:
         history: Whether git shows entries of a ledger that the present one lacks.
         retrain: How many random runs are trained again.
-        seed: That of their choice; None for one that nobody knows before.
+        seed: That of their choice; None for a random one.
     """
 
     history: bool = False

@@ -17,7 +17,7 @@ from pipeline.config.scales import position
 from pipeline.planning.response import smoothed
 
 LEAST_POINTS = 5  # of a response curve
-NEAR = 0.05  # of a range: a value of a design as near to an end stands at it
+NEAR = 0.05  # of a range: a value of a design as near to an end is at it
 COLLAPSE = 0.1  # accuracy, a fraction
 DIGITS = 12  # more would let the order of a sum break a tie
 
@@ -187,7 +187,7 @@ def at_edge(chosen: Setting, settings: Sequence[ScoredSetting], dimension: Dimen
     """Return at which end of the values tried a chosen one stands: -1, 1, or 0 for neither.
 
     A design has no point at an end of its range, and one of its points is always the outermost, by
-    chance the chosen one where several values are searched at once. So a value stands at an end if
+    chance the chosen one where several values are searched at once. So a value is at an end if
     it lies in the last part of the range on its scale: `NEAR`, or that of one trial of the design.
 
     Args:

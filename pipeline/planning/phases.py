@@ -22,6 +22,7 @@ from pipeline.config.schema import Looks
 from pipeline.config.streams import Streams
 from pipeline.config.validation import invalid
 from pipeline.planning.arms import Arm, Trial, searched_values
+from pipeline.planning.effects import weights_note
 from pipeline.planning.overtuning import overtuning_study
 from pipeline.planning.starts import Digests, IdentifiedRun, distinct, identify_run
 from pipeline.planning.studies import Experiment, Study, untuned_study
@@ -213,6 +214,7 @@ def plan_of(
         starts=tuple(start for start, _ in starts.values()),
         looks=looks,
         claims=claims_digest(claim for study in experiment.studies for claim in study.claims),
+        loaded=weights_note(protocol.network_settings()),
     )
     identities = {start: described for start, (_, described) in starts.items()}
     return plan, identities | {run.fingerprint: one.identity for run, one in planned}

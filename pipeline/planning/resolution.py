@@ -142,8 +142,8 @@ def _require_common(values: Mapping[str, Any]) -> None:
     for key in values.keys() - common:
         if names := [name for name, kind in classes.items() if key in kind.model_fields]:
             raise Refusal(
-                f"model.{key}: a setting of {', '.join(names)}; expected an argument of the "
-                f"network of your own instead: model.arguments.{key}"
+                f"model.{key}: a setting of {', '.join(names)}; expected an argument of "
+                f"your own network instead: model.arguments.{key}"
             )
 
 

@@ -1,7 +1,7 @@
 """Plan exploration in rounds: tune the baseline, explore the arms, widen spaces.
 
 The plan is a pure function of the scores of finished runs. Round 1 tries the nuisance values of the
-baseline; where the best one stands at the end of its space, further rounds widen it. Before a
+baseline; where the best one is at the end of its space, further rounds widen it. Before a
 widening stops at a value next to the end, it and both its neighbours are tried on further seeds.
 Then every arm is explored at the best values, and its spaces are widened in the same way. A search
 in rounds, as halving is, has one round of the plan for each of its own, and widens nothing.

@@ -40,7 +40,7 @@ class Search(Settings):
     """How the settings of an arm are searched, over all its spaces at once.
 
     Attributes:
-        method: grid: a grid of at most so many settings; random: independent draws; sobol:
+        method: grid: a grid of at most `trials` settings; random: independent draws; sobol:
             quasi-random, a power of 2 settings; coarse_to_fine: random draws of short schedules,
             then of whole ones near the best; halving: the best 1/eta of each round go on to
             schedules eta times as long; tpe: the tree-structured Parzen estimator of Optuna, which

@@ -21,7 +21,7 @@ def unreached_notes(experiment: Experiment) -> list[str]:
     notes = []
     for key in experiment.overridden:
         names = [name for name, keys in keys_of_arms.items() if _replaces(keys, key)]
-        what = "its own value" if len(names) == 1 else "values of their own"
+        what = "another value" if len(names) == 1 else "other values"
         if names:
             notes.append(f"{key} of {PARAMETERS} does not reach {', '.join(names)}, with {what}")
     return notes

@@ -23,10 +23,11 @@ LEDGER = "ledger.jsonl"
 BEFORE, DIGEST, PLAN = "before", "digest", "plan"  # the keys of an entry
 FIRST = ""  # stands for the SHA-256 before the first entry
 LENGTH = 16  # hexadecimal digits of the digest of a part
-NOT_PLANNED = {"protocol", "phase", "overridden", "studies", "runs", "starts"}  # or kept in parts
+# what a reader has elsewhere, or is kept in parts
+NOT_PLANNED = {"protocol", "phase", "overridden", "studies", "runs", "starts", "loaded"}
 ARROW = " -> "
 CODE, LIBRARIES, DONE = "code", "libraries", "which runs are done"  # kinds of changes
-DIGESTS = ("claims", "data_digest", "starts", "weights")  # values that nobody reads
+DIGESTS = ("claims", "data_digest", "starts", "weights")  # values that are shown as changed only
 LONGEST = 60  # characters of a value before and after
 MOST = 5  # names that a change lists
 PARTS = {  # digest of an arm or study -> what has changed if it has

@@ -48,6 +48,10 @@ NO_IMAGES = (
     "over seeds only. A table of the examples that each run predicts correctly (`--images`) would "
     "show it."
 )
+ROWS_ARE_SEEDS = (
+    "No column has seeds, so each row is taken for one seed, the same for all arms (`--seed` names "
+    "a column)."
+)
 OVER_IMAGES = "interval with other test examples"
 CORRELATED = (
     "Over seeds, the scores of arm and reference have a correlation of {}. Shared splits or "
@@ -157,6 +161,8 @@ def warnings(judged: Judgement, rows: pd.DataFrame) -> Iterator[str]:
         rows: The arms, as `judged_rows` returns them.
     """
     metric, formatter = metric_of(judged), formatter_of(judged)
+    if judged.rows_are_seeds:
+        yield ROWS_ARE_SEEDS
     few = rows[rows["n"] < judged.seeds_required]
     if len(few):
         names = [f"**{row['label']}** ({row['n']})" for row in few.to_dict("records")]
@@ -265,7 +271,7 @@ def _table(judged: Judgement, rows: pd.DataFrame) -> str:
         "corrected. "
         "Equivalent: two one-sided tests, with the same correction, show that the difference is "
         f"within {md.format_margin(judged.margin, metric)}. "
-        "Detectable: the smallest true difference that these seeds find with "
+        "Detectable: the smallest true difference that these seeds detect with "
         f"{100 * POWER:g} % power after the correction. Seeds needed: their number to detect the "
         "observed difference. Ranges in brackets (10 to 90 %) are given because few seeds "
         f"estimate the spread only roughly.{cost} {rare_note(_rates(judged))}"

@@ -43,7 +43,7 @@ def verdict_sentences(
     """Return a sentence for every verdict that an arm has.
 
     Intervals hold for all arms at once, so that they are true of the arm that is named for its
-    estimate, too.
+    estimate.
 
     Args:
         contrasts: Columns label, verdict, below_margin, withheld, `LOST_RUNS`, difference, low_all

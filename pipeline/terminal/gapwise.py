@@ -1,6 +1,6 @@
 """The script `gapwise`: the command line of the project around the current folder.
 
-It is installed as a module of its own, so that another module named `pipeline` cannot take its
+It is installed as a separate module, so that another module named `pipeline` cannot take its
 place.
 """
 

@@ -277,6 +277,6 @@ def _show_inspection(name: str, inspection: Inspection) -> None:
     parts = {"validation": inspection.validation, "test": inspection.test}
     for split, count in parts.items():
         if count:
-            say(f"{split}: {count:,} {inspection.noun} of their own")
+            say(f"{split}: {count:,} {inspection.noun} in a separate split")
     for fact in inspection.facts:
         say(fact)

@@ -162,3 +162,20 @@ def test_a_plan_that_is_missing_or_damaged_is_refused(tmp_path):
     with pytest.raises(Refusal, match=r"plan\.json"):
         read_plan(tmp_path)
     assert last_plan(tmp_path) is None
+
+
+def test_what_is_absent_is_not_written():
+    """So that a plan without looks or pretrained weights is what it was before there were any."""
+    plan = Plan(
+        protocol="p",
+        phase="confirmation",
+        settings={},
+        margin=0.01,
+        data_digest="d",
+        studies=(),
+        runs=(),
+    )
+    assert not {"looks", "loaded"} & plan.model_dump().keys()
+    assert "loaded" not in plan.model_dump(exclude={"loaded"})
+    loaded = plan.model_copy(update={"loaded": "3 of 4 tensors loaded"})
+    assert Plan.model_validate(loaded.model_dump()) == loaded

@@ -254,7 +254,9 @@ def test_a_narrowed_range_keeps_its_length_and_stays_within_the_space(best, lowe
     """A quarter of the range about the best value, moved where it would pass an end."""
     search = Search(method="coarse_to_fine", trials=200, eta=4)
     axis = {"a.x": SQUARE["a.x"]}
-    fine = propose(axis, search, [FinishedTrial((best,), 0.25, 0.9), FinishedTrial((0.3,), 0.25, 0.8)])
+    fine = propose(
+        axis, search, [FinishedTrial((best,), 0.25, 0.9), FinishedTrial((0.3,), 0.25, 0.8)]
+    )
     values = [value for (value,) in (one.values for one in fine)]
     assert lowest <= min(values) < lowest + 0.03
     assert highest - 0.03 < max(values) <= highest

@@ -1,5 +1,6 @@
 """Planned starts: which runs others start from, what is shared, and what is refused."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from pipeline.data.prepared import read_development, read_summary, read_test_ima
 from pipeline.data.splits import balanced, train_validation
 from pipeline.models import build
 from pipeline.planning.parts import part_of_pretraining, part_of_protocol
-from pipeline.planning.phases import confirmation
+from pipeline.planning.phases import confirmation, plan_of
 from pipeline.planning.protocols import Protocol, with_source
 from pipeline.planning.rounds import explore
 from pipeline.planning.starts import Digests, identify_run, phases
@@ -524,7 +525,8 @@ def test_random_layers_beside_a_file_of_weights_are_refused(write, project):
     torch.save(build(NETWORK, (1, 8, 8), 5).network.state_dict(), project / "w.pt")
     weights = ("grid: 1}", "grid: 1, weights: w.pt}")
     probe = STUDY.replace("start.from: similar, start.train: head}", "start.train: head}")
-    assert write(study=probe, a=weights)
+    plan, _ = plan_of(write(study=probe, a=weights), "confirmation", "digest", (), [])
+    assert re.search(r"^model.weights: w.pt: (\d+) of \1 tensors loaded$", plan.loaded)
     with pytest.raises(Refusal) as refusal:
         write("start: {reinitialize: 2}", study=probe, a=weights)
     (line,) = refusal.value.lines

@@ -15,6 +15,7 @@ from scipy import stats
 
 from pipeline.comparison import judge
 from pipeline.reporting.judgement import (
+    ROWS_ARE_SEEDS,
     UNKNOWN,
     judged_rows,
     judgement_latex,
@@ -62,8 +63,9 @@ def figure_texts(judged):
 
 
 def warning_lines(judged):
-    """Return the warnings of the report."""
-    return list(warnings(judged, judged_rows(judged)))
+    """Return the warnings of the report, but for that of tables without a column of seeds."""
+    lines = warnings(judged, judged_rows(judged))
+    return [line for line in lines if line != ROWS_ARE_SEEDS]
 
 
 def bold(text):
@@ -207,6 +209,14 @@ def test_letters_that_the_font_lacks_are_no_warning():
 
 def test_results_without_a_limit_have_no_warning(judged_accuracies):
     assert warning_lines(judged_accuracies) == []
+
+
+@pytest.mark.parametrize(
+    ("seeds", "count"), [({}, 1), ({"seed": SEEDS}, 0)], ids=["rows", "column"]
+)
+def test_rows_that_are_taken_for_seeds_are_a_warning(seeds, count):
+    judged = judge(seeds | ACCURACIES)
+    assert list(warnings(judged, judged_rows(judged))).count(ROWS_ARE_SEEDS) == count
 
 
 def test_too_few_seeds_for_the_sign_flip_test_are_a_warning():

@@ -35,6 +35,14 @@ def found() -> ReportData:
     return report_data({"layers": dict.fromkeys(VERDICTS, "deterministic")}, VERDICTS)
 
 
+def test_the_method_has_what_was_loaded_from_a_file_of_weights(found: ReportData) -> None:
+    line = "model.weights: w.pt: 3 of 4 tensors loaded"
+    for loaded in ("", line):
+        plan = found.confirmation.model_copy(update={"loaded": loaded})
+        text = all_pages(dataclasses.replace(found, confirmation=plan))["pages/method.md"]
+        assert text.count("w.pt: 3 of 4") == bool(loaded)
+
+
 def test_the_wording_of_all_pages(found: ReportData, golden) -> None:
     """One report with every verdict, an interaction and a study of variance."""
     made = all_pages(spread(interacting(found, -0.007, -0.001)))

@@ -163,7 +163,7 @@ def _roles(frame: "pd.DataFrame", label: str, options: DataOptions) -> Roles:
             gaps = f"{named([name])}: names groups, and {int(column.isna().sum())} rows have none"
             reasons["ignore"] = "; ".join([*filter(None, [reasons.get("ignore")]), gaps])
             warnings.append(
-                f"column {gaps}: left out; fill it in, for else rows of one group are in two splits"
+                f"column {gaps}: left out; fill it in, or rows of one group may be in two splits"
             )
         elif group is None and _is_group(name, column):
             group = name

@@ -34,7 +34,7 @@ def findings(data: ReportData, study: PlannedStudy) -> list[str]:
 
 
 def _untuned_optimizers(data: ReportData, study: PlannedStudy) -> Iterator[str]:
-    """Compare an optimizer at a rate that nobody searched with the same one with its own rate."""
+    """Compare an optimizer at a fixed learning rate with the same one at its searched rate."""
     tuned = set(of(data.rate_ranges, study.name)["arm"])
     for arm in study.arms:
         if OPTIMIZER not in arm.factor.protocol or arm.name in tuned:

@@ -12,7 +12,8 @@ CHECKS = f"""\
 A failed check changes no verdict. It limits what a verdict means. Some failed checks are also \
 mentioned in the first paragraph of the report: those of search spaces ("the values tried"), of \
 the budget ("still improving at the end", after the number of epochs), of other test examples \
-("these test examples") and of reference classifiers.
+("these test examples") and of reference classifiers. If the baseline is not shown to be above the \
+majority class, the paragraph begins with this, because the network may have learned nothing.
 
 - **Baseline tuned**: at least two of the values under `tune` of the protocol were tried. \
 The best value is inside its range, or no value beyond it is allowed or has an effect.

@@ -403,7 +403,7 @@ def _sized(data: ReportData) -> list[PlannedStudy]:
 
 
 def _contents(pages: Sequence[Page]) -> str:
-    """Return links to all pages, those of studies on a line of their own."""
+    """Return links to all pages, those of studies on a separate line."""
     of_studies: list[str] = []
     others: list[str] = []
     for page in pages:

@@ -103,6 +103,8 @@ def _protocol(data: ReportData) -> Iterator[str]:
     if data.data["notes"]:
         yield f"**Notes on the data**: {'; '.join(map(md.escape, data.data['notes']))}"
     yield f"**Model**: {md.escape(str(model['name']))}{_others(_in_words(model), 'name')}"
+    if data.confirmation.loaded:
+        yield f"**Pretrained weights**: {md.escape(data.confirmation.loaded)}"
     yield (
         f"**Training**: {training['epochs']} epochs, {updates} updates (exceptions: "
         f"[cost](cost.md)){_others(training, 'epochs')}"

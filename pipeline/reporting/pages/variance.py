@@ -59,7 +59,7 @@ def standard_error_sentence(data: ReportData) -> str:
 
 
 def pool_words(data: ReportData) -> str:
-    """Return how much wider intervals over other pools are, or may be; empty if nobody can tell."""
+    """Return how much wider intervals over other pools are, or may be; empty if this is unknown."""
     measured = data.pools.dropna(subset="factor").to_dict("records")
     if not measured:
         return _widest(data.pools["most"].max())

@@ -94,7 +94,7 @@ def draw_costs(
     ax.set_xscale("log")
     ax.margins(x=0.06, y=0.12)
     low, high = table[cost].min(), table[cost].max()
-    if high < LEAST_RATIO * low:  # otherwise one tick, of which nobody sees the scale
+    if high < LEAST_RATIO * low:  # one tick alone would not show the scale
         low, high = low / LEAST_RATIO, high * LEAST_RATIO
         ax.set_xlim(0.9 * low, 1.1 * high)
     ticks = [tick for tick in TICKS if 0.8 * low <= tick <= 1.25 * high]

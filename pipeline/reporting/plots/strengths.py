@@ -1,7 +1,7 @@
 """Draw how the settings tried differ from their reference, a panel per arm.
 
 A value that is searched on a scale has its place on it; settings of several values, and those that
-are no numbers, stand at equal distances.
+are no numbers, are at equal distances.
 """
 
 import itertools
