@@ -284,8 +284,18 @@ NAMES = [
     "weight_decay (strength=0.005)",
     "augmentation (shift=1, rotation=10)",
 ]
+WITHHELD = {
+    "verdict": "inconclusive",
+    "below_margin": False,
+    "withheld": True,
+    "lost": 1,
+    "ended": 10,
+    "reference_lost": 0,
+    "reference_ended": 10,
+}
 FIGURES = {
     "forest": lambda: drawn_forest(contrasts(3).assign(title=NAMES)),
+    "withheld": lambda: drawn_forest(contrasts(3).assign(title=NAMES, **WITHHELD)),
     "many": lambda: drawn_forest(
         contrasts(14).assign(title=[f"{arm} ({LONG.format(0.1)})" for arm in ARMS[1:]])
     ),

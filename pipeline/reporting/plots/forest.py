@@ -14,7 +14,7 @@ from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.families import Family
 from pipeline.reporting.evidence import MOST, ReportData
-from pipeline.reporting.labels import verdict_cell, verdict_label
+from pipeline.reporting.labels import verdict_label
 from pipeline.reporting.markdown import INTERVAL, Formatter, format_margin
 from pipeline.reporting.style import (
     DARK,
@@ -185,7 +185,8 @@ def line_words(
     """Return the numbers and the verdict of one contrast."""
     if pd.isna(row["difference"]):
         return "no pair of runs"
-    return f"{formatter.change(row, metric, unit='')}  {verdict_cell(row)}"
+    lost = f"; {row['lost']} lost" if row.get("lost") else ""
+    return f"{formatter.change(row, metric, unit='')}  {verdict_label(row)}{lost}"
 
 
 def _marker(verdict: str, below_margin: bool, metric: Metric) -> tuple[str, bool]:
