@@ -32,7 +32,7 @@ from pipeline.comparison.intervals import (
 )
 from pipeline.comparison.levels import LEVEL
 from pipeline.comparison.verdicts import Outcome
-from pipeline.config.claims import FRACTIONS, LOGARITHMIC, TIMES, Claim, Contrast
+from pipeline.config.claims import FRACTIONS, LOGARITHMIC, TIMES, Claim, Contrast, Measure
 from pipeline.config.plan import Plan, PlannedStudy
 
 COLUMNS = (
@@ -228,8 +228,8 @@ def _row(
         "measure": claim.measure,
         "expect": claim.expect,
         "alternative": claim.alternative or "",
-        "contrast": contrast_name(claim.contrast, study),
-        "than": contrast_name(claim.than, study) if claim.than else "",
+        "contrast": contrast_name(claim.contrast, study, claim.measure),
+        "than": contrast_name(claim.than, study, claim.measure) if claim.than else "",
         "n": estimate.n,
         "before": before,
         "after": after,
@@ -256,12 +256,13 @@ def relative_change(before: float, after: float) -> float:
     return after / before - 1 if before > 0 else nan
 
 
-def contrast_name(contrast: Contrast | None, study: PlannedStudy) -> str:
+def contrast_name(contrast: Contrast | None, study: PlannedStudy, measure: Measure) -> str:
     """Return a contrast in words, the reference last.
 
     Args:
         contrast: The contrast; None for a correlation over all arms.
         study: The study of the claim.
+        measure: What is measured of both sides.
     """
     if contrast is None:
         return "all arms"
@@ -281,8 +282,10 @@ def contrast_name(contrast: Contrast | None, study: PlannedStudy) -> str:
         return f"{contrast.arm}: {contrast.search} search against random"
     if contrast.scale:
         return f"{contrast.arm}: {contrast.scale} scale against logarithmic"
+    if contrast.hyperparameter and measure == "importance":
+        return f"{contrast.arm}: {contrast.hyperparameter} against its strongest rival"
     if contrast.hyperparameter:
-        return f"{contrast.arm}: {contrast.hyperparameter}"
+        return f"{contrast.arm}: high against low {contrast.hyperparameter}"
     other, reference = reference_of(contrast, study)
     where = f" of {other}" if other not in (study.name, reference) else ""
     return f"{contrast.arm} against {reference}{where}"

@@ -56,14 +56,16 @@ def in_pairs(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def drawn_claims(table: pd.DataFrame) -> pd.DataFrame:
     """Return the claims of a figure: those in points that have an interval, opposites together.
 
-    What repeats an earlier one and what is compared with a threshold is left out; of more than
+    What repeats an earlier one, what is compared with a threshold, and importance, whose points are
+    larger ones, are left out; of more than
     `MOST`, those that are inconclusive are too.
 
     Args:
         table: The table `claims`.
     """
     ordered = pd.DataFrame(in_pairs(table.to_dict("records")), columns=list(table))
-    shown = ordered["outcome"].isin(TESTED) & ordered["measure"].isin(PERCENT)
+    in_points = ordered["measure"].isin(PERCENT) & (ordered["measure"] != "importance")
+    shown = ordered["outcome"].isin(TESTED) & in_points
     plain = (ordered["rule"] != "correlation") & (ordered["threshold"] == 0)
     once = ~ordered["repeats"].astype(bool)
     drawn = ordered[shown & plain & once & ordered["low"].notna()]

@@ -685,6 +685,7 @@ def test_an_importance_is_judged_against_that_of_the_rival(lead, outcome):
     made = claim({"arm": "better", "hyperparameter": "a.b"}, "higher", measure="importance")
     (row,) = judged(made, search_importance=pd.concat(rows))
     assert (row["before"], row["after"]) == pytest.approx((0.4 - lead, 0.4))
+    assert row["contrast"] == "better: a.b against its strongest rival"
     assert (row["low"], row["high"]) == pytest.approx((lead - 0.1, lead + 0.1))
     assert row["outcome"] == outcome
 

@@ -153,7 +153,8 @@ def test_the_figure_has_a_line_for_every_claim_in_points():
     far = ERROR | {"claim": "far", "difference": 0.9, "low": 0.8, "high": 1.0}
     above = ERROR | {"claim": "above", "threshold": 0.1}
     others = [ERROR | {"claim": f"other_{number}"} for number in range(4)]
-    table = shown(ERROR, COST, OPEN, ELSEWHERE, again, far, above, *others).claims
+    share = ERROR | {"claim": "share", "measure": "importance"}
+    table = shown(ERROR, COST, OPEN, ELSEWHERE, again, far, above, share, *others).claims
     rows = drawn_claims(table)
     names = ["drop_helps", "far", *(f"other_{number}" for number in range(4))]
     assert rows["claim"].tolist() == names
