@@ -180,6 +180,13 @@ def test_a_test_example_is_worth_its_share_of_the_score():
     assert judged.chance == pytest.approx(chance_difference(0.1, 50))
 
 
+def test_the_worth_of_a_test_example_is_in_the_units_of_the_scores():
+    percentages = LONG.assign(score=100 * LONG["score"], n_test=50)
+    judged = judge(percentages, unit="percent")
+    assert judged.example == 100 / 50
+    assert judged.chance == pytest.approx(100 * chance_difference(0.1, 50))
+
+
 def test_without_a_number_of_test_examples_their_worth_is_unknown():
     judged = judge(LONG)
     assert np.isnan([judged.example, judged.chance]).all()

@@ -21,6 +21,7 @@ from pipeline.regularizers._audit import NoEffect
 from pipeline.runtime.errors import Refusal
 from pipeline.training import features, trainer
 from pipeline.training.compatibility import require_trainable
+from pipeline.training.cost import counted
 from pipeline.training.features import features_of
 from pipeline.training.trainer import train
 
@@ -273,6 +274,15 @@ def test_features_give_the_bits_of_the_network_on_the_same_chunks(
     with torch.no_grad():
         logits = network.eval()(fit.images)
     assert torch.equal(network.get_submodule(head)(taken), logits)
+
+
+def test_features_cost_a_forward_pass_of_every_training_image(starting, pool):
+    config = starting({"train": "head"})
+    head = layers(built(config.model, pool))[-1].name
+    before_training = {"batch_size": 10, "updates": 0, "passes": 0}
+    found = counted(config, pool, **before_training, head=head)
+    assert found["training_flops"] == config.data["train_size"] * found["forward_flops"] > 0
+    assert counted(config, pool, **before_training)["training_flops"] == 0
 
 
 @pytest.mark.parametrize(

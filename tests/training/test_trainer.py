@@ -18,6 +18,7 @@ from pipeline.prediction import members, tensors
 from pipeline.prediction.members import deterministic, noise
 from pipeline.prediction.network import as_images, assemble
 from pipeline.regularizers._audit import NoEffect
+from pipeline.training import checkpoints
 from pipeline.training.checkpoints import latest
 from pipeline.training.snapshots import Snapshots
 from pipeline.training.task import Task
@@ -291,6 +292,13 @@ def test_a_damaged_checkpoint_falls_back_to_the_older(configure, pool, tmp_path)
 def test_a_short_run_writes_no_checkpoint(configure, pool, tmp_path):
     train(configure(), pool, tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_no_checkpoint_follows_the_last_epoch(configure, pool, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints.Checkpoints.__init__, "__defaults__", (0.0,))
+    train(configure(epochs=3), pool, tmp_path)
+    epochs = [int(path.name.partition("-")[0]) for path in sorted(tmp_path.glob("*.ckpt"))]
+    assert epochs == [1, 2]
 
 
 @pytest.mark.parametrize(
