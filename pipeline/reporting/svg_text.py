@@ -157,9 +157,9 @@ def _with_shared_class(marks: re.Match[str], shareable: Collection[str]) -> str:
         shareable: The classes that mean the same for a group and for each mark in it.
     """
     inside = marks[1]
-    names = set(CLASS_NAME.findall(inside))
-    is_whole = len(CLASS_NAME.findall(inside)) == inside.count("<use ") > 1
-    if len(names) > 1 or not is_whole or not names <= set(shareable):
+    uses = inside.split("/>")[:-1]
+    names = {name for use in uses for name in CLASS_NAME.findall(use) or [""]}
+    if len(uses) == 1 or len(names) > 1 or not names <= set(shareable):
         return marks[0]
     opening = marks[0].partition(">")[0]
     return f'{opening} class="{names.pop()}">{CLASS_NAME.sub("", inside)}</g>'
