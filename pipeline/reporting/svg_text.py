@@ -5,7 +5,7 @@ similar widths is shown.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 FONT = "font-family: 'DejaVu Sans'; "  # as matplotlib writes it into the style of each text
 SIMILAR_FONTS = "text{font-family:'DejaVu Sans',Verdana,sans-serif}"  # of about the same widths
@@ -16,6 +16,10 @@ LONG_NUMBER = re.compile(r"-?\d+\.\d{2,}")
 PATH = re.compile(r' d="([MLCQz\d.\s-]*)"')  # of the commands that matplotlib writes
 COMMAND = re.compile(r"([MLCQz])([^MLCQz]*)")  # of a path, with its numbers
 CLOSE = "z"
+CLASS = re.compile(r"\.(s\d+){([^}]*)}")
+CLASS_NAME = re.compile(r' class="(s\d+)"')
+OPACITY = re.compile(r"(?<!-)opacity")  # of a whole group, where marks over each other differ
+MARKS = re.compile(r'<g clip-path="[^"]*">((?:<use [^>]*/>)+)</g>')
 GROUP_TAG = re.compile(r"(<g\b[^>]*>|</g>)")
 PLAIN_GROUP = "<g>"
 EMPTY = "/>"  # the end of a tag without contents
@@ -30,14 +34,17 @@ def shortened(drawn: str) -> str:
 
     Coordinates are rounded, points of a path are relative to the point before, each distinct style
     is a class, the font is named once, identifiers are short or left out where nothing refers to
-    them, and groups without attributes and white space between tags are left out.
+    them, marks of one look have their class once, and groups without attributes and white space
+    between tags are left out.
     """
     text = DOCUMENT_TYPE.sub("", drawn).replace(FONT, "")
     text = COORDINATES.sub(lambda match: LONG_NUMBER.sub(_rounded, match.group()), text)
     text = NOT_TURNED.sub("", text)
     text = PATH.sub(lambda match: f' d="{_relative_path(match[1])}"', text)
     text = _with_classes(_with_short_names(text))
-    return BETWEEN_TAGS.sub("><", _without_plain_groups(text))
+    text = BETWEEN_TAGS.sub("><", _without_plain_groups(text))
+    opaque = {name for name, style in CLASS.findall(text) if not OPACITY.search(style)}
+    return MARKS.sub(lambda match: _with_shared_class(match, opaque), text)
 
 
 def _rounded(number: re.Match[str]) -> str:
@@ -140,6 +147,22 @@ def _with_classes(text: str) -> str:
     text = STYLE.sub(named, text)
     classes = "".join(f".{name}{{{_without_spaces(style)}}}" for style, name in names.items())
     return text.replace("</style>", f"{SIMILAR_FONTS}{classes}</style>", 1)
+
+
+def _with_shared_class(marks: re.Match[str], shareable: Collection[str]) -> str:
+    """Return a group of marks with their class at the group, if all have the same one.
+
+    Args:
+        marks: The group, and what is inside.
+        shareable: The classes that mean the same for a group and for each mark in it.
+    """
+    inside = marks[1]
+    uses = inside.split("/>")[:-1]
+    names = {name for use in uses for name in CLASS_NAME.findall(use) or [""]}
+    if len(uses) == 1 or len(names) > 1 or not names <= set(shareable):
+        return marks[0]
+    opening = marks[0].partition(">")[0]
+    return f'{opening} class="{names.pop()}">{CLASS_NAME.sub("", inside)}</g>'
 
 
 def _without_spaces(style: str) -> str:

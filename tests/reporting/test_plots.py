@@ -461,7 +461,26 @@ def test_plain_and_empty_groups_are_left_out() -> None:
     assert svg_text._without_plain_groups(text) == '<svg><g id="a"><path/></g></svg>'
 
 
-@pytest.mark.parametrize("name", ["forest", "curves"])
+def test_marks_of_one_look_have_their_class_once_unless_it_is_transparent_as_a_whole() -> None:
+    text = '<defs><style></style><clipPath id="p"/></defs>{}'.format(
+        "".join(
+            f'<g clip-path="url(#p)">{marks}</g>'
+            for marks in (
+                '<use style="fill: red; fill-opacity: 0.5"/>' * 2,
+                '<use style="fill: red"/><use style="fill: blue"/>',
+                '<use style="opacity: 0.5"/>' * 2,
+                '<use style="fill: green"/>',
+            )
+        )
+    )
+    shared = svg_text.shortened(text)
+    assert '<g clip-path="url(#i0)" class="s0"><use/><use/></g>' in shared
+    assert '<use class="s1"/><use class="s2"/>' in shared
+    assert '<use class="s3"/><use class="s3"/>' in shared
+    assert '<use class="s4"/>' in shared
+
+
+@pytest.mark.parametrize("name", ["forest", "curves", "named_scatter"])
 def test_an_svg_shows_what_matplotlib_draws_with_fewer_bytes(name: str) -> None:
     figure = FIGURES[name]()
     whole = io.StringIO()
@@ -471,6 +490,7 @@ def test_an_svg_shows_what_matplotlib_draws_with_fewer_bytes(name: str) -> None:
     assert len(stored) < 0.5 * len(whole.getvalue())
     root, expected = (ElementTree.fromstring(text) for text in (stored, whole.getvalue()))
     classes = dict(re.findall(r"[.](s[0-9]+){([^}]*)}", stored))
+    parents = {child: parent for parent in root.iter() for child in parent}
     number = re.compile(r"-?[0-9]+[.]?[0-9]*")
     for tag in ("path", "use", "text", "image", "clipPath"):
         shown, drawn = (list(tree.iter(f"{SVG}{tag}")) for tree in (root, expected))
@@ -478,7 +498,8 @@ def test_an_svg_shows_what_matplotlib_draws_with_fewer_bytes(name: str) -> None:
         for one, other in zip(shown, drawn, strict=True):
             assert "".join(one.itertext()).strip() == "".join(other.itertext()).strip()
             looks = re.sub("([:;]) ", r"\1", other.get("style", "").replace(svg_text.FONT, ""))
-            assert classes.get(one.get("class", ""), "") == looks
+            look = one.get("class") or (parents[one].get("class", "") if tag == "use" else "")
+            assert classes.get(look, "") == looks
             points = [path_points(each.get("d", "")) for each in (one, other)]
             assert np.array(points[0]) == pytest.approx(np.array(points[1]), abs=0.051)
             for key in ("x", "y"):
