@@ -28,7 +28,7 @@ from pipeline.config.parameters import read_parameters
 from pipeline.config.plan import Plan, read_plan
 from pipeline.execution.forecast import forecast
 from pipeline.execution.processes import worker_environments
-from pipeline.planning.proposal import AFTER, STAGES, WIDENED
+from pipeline.planning.proposal import AFTER_SECONDS, STAGE_SECONDS, WIDENING_FACTOR
 from pipeline.records.store import Store
 from pipeline.runtime.stage_times import read_stage_times
 
@@ -100,14 +100,14 @@ def measured(project: Path, name: str, store: Store, wall: float) -> dict[str, A
             "with_its_share_of_the_stages": round(training * workers / (explored + confirmed), 3),
         },
         "besides_training": {
-            "forecast": round(STAGES + AFTER * runs, 1),
+            "forecast": round(STAGE_SECONDS + AFTER_SECONDS * runs, 1),
             "measured": round(wall - training, 1),
         },
         "widening": {
             "planned": planned,
             "trained": explored,
             "factor": round(explored / planned, 2),
-            "allowed": WIDENED,
+            "allowed": WIDENING_FACTOR,
         },
     }
 
@@ -159,7 +159,7 @@ def main() -> None:
     result = {
         "mean_ratio": round(statistics.mean(ratios), 2),
         "mean_widening": round(statistics.mean(factors), 2),
-        "allowed_widening": WIDENED,
+        "allowed_widening": WIDENING_FACTOR,
         "load_average": round(os.getloadavg()[2], 1),  # of other programs too; 2 is that of a run
         "inputs": inputs,
     }

@@ -22,18 +22,18 @@ from pipeline.runtime.errors import Refusal
 
 IMAGES = 16  # of a batch
 SCALES = (0.5, 1.0, 2.0, 4.0)  # of the batches: a layer may be for bright images
-FEW = 4  # images of a batch to evaluate
-SPREADS = (0.0, 0.1, 1.0, 3.0)  # of what is added to weights: a head may begin at 0
-DIFFERENCE = 1e-2  # relative, of logits in a batch: half precision rounds to less than that
-LONGEST = 300  # letters of the error of a user's code: torch lists every tensor that does not fit
+FEW_IMAGES = 4  # images of a batch to evaluate
+DEVIATIONS = (0.0, 0.1, 1.0, 3.0)  # of what is added to weights: a head may begin at 0
+TOLERANCE = 1e-2  # relative, of logits in a batch: half precision rounds to less than that
+MOST_LETTERS = 300  # of the error of a user's code: torch lists every tensor that does not fit
 NOT_STORED = (
     "model.import: numbers that the network draws when it is made are not in its state, so that "
     "the weights of another do not fit"
 )
-STORED = "expected them in persistent buffers"
+PERSISTENT = "expected them in persistent buffers"
 DRAWS = "the network draws in evaluation mode too, so that each prediction is that of one draw"
 BIAS = "bias"  # the reason of a route
-NAMED = 3  # names in a note
+MOST_NAMES = 3  # names in a note
 OWN = "own"  # the initialization that keeps the weights of the network
 IN_TRAINING_ALONE = (
     "not called in evaluation mode; noise there acts in training, and not in passes with noise"
@@ -138,7 +138,7 @@ def require_known_layers(network: Standardized, shape: tuple[int, ...]) -> None:
         return
     generator = torch.Generator().manual_seed(1)
     for scale in SCALES:
-        seen = _seen(inner, scale * torch.randn(IMAGES, *shape, generator=generator))
+        seen = _probe_further(inner, scale * torch.randn(IMAGES, *shape, generator=generator))
         if more := {*(seen.called - probed.called), *(seen.gradients - probed.gradients)}:
             raise Refusal(
                 f"model.import: {min(more)} runs for some images only, and regularizers act on "
@@ -167,7 +167,7 @@ def require_plain_names(network: Standardized) -> None:
             )
 
 
-def _seen(network: nn.Module, images: torch.Tensor) -> Probe:
+def _probe_further(network: nn.Module, images: torch.Tensor) -> Probe:
     try:
         return probe(network, images)
     except Exception as error:  # whatever code of the user raises
@@ -227,7 +227,7 @@ def require_stored_draws(
             try:
                 other.load_state_dict(network.state_dict())
             except Exception as error:
-                raise Refusal(f"{NOT_STORED} ({_line(error)}); {STORED}") from None
+                raise Refusal(f"{NOT_STORED} ({_line(error)}); {PERSISTENT}") from None
             try:
                 logits.append([_pass(other.train(training), images) for training in (False, True)])
             except Exception as error:  # whatever code of the user raises
@@ -236,7 +236,7 @@ def require_stored_draws(
                     f"{_line(error)}; expected a forward that follows from its state"
                 ) from None
     if not all(map(torch.equal, *logits)):
-        raise Refusal(f"{NOT_STORED}; {STORED}")
+        raise Refusal(f"{NOT_STORED}; {PERSISTENT}")
 
 
 def require_steady(network: Standardized, shape: tuple[int, ...]) -> None:
@@ -284,7 +284,7 @@ def require_logits(network: Standardized, shape: tuple[int, ...]) -> None:
     """
     if probe_of(network) is None:
         return
-    images = _images(FEW, shape, 0) * torch.tensor(SCALES).view(-1, 1, 1, 1)
+    images = _images(FEW_IMAGES, shape, 0) * torch.tensor(SCALES).view(-1, 1, 1, 1)
     logits = [one for (one,) in _of_copies(network, [images]) if one.isfinite().all()]
     if logits and all(torch.equal(one, one[:1].expand_as(one)) for one in logits):
         raise Refusal(
@@ -339,15 +339,15 @@ def evaluation_notes(network: Standardized, shape: tuple[int, ...]) -> list[str]
     probed = probe_of(network)
     if probed is None:
         return []
-    images = _images(FEW, shape, 0)
+    images = _images(FEW_IMAGES, shape, 0)
     copied = copy.deepcopy(network.network).eval()
     called, draws = _evaluated(copied, images)
     notes = [DRAWS] if draws else _notes_on_batches(network, images)
     sites = [name for name, module in copied.named_modules() if kind_of(module)]
     if idle := [name for name in sites if name in probed.called and name not in called]:
-        notes.append(f"{_listed(idle)}: {IN_TRAINING_ALONE}")
+        notes.append(f"{_first_names(idle)}: {IN_TRAINING_ALONE}")
     if untrained := sorted(_acting(network.network, images) - probed.gradients):
-        notes.append(f"{_listed(untrained)}: {UNTRAINED}")
+        notes.append(f"{_first_names(untrained)}: {UNTRAINED}")
     return notes
 
 
@@ -365,7 +365,7 @@ def _evaluated(network: nn.Module, images: torch.Tensor) -> tuple[set[str], bool
 
 def _notes_on_batches(network: Standardized, images: torch.Tensor) -> list[str]:
     for together, *alone in _of_copies(network, [images, *images.split(1)]):
-        if (together - torch.cat(alone)).norm() > DIFFERENCE * together.norm():
+        if (together - torch.cat(alone)).norm() > TOLERANCE * together.norm():
             return [IN_BATCHES]
     return []
 
@@ -380,9 +380,9 @@ def _acting(network: nn.Module, images: torch.Tensor) -> set[str]:
     return {name for name, weight in copied.named_parameters() if weight in acting}
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+def _first_names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more
 
 
 def _images(number: int, shape: tuple[int, ...], seed: int) -> torch.Tensor:
@@ -411,16 +411,16 @@ def _pass(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
 def _of_copies(network: Standardized, batches: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
     """Return the logits in evaluation mode, by copies with numbers added to their weights."""
     logits = []
-    for spread in SPREADS:
+    for deviation in DEVIATIONS:
         copied = copy.deepcopy(network.network).eval()
         with contextlib.suppress(Exception):  # code of the user, which may not take any weights
-            _spread(copied, spread)
+            _add_noise(copied, deviation)
             logits.append([_pass(copied, batch) for batch in batches])
     return logits
 
 
 @torch.no_grad()
-def _spread(network: nn.Module, deviation: float) -> None:
+def _add_noise(network: nn.Module, deviation: float) -> None:
     """Add random numbers of a standard deviation to all weights that are trained."""
     generator = torch.Generator().manual_seed(0)
     for weight in (one for one in network.parameters() if one.requires_grad):
@@ -428,4 +428,4 @@ def _spread(network: nn.Module, deviation: float) -> None:
 
 
 def _line(error: Exception) -> str:
-    return textwrap.shorten(f"{type(error).__name__}: {error}", LONGEST, placeholder=" ...")
+    return textwrap.shorten(f"{type(error).__name__}: {error}", MOST_LETTERS, placeholder=" ...")

@@ -24,28 +24,28 @@ ENOUGH_TEST = 10_000  # examples that resolve a standard error of a third of a p
 # Training
 WIDTHS = ((1000, 64), (10_000, 128), (math.inf, 256))  # of a perceptron
 BATCHES = ((100, 10), (500, 20), (2000, 32), (10_000, 64), (math.inf, 128))
-UPDATES = 25  # wanted, times the square root of the number of training examples
+UPDATES_PER_ROOT = 25  # wanted, times the square root of the number of training examples
 FEW_UPDATES = 200  # fewest that are wanted
 EPOCHS = (2, 100)  # fewest and most
-SURPLUS = 2  # times the wanted updates, where the minutes allow
+MOST_SURPLUS = 2  # times the wanted updates, where the minutes allow
 POINTS = (10, 5, 3)  # of the learning curve
-SCORED = 0.2  # share of a run that scoring may take
-TUNED = 4  # the search space of the learning rate: from 1/4 to 4 times the value
-TUNED_POINTS = 5
+SCORING_SHARE = 0.2  # share of a run that scoring may take
+RANGE_FACTOR = 4  # the search space of the learning rate: from 1/4 to 4 times the value
+RANGE_POINTS = 5
 RATES = {"mlp": 0.03, "imported": 0.001}  # learning rates; 0.05 for networks with batch norm
-RATE = 0.05
+OTHER_RATE = 0.05
 # Differences that matter
-PART = 10  # of the expected error
+ERROR_PARTS = 10  # of the expected error
 MARGINS = (0.002, 0.02)
 MOST_MARGIN = 0.05
 STEPS = (1, 2, 5)  # digits of a margin
-EASY = 0.005  # error of a simple classifier
+EASY_ERROR = 0.005  # error of a simple classifier
 # Minutes
-STAGES = 40.0  # seconds besides training: starts of stages, tables, figures
-AFTER = 0.13  # seconds of a run, after its training: reading, predicting, mirroring
-ARMS = 1.3  # mean cost of training, in that of the baseline; augmentation is the slowest
-EQUIPPED = 0.2  # seconds to equip a network, check it and count its operations
-WIDENED = 1.5  # runs of exploration, with those of widened spaces: benchmarks/measure_proposal.py
+STAGE_SECONDS = 40.0  # seconds besides training: starts of stages, tables, figures
+AFTER_SECONDS = 0.13  # seconds of a run, after its training: reading, predicting, mirroring
+ARM_COST = 1.3  # mean cost of training, in that of the baseline; augmentation is the slowest
+EQUIPPING_SECONDS = 0.2  # seconds to equip a network, check it and count its operations
+WIDENING_FACTOR = 1.5  # of runs of exploration: benchmarks/measure_proposal.py
 PASSES = 8  # mean forward passes of a confirmation run over validation and test images
 FEWEST_EXAMPLES = (1000, 100)  # training examples: usually, and where the minutes are few
 
@@ -243,10 +243,16 @@ class _Candidate:
         return self.epochs * (self.train // self.network.batch_size)
 
 
-FULL = (Level(5, 3, 16), Level(4, 2, 12), Level(3, 2, 12), Level(3, 2, 8), Level(2, 2, 8))
-LEAN = (Level(2, 2, 6), Level(1, 2, 6), Level(1, 1, 6))
+FULL_LEVELS = (Level(5, 3, 16), Level(4, 2, 12), Level(3, 2, 12), Level(3, 2, 8), Level(2, 2, 8))
+LEAN_LEVELS = (Level(2, 2, 6), Level(1, 2, 6), Level(1, 1, 6))
 # Share of the wanted updates, levels, index of the fewest examples
-ATTEMPTS = ((0.7, FULL, 0), (0.5, FULL, 0), (0.5, FULL, 1), (0.5, LEAN, 1), (0.25, LEAN, 1))
+ATTEMPTS = (
+    (0.7, FULL_LEVELS, 0),
+    (0.5, FULL_LEVELS, 0),
+    (0.5, FULL_LEVELS, 1),
+    (0.5, LEAN_LEVELS, 1),
+    (0.25, LEAN_LEVELS, 1),
+)
 
 
 def splits_of(inspection: Inspection, options: ProtocolOptions) -> Splits:
@@ -338,7 +344,7 @@ def expected_margin(error: float, test: int) -> float:
         test: The number of test examples.
     """
     low, high = MARGINS
-    of_error = _nice(min(max(error / PART, low), high))
+    of_error = _nice(min(max(error / ERROR_PARTS, low), high))
     return min(MOST_MARGIN, max(of_error, _nice(1 / test, up=True)))
 
 
@@ -427,7 +433,7 @@ class _Search:
         """
         considered = networks(self.inspection, self.splits, self.options)
         for share, levels, thrift in ATTEMPTS:
-            for network, train in self._sized(considered, FEWEST_EXAMPLES[thrift]):
+            for network, train in self._with_sizes(considered, FEWEST_EXAMPLES[thrift]):
                 for level in levels:
                     candidate = self._within(network, train, level, share)
                     if candidate:
@@ -443,12 +449,14 @@ class _Search:
             self._candidate(
                 network, train, level, self._fewest_epochs(network, train, share)
             ).seconds
-            for network, train in self._sized(considered, FEWEST_EXAMPLES[thrift])
+            for network, train in self._with_sizes(considered, FEWEST_EXAMPLES[thrift])
             for level in levels
         ]
         return math.ceil(2 * min(seconds) / 60 + 0.01) / 2
 
-    def _sized(self, considered: Sequence[Network], fewest: int) -> Iterator[tuple[Network, int]]:
+    def _with_sizes(
+        self, considered: Sequence[Network], fewest: int
+    ) -> Iterator[tuple[Network, int]]:
         """Yield every network with every number of training examples, and a batch size by it."""
         for network, train in itertools.product(considered, self._train_sizes(fewest)):
             yield dataclasses.replace(network, batch_size=_batch_size(train, self.options)), train
@@ -468,7 +476,7 @@ class _Search:
 
     def _wanted_epochs(self, network: Network, train: int) -> int:
         per_epoch = train // network.batch_size
-        wanted = math.ceil(max(FEW_UPDATES, UPDATES * math.sqrt(train)) / per_epoch)
+        wanted = math.ceil(max(FEW_UPDATES, UPDATES_PER_ROOT * math.sqrt(train)) / per_epoch)
         return min(max(wanted, EPOCHS[0]), EPOCHS[1])
 
     def _fewest_epochs(self, network: Network, train: int, share: float) -> int:
@@ -488,7 +496,7 @@ class _Search:
         if self.options.epochs:
             return candidate
         one_more = self._candidate(network, train, level, fewest + 1).seconds - candidate.seconds
-        most = SURPLUS * self._wanted_epochs(network, train)
+        most = MOST_SURPLUS * self._wanted_epochs(network, train)
         affordable = fewest + int((limit - candidate.seconds) / max(one_more, 1e-9))
         epochs = min(affordable, max(fewest, min(most, EPOCHS[1])))
         longest = self._candidate(network, train, level, epochs)
@@ -505,13 +513,14 @@ class _Search:
         held_out = validation or self.splits.train + self.splits.validation - train
         speed = self.speeds(network)
         training = epochs * (train // network.batch_size) * speed.update
-        points = _curve_points(train + held_out, speed.score, SCORED * training)
+        points = _curve_points(train + held_out, speed.score, SCORING_SHARE * training)
         scoring = (min(points, epochs) * (train + held_out) + held_out) * speed.score
-        run_seconds = speed.start + EQUIPPED + ARMS * training + scoring
+        run_seconds = speed.start + EQUIPPING_SECONDS + ARM_COST * training + scoring
         passes = train + PASSES * (held_out + self.splits.test)
         predicting = runs.fresh * passes * speed.score
-        all_training = (WIDENED * runs.explored + runs.fresh) * run_seconds
+        all_training = (WIDENING_FACTOR * runs.explored + runs.fresh) * run_seconds
         at_once = min(self.workers, runs.total)
+        busy_seconds = (all_training + predicting) / at_once
         return _Candidate(
             network=network,
             level=Level(len(names), runs.exploration_seeds, runs.confirmation_seeds),
@@ -523,7 +532,7 @@ class _Search:
             run_seconds=run_seconds,
             runs=runs.total,
             training_seconds=runs.total * run_seconds / at_once,
-            seconds=STAGES + AFTER * runs.total + (all_training + predicting) / at_once,
+            seconds=STAGE_SECONDS + AFTER_SECONDS * runs.total + busy_seconds,
         )
 
     def _run_counts(self, names: Sequence[str], level: Level) -> "_RunCounts":
@@ -532,7 +541,7 @@ class _Search:
         arms = sum(study.arms for study in studies) + 1  # and the values before tuning
         exploration = self.options.exploration or level.exploration
         confirmation = self.options.confirmation or max(level.confirmation, self.required(arms))
-        explored = TUNED_POINTS + sum(study.explored for study in studies)
+        explored = RANGE_POINTS + sum(study.explored for study in studies)
         confirmed = 2 + sum(study.confirmed for study in studies)
         other = sum(study.other for study in studies)
         return _RunCounts(
@@ -674,7 +683,8 @@ def _training_values(options: ProtocolOptions, candidate: _Candidate) -> list[Pr
         "as asked for"
         if options.epochs
         else f"{candidate.updates:,} updates of a run, {updates:,} an epoch: as many as the "
-        f"minutes allow, at most {SURPLUS * UPDATES} times the square root of the training examples"
+        f"minutes allow, at most {MOST_SURPLUS * UPDATES_PER_ROOT} times the square root of the "
+        "training examples"
     )
     rows += [
         ProposedValue("training.epochs", candidate.epochs, epochs),
@@ -692,13 +702,13 @@ def _training_values(options: ProtocolOptions, candidate: _Candidate) -> list[Pr
 def _learning_rate(options: ProtocolOptions, candidate: _Candidate) -> float:
     """Return the learning rate in the middle of the range that is searched."""
     name = str(candidate.network.model.get("name", "imported"))
-    return options.learning_rate or RATES.get(name, RATE)
+    return options.learning_rate or RATES.get(name, OTHER_RATE)
 
 
 def _report_values(inputs: _Inputs, candidate: _Candidate) -> list[ProposedValue]:
     rate, error, test = _learning_rate(inputs.options, candidate), inputs.error, inputs.splits.test
-    low, high = (float(f"{value:.4g}") for value in (rate / TUNED, rate * TUNED))
-    space = {"log": [low, high], "points": TUNED_POINTS}
+    low, high = (float(f"{value:.4g}") for value in (rate / RANGE_FACTOR, rate * RANGE_FACTOR))
+    space = {"log": [low, high], "points": RANGE_POINTS}
     tuned = "the baseline is tuned first; the range is widened where its end is best"
     noise = math.sqrt(max(error, 1 / test) / test)
     reason = (
@@ -737,7 +747,7 @@ def _studies_reason(inspection: Inspection) -> str:
 
 def _warnings(inputs: _Inputs, candidate: _Candidate) -> list[str]:
     lines, test = list(inputs.inspection.warnings), inputs.splits.test
-    if inputs.error < EASY:
+    if inputs.error < EASY_ERROR:
         lines.append(
             f"a simple classifier has {100 * inputs.error:.2g} % error: there is hardly a gap to "
             "close; fewer training examples (--train-size) leave one"
