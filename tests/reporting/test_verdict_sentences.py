@@ -1,11 +1,11 @@
-"""Sentences on verdicts: which arms are named, and when a detectable difference is explained."""
+"""Sentences on verdicts: which arms are named."""
 
 import re
 
 import pytest
 from report_data import report_data
 
-from pipeline.reporting.verdict_sentences import NAMED, detectable_note, verdict_sentences
+from pipeline.reporting.verdict_sentences import NAMED, verdict_sentences
 
 
 def data_of(arms):
@@ -23,19 +23,3 @@ def test_of_many_arms_the_one_farthest_from_its_reference_is_named(verdict, sign
     data = data_of(arms)
     (sentence,) = verdict_sentences(data.distinct, 0.01, data.format)
     assert named_arms(sentence) == [f"arm_{NAMED + 1}"]
-
-
-@pytest.fixture
-def inconclusive():
-    """Return the contrast of one arm without a verdict whose detectable difference is known."""
-    rows = data_of({"dropout": (0.004, "inconclusive")}).distinct
-    assert rows["detectable"].notna().all()
-    return rows
-
-
-def test_a_detectable_difference_that_is_named_is_explained(inconclusive):
-    assert "detectable difference" in detectable_note(inconclusive)
-
-
-def test_that_of_an_arm_whose_verdict_is_withheld_is_not_named(inconclusive):
-    assert detectable_note(inconclusive.assign(withheld=True)) == ""
