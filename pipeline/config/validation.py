@@ -36,8 +36,6 @@ ELSEWHERE = {  # keys of other libraries, and what they are here
     "betas": BETAS,
 }
 LONGEST = 80  # characters of a value in a line
-MOST_NAMES = 20  # names that a line lists; of more, the closest
-CLOSEST = 3
 
 
 def checked(model: type[Model], value: Any, source: Path | str, where: str = "") -> Model:
@@ -70,9 +68,6 @@ def errors_in(source: Path | str) -> Iterator[None]:
 def invalid(where: str, value: Any, expected: str) -> str:
     """Return the error line for a value; `where` is the file and the key."""
     shown = json.dumps(value)
-    if len(shown) > LONGEST and isinstance(value, Mapping):
-        name = value.get("id") or value.get("name")
-        return f"{where}: invalid values{f' of {name!r}' if name else ''}; expected {expected}"
     if len(shown) > LONGEST:
         shown = f"{shown[: LONGEST - 3]}..."
     return f"{where}: invalid value {shown}; expected {expected}"
@@ -83,14 +78,9 @@ def unknown_name(
 ) -> str:
     """Return the error line for a name that does not exist, with the closest that does.
 
-    Of more than `MOST_NAMES` names, only the three closest are listed. `synonyms` maps names used
-    elsewhere, in lowercase, to those in `names`.
+    `synonyms` maps names used elsewhere, in lowercase, to those in `names`.
     """
-    line = f"{where}: unknown name {name!r}; expected "
-    if len(names) > MOST_NAMES:
-        near = difflib.get_close_matches(name, sorted(names), n=CLOSEST, cutoff=0)
-        return f"{line}one of {len(names)} names, the closest: {', '.join(near)}"
-    line += one_of(sorted(names))
+    line = f"{where}: unknown name {name!r}; expected {one_of(sorted(names))}"
     return line + suggestion((synonyms or {}).get(name.lower(), name), names)
 
 
@@ -232,8 +222,6 @@ def _is_label(part: int | str, kind: Any) -> bool:
 
 def _item(kind: Any) -> Any:
     """Return the annotation of the items of a list or of the values of a mapping."""
-    if get_origin(kind) is Annotated:
-        return _item(get_args(kind)[0])
     position = ITEMS.get(get_origin(kind))
     return None if position is None else get_args(kind)[position]
 
