@@ -41,4 +41,4 @@ def family_note(data: ReportData) -> str:
     if not families:
         return ""
     meanings = format_list([f"{family} ({MEANINGS[family]})" for family in families])
-    return f"*In all figures, the color of an arm is that of the family of its method: {meanings}.*"
+    return f"*In all figures, colors are those of the families of methods: {meanings}.*"

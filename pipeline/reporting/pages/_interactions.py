@@ -95,7 +95,7 @@ def _meaning(data: ReportData, row: md.Row) -> str:
         return (
             "It is not significant after Holm's correction over all pairs. With these seeds, an "
             f"uncorrected test has {100 * POWER:g} % power to detect an interaction of "
-            f"{data.format.detectable(row, unit='points')}. {md.RANGE_NOTE}"
+            f"{data.format.detectable(row, unit='points')}."
         )
     less = row["difference"] < 0
     if row["effect"] > 0 and row["sum"] > 0:

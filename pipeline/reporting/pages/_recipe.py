@@ -72,11 +72,19 @@ def _gain(data: ReportData, chosen: md.Row) -> str:
     contrasts = md.format_count(data.contrast_count, "contrast")
     return (
         f"It gains {data.format.change(chosen)} of test accuracy; the interval holds for all "
-        f"{contrasts} at once. Its training takes {md.format_ratio(chosen['training_ratio'])} "
-        f"times the operations of the baseline, and a test example "
-        f"{md.format_ratio(chosen['test_ratio'])} times.{cost_note(data, FROM_FRONT)} Of the arms "
-        "that help and are not shown to be worse than another such arm, it is the cheapest to "
-        "train."
+        f"{contrasts} at once. {_cost(chosen)}{cost_note(data, FROM_FRONT)} Of the arms that help "
+        "and are not shown to be worse than another such arm, it is the cheapest to train."
+    )
+
+
+def _cost(chosen: md.Row) -> str:
+    """Return what training and a test example cost, as multiples of the baseline's operations."""
+    ratios = [md.format_ratio(chosen[name]) for name in ("training_ratio", "test_ratio")]
+    if ratios == [md.format_ratio(1.0)] * 2:
+        return "Training and a test example cost as much as the baseline's."
+    return (
+        f"Its training takes {ratios[0]} times the operations of the baseline, and a test example "
+        f"{ratios[1]} times."
     )
 
 
@@ -257,7 +265,7 @@ def _more_seeds(data: ReportData) -> str:
         f"The inconclusive arm with the largest gain is **{row['label']}** "
         f"({data.format.joint_change(row)}). If this is its true gain, "
         f"{md.format_seeds_needed(row, 'seeds')} detect it with {100 * POWER:g} % power, at "
-        f"level {LEVEL:g} corrected for all contrasts. {md.RANGE_NOTE}"
+        f"level {LEVEL:g} corrected for all contrasts."
     )
 
 

@@ -215,7 +215,7 @@ def openings_line(data: ReportData) -> str:
     plans = len(data.openings)
     return (
         f"**Test set**: evaluated {plans} times, under different plans "
-        f"({LEDGER_LINK}). A plan lists arms, settings, seeds, claims and the version of the code. "
+        f"({LEDGER_LINK}). "
         f"Changes between plans: {', '.join(changed)}."
     )
 

@@ -66,7 +66,8 @@ equivalence.
 evidence that no effect of practical size exists.
 - **inconclusive**: none of these. This is not evidence of absence: an effect smaller than the \
 *detectable* difference is still possible. The detectable difference is the one that this number \
-of seeds detects with {100 * POWER:g} % power after the correction.
+of seeds detects with {100 * POWER:g} % power after the correction. It has a range in brackets, \
+because few seeds estimate the spread only roughly.
 
 Only test accuracy has verdicts; every other metric has an interval and an uncorrected p. The \
 aim is not a small gap, but high accuracy on validation and test examples."""
