@@ -15,9 +15,9 @@ CONDITIONAL = "conditional"  # supported under one protocol, contradicted under 
 ORDER = (Outcome.SUPPORTED, Outcome.CONTRADICTED, CONDITIONAL, Outcome.INCONCLUSIVE)
 FORMAT = Formatter()
 CAPTION = (
-    "Outcome, and difference in the unit of the measure (points, nats or a ratio), with a link to "
-    "its interval. Outcomes are corrected over all claims of a report, intervals are not. "
-    f"{md.VOID}: not tested in this protocol."
+    "Outcome, and difference in the unit of the measure (points, nats, a ratio or a correlation), "
+    "with a link to its interval. Outcomes are corrected over all claims of a report, "
+    f"intervals are not. {md.VOID}: not tested in this protocol."
 )
 
 

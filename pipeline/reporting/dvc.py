@@ -22,7 +22,7 @@ CONTRAST_COLUMNS = [
     *("gap_change", "gap_change_low", "gap_change_high"),
 ]
 STRENGTH_COLUMNS = ["study", "arm", "strength", "n", *VALIDATION, "chosen"]
-PLACES = 2  # of a percent
+PLACES = 4  # of a percent
 DIGITS = 4  # of a time to target
 
 

@@ -119,10 +119,10 @@ class ReportData:
         return is_row(tuple(self.data["shape"]))
 
     def class_name(self, label: int) -> str:
-        """Return the number of a class, with its name if it has another."""
+        """Return the number of a class, with its name if that is not a number too."""
         names = self.data.get("class_names", ())
         name = names[label] if names else str(label)
-        return str(label) if name == str(label) else f"{label}: {name}"
+        return name if name.isdecimal() else f"{label}: {name}"
 
     @cached_property
     def primary(self) -> pd.DataFrame:

@@ -14,7 +14,7 @@ MEANINGS: dict[Family, str] = {
     "penalty": "a penalty or a limit on weights",
     "architecture": "other layers",
     "training": "another way to train",
-    "data size": "another number of examples",
+    "data size": "other training data",
     "combination": "changes of several families",
     "other": "changes of another kind",
     "transfer": "weights of another network",
@@ -41,4 +41,4 @@ def family_note(data: ReportData) -> str:
     if not families:
         return ""
     meanings = format_list([f"{family} ({MEANINGS[family]})" for family in families])
-    return f"*In all figures, colors are those of the families of methods: {meanings}.*"
+    return f"*In figures of arms, colors are those of the families of methods: {meanings}.*"

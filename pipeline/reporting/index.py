@@ -141,8 +141,9 @@ def _partial_lines(partial: Mapping[str, WrittenReport]) -> list[str]:
     for name, report in partial.items():
         shown = [row for row in report.contrasts if row.get("verdict", "") in SHOWN]
         named = [f"{escape(row['arm'])} {_difference_cell(row)}" for row in shown]
-        others = format_count(len(report.contrasts) - len(shown), "other arm")
-        lines.append(f"[{name}]({name}/report.md): {', '.join([*named, others])}")
+        others = len(report.contrasts) - len(shown)
+        rest = [format_count(others, "other arm")] if others else []
+        lines.append(f"[{name}]({name}/report.md): {', '.join([*named, *rest])}")
     return lines
 
 

@@ -250,9 +250,14 @@ def format_operations(value: float) -> str:
     return f"{value / 1000**step:.{digits}f}{PREFIXES[step]}"
 
 
+SMALL_RATIO = 0.1  # of costs, as that of a probe on stored features: one digit
+
+
 def format_ratio(value: float) -> str:
     """Return a cost as a multiple of the baseline's."""
-    return VOID if math.isnan(value) else f"{value:.2f}"
+    if math.isnan(value):
+        return VOID
+    return f"{value:.1g}" if 0 < value < SMALL_RATIO else f"{value:.2f}"
 
 
 def format_measure(value: float) -> str:

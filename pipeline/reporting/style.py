@@ -9,7 +9,7 @@ import itertools
 import textwrap
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -102,13 +102,23 @@ def arm_colors(data: ReportData) -> dict[str, str]:
     """
     arms = [(study, arm) for study, arm in data.planned_arms if arm.name != BASELINE]
     if not colored_families(data):
-        return colors(arm.name for _, arm in arms)
+        return _own_colors([(study, arm.name) for study, arm in arms])
     counts: Counter[tuple[str, Family]] = Counter()
     palette = {BASELINE: DARK}
     for study, arm in arms:
         shade = SHADES[min(counts[study, arm.family], len(SHADES) - 1)]
         counts[study, arm.family] += 1
         palette.setdefault(arm.name, _darker(FAMILIES[arm.family], shade))
+    return palette
+
+
+def _own_colors(arms: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return a color for every arm, another one for each arm of a study as long as they suffice."""
+    palette = {BASELINE: DARK}
+    for study, name in arms:
+        near = [palette.get(arm) for other, arm in arms if other == study]
+        rest = [color for color in PALETTE if color not in near] or list(PALETTE)
+        palette.setdefault(name, min(rest, key=list(palette.values()).count))
     return palette
 
 

@@ -83,15 +83,23 @@ def _among_best(labels: Sequence[str]) -> str:
     return f"{AMONG_BEST}{names}"
 
 
-def joint_intervals(contrasts: int) -> str:
+def joint_intervals(contrasts: int, rows: pd.DataFrame) -> str:
     """Return the beginning of the note on the intervals of the answer, which is in brackets.
 
     Args:
         contrasts: For how many contrasts the intervals hold at once.
+        rows: These contrasts, with verdict, low_all and high_all.
     """
+    ranked = rows[rows["verdict"].isin(RANKED)]
+    is_stricter = ((ranked["low_all"] < 0) & (ranked["high_all"] > 0)).any()
+    strict = (
+        ", which is stricter than the tests of the verdicts: one may include 0"
+        if is_stricter
+        else ""
+    )
     return (
         f"(Differences in points of test accuracy; the {md.INTERVAL}s hold for all "
-        f"{md.format_count(contrasts, 'contrast')} at once"
+        f"{md.format_count(contrasts, 'contrast')} at once{strict}"
     )
 
 
@@ -107,7 +115,7 @@ def _withheld(
         f"{lost_words(row, reference)})"
         for row in rows
     ]
-    return [f"No verdict for {md.format_few(names)}."]
+    return [f"Inconclusive because of lost runs: {md.format_few(names)}."]
 
 
 def _finding(row: md.Row, formatter: md.Formatter, metric: Metric) -> str:

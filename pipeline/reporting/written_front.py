@@ -35,7 +35,7 @@ BASELINE_WORDS = (
 )
 FUTILE = "futile"
 STUDY, SEEDS = "study", "seeds"
-ROUNDED = 0.0051  # percent: metrics.json has two decimals
+ROUNDED = 0.0051  # percent: metrics.json of older reports has two decimals
 
 
 def front_differences(front: str, contrasts: WrittenContrasts, epochs: int | None) -> Iterator[str]:
@@ -122,7 +122,7 @@ class WrittenFront:
         start = re.escape(f"With {seeds_words(min(counts), max(counts), futile)}")
         findings = [*self._findings(), *self._collapses()]
         looks = r"(?:, corrected for \d+ looks?, at [\d, and]+ seeds)?" if has_looks else ""
-        note = re.escape(joint_intervals(self.contrasts.contrast_count()))
+        note = re.escape(joint_intervals(self.contrasts.contrast_count(), self.distinct))
         note += rf"{looks}\.\)"
         warning = f"(?:{re.escape(NOT_ABOVE_MAJORITY)} )?"
         whole = re.compile(

@@ -135,7 +135,7 @@ def test_an_arm_without_a_verdict_because_of_its_losses_is_in_no_other_sentence(
     data = dataclasses.replace(found, contrasts=table, collapses=counted)
     said = front.headline(data)
     assert "**dropout** (+1.0 points [+0.2, +1.8]) helps" in said
-    assert "No verdict for **augmentation** (typical runs +2.0 points" in said
+    assert "Inconclusive because of lost runs: **augmentation** (typical runs +2.0 points" in said
     assert said.count("**augmentation**") == 2  # the other one is its rate
     pages = all_pages(data)
     assert "## Collapsed and diverged runs" in pages["pages/verdicts.md"]

@@ -87,7 +87,7 @@ def _other_table(data: ReportData, rows: list[md.Row]) -> str:
 
 def _needed(row: md.Row) -> str:
     """Return how many seeds would detect the observed difference of an inconclusive arm."""
-    is_open = row["verdict"] == Verdict.INCONCLUSIVE
+    is_open = row["verdict"] == Verdict.INCONCLUSIVE and not row["withheld"]
     return md.format_seeds_needed(row) if is_open else md.VOID
 
 

@@ -13,7 +13,10 @@ from pipeline.reporting.labels import arm_title, canonical, factor_label, rule_l
 CONTRAST_INTERVAL = (
     f"{md.CONFIDENCE} Student-t interval of the mean difference, arm minus baseline, paired by seed"
 )
-PAIRS = "seeds at which both arm and baseline have a completed run, on the same kind of machine"
+PAIRS = (
+    "seeds at which both arm and baseline have a completed run that is not lost, on the same kind "
+    "of machine"
+)
 MEAN_INTERVAL = f"{md.CONFIDENCE} Student-t interval of the mean"
 RUNS = "runs: planned/done/failed/diverged/missing"
 STUDY = "study_"  # how the names of pages of studies begin

@@ -201,16 +201,26 @@ def _difference(pairs: pd.DataFrame, arm: tuple[str, str], other: tuple[str, str
 def _left_out(data: ReportData) -> str:
     """Return the arms that hurt or change nothing, with the conditions of these verdicts.
 
-    The values before tuning are no such arm.
+    The values before tuning are no such arm, and neither is another number of examples.
     """
     sentences = []
     changed = data.distinct[data.distinct["study"] != TUNING]
     for verdict, words in LEFT_OUT.items():
         rows = changed[changed["verdict"] == verdict]
-        names = [_conditional(data, row) for row in rows.to_dict("records")]
+        names = [
+            _conditional(data, row)
+            for row in rows.to_dict("records")
+            if not _changes_data(data, row)
+        ]
         if names:
             sentences.append(f"Leave out what {words}: {md.format_list(names)}.")
     return " ".join(sentences)
+
+
+def _changes_data(data: ReportData, row: md.Row) -> bool:
+    """Return whether an arm differs from its reference in the data, which nobody chooses."""
+    factors = {(study, arm.name): arm.factor for study, arm in data.planned_arms}
+    return any(key.startswith("data.") for key in factors[row["study"], row["arm"]].protocol)
 
 
 def _conditional(data: ReportData, row: md.Row) -> str:
@@ -249,6 +259,12 @@ def _untried_pair(data: ReportData) -> list[str]:
     return []
 
 
+def _but_withheld(data: ReportData) -> str:
+    """Return the arms whose lost runs hide a gain, as an exception; empty if there are none."""
+    names = data.distinct.loc[data.distinct["withheld"].astype(bool), "label"]
+    return f", except {md.format_list([f'**{name}**' for name in names])}," if len(names) else ""
+
+
 def _more_seeds(data: ReportData) -> str:
     """Return the seeds that would decide the most promising inconclusive arm."""
     rows = data.distinct[
@@ -262,7 +278,7 @@ def _more_seeds(data: ReportData) -> str:
     if isinf(row["seeds_needed"]) or pd.isna(row["seeds_needed"]):
         return ""
     return (
-        f"The inconclusive arm with the largest gain is **{row['label']}** "
+        f"The inconclusive arm with the largest gain{_but_withheld(data)} is **{row['label']}** "
         f"({data.format.joint_change(row)}). If this is its true gain, "
         f"{md.format_seeds_needed(row, 'seeds')} detect it with {100 * POWER:g} % power, at "
         f"level {LEVEL:g} corrected for all contrasts."

@@ -29,8 +29,9 @@ def rate_section(data: ReportData, study: PlannedStudy) -> str:
         for row in rows
     ]
     caption = (
-        f"Validation accuracy on {rows[0]['seeds']} exploration seeds. Rule: the test rule of each "
-        "arm. Range that works: the rates around the best one at which accuracy is within "
+        f"Validation accuracy on {md.format_count(rows[0]['seeds'], 'exploration seed')}. Rule: "
+        "the test rule of each arm. Range that works: the rates around the best one at which "
+        "accuracy is within "
         f"{md.format_margin(WITHIN)} of the best and no run diverged, interpolated; {md.VOID}: "
         "other values were searched too. <=, >= and at least: the range may go on beyond the rates "
         "tried. Factor: upper end divided by lower end. Factor of single seeds: the smallest and "

@@ -33,6 +33,7 @@ OUTCOMES = {  # the words for one claim and for several
 }
 FIGURE = "Claims that are judged in points: difference with its interval, expectation and outcome"
 NAMED = (Outcome.SUPPORTED, Outcome.CONTRADICTED)  # outcomes whose claims a sentence names
+FEW = 3  # claims of an outcome that are named; more are counted
 WORDS = ("claim", "contrast", "measure", "expected", "first → second", "outcome")  # columns of text
 PUBLISHED_WORDS = ("claim", "published", "setting of the paper", "here", "outcome")
 EXPECTED = {  # an expectation, of the second side against the first
@@ -135,14 +136,16 @@ def claims_sentence(data: ReportData) -> str:
         names = [f"**{row['claim']}**" for row in rows if row["outcome"] == outcome]
         if names:
             word = one if len(names) == 1 else several
-            named = f" ({md.format_list(names)})" if outcome in NAMED else ""
+            is_short = outcome in NAMED and len(names) <= FEW
+            named = f" ({md.format_list(names)})" if is_short else ""
             parts.append(f"{len(names)} {word}{named}")
     if not parts:
         return ""
     counted = [row for row in rows if row["outcome"] in OUTCOMES]
     return (
         f"Of {md.format_count(len(counted), 'claim')} of lectures and papers, {'; '.join(parts)}. "
-        "Holm's correction is over all of their tests."
+        "Holm's correction is over all of their tests, so an arm that helps may have an "
+        "inconclusive claim."
     )
 
 

@@ -163,7 +163,7 @@ def headline(data: ReportData) -> str:
         f"{data.format.percent(gap)} points between train and validation accuracy."
         f"{not_above(data)}"
     )
-    note = f"{joint_intervals(data.contrast_count)}{_looks_corrected(data)}.)"
+    note = f"{joint_intervals(data.contrast_count, data.distinct)}{_looks_corrected(data)}.)"
     start = md.format_list([_fresh_seeds(data), *qualifiers(data)])
     return f"{majority_warning(data)}With {start}, {' '.join(findings)} {note}"
 
@@ -318,7 +318,8 @@ def cost_figure(data: ReportData) -> str:
         "A choice is efficient if every other choice is less accurate or costs more. This is not "
         "tested for significance. In brackets: the verdict, if the choice is an arm; mean test "
         "accuracy; cost of training and cost of a test example, as multiples of the baseline's. "
-        f"The efficient choices, the cheapest to train first: {'; '.join(names)}. "
+        f"The efficient choices, the cheapest to train first: {'; '.join(names)}. In each panel, "
+        "filled marks are efficient by its cost alone. "
         f"{fewer}[Numbers](pages/cost.md).{cost_note(data, FROM_FRONT)}"
     )
     return md.join_parts(f"![{EFFICIENCY}](figures/cost_accuracy.png)", words)

@@ -34,7 +34,6 @@ from pipeline.reporting.pages._transfer import (
 ORDER = 35
 DIFFERENCE = f"{md.CONFIDENCE} Student-t interval of the mean difference, paired by seed"
 LEADS = "Fine-tuning against the probe"
-SMALL = 0.1  # of a ratio of costs
 LEADERS = ("fine-tuning", "the probe")
 COVERED = {8: 88, 24: 93}  # seeds -> % of crossovers in their interval, of normal differences
 TRAINED = {
@@ -364,8 +363,8 @@ def cost_table(data: ReportData) -> str:
             "arm": data.named(row["study"], row["arm"]),
             "from": _source(row),
             "trained": _trained(row),
-            "training (x reference)": _ratio(row["training_ratio"]),
-            "with pretraining (x reference)": _ratio(row["total_ratio"]),
+            "training (x reference)": md.format_ratio(row["training_ratio"]),
+            "with pretraining (x reference)": md.format_ratio(row["total_ratio"]),
         }
         for row in _distinct(data)
         if row["train"] != SCRATCH
@@ -387,11 +386,6 @@ def _distinct(data: ReportData) -> list[md.Row]:
 def _band(row: md.Row) -> md.Row:
     bounds = {"low": row["accuracy_low"], "high": row["accuracy_high"]}
     return {"n": row["n"], "mean": row["accuracy"], **bounds}
-
-
-def _ratio(value: float) -> str:
-    """Return a ratio of costs; a small one, as of a probe on stored features, with one digit."""
-    return f"{value:.1g}" if 0 < value < SMALL else md.format_ratio(value)
 
 
 def _source(row: md.Row) -> str:

@@ -1,5 +1,6 @@
 """Draw test accuracy against the costs of training and test, the efficient choices joined."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,9 +14,20 @@ from pipeline.comparison.levels import ARM, AVERAGED, ENSEMBLE
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.labels import efficiency_name
 from pipeline.reporting.plots._names import write_names
-from pipeline.reporting.style import DARK, GREY, WIDTH, Look, arm_looks, look_handles, style
+from pipeline.reporting.style import (
+    DARK,
+    GREY,
+    WIDTH,
+    Look,
+    arm_looks,
+    legend_columns,
+    look_handles,
+    style,
+)
 
-HEIGHT = 6.2  # inches
+HEIGHT, ROW = 6.2, 0.24  # inches: of a figure, and of a row of a legend of more than SHORT rows
+COLUMNS, SHORT = 4, 3  # of a legend whose names are short
+LONGEST = 26  # letters of a short name
 SIZES = {ARM: 8.0, AVERAGED: 5.0, ENSEMBLE: 11.0}  # of markers, in points
 OF_ENSEMBLES = Look(DARK, "*", ENSEMBLE)
 PANELS = {  # cost: the column of what is efficient by it, and the name of its axis
@@ -178,4 +190,8 @@ def _add_legend(
         down = {"marker": r"$\downarrow$", "markersize": 10}
         handles.append(Line2D([], [], label="lower than shown", **dot | down))
     place: dict[str, Any] = {"handlelength": 1.2, "columnspacing": 1.2}
-    figure.legend(handles=handles, ncols=4, loc="outside lower center", **place)
+    names = [str(handle.get_label()) for handle in handles]
+    columns = COLUMNS if max(map(len, names)) <= LONGEST else legend_columns(names)
+    rows = math.ceil(len(handles) / columns)
+    figure.set_figheight(HEIGHT + ROW * max(0, rows - SHORT))
+    figure.legend(handles=handles, ncols=columns, loc="outside lower center", **place)

@@ -59,8 +59,8 @@ def flips(
 def class_title(label: int, names: Sequence[str]) -> str:
     """Return the name of a class, cut where it is long; `class 3` if it is a number."""
     name = names[label] if names else str(label)
-    if name == str(label):
-        return f"class {label}"
+    if name.isdecimal():
+        return f"class {name}"
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 

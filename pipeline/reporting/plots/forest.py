@@ -33,7 +33,7 @@ FRAME = 0.62  # inches of height for the axis and what is around it
 ENTRY = 0.25  # inches of height for a row of the legend
 LETTER = 0.08  # inches, the mean width of a letter
 HANDLE = 0.42  # inches for the handle of an entry of the legend, and the space after it
-LONGEST = 24  # letters of a name
+LONGEST = 25  # letters of a name
 FARTHER = 2  # times the reach of most intervals that an axis goes
 SHADE = "#e2e2e2"
 MARK_ROOM = 0.2  # inches between a name and the axis, for the mark of a family
@@ -135,7 +135,8 @@ def draw_forest(
     for row, text in zip(contrasts.itertuples(), words, strict=True):
         if headed and row.against != group:
             group = row.against
-            ax.text(0.01, height, f"against {group}", transform=aside, va="center", style="italic")
+            place: dict[str, Any] = {"transform": aside, "va": "center", "ha": "right"}
+            ax.text(-0.02, height, f"against {group}", style="italic", **place)
             height += 1
         draw_interval(ax, row, height, palette[row.arm], reach, metric)
         look: dict[str, Any] = {"transform": aside, "va": "center", "color": DARK}
@@ -197,7 +198,7 @@ def _marker(verdict: str, below_margin: bool, metric: Metric) -> tuple[str, bool
 
 def shorten(name: str) -> str:
     """Return a name, cut where it is longer than a line allows."""
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 8]}…{name[-7:]}"
 
 
 def _axes(

@@ -403,11 +403,15 @@ def _distant_ticks(axis: SettingAxis, layout: Layout, chosen: Sequence[bool]) ->
 def legend(panels: Collection[Search]) -> dict[str, Artist]:
     """Return what the marks of a figure mean."""
     marks: dict[str, Artist] = {
-        "chosen": Line2D([], [], color="white", markerfacecolor="white", **STAR),
-        "mean": Line2D([], [], color=DARK, linestyle="", **MEAN),
-        "a seed": Line2D([], [], color=DARK, **SEED),
+        "chosen": Line2D([], [], color="white", markerfacecolor="white", **STAR)
     }
     rows = pd.concat([search.rows for search in panels])
+    has_seeds = rows["changes"].map(len).max() > 1
+    marks["mean" if has_seeds else "the only seed"] = Line2D(
+        [], [], color=DARK, linestyle="", **MEAN
+    )
+    if has_seeds:
+        marks["a seed"] = Line2D([], [], color=DARK, **SEED)
     if rows["fitted"].notna().any():
         marks["response curve"] = Line2D([], [], color=DARK, **CURVE)
     names = {search.reference["arm"] for search in panels if search.reference is not None}
