@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 
 from pipeline.comparison.levels import MAJORITY
 from pipeline.comparison.trust import COLUMNS, Check
+from pipeline.config.plan import Factor
 from pipeline.reporting.pages._recipe import recipe_section, setting_yaml
 
 SETTINGS = [
@@ -74,6 +75,22 @@ def test_what_hurts_or_changes_nothing_is_left_out():
 def test_the_values_before_tuning_are_nothing_to_leave_out():
     data = report_data({"tuning": dict.fromkeys(VERDICTS, "deterministic")}, VERDICTS)
     assert "Leave out" not in recipe_section(data)
+
+
+def test_other_data_are_nothing_to_leave_out():
+    data = report_data({"layers": dict.fromkeys(VERDICTS, "deterministic")}, VERDICTS)
+    (study,) = data.confirmation.studies
+    noisy = Factor(protocol={"data.label_noise": 0.3})
+    arms = [
+        arm.model_copy(update={"factor": noisy}) if arm.name == "early" else arm
+        for arm in study.arms
+    ]
+    studies = (study.model_copy(update={"arms": tuple(arms)}),)
+    confirmation = data.confirmation.model_copy(update={"studies": studies})
+    (hurts, *_) = left_out(recipe_section(data))
+    assert "**early**" in hurts
+    changed = recipe_section(dataclasses.replace(data, confirmation=confirmation))
+    assert not any("**early**" in sentence for sentence in left_out(changed))
 
 
 def test_where_nothing_helps_the_baseline_is_kept():
