@@ -27,26 +27,27 @@ from pipeline.reporting.markdown import (
 )
 
 EFFECTS = "effects"  # the figure, without the ending of its files
-COMMON = 3  # protocols that have an arm which is drawn over them
+COMMON = 3  # protocols that tried an arm which is compared over them
 SHOWN = (Verdict.HELPS, Verdict.HURTS)  # verdicts in bold, unless below the margin
 BASELINES = (
     "Means over the confirmation runs of the baseline of every protocol, the smallest gap first. "
     f"Runs: done of planned. {VOID}: unknown, because the report is of older code."
 )
 DIFFERENCES = (
-    "Arms that several protocols tried. Verdict, and difference in test accuracy in points, arm "
+    f"Arms that at least {COMMON} protocols tried. Verdict, and difference in test accuracy in "
+    "points, arm "
     "minus reference, paired by seed. Bold: helps or hurts, and not shown to be below the margin. "
     "Protocols are ordered by the gap of the baseline, the smallest first. An arm may have "
     "different settings in different protocols. Intervals are in the reports. Reports of older "
     f"code have no verdicts. {VOID}: not tried."
 )
-SINGLE = (
-    "Arms that only one protocol tried: verdict, and difference in test accuracy in points, arm "
+RARE = (
+    "Verdict, and difference in test accuracy in points, arm "
     "minus reference. Bold: helps or hurts, and not shown to be below the margin."
 )
 FIGURE = (
-    "Difference in test accuracy of every arm that several protocols tried, against the gap of the "
-    "baseline of the protocol"
+    f"Difference in test accuracy of every arm that at least {COMMON} protocols tried, against the "
+    "gap of the baseline of the protocol"
 )
 DRAWN = (
     f"Arms that at least {COMMON} protocols tried: difference in test accuracy with its "
@@ -66,16 +67,14 @@ def index_page(reports: Mapping[str, WrittenReport], partial: Mapping[str, Writt
     claimed = claims_summary(judged_claims(reports, partial))
     ordered = {name: reports[name] for name in names}
     baselines = [_baseline_cells(name, report) for name, report in ordered.items()]
-    shared, single = difference_rows(ordered), single_rows(ordered)
-    alone = format_table(single, SINGLE, tuple(single[0])) if single else ""
+    shared, rare = difference_rows(ordered), rare_rows(ordered)
+    rest = format_table(rare, RARE, tuple(rare[0])) if rare else ""
     words = ("report", "dataset", "network")
     parts = [
         "# Reports",
         format_table(baselines, BASELINES, words) if baselines else "",
-        format_table(shared, DIFFERENCES, ("arm", *names)) if shared else "",
-        folded(f"{format_count(len(single), 'arm')} of one protocol alone", alone)
-        if shared
-        else alone,
+        format_table(shared, DIFFERENCES, tuple(shared[0])) if shared else "",
+        folded(f"Arms that fewer than {COMMON} protocols tried", rest) if shared else rest,
         f"![{FIGURE}]({EFFECTS}.png)\n\n*{DRAWN}*" if common_arms(ordered) else "",
         f"[Claims of lectures and papers]({CLAIMS_PAGE}): {claimed}" if claimed else "",
         section("Reports of some studies alone", format_bullets(_partial_lines(partial))),
@@ -95,29 +94,29 @@ def baseline_gap(report: WrittenReport, unknown: float = nan) -> float:
 
 
 def difference_rows(reports: Mapping[str, WrittenReport]) -> list[dict[str, str]]:
-    """Return a row per arm that several protocols tried, with a cell per protocol.
+    """Return a row per arm that at least `COMMON` protocols tried, with a cell per protocol.
 
-    What most protocols tried is first.
+    What most protocols tried is first. Protocols without any such arm have no cells.
     """
+    arms = common_arms(reports)
     cells = {
-        name: {row["arm"]: _difference_cell(row) for row in report.contrasts}
+        name: {row["arm"]: _difference_cell(row) for row in report.contrasts if row["arm"] in arms}
         for name, report in reports.items()
     }
+    names = [name for name in reports if cells[name]]
     return [
-        {"arm": escape(arm)} | {name: cells[name].get(arm, VOID) for name in reports}
-        for arm, number in tried_arms(reports).items()
-        if number > 1
+        {"arm": escape(arm)} | {name: cells[name].get(arm, VOID) for name in names} for arm in arms
     ]
 
 
-def single_rows(reports: Mapping[str, WrittenReport]) -> list[dict[str, str]]:
-    """Return a row per arm that one protocol alone tried, in the order of the reports."""
+def rare_rows(reports: Mapping[str, WrittenReport]) -> list[dict[str, str]]:
+    """Return a row per report and arm that fewer than `COMMON` protocols tried."""
     tried = tried_arms(reports)
     return [
         {"report": name, "arm": escape(row["arm"]), "difference": _difference_cell(row)}
         for name, report in reports.items()
         for row in report.contrasts
-        if tried[row["arm"]] == 1
+        if tried[row["arm"]] < COMMON
     ]
 
 
@@ -131,7 +130,7 @@ def tried_arms(reports: Mapping[str, WrittenReport]) -> dict[str, int]:
 
 
 def common_arms(reports: Mapping[str, WrittenReport]) -> list[str]:
-    """Return the arms that are drawn over protocols."""
+    """Return the arms that are compared over protocols, in the order of `tried_arms`."""
     return [arm for arm, number in tried_arms(reports).items() if number >= COMMON]
 
 

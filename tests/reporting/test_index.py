@@ -10,7 +10,7 @@ from report_data import report_data
 from pipeline.records.reports import WrittenReport
 from pipeline.reporting import style
 from pipeline.reporting.dvc import protocol_facts
-from pipeline.reporting.index import common_arms, difference_rows, index_page, single_rows
+from pipeline.reporting.index import common_arms, difference_rows, index_page, rare_rows
 from pipeline.reporting.index_figure import effects
 
 NAN = math.nan
@@ -43,6 +43,8 @@ REPORTS = {
         {"mixup": (-0.01, 0.02, 0.05, "inconclusive"), "dropout": (0.01, 0.02, 0.03, "helps")}
     ),
     "mnist": report({"dropout": (NAN, 0.001, NAN)}, gap=None, facts={}),
+    "cifar": report({"dropout": (0.0, 0.003, 0.01, "equivalent")}, gap=9.0),
+    "wine": report({"mixup": (-0.01, 0.01, 0.05, "inconclusive")}, gap=1.0),
 }
 
 
@@ -53,35 +55,37 @@ def tables(page: str) -> list[list[list[str]]]:
     return [[[cell.strip() for cell in line.split("|")[1:-1]] for line in rows] for rows in lines]
 
 
-def test_an_arm_of_several_protocols_has_a_cell_for_each_and_others_a_row_of_their_own() -> None:
+def test_an_arm_of_many_protocols_has_a_cell_for_each_and_others_a_row_for_each() -> None:
     assert difference_rows(REPORTS) == [
-        {"arm": "dropout", "digits": "**helps** +2.0", "mnist": "+0.1"}
+        {"arm": "dropout", "digits": "**helps** +2.0", "mnist": "+0.1", "cifar": "equivalent +0.3"}
     ]
-    assert single_rows(REPORTS) == [
-        {"report": "digits", "arm": "mixup", "difference": "inconclusive +2.0"}
+    assert rare_rows(REPORTS) == [
+        {"report": "digits", "arm": "mixup", "difference": "inconclusive +2.0"},
+        {"report": "wine", "arm": "mixup", "difference": "inconclusive +1.0"},
     ]
 
 
-def test_only_beside_arms_of_several_protocols_those_of_one_are_folded() -> None:
-    assert "<details><summary>1 arm of one protocol alone" in index_page(REPORTS, {})
+def test_only_beside_arms_of_many_protocols_the_others_are_folded() -> None:
+    assert "<details><summary>Arms that fewer than 3 protocols tried" in index_page(REPORTS, {})
     assert "<details>" not in index_page({"digits": REPORTS["digits"]}, {})
 
 
 def test_a_verdict_below_the_margin_is_not_bold() -> None:
-    (row,) = single_rows({"a": report({"b": (0.001, 0.002, 0.003, "helps, below the margin")})})
+    (row,) = rare_rows({"a": report({"b": (0.001, 0.002, 0.003, "helps, below the margin")})})
     assert row["difference"] == "helps +0.2"
 
 
 def test_the_page_has_the_baselines_and_the_differences() -> None:
     page = index_page(REPORTS, {})
-    baselines, shared, single = tables(page)
+    baselines, shared, rare = tables(page)
     assert baselines == [
+        ["[wine](wine/report.md)", "digits", "resnet", "1,500", "91.2", "1.0", "11 of 12"],
         ["[digits](digits/report.md)", "digits", "resnet", "1,500", "91.2", "3.5", "11 of 12"],
+        ["[cifar](cifar/report.md)", "digits", "resnet", "1,500", "91.2", "9.0", "11 of 12"],
         ["[mnist](mnist/report.md)", "–", "–", "–", "–", "–", "11 of 12"],
     ]
     assert [row[0] for row in shared] == ["dropout"]
-    assert [row[:2] for row in single] == [["digits", "mixup"]]
-    assert "effects.png" not in page
+    assert [row[:2] for row in rare] == [["wine", "mixup"], ["digits", "mixup"]]
 
 
 def test_reports_of_some_studies_are_listed_with_what_they_have_shown() -> None:
@@ -130,10 +134,10 @@ def several() -> dict[str, WrittenReport]:
 def test_protocols_are_in_the_order_of_their_gaps(several: dict[str, WrittenReport]) -> None:
     page = index_page(several, {})
     assert [row[0][1] for row in tables(page)[0]] == ["d", "b", "c", "a"]
-    assert "| arm | d | b | c | a |" in page
+    assert "| arm | b | c | a |" in page  # d has no arm that enough others tried
 
 
-def test_what_several_protocols_tried_is_drawn_over_their_gaps(
+def test_what_many_protocols_tried_is_drawn_over_their_gaps(
     several: dict[str, WrittenReport],
 ) -> None:
     assert common_arms(several) == ["dropout"]
