@@ -35,15 +35,15 @@ BASELINES = (
 )
 DIFFERENCES = (
     f"Arms that at least {COMMON} protocols tried. Verdict, and difference in test accuracy in "
-    "points, arm "
-    "minus reference, paired by seed. Bold: helps or hurts, and not shown to be below the margin. "
+    "points, arm minus reference, paired by seed. Bold: helps or hurts, and not shown to be below "
+    "the margin. "
     "Protocols are ordered by the gap of the baseline, the smallest first. An arm may have "
     "different settings in different protocols. Intervals are in the reports. Reports of older "
     f"code have no verdicts. {VOID}: not tried."
 )
 RARE = (
-    "Verdict, and difference in test accuracy in points, arm "
-    "minus reference. Bold: helps or hurts, and not shown to be below the margin."
+    "Verdict, and difference in test accuracy in points, arm minus reference. Bold: helps or "
+    "hurts, and not shown to be below the margin."
 )
 FIGURE = (
     f"Difference in test accuracy of every arm that at least {COMMON} protocols tried, against the "
