@@ -912,6 +912,7 @@ def test_the_same_bytes_twice_and_nothing_left_beside_them(folder):
         "sizes.csv",
         "reliability.csv",
         "images.csv",
+        "rate_seeds.csv",  # for claims alone
         *(f"{name}.csv" for name in TABLES),
     )
     names = ("choice.json", "test_use.json", *tables)

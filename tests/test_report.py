@@ -683,7 +683,7 @@ def test_metrics_and_plots_hold_the_numbers_of_the_report(artifacts: Path) -> No
     metrics = json.loads(Path("reports/tiny/metrics.json").read_text())
     contrasts = pd.read_csv(artifacts / "contrasts.csv").set_index(["arm", "metric"])
     differences = contrasts.xs("test_accuracy", level="metric")["difference"]
-    assert metrics["points"] == {arm: round(100 * value, 2) for arm, value in differences.items()}
+    assert metrics["points"] == {arm: round(100 * value, 4) for arm, value in differences.items()}
     assert metrics["baseline"] == {
         "accuracy": 82.5,
         "gap": 11.25,

@@ -339,8 +339,8 @@ def test_a_module_that_is_not_there_is_refused_where_it_is_planned(own, project,
         ("{arguments: {classes: 10}}", "model.name: missing; expected one of: cnn"),
         (
             "{import: 'own_networks.networks:Net', batch_norm: false}",
-            "model.batch_norm: a setting of cnn, mlp, resnet; expected an argument of the network "
-            "of your own instead: model.arguments.batch_norm",
+            "model.batch_norm: a setting of cnn, mlp, resnet; expected an argument of your own "
+            "network instead: model.arguments.batch_norm",
         ),
     ],
 )

@@ -66,7 +66,7 @@ def scatter(runs: pd.DataFrame, means: pd.DataFrame, looks: Mapping[str, Look]) 
     arms = dict(zip(runs["label"], runs["arm"], strict=True))
     panels = _panels(dict(zip(runs["label"], runs["study"], strict=True)))
     spots = runs.assign(**{name: 100 * runs[name] for name in AXES})
-    centers = 100 * means.set_index("label")[list(AXES)].astype(float)
+    centers = 100 * means.set_index("label").reindex(columns=list(AXES)).astype(float)
     handles = _handles([looks[arm] for arm in arms.values()], len(panels) > 1) if arms else []
     with style():
         columns = legend_columns([str(handle.get_label()) for handle in handles], handle=0.5)
