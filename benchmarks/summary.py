@@ -152,8 +152,19 @@ ROWS = (
         "{:.2f}",
         "points_5_seeds_2 mean_of_all curve",
     ),
-    Row("the same by the highest mean", "choice", "{:.2f}", "points_5_seeds_2 mean_of_all mean"),
-    Row("the same by a parabola", "choice", "{:.2f}", "points_5_seeds_2 mean_of_all parabola"),
+    Row("the same with 1 seed", "choice", "{:.2f}", "points_5_seeds_1 mean_of_all curve"),
+    Row(
+        "the same by the highest mean of 2 seeds",
+        "choice",
+        "{:.2f}",
+        "points_5_seeds_2 mean_of_all mean",
+    ),
+    Row(
+        "the same by a parabola of 2 seeds",
+        "choice",
+        "{:.2f}",
+        "points_5_seeds_2 mean_of_all parabola",
+    ),
     Row(
         "optima beyond a range of 5 settings that widening alone finds to one step, simulated",
         "choice",
