@@ -155,6 +155,13 @@ def test_whether_batch_norm_widens_the_range(outcome, answer):
     assert "In single seeds, the factor is 9 to open with batch norm" in line
 
 
+def test_one_seed_decides_nothing_about_ranges():
+    tried = ranges("baseline", "plain", seeds=1)
+    (line,) = answers([arm("plain")], tried, widened=[("s", "plain", "baseline", "wider")])
+    assert "that work? Undecided" in line
+    assert "1 exploration seed and" in line
+
+
 def test_arms_that_arrive_at_another_time_are_named_by_their_corrected_p():
     arrived = targets(
         baseline=(90, nan, nan), a=(60, 0.9, 0.01), b=(inf, 0.1, 0.02), c=(60, 0.8, 0.06)

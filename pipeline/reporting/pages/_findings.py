@@ -18,6 +18,7 @@ OPTIMIZER = "training.optimizer"
 MOMENTUM = "training.optimizer.momentum"
 NESTEROV = "training.optimizer.nesterov"
 SCHEDULE = "training.schedule"
+ONE_SEED = "Undecided, because each rate has a single exploration seed"
 NOT_SHOWN = "Not shown"
 GOOD = (Verdict.HELPS, Verdict.EQUIVALENT)
 
@@ -132,15 +133,17 @@ def _batch_norm(data: ReportData, study: PlannedStudy) -> Iterator[str]:
     }
     for row in of(data.batch_norm_ranges, study.name).to_dict("records"):
         without, with_it = ranges[row["arm"]], ranges[row["with"]]
+        seeds = with_it["seeds"]
+        answer = answers[row["batch_norm"]] if seeds > 1 else ONE_SEED
         yield (
             "Does batch norm widen the range of learning rates that work? "
-            f"{answers[row['batch_norm']]}. A rate works if accuracy is within "
+            f"{answer}. A rate works if accuracy is within "
             f"{md.format_margin(WITHIN)} of the best. With batch norm (**{row['with']}**) the "
             f"range spans a factor of {format_factor(with_it)} ({format_range(with_it)}), without "
             f"(**{row['arm']}**) a factor of {format_factor(without)} ({format_range(without)}). "
             f"In single seeds, the factor is {format_seeds(with_it)} with batch norm and "
-            f"{format_seeds(without)} without. This describes {with_it['seeds']} exploration seeds "
-            "and is not tested."
+            f"{format_seeds(without)} without. This describes "
+            f"{md.format_count(seeds, 'exploration seed')} and is not tested."
         )
 
 
