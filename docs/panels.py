@@ -16,7 +16,7 @@ import seaborn as sns
 from pipeline.reporting.style import colors, png, style
 
 ROOT = Path(__file__).resolve().parent.parent
-ARMS = ("baseline", "dropout", "stochastic_depth", "shift_and_rotation", "weight_decay")
+ARMS = ("baseline", "dropout", "stochastic_depth", "weight_decay")
 ACCURACY, VALIDATION = "final/test_accuracy", "validation/accuracy"
 
 
