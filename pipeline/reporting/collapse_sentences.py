@@ -43,18 +43,18 @@ def collapse_sentences(rates: pd.DataFrame) -> list[str]:
     named = [f"**{row['label']}** {_share(row)}" for row in rows[:NAMED]]
     more = [f"{len(rows) - NAMED} more"] if len(rows) > NAMED else []
     shown = [
-        f"**{row['label']}** loses {row['often']} than its reference "
+        f"**{row['label']}** loses runs {row['often']} often than its reference "
         f"(p {md.format_p(row['p_holm'])})"
         for row in rates[rates["often"] != ""].to_dict("records")
     ]
     differs = (
         md.format_list(shown)
         if shown
-        else "no arm is shown to lose more or less than its reference"
+        else "No arm is shown to lose runs more or less often than its reference"
     )
     return [
-        f"Runs that collapsed or diverged: {md.format_list([*named, *more])}; {differs}. Verdicts "
-        "are about the other runs."
+        f"Lost runs (collapsed or diverged): {md.format_list([*named, *more])}. {differs}. "
+        "Verdicts leave out lost runs."
     ]
 
 
@@ -82,20 +82,26 @@ def rate_table(rates: pd.DataFrame, note: str = "") -> str:
     return md.format_table(rows, f"{CAPTION}{note}", words=("arm",))
 
 
+def lost_note(rates: pd.DataFrame) -> str:
+    """Return what a lost or collapsed run is, with a space at the end.
+
+    Args:
+        rates: As `collapse_sentences` takes them.
+    """
+    lost = "" if lost_arms(rates).empty else "A run is lost if it collapsed or diverged. "
+    return f"{lost}A run collapses if its accuracy is far below the other runs of its arm. "
+
+
 def rare_note(rates: pd.DataFrame) -> str:
     """Return what the runs of an arm can know of rare collapses, of the arm with the fewest runs.
-
-    Where runs were lost, it begins with what that means.
 
     Args:
         rates: As `collapse_sentences` takes them.
     """
     trained = rates[rates["runs"] > 0]
     row = (rates if trained.empty else trained).sort_values("runs", kind="stable").iloc[0]
-    lost = "" if lost_arms(rates).empty else "Lost: runs that collapsed or diverged. "
     return (
-        f"{lost}A run collapses if its accuracy is far below that of the other runs of its arm. An "
-        f"arm without a collapse in {md.format_count(int(row['runs']), 'run')} may still have a "
+        f"An arm without a collapse in {md.format_count(int(row['runs']), 'run')} may still have a "
         f"collapse rate of up to {_percent(row['unseen'])} % (one-sided {md.CONFIDENCE} bound)."
     )
 
@@ -121,20 +127,20 @@ def undone_note(rates: pd.DataFrame, contrasts: pd.DataFrame) -> str:
         other = highest.get((row["study"], row["reference"]), of_baseline)
         better = {Verdict.HELPS: row["high"], Verdict.HURTS: other}
         if row["undone"] < better.get(verdict, nan):
-            named.append(f"**{row['label']}** ({verdict}: {_percent(row['undone'])} %)")
+            named.append(f"**{row['label']}** ({verdict}; {_percent(row['undone'])} points)")
     if not named:
         return ""
     return (
-        " Verdicts are about runs that were not lost. Over all runs, the better arm would not be "
-        "better if its share of lost runs exceeded that of the other arm by the percentage given "
-        f"here, which these seeds do not exclude: {md.format_few(named)}."
+        " Verdicts leave out lost runs. Over all runs, a verdict would not hold if the arm that is "
+        "better lost runs more often than the other one, by the percentage points given here. "
+        f"These seeds do not exclude that: {md.format_few(named)}."
     )
 
 
 def _share(row: md.Row) -> str:
     lost = row["collapsed"] + row["diverged"]
     bounds = md.format_interval(row["low"], row["high"], _percent)
-    return f"{lost:g} of {row['runs']:g} {bounds} %"
+    return f"{lost:g} of {row['runs']:g} runs ({_percent(row['rate'])} % {bounds})"
 
 
 def _percent(rate: float) -> str:

@@ -12,6 +12,7 @@ from pipeline.comparison.verdicts import Verdict
 from pipeline.reporting import markdown as md
 from pipeline.reporting.collapse_sentences import (
     collapse_sentences,
+    lost_note,
     rare_note,
     rate_table,
     undone_note,
@@ -20,7 +21,7 @@ from pipeline.reporting.evidence import decimals
 from pipeline.reporting.labels import verdict_cell
 from pipeline.reporting.latex import difference_cells, escape_latex, math_mode, table_environment
 from pipeline.reporting.units import Metric
-from pipeline.reporting.verdict_sentences import verdict_sentences
+from pipeline.reporting.verdict_sentences import NO_HELP, verdict_sentences
 
 MOST_DECIMALS = 8
 LISTED = 8  # warnings of one kind
@@ -211,15 +212,18 @@ def _headline(judged: Judgement, rows: pd.DataFrame) -> str:
     ties = {labels[arm]: [labels[one] for one in tied] for arm, tied in judged.ties.items()}
     findings = verdict_sentences(rows, judged.margin, formatter, metric, "reference", ties)
     if not (rows["verdict"] == Verdict.HELPS).any():
-        findings.insert(0, "no arm has been shown to help.")
+        findings.insert(0, NO_HELP)
     findings += [*_changed_over_images(rows), *collapse_sentences(_rates(judged))]
     least, most = int(rows["n"].min()), int(rows["n"].max())
     seeds = f"up to {most} seeds" if least < most else md.format_count(most, "seed")
     title = md.escape(metric.title)
     unit = f"{metric.difference_unit.capitalize()} of {title}" if metric.difference_unit else title
     contrasts = md.format_count(len(rows), "contrast")
-    note = f"({unit}, {judged.direction} is better, {md.INTERVAL}s for all {contrasts} at once.)"
-    return f"With {seeds}, {' '.join(findings)} {note}"
+    note = (
+        f"({seeds.capitalize()}. {unit}; {judged.direction} is better. The {md.INTERVAL}s hold for "
+        f"all {contrasts} at once.)"
+    )
+    return f"{' '.join(findings)} {note}"
 
 
 def _rates(judged: Judgement) -> pd.DataFrame:
@@ -262,6 +266,7 @@ def _table(judged: Judgement, rows: pd.DataFrame) -> str:
         if has_images
         else ""
     )
+    rates = _rates(judged)
     caption = (
         f"Difference{_unit_words(metric)}: arm minus reference, {judged.direction} is better, "
         f"with the {md.CONFIDENCE} Student-t interval of the mean over seeds, not corrected."
@@ -274,7 +279,7 @@ def _table(judged: Judgement, rows: pd.DataFrame) -> str:
         "Detectable: the smallest true difference that these seeds detect with "
         f"{100 * POWER:g} % power after the correction. Seeds needed: their number to detect the "
         "observed difference. Ranges in brackets (10 to 90 %) are given because few seeds "
-        f"estimate the spread only roughly.{cost} {rare_note(_rates(judged))}"
+        f"estimate the spread only roughly.{cost} {lost_note(rates)}{rare_note(rates)}"
         f"{undone_note(_labelled_rates(judged, rows), rows)}"
     )
     return md.format_table(cells, caption, words=("arm", "verdict"))

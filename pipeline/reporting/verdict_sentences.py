@@ -27,7 +27,7 @@ NOT_ABOVE_MAJORITY = (
     "**The baseline may have learned nothing**: it is not shown to be above the majority class in "
     "validation accuracy, so differences from it say little."
 )
-NO_HELP = "no arm has been shown to help."
+NO_HELP = "No arm has been shown to help."
 AMONG_BEST = "; among the best, since not shown to differ from it: "
 NAMED = 3  # arms of one verdict that are named; more are counted
 
@@ -83,23 +83,35 @@ def _among_best(labels: Sequence[str]) -> str:
     return f"{AMONG_BEST}{names}"
 
 
-def joint_intervals(contrasts: int, rows: pd.DataFrame) -> str:
-    """Return the beginning of the note on the intervals of the answer, which is in brackets.
+def conditions_sentence(seeds: str, conditions: Sequence[str]) -> str:
+    """Return under which conditions the answer was obtained.
+
+    Args:
+        seeds: The number of seeds, in words.
+        conditions: The other conditions.
+    """
+    return f"Conditions: {md.format_list([seeds, *conditions])}."
+
+
+def joint_intervals(contrasts: int, rows: pd.DataFrame, looks: str = "") -> str:
+    """Return the note on the intervals of the answer, in brackets.
 
     Args:
         contrasts: For how many contrasts the intervals hold at once.
         rows: These contrasts, with verdict, low_all and high_all.
+        looks: For which looks they are corrected.
     """
     ranked = rows[rows["verdict"].isin(RANKED)]
     is_stricter = ((ranked["low_all"] < 0) & (ranked["high_all"] > 0)).any()
     strict = (
-        ", which is stricter than the tests of the verdicts: one may include 0"
+        " They are wider than the tests of the verdicts require, so an arm can help or hurt "
+        "although its interval includes 0."
         if is_stricter
         else ""
     )
     return (
-        f"(Differences in points of test accuracy; the {md.INTERVAL}s hold for all "
-        f"{md.format_count(contrasts, 'contrast')} at once{strict}"
+        f"(Differences are in points of test accuracy. Their {md.INTERVAL}s hold for all "
+        f"{md.format_count(contrasts, 'contrast')} (tested comparisons) at once{looks}.{strict})"
     )
 
 
@@ -111,11 +123,11 @@ def _withheld(
     if not rows:
         return []
     names = [
-        f"**{row['label']}** (typical runs {formatter.joint_change(row, metric)}; "
-        f"{lost_words(row, reference)})"
+        f"**{row['label']}** ({lost_words(row, reference)}; the other runs have a difference of "
+        f"{formatter.joint_change(row, metric)})"
         for row in rows
     ]
-    return [f"Inconclusive because of lost runs: {md.format_few(names)}."]
+    return [f"Inconclusive because runs collapsed or diverged: {md.format_few(names)}."]
 
 
 def _finding(row: md.Row, formatter: md.Formatter, metric: Metric) -> str:

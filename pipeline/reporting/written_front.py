@@ -17,6 +17,7 @@ from pipeline.reporting.verdict_sentences import (
     AMONG_BEST,
     NO_HELP,
     NOT_ABOVE_MAJORITY,
+    conditions_sentence,
     joint_intervals,
     verdict_sentences,
 )
@@ -25,15 +26,16 @@ CLASSIFIERS = r"(?:, | and )?(?:1-nearest neighbour|logistic regression)"
 EPOCHS = re.compile(r"(\d+) epochs?\b")
 CONDITIONS = (
     r"(?:,| and) \d+ epochs?(?: \(\d+ arms? still improving at the end\))?"
-    r"(?:(?:,| and) (?:these test examples|an untuned baseline|the values tried))*, "
+    r"(?:(?:,| and) (?:these test examples|an untuned baseline|the values tried))*\. "
 )
 BASELINE_WORDS = (
     r" The baseline reaches (?P<accuracy>[\d.]+) % test accuracy"
     r"(?: \(the mean of all its runs, also of those that collapsed\))? with a gap of "
     r"(?P<gap>-?[\d.]+) points between train and validation accuracy\."
-    rf"(?: It is not shown to be above (?:{CLASSIFIERS})+ in validation accuracy\.)? "
+    rf"(?: Its validation accuracy is not shown to be above that of (?:{CLASSIFIERS})+\.)? "
 )
 FUTILE = "futile"
+LOOKS = "LOOKS"  # a place for what a page says of looks
 STUDY, SEEDS = "study", "seeds"
 ROUNDED = 0.0051  # percent: metrics.json of older reports has two decimals
 
@@ -119,18 +121,19 @@ class WrittenFront:
         counts = self.contrasts.seed_counts()
         if not counts:
             return
-        start = re.escape(f"With {seeds_words(min(counts), max(counts), futile)}")
+        seeds = conditions_sentence(seeds_words(min(counts), max(counts), futile), ())
+        conditions = re.escape(seeds.removesuffix("."))
         findings = [*self._findings(), *self._collapses()]
         looks = r"(?:, corrected for \d+ looks?, at [\d, and]+ seeds)?" if has_looks else ""
-        note = re.escape(joint_intervals(self.contrasts.contrast_count(), self.distinct))
-        note += rf"{looks}\.\)"
+        count = self.contrasts.contrast_count()
+        note = re.escape(joint_intervals(count, self.distinct, LOOKS)).replace(LOOKS, looks)
         warning = f"(?:{re.escape(NOT_ABOVE_MAJORITY)} )?"
         whole = re.compile(
-            f"{warning}{start}{CONDITIONS}{' '.join(findings)}{BASELINE_WORDS}{note}"
+            f"{warning}{' '.join(findings)}{BASELINE_WORDS}{conditions}{CONDITIONS}{note}"
         )
         match = whole.fullmatch(answer)
         if not match:
-            parts = [start, *findings, note]
+            parts = [*findings, conditions, note]
             missing = next((part for part in parts if not re.search(part, answer)), "")
             shown = re.sub(r"\\(.)", r"\1", missing.partition("(?")[0])
             yield f"the answer lacks: {shown}" if shown else "the answer has other words"

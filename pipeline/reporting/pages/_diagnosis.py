@@ -69,9 +69,10 @@ def _closing(data: ReportData) -> str:
     if not names:
         return ""
     return (
-        "Arms shown to have a smaller gap, but not to raise test accuracy: "
-        f"{format_list(names)}. (Tested with Holm's correction over all arms. The intervals hold "
-        "for all arms at once, which is stricter than the test, so an interval may include 0.)"
+        f"{format_list(names)} {'is' if len(names) == 1 else 'are'} shown to have a smaller gap "
+        "(difference in brackets), but not shown to have a higher test accuracy. (Tested with "
+        "Holm's correction over all arms. The intervals hold for all arms at once. They are wider "
+        "than the tests require, so one may include 0.)"
     )
 
 

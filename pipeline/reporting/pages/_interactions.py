@@ -57,7 +57,7 @@ def _sentence(data: ReportData, row: md.Row) -> str:
     points = data.format.points
     return (
         f"The effect of {pair} is {points(row['effect'])} points. Those of {both} add up to "
-        f"{points(row['sum'])} points. Interaction (the difference of these two): "
+        f"{points(row['sum'])} points. Interaction (the effect minus this sum): "
         f"{data.format.change(row)}. {_meaning(data, row)}"
     )
 
@@ -66,14 +66,14 @@ def _part_sentence(data: ReportData, row: md.Row) -> str:
     """Return whether a pair is better than its better part alone."""
     if row["withheld"]:
         return (
-            f"No verdict for **{row['arm']}** against its better part, "
-            f"**{row['better']}** (better in validation accuracy; typical runs "
-            f"{data.format.joint_change(row)}; {lost_words(row, 'part')})."
+            f"No verdict for **{row['arm']}** against **{row['better']}**, the better of its two "
+            f"changes on validation examples ({lost_words(row, 'part')}; the other runs have a "
+            f"difference of {data.format.joint_change(row)})."
         )
     return (
-        f"**{row['arm']}** {PARTS[row['verdict']]} its better part, **{row['better']}** (better in "
-        f"validation accuracy): {data.format.change(row)}{_over_images(data, row)}. The verdict "
-        f"is corrected over all contrasts, the {md.CONFIDENCE} interval is not."
+        f"**{row['arm']}** {PARTS[row['verdict']]} **{row['better']}**, the better of its two "
+        f"changes on validation examples: {data.format.change(row)}{_over_images(data, row)}. The "
+        f"verdict is corrected for all contrasts, the {md.CONFIDENCE} interval is not."
     )
 
 

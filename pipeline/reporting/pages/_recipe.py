@@ -20,8 +20,8 @@ from pipeline.reporting.pages._trust import caveats, is_above_majority
 
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")  # a text that YAML reads as one without quotes
 WORDS = {"true", "false", "null", "yes", "no", "on", "off"}  # texts that YAML reads otherwise
-AMONG = "Not shown to differ from"
-BETTER, WORSE = "Shown to be better than", "Shown to be worse than"
+AMONG = "not shown to differ from"
+BETTER, WORSE = "shown to be better than", "shown to be worse than"
 PLACES = (AMONG, BETTER, WORSE)
 LEFT_OUT = {Verdict.HURTS: "hurts", Verdict.EQUIVALENT: "makes no difference above the margin"}
 FIRST = (
@@ -72,8 +72,9 @@ def _gain(data: ReportData, chosen: md.Row) -> str:
     contrasts = md.format_count(data.contrast_count, "contrast")
     return (
         f"It gains {data.format.change(chosen)} of test accuracy; the interval holds for all "
-        f"{contrasts} at once. {_cost(chosen)}{cost_note(data, FROM_FRONT)} Of the arms that help "
-        "and are not shown to be worse than another such arm, it is the cheapest to train."
+        f"{contrasts} at once. {_cost(chosen)}{cost_note(data, FROM_FRONT)} It was selected from "
+        "the arms that help: apart from those shown to be worse than another one, it is the "
+        "cheapest to train."
     )
 
 
@@ -81,9 +82,9 @@ def _cost(chosen: md.Row) -> str:
     """Return what training and a test example cost, as multiples of the baseline's operations."""
     ratios = [md.format_ratio(chosen[name]) for name in ("training_ratio", "test_ratio")]
     if ratios == [md.format_ratio(1.0)] * 2:
-        return "Training and a test example cost as much as the baseline's."
+        return "Training and prediction cost as much as for the baseline."
     return (
-        f"Its training takes {ratios[0]} times the operations of the baseline, and a test example "
+        f"Training takes {ratios[0]} times the operations of the baseline, and prediction "
         f"{ratios[1]} times."
     )
 
@@ -138,9 +139,9 @@ def _test_time(data: ReportData) -> str:
     groups = md.format_count(int(best["pairs"]), "group")
     return (
         f"Averaging at test (**{best['method']}**) adds {data.format.change(row)} for "
-        f"{md.format_ratio(costs['test_cost'])} times the test cost. (Mean over {groups} of the "
-        "ensemble study, each with another split. It was chosen on validation examples. The gain "
-        "is not tested for significance.)"
+        f"{md.format_ratio(costs['test_cost'])} times the test cost. (The gain is the mean over "
+        f"{groups} of models in the ensemble study; each group has its own data split. It is not "
+        "tested for significance. Averaging was chosen on validation examples.)"
     )
 
 
@@ -170,12 +171,13 @@ def _not_better(data: ReportData) -> str:
     recommended = f"**{data.named(*key)}**"
     places = [words for words in PLACES if words in parts]
     lines = [
-        f"{words} {recommended if words == places[0] else 'it'}: {md.format_list(parts[words])}"
+        f"{md.format_list(parts[words])} {'is' if len(parts[words]) == 1 else 'are'} {words} "
+        f"{recommended}."
         for words in places
     ]
     return (
-        f"{'. '.join(lines)}. (In brackets: the difference to it with an uncorrected "
-        f"interval, and the training cost. Holm's correction is over {pairs}.)"
+        f"{' '.join(lines)} (Differences are those to {recommended}. Their tests have Holm's "
+        f"correction over {pairs}; their intervals are not corrected.)"
     )
 
 
@@ -239,7 +241,9 @@ def _next(data: ReportData) -> list[str]:
         lines.append(f"{checks} failed and {verb} this recipe: see [Trust checks](#trust-checks).")
     untried = _untried_pair(data)
     if untried:
-        lines.append(f"Not tried: {md.format_list(untried)} together.")
+        lines.append(
+            f"Try a combination that this report does not have: {md.format_list(untried)}."
+        )
     lines.append(_more_seeds(data))
     return lines
 
@@ -260,9 +264,11 @@ def _untried_pair(data: ReportData) -> list[str]:
 
 
 def _but_withheld(data: ReportData) -> str:
-    """Return the arms whose lost runs hide a gain, as an exception; empty if there are none."""
+    """Return the arms without a verdict because of lost runs, as an exception; empty if none."""
     names = data.distinct.loc[data.distinct["withheld"].astype(bool), "label"]
-    return f", except {md.format_list([f'**{name}**' for name in names])}," if len(names) else ""
+    if names.empty:
+        return ""
+    return f" (apart from {md.format_list([f'**{name}**' for name in names])}, which lost runs)"
 
 
 def _more_seeds(data: ReportData) -> str:
@@ -278,10 +284,10 @@ def _more_seeds(data: ReportData) -> str:
     if isinf(row["seeds_needed"]) or pd.isna(row["seeds_needed"]):
         return ""
     return (
-        f"The inconclusive arm with the largest gain{_but_withheld(data)} is **{row['label']}** "
-        f"({data.format.joint_change(row)}). If this is its true gain, "
-        f"{md.format_seeds_needed(row, 'seeds')} detect it with {100 * POWER:g} % power, at "
-        f"level {LEVEL:g} corrected for all contrasts."
+        f"Of the inconclusive arms{_but_withheld(data)}, **{row['label']}** has the largest gain: "
+        f"{data.format.joint_change(row)}. If this is its true gain, "
+        f"{md.format_seeds_needed(row, 'seeds')} detect it with {100 * POWER:g} % power after the "
+        "correction for all contrasts."
     )
 
 

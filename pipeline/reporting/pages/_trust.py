@@ -81,7 +81,7 @@ def not_above(data: ReportData) -> str:
     names = [name for name in _references_not_beaten(data) if name != MAJORITY]
     if not names:
         return ""
-    return f" It is not shown to be above {md.format_list(names)} in validation accuracy."
+    return f" Its validation accuracy is not shown to be above that of {md.format_list(names)}."
 
 
 def _references_not_beaten(data: ReportData) -> list[str]:
@@ -207,10 +207,9 @@ def _budgets(data: ReportData, rows: Rows, failed: Rows) -> str:
         epochs = data.confirmation.settings["training"]["epochs"]
         return (
             f"Validation accuracy still rises by more than {margin} over the last third of "
-            f"training: {_names(data, _sorted(measured)[::-1], _change(data))}. Look at the "
-            f"learning curves. Train longer: `training.epochs: {2 * epochs}` in "
-            f"{_value_file(data, EPOCHS)}; if accuracy falls early in a curve, try a weaker "
-            "setting."
+            f"training: {_names(data, _sorted(measured)[::-1], _change(data))}. Train longer: "
+            f"`training.epochs: {2 * epochs}` in {_value_file(data, EPOCHS)}. If the learning "
+            "curve of an arm falls early in training, try a weaker setting of this arm instead."
         )
     most = max(rows, key=lambda row: row["value"])
     return (
@@ -223,10 +222,10 @@ def _above_references(data: ReportData, rows: Rows, failed: Rows) -> str:
     shown = [f"{row['subject']} ({_change(data)(row)})" for row in failed or rows]
     if failed:
         return (
-            f"The baseline is not shown to be above {md.format_list(shown)} in validation "
-            f"accuracy. {_better_baseline(data)}"
+            "The validation accuracy of the baseline is not shown to be above that of "
+            f"{md.format_list(shown)}. {_better_baseline(data)}"
         )
-    return f"The baseline is above {md.format_list(shown)} in validation accuracy."
+    return f"The validation accuracy of the baseline is above that of {md.format_list(shown)}."
 
 
 def _better_baseline(data: ReportData) -> str:
@@ -234,7 +233,8 @@ def _better_baseline(data: ReportData) -> str:
     epochs = data.confirmation.settings["training"]["epochs"]
     if baseline_problem(data) == "variance":
         return (
-            "It overfits ([Diagnosis](#diagnosis)), so longer training alone will hardly help. "
+            "The baseline overfits ([Diagnosis](#diagnosis)), so longer training alone will "
+            "hardly help. "
             "Try more training examples (`data.train_size`), the setting of the "
             f"[recipe](#recipe) if it names one, or another network in {_protocol_file(data)}."
         )
@@ -250,12 +250,13 @@ def _other_images(data: ReportData, rows: Rows, failed: Rows) -> str:
         return (
             f"{_verb(rows, 'The only verdict', f'All {len(rows)} verdicts')} other than "
             f"inconclusive {_verb(rows, 'stays', 'stay')} the same when the choice of test "
-            "examples is counted as a source of error, in addition to the seeds."
+            "examples also counts as a source of error, not the seeds alone."
         )
     return (
-        f"{_part(failed, rows, 'verdict')} {_verb(failed, 'changes', 'change')} when the choice of "
-        "test examples is counted as a source of error, in addition to the seeds: "
-        f"{_names(data, failed, _change(data))}. Raise {_seeds_key(data)} in "
+        f"{_part(failed, rows, 'verdict')} other than inconclusive {_verb(failed, 'does', 'do')} "
+        "not hold when the choice of test examples also counts as a source of error, not the "
+        f"seeds alone: {_names(data, failed, _change(data))}; these intervals are not corrected, "
+        f"verdicts are. Raise {_seeds_key(data)} in "
         f"{_value_file(data, 'seeds.confirmation')}. If the dataset has no test set, a larger "
         "`data.test_fraction` also helps."
     )
@@ -271,8 +272,8 @@ def _seeds(data: ReportData, rows: Rows, failed: Rows) -> str:
             f"{_enough_seeds(data, required)} in {_value_file(data, 'seeds.confirmation')}."
         )
     return (
-        f"{seeds} are enough for the exact sign-flip test over {arms} (at least {required} are "
-        "needed)."
+        f"The contrast with the fewest seeds has {seeds}. The exact sign-flip test over {arms} "
+        f"needs at least {required}."
     )
 
 
@@ -292,10 +293,10 @@ def _trials(data: ReportData, rows: Rows, failed: Rows) -> str:
         full = ""
         if fewer:
             names = _names(data, fewer, _counts)
-            full = f", except where a space has fewer settings: {names}"
+            full = f", or all settings of a smaller space: {names}"
         return (
-            f"Every searched arm ({len(rows)}) had as many trials as its reference{full}. Trials "
-            "added by widening a space are not counted."
+            f"Every arm with a search ({len(rows)}) tried as many settings as its reference{full}. "
+            "Settings that extended a range are not counted."
         )
     parts = []
     if few := [row for row in failed if row["value"] < row["limit"]]:

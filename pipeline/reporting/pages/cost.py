@@ -43,8 +43,8 @@ def cost_table(data: ReportData) -> str:
     caption = (
         "n: completed confirmation runs, over which means are taken. No intervals. FLOPs of matrix "
         "products, convolutions and attention are counted; nothing is timed. `gapwise report` "
-        "writes the training times of your runs to timing.md. Rule: forward passes are those of "
-        "the test rule of the arm."
+        "writes the training times of your runs to timing.md. Forward passes at test: as many as "
+        "the test rule of the arm needs."
         f"{cost_note(data, FROM_PAGE)}"
     )
     return md.join_parts(md.format_table(rows, caption, words=("arm",)), left_out(arms))
@@ -72,9 +72,10 @@ def efficiency_table(data: ReportData) -> str:
         return ""
     caption = (
         f"n: seeds of an arm, or groups of an ensemble. Interval: {md.CONFIDENCE} Student-t "
-        "interval of the mean. Rule: as named, otherwise the test rule of the arm. Efficient: of "
-        f"the {len(rows)} choices measured, every other one is less accurate or costs more. The "
-        "table has all ensembles, and those arms and test rules that are efficient."
+        "interval of the mean. A choice is tested as its name says, otherwise by the test rule of "
+        f"the arm. Efficient: none of the {len(rows)} measured choices is at least as accurate "
+        "without a higher cost of training or test. The table has all ensembles, and those arms "
+        "and test rules that are efficient."
         f"{cost_note(data, FROM_PAGE)}"
     )
     return md.format_table(cells, caption, words=("choice", "efficient"))

@@ -13,7 +13,12 @@ from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, PlannedArm, PlannedStudy
 from pipeline.records.ledger import LEDGER, changes
 from pipeline.reporting import markdown as md
-from pipeline.reporting.collapse_sentences import collapse_sentences, rare_note, undone_note
+from pipeline.reporting.collapse_sentences import (
+    collapse_sentences,
+    lost_note,
+    rare_note,
+    undone_note,
+)
 from pipeline.reporting.evidence import MOST, ReportData
 from pipeline.reporting.families import family_note
 from pipeline.reporting.front_cells import ARM, SETTING, contrast_cells, seeds_words
@@ -31,12 +36,17 @@ from pipeline.reporting.pages._trust import majority_warning, not_above, qualifi
 from pipeline.reporting.pages.claims import claims_sentence
 from pipeline.reporting.pages.search import search_lines
 from pipeline.reporting.pages.variance import largest_streams
-from pipeline.reporting.verdict_sentences import NO_HELP, joint_intervals, verdict_sentences
+from pipeline.reporting.verdict_sentences import (
+    NO_HELP,
+    conditions_sentence,
+    joint_intervals,
+    verdict_sentences,
+)
 
 INTERVAL_WORDS = (
-    f"with the {md.INTERVAL} of the mean over seeds, not corrected. The interval holds for these "
-    "test examples and this pool of training examples (for other test examples, see "
-    "[verdicts](pages/verdicts.md))"
+    f"with the {md.INTERVAL} of the mean over seeds, not corrected (the intervals in the answer "
+    "above are). It holds for new seeds with these test examples and this pool of training "
+    "examples (for other test examples, see [verdicts](pages/verdicts.md))"
 )
 LEDGER_LINK = f"[ledger]({LEDGER})"
 TRAINED = ("training.optimizer", "training.schedule", "training.warm_up")
@@ -145,10 +155,9 @@ def training_findings(data: ReportData) -> str:
 
 
 def headline(data: ReportData) -> str:
-    """Return the findings in plain language: verdict by verdict, then the baseline's gap.
+    """Return the answer: verdict by verdict, the baseline's gap, the conditions, the intervals.
 
-    Failed trust checks limit the first sentence, and the one about the baseline. Before all of them
-    it says if the baseline may have learned nothing.
+    It begins with a warning if the baseline may have learned nothing.
     """
     findings = verdict_sentences(
         data.distinct, data.confirmation.margin, data.format, ties=data.ties
@@ -163,9 +172,9 @@ def headline(data: ReportData) -> str:
         f"{data.format.percent(gap)} points between train and validation accuracy."
         f"{not_above(data)}"
     )
-    note = f"{joint_intervals(data.contrast_count, data.distinct)}{_looks_corrected(data)}.)"
-    start = md.format_list([_fresh_seeds(data), *qualifiers(data)])
-    return f"{majority_warning(data)}With {start}, {' '.join(findings)} {note}"
+    conditions = conditions_sentence(_fresh_seeds(data), qualifiers(data))
+    note = joint_intervals(data.contrast_count, data.distinct, _looks_corrected(data))
+    return f"{majority_warning(data)}{' '.join([*findings, conditions, note])}"
 
 
 def _looks_corrected(data: ReportData) -> str:
@@ -214,9 +223,8 @@ def openings_line(data: ReportData) -> str:
         ]
     plans = len(data.openings)
     return (
-        f"**Test set**: evaluated {plans} times, under different plans "
-        f"({LEDGER_LINK}). "
-        f"Changes between plans: {', '.join(changed)}."
+        f"**Test set**: evaluated {plans} times, under different plans ({LEDGER_LINK}). "
+        f"Changes from one plan to the next: {', '.join(changed)}."
     )
 
 
@@ -227,12 +235,13 @@ def headline_table(data: ReportData) -> str:
     """
     caption = (
         f"Difference: points of test accuracy, arm minus {_reference(data)}, {INTERVAL_WORDS}. "
-        "Gap: train minus validation accuracy, in points. Costs: counted operations, as multiples "
-        f"of those of the reference.{cost_note(data, FROM_FRONT)}"
+        "Gap: train minus validation accuracy, in points. Costs: counted operations, divided by "
+        f"those of {_reference(data)}.{cost_note(data, FROM_FRONT)}"
     )
     details = (
         f"{_passes_note(data)}{_contrasts_note(data)}{_parts_note(data)}{_seeds_note(data)}"
-        f"{rare_note(data.rates)}{_lost_pairs_note(data)}{undone_note(data.rates, data.distinct)}"
+        f"{lost_note(data.rates)}{rare_note(data.rates)}{_lost_pairs_note(data)}"
+        f"{undone_note(data.rates, data.distinct)}"
     )
     rows = [_headline_cells(data, row) for row in data.grouped.to_dict("records")]
     table = md.format_table(rows, caption, words=(ARM, "verdict", "seeds", "study", SETTING))
@@ -260,8 +269,8 @@ def _contrasts_note(data: ReportData) -> str:
     arms = md.format_count(len(data.distinct), "arm")
     pairs = md.format_count(data.pair_count, "pair")
     return (
-        f"The {data.contrast_count} contrasts are the comparisons of {arms} with their references, "
-        f"and of {pairs} of changes with the better of the two changes alone. "
+        f"A contrast is a tested comparison. The {data.contrast_count} contrasts compare {arms} "
+        f"with their references, and {pairs} of changes with the better of the two changes alone. "
     )
 
 
@@ -278,13 +287,16 @@ def _parts_note(data: ReportData) -> str:
 def _lost_pairs_note(data: ReportData) -> str:
     """Return how many pairs of runs contrasts left out because a run was lost; empty if none."""
     pairs = [
-        f"**{row['label']}** {row['lost_pairs']}"
+        f"{md.format_count(int(row['lost_pairs']), 'seed')} of **{row['label']}**"
         for row in data.distinct.to_dict("records")
         if row["lost_pairs"]
     ]
     if not pairs:
         return ""
-    return f" Pairs left out, because one of the two runs was lost: {md.format_list(pairs)}."
+    return (
+        " If the run of the arm or of its reference is lost, its seed is left out of the "
+        f"difference: {md.format_list(pairs)}."
+    )
 
 
 def _seeds_note(data: ReportData) -> str:
@@ -308,18 +320,18 @@ def cost_figure(data: ReportData) -> str:
     rows = rows.sort_values(["training_ratio", "test_ratio"], kind="stable")
     shown = rows.assign(percent=rows["accuracy"].map(data.format.percent))
     names = [
-        f"**{efficiency_name(row)}** ({_verdict_of(data, row)}{row['percent']} %; "
-        f"{md.format_ratio(row['training_ratio'])}, {md.format_ratio(row['test_ratio'])})"
+        f"**{efficiency_name(row)}** ({_verdict_of(data, row)}{row['percent']} %; training "
+        f"{md.format_ratio(row['training_ratio'])}, test {md.format_ratio(row['test_ratio'])})"
         for row in shown.drop_duplicates("percent").to_dict("records")
     ]
     has_ensembles = (data.efficiency["kind"] == ENSEMBLE).any()
     fewer = "Ensembles have fewer seeds than arms. " if has_ensembles else ""
     words = (
-        "A choice is efficient if every other choice is less accurate or costs more. This is not "
-        "tested for significance. In brackets: the verdict, if the choice is an arm; mean test "
-        "accuracy; cost of training and cost of a test example, as multiples of the baseline's. "
-        f"The efficient choices, the cheapest to train first: {'; '.join(names)}. In each panel, "
-        "filled marks are efficient by its cost alone. "
+        "A choice is efficient if no other choice is at least as accurate without a higher cost of "
+        "training or of a test example. This is not tested for significance. The efficient "
+        "choices, the cheapest to train first (with the verdict of an arm, mean test accuracy, and "
+        f"both costs, divided by those of the baseline): {'; '.join(names)}. Each panel shows one "
+        "of the costs; filled marks are efficient if only that cost counts. "
         f"{fewer}[Numbers](pages/cost.md).{cost_note(data, FROM_FRONT)}"
     )
     return md.join_parts(f"![{EFFICIENCY}](figures/cost_accuracy.png)", words)

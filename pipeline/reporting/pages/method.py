@@ -19,7 +19,7 @@ from pipeline.reporting.pages._transfer import has_starts
 from pipeline.reporting.pages.variance import pool_words
 
 ORDER = 10
-OWN_INITIALIZATION = "own (the default of the network)"
+OWN_INITIALIZATION = "own (the network's default initialization)"
 STATISTICS = f"""\
 - **Primary metric**: test accuracy under the test rule of each arm, declared before any data was \
 seen.
@@ -32,26 +32,27 @@ an interval that holds for other test examples. Coverage is 95 % for normally di
 differences, and 88 to 92 % for exponentially distributed ones with 3 to 20 seeds.
 - **p**: two-sided paired t test; Holm's correction over {{family}} ({{arms}}). The page of \
 each study also has the p of the exact sign-flip test, which assumes no normal distribution.
-- **Equivalence**: two one-sided paired t tests at level {LEVEL:g} for a margin of \
-{{margin}}{{share}}, with Holm's correction over the same contrasts, separate from that of the p \
+- **Equivalence**: two one-sided paired t tests at level {LEVEL:g}. The margin is \
+{{margin}}{{share}}. Holm's correction is over the same contrasts, but separate from that of the p \
 values.
-- **Intervals in sentences**: if a sentence gives the difference or the change of gap of an \
-arm, its interval is simultaneous over all arms (Bonferroni). It therefore also holds for an arm \
-that is named because it is the best. Intervals in tables are not corrected. An arm can help \
-although its simultaneous interval includes 0, because Holm's procedure is less strict.
+- **Intervals in sentences**: differences and changes of gap have intervals that hold for all \
+arms at once (Bonferroni). They are therefore valid for an arm that is named because it is the \
+best. Intervals in tables are not corrected. An arm can help although its simultaneous interval \
+includes 0, because Holm's procedure is less strict.
 - **Collapsed and diverged runs**: {RULE}. Collapsed and diverged runs are called lost. They \
 are counted separately: the rate of each arm has an exact {md.INTERVAL} (Clopper and Pearson) \
 and an exact McNemar test against the reference, with Holm's correction over the same \
 contrasts. If one run of a pair is lost, the pair is left out of the differences, so verdicts are \
 about typical runs. An arm that lost more runs than its reference cannot have the verdict "helps" \
-or "equivalent". Losses are counted over all runs, and again over the seeds at which both runs \
-ended; more losses in one of the two counts are enough. {{rare}}
+or "equivalent". An arm has lost more runs if it has over all runs, or if it has over the seeds at \
+which both its run and that of its reference ended (done or diverged). {{rare}}
 - **Detectable difference**: the smallest true difference that this number of seeds detects with \
 {100 * POWER:g} % power. **Seeds needed**: the number of seeds that would detect the observed \
 difference with the same power, if it were the true difference. The level of the test is {LEVEL:g} \
-divided by the number of contrasts, the strictest threshold of Holm's procedure. A range in \
-brackets is given because few seeds estimate the spread only roughly. It follows from the \
-{100 * UNSURE:g} to {100 * (1 - UNSURE):g} % range of the true spread (chi-square distribution).
+divided by the number of contrasts, the strictest threshold of Holm's procedure. The range in \
+brackets shows how uncertain the number is, because few seeds estimate the standard deviation only \
+roughly: it is computed with the {100 * UNSURE:g} % and {100 * (1 - UNSURE):g} % limits of the \
+standard deviation (chi-square distribution).
 - **Validation set**: {{validation}} examples. {{resolution}}. A setting that leads by less \
 than these limits may not be better, so the chosen setting is confirmed on fresh seeds.
 - **Test set**: {{test}} examples, read only by `evaluate`, for {{runs}} of the {{phase}} phase \
@@ -60,14 +61,13 @@ READING = f"""\
 - **helps** (**hurts**): test accuracy is significantly higher (lower) than that of the reference, \
 after Holm's correction over all contrasts. The reference is the baseline unless a row names \
 another arm.
-- **helps, below the margin** (or hurts): significant, and shown to be smaller than the margin of \
-equivalence.
+- **helps, below the margin** (**hurts, below the margin**): the difference is significant, but \
+shown to be smaller than the margin of equivalence.
 - **equivalent**: two one-sided tests show that the difference is inside the margin. This is \
 evidence that no effect of practical size exists.
-- **inconclusive**: none of these. This is not evidence of absence: an effect smaller than the \
-*detectable* difference is still possible. The detectable difference is the one that this number \
-of seeds detects with {100 * POWER:g} % power after the correction. It has a range in brackets, \
-because few seeds estimate the spread only roughly.
+- **inconclusive**: none of these. This does not show that there is no effect. Tables give the \
+*detectable* difference, which this number of seeds detects with {100 * POWER:g} % power after the \
+correction. A smaller effect is easily missed.
 
 Only test accuracy has verdicts; every other metric has an interval and an uncorrected p. The \
 aim is not a small gap, but high accuracy on validation and test examples."""
@@ -114,8 +114,8 @@ def _protocol(data: ReportData) -> Iterator[str]:
         yield f"**Batches**: {md.escape(note)}"
     explored = md.format_count(len(data.exploration.first_seeds()), "seed")
     yield (
-        f"**Seeds**: {explored} to explore settings, "
-        f"{_seeds(data)} to confirm, all different. {_shared(data)}"
+        f"**Seeds**: {explored} to choose settings, and {_confirmed(data)} to confirm "
+        f"them. {_shared(data)}"
     )
     yield from _tuning(data)
     yield (
@@ -156,9 +156,9 @@ def _tuning(data: ReportData) -> Iterator[str]:
             values = md.escape(format_values(tuned))
             yield (
                 f"**Tuned on the baseline**: {values}, chosen from {trials}. {users} use this "
-                "value, with one exception: arms (outside ensembles) that change the data, the "
-                f"model, {start}the batches, the optimizer or the schedule, and arms with "
-                "`retune: true`, are tuned separately"
+                f"value, except those that change the data, the model, {start}the batch size, the "
+                "optimizer or the schedule, or that have `retune: true`. These are tuned "
+                "separately, but not in ensembles"
             )
 
 
@@ -197,9 +197,9 @@ def _resolution(data: ReportData) -> str:
     few, more = (f"{100 * value:.1f}" for value in data.resolution["difference"])
     row = data.resolution.iloc[0]
     single = (
-        "If exactly one of two equally good networks is right on 2 % of them, the accuracies of "
-        f"the two differ by up to {few} points by chance; if this is so for 10 % of them, by up to "
-        f"{more} points (in 95 % of draws)"
+        "Two equally good networks can differ by chance. If exactly one of the two is right on "
+        f"2 % of these examples, their accuracies differ by up to {few} points in 95 % of cases; "
+        f"if on 10 % of them, by up to {more} points"
     )
     if row["seeds"] < 2:
         return single
@@ -212,9 +212,10 @@ def _resolution(data: ReportData) -> str:
     )
 
 
-def _seeds(data: ReportData) -> str:
+def _confirmed(data: ReportData) -> str:
+    """Return the number of confirmation seeds."""
     seeds = data.runs.loc[data.runs["phase"] == "confirmation", "seed"].nunique()
-    return md.format_count(int(seeds), "seed")
+    return md.format_count(int(seeds), "other seed")
 
 
 def _others(section: Mapping[str, Any], *named: str) -> str:

@@ -8,6 +8,10 @@ from pipeline.reporting.labels import setting_cell
 from pipeline.reporting.pages._page import Page
 
 ORDER = 55
+FIRST = (
+    "First: the first setting in the file of the arm, or the lower end of its range before any "
+    "extension. "
+)
 
 
 def pages(data: ReportData) -> Iterator[Page]:
@@ -34,18 +38,18 @@ def overtuning_body(data: ReportData) -> str:
         }
         for row in data.overtuning.to_dict("records")
     ]
+    first = FIRST if "first" in set(data.overtuning["other"]) else ""
     caption = (
         "Difference: test accuracy, chosen minus other. Default: the default of the regularizer, "
-        "or the value of the protocol. First: the first setting in the file of the arm, or the "
-        "lower end of its range before any widening. n: seeds at which both have a completed run, "
-        "on the same kind of machine. "
+        f"or the value of the protocol. {first}n: seeds at which both have a completed run, on the "
+        "same kind of machine. "
         f"Interval: {md.CONFIDENCE} Student-t interval of the mean difference over seeds; not "
         "corrected, no verdict."
     )
     return md.join_parts(
         "# Overtuning",
         "A search may choose a setting that only by luck had a high validation accuracy. To check "
-        "this, the default and the first setting of an arm were trained on the same fresh seeds as "
-        "the chosen setting. This is done for arms whose default is among the settings tried.",
+        "this, the default of an arm and its first setting are trained on the seeds that confirm "
+        "the chosen setting, if the default is among the settings tried and they differ.",
         md.format_table(cells, caption, words=("arm", "chosen", "compared with", "other setting")),
     )

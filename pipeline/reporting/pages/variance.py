@@ -49,12 +49,13 @@ def standard_error_sentence(data: ReportData) -> str:
     if not row["n"]:
         return ""
     return (
-        f"Median standard error of a difference: {FINE.percent(row['seed_error'])} points over "
-        f"seeds, and {FINE.percent(row['total_error'])} points over seeds and test examples. The "
-        f"choice of these {data.test_use['test_examples']} test examples alone contributes "
+        f"The standard error of a difference is {FINE.percent(row['seed_error'])} points if only "
+        f"seeds count, and {FINE.percent(row['total_error'])} points if the choice of the "
+        f"{data.test_use['test_examples']} test examples counts too. This choice alone contributes "
         f"{FINE.percent(row['image_error'])} points. (Medians over "
-        f"{md.format_count(int(row['n']), 'contrast')}. The squares of the two parts add up to the "
-        f"square of the total.) {ADVICE[row['advice']]}"
+        f"{md.format_count(int(row['n']), 'arm')} and their references. For one arm, the squares "
+        "of the contributions of seeds and test examples add up to the square of the total.) "
+        f"{ADVICE[row['advice']]}"
     )
 
 
@@ -65,7 +66,7 @@ def pool_words(data: ReportData) -> str:
         return _widest(data.pools["most"].max())
     factors = [f"{row['factor']:.2f} ({row['arm']})" for row in measured]
     return (
-        ". An interval that does is wider than the interval over seeds, by a factor of "
+        ". An interval for other pools would be wider, by a factor of "
         f"{md.format_list(factors)}. The study of variance estimates this factor from redrawn "
         "splits"
     )
@@ -76,9 +77,9 @@ def _widest(most: float) -> str:
     if pd.isna(most):
         return ""
     return (
-        ". An interval that does is wider than the interval over seeds, by a factor of at most "
-        f"{most:.2f}. The factor is that large if the choice of training examples is the only "
-        "difference between seeds. A study of kind `variance` estimates it"
+        f". An interval for other pools would be wider, by a factor of at most {most:.2f}. The "
+        "factor has this value if seeds differ only in the training examples that they draw. A "
+        "study of kind `variance` estimates it"
     )
 
 

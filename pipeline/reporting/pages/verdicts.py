@@ -45,9 +45,9 @@ def verdict_table(data: ReportData) -> str:
     caption = (
         f"n: {PAIRS}. Test rule: {rules(data)}; gaps are always deterministic. "
         f"Interval: {CONTRAST_INTERVAL}. It holds for new seeds on these test examples and this "
-        "pool of training examples. Interval with other test examples: it also holds for other "
-        "test examples (crossed variances); if the verdict changes with it, the new verdict is "
-        "added. Neither interval holds for other pools of training examples"
+        "pool of training examples. Interval with other test examples: it also includes the choice "
+        "of test examples ([how](method.md#statistics)); if the verdict would then be another "
+        "one, that verdict follows. Neither interval holds for other pools of training examples"
         f"{pool_words(data)}. "
         f"p: two-sided paired t test, Holm over {family(data)}; "
         "the intervals are not corrected, so an interval may exclude 0 although the verdict is "
@@ -104,7 +104,7 @@ def _over_images(data: ReportData, row: md.Row) -> str:
     bounds = data.format.points_interval(row["low_images"], row["high_images"])
     if not bounds or row["verdict_other_images"] == row["verdict"]:
         return md.unbroken(bounds) or md.VOID
-    return f"{md.unbroken(bounds)} {row['verdict_other_images']}"
+    return f"{md.unbroken(bounds)}; then {row['verdict_other_images']}"
 
 
 def _cells(data: ReportData, row: md.Row, gap: md.Row | None) -> dict[str, str]:

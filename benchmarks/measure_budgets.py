@@ -1,0 +1,99 @@
+"""Validation accuracy of the baselines of the protocols with once, twice and four times the epochs.
+
+Each baseline has the learning rate that its committed report tuned, at the report's own number of
+epochs. Every seed trains all three lengths from the same split and weights, so gains are paired.
+The test set is not read. The protocols must be prepared, as after `gapwise run --protocol NAME`.
+Writes benchmarks/results/budgets.json.
+"""
+
+import argparse
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from measure_run import settings
+
+from pipeline.config.run import RunConfig
+from pipeline.config.streams import Streams
+from pipeline.data.prepared import read_development
+from pipeline.execution.processes import keep_freed_memory
+from pipeline.training.trainer import train
+
+RATES = {
+    "digits": 0.05,
+    "mnist_5k": 0.05,
+    "fashion_mnist": 0.2,
+    "fashion_mnist_resnet": 0.1,
+    "cifar10": 0.05,
+}
+FACTORS = (1, 2, 4)
+SEEDS = 3
+LAST = 2 / 3  # where the last third of training begins
+RESULT = Path(__file__).parent / "results" / "budgets.json"
+
+
+def accuracies(protocol: str, factor: int, seed: int, pool: Any) -> tuple[float, float]:
+    """Return validation accuracy at the end, and its change over the last third of training.
+
+    Args:
+        protocol: The name of the protocol.
+        factor: Epochs as a multiple of the protocol's.
+        seed: The seed of split, weights and batches.
+        pool: The development examples.
+    """
+    given = settings(protocol)
+    epochs = given["training"]["epochs"] * factor
+    changed = {"epochs": epochs, "learning_rate": RATES[protocol]}
+    given = given | {"training": given["training"] | changed}
+    config = RunConfig(**given, regularizers=(), streams=Streams.of(seed))
+    rows = [row for row in train(config, pool).history if row["split"] == "validation"]
+    values = np.array([row["accuracy"] for row in rows])
+    start = np.interp(LAST * epochs, [row["epoch"] for row in rows], values)
+    return float(values[-1]), float(values[-1] - start)
+
+
+def case(protocol: str, artifacts: Path) -> dict[str, Any]:
+    """Return the means over seeds at every number of epochs, in points of accuracy."""
+    pool = read_development(artifacts / protocol / "data")
+    measured = {
+        factor: [accuracies(protocol, factor, seed, pool) for seed in range(SEEDS)]
+        for factor in FACTORS
+    }
+    epochs = settings(protocol)["training"]["epochs"]
+    usual = [end for end, _ in measured[FACTORS[0]]]
+    result = {}
+    for factor, rows in measured.items():
+        ends = [end for end, _ in rows]
+        result[str(epochs * factor)] = {
+            "accuracy": _points(ends),
+            "gain": _points([end - other for end, other in zip(ends, usual, strict=True)]),
+            "change_over_last_third": _points([change for _, change in rows]),
+        }
+    return result
+
+
+def _points(values: Sequence[float]) -> float:
+    """Return the mean of fractions in points."""
+    return round(100 * statistics.fmean(values), 2)
+
+
+def main() -> None:
+    """Measure the protocols and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--artifacts", type=Path, default=Path("artifacts"))
+    folder = parser.parse_args().artifacts
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    result: dict[str, Any] = {"seeds": SEEDS, "epochs": {}}
+    for protocol in RATES:
+        result["epochs"][protocol] = case(protocol, folder)
+        print(protocol, json.dumps(result["epochs"][protocol]), flush=True)
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
