@@ -130,12 +130,12 @@ def without_constant(
 ) -> tuple[list[dict[str, str]], str]:
     """Return several rows without those of the named columns that have one value, and a sentence.
 
-    The sentence gives these values for the caption: In all rows: n 12, rule deterministic.
+    The sentence gives these values for the caption: In all rows: n = 12, rule = deterministic.
     """
     values = {name: {row[name] for row in rows} for name in names if name in rows[0]}
     same = {name: each.copy().pop() for name, each in values.items() if len(each) == 1 < len(rows)}
     other_cells = [{name: cell for name, cell in row.items() if name not in same} for row in rows]
-    listed = ", ".join(f"{name} {value}" for name, value in same.items())
+    listed = ", ".join(f"{name} = {value}" for name, value in same.items())
     return other_cells, f"In all rows: {listed}." if same else ""
 
 

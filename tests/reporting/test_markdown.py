@@ -69,7 +69,7 @@ SAME = [{"arm": "a", "n": "12", "rule": "one"}, {"arm": "b", "n": "12", "rule": 
 @pytest.mark.parametrize(
     ("rows", "names", "kept", "sentence"),
     [
-        (SAME, ("n", "rule"), [["arm", "rule"]] * 2, "In all rows: n 12."),
+        (SAME, ("n", "rule"), [["arm", "rule"]] * 2, "In all rows: n = 12."),
         (SAME, ("rule",), [["arm", "n", "rule"]] * 2, ""),
         (SAME[:1], ("n", "rule"), [["arm", "n", "rule"]], ""),  # a single row keeps all
         (SAME, ("k",), [["arm", "n", "rule"]] * 2, ""),

@@ -492,7 +492,7 @@ def test_interactions_stand_on_both_pages(found: ReportData) -> None:
     nll = [rows["test NLL (nats)"][name] for name in ("together", "sum of parts")]
     assert nll == ["+0.020", "+0.023"]
     assert rows["test NLL (nats)"]["interaction [95 % interval]"] == "-0.004 [-0.007, -0.001]"
-    assert "In all rows: pair both, parts dropout, decay, n 3." in page
+    assert "In all rows: pair = both, parts = dropout, decay, n = 3." in page
 
 
 def test_the_standard_errors_and_their_advice(found: ReportData, golden) -> None:
@@ -645,7 +645,7 @@ def test_the_primary_table_of_a_study_has_the_numbers_of_its_contrasts(found: Re
         *("dropout", "81.0", "84.5", "+3.5 [+1.2, +5.8]", "helps", "7"),
         *("0.012", "0.016", "0.074", "2.7 (1.9 to 4.2)", "–", "-0.42"),
     ]
-    assert "In all rows: rule deterministic." in page
+    assert "In all rows: rule = deterministic." in page
 
 
 def test_more_than_all_points_can_not_be_found(found: ReportData) -> None:

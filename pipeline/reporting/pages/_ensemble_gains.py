@@ -10,9 +10,9 @@ from pipeline.reporting import markdown as md
 from pipeline.reporting.pages._gains import SCALED, Gain, gain_of
 
 FATES = {  # of a gain in NLL, by the sign of its interval after temperature scaling
-    1: "of {} remain",
-    0: "of {} are no longer shown, because the interval after scaling includes 0",
-    -1: "of {} turn into losses, because they were gains in calibration, which scaling also gives",
+    1: "of {} still have an interval that excludes 0",
+    0: "of {} have an interval that includes 0",
+    -1: "of {} turn into losses, because they were gains in calibration, which scaling gives too",
 }
 
 
@@ -42,13 +42,13 @@ def efficient_methods(methods: Sequence[Gain], formatter: md.Formatter) -> str:
         about = method.rows["accuracy"]
         gain = "" if about["role"] == SINGLE else f"; {_against(method)}"
         lines[percent] = (
-            f"  - **{method.name}**: {percent} % for "
-            f"{md.format_ratio(method.value('training_cost'))} x training and "
-            f"{md.format_ratio(method.value('test_cost'))} x test{gain}."
+            f"  - **{method.name}**: {percent} % accuracy, training cost "
+            f"{md.format_ratio(method.value('training_cost'))}, test cost "
+            f"{md.format_ratio(method.value('test_cost'))}{gain}."
         )
     start = (
-        "**Efficient methods** (not tested): compared with each of them, every other method is "
-        "less accurate or costs more."
+        "**Efficient methods** (not tested for significance): no other method is at least as "
+        "accurate without a higher cost of training or test. Of equal accuracies, the cheapest:"
     )
     return "\n".join([start, *lines.values()])
 
@@ -69,8 +69,8 @@ def scaled_gains(methods: Sequence[Gain]) -> str:
         if names:
             parts.append(f"the gains {words.format(md.format_few(names))}")
     start = (
-        "**NLL gains after temperature scaling** (for gains whose uncorrected interval excludes 0 "
-        "before scaling)"
+        "**NLL gains after temperature scaling** (those whose uncorrected interval excludes 0 "
+        "before it; gains in calibration vanish)"
     )
     return f"{start}: {'; '.join(parts)}." if parts else ""
 

@@ -18,8 +18,8 @@ NO_VERDICTS = (
     "20 of them excludes 0."
 )
 COST = (
-    "Training, test: FLOPs to train all models, and to predict one test example, as multiples of "
-    "one baseline model; passes with equal output are counted once"
+    "Costs: FLOPs to train all models, and to predict one test example, divided by those of one "
+    "baseline model; passes with equal output are counted once"
 )
 KINDS = {  # how the names of methods begin: what they average
     "independent": "the mean over the baseline models of a group",
@@ -33,8 +33,8 @@ KINDS = {  # how the names of methods begin: what they average
 }
 SCORES = ("accuracy", "nll", "brier")  # equal in all groups: the same predictions
 SCALED_WORDS = (
-    "Scaled: after temperature scaling fitted on validation, which makes NLL comparable (Ashukha "
-    "et al., ICLR 2020)"
+    "Scaled: after temperature scaling, fitted on validation examples. NLL after scaling can be "
+    "compared between methods (Ashukha et al., ICLR 2020)"
 )
 SIZES = (
     "Test accuracy and negative log-likelihood against the number averaged, a row of panels for "
@@ -51,8 +51,9 @@ DIAGRAM = (
 )
 POOLED = (
     "Groups are pooled; n: as in the table. Rule: the arithmetic mean of probabilities. Bar: exact "
-    f"binomial {md.INTERVAL}. Because groups share examples, it uses the number of examples that "
-    f"one group has in the bin. Bins with fewer than {FEWEST} examples are left out."
+    f"binomial {md.INTERVAL}. Groups predict the same examples, so the interval is computed with "
+    "the number of examples of one group, not of all groups. Bins with fewer than "
+    f"{FEWEST} examples are left out."
 )
 
 
@@ -85,12 +86,13 @@ def equal_cost_table(methods: Sequence[Gain], groups: int, formatter: md.Formatt
         f"{same} Bold: efficient methods, ordered by cost; the others are ordered by accuracy. n: "
         f"groups over which means are taken, of {groups} planned. Rule: the arithmetic mean of the "
         "probabilities of the averaged models or passes, or the geometric mean where named, on the "
-        f"test examples. {_kinds(shown)}{COST}. Difference: in points of accuracy. "
+        f"test examples. {COST}. Difference: in points of accuracy. "
         f"Interval: {md.CONFIDENCE} Student-t interval of the mean difference, paired "
         "over groups, not corrected. A method is left out if its predictions equal those of the "
         "method that it is compared with."
     )
-    return md.format_table(cells, caption.strip(), words=("method", "compared with"))
+    table = md.format_table(cells, caption.strip(), words=("method", "compared with"))
+    return md.join_parts(table, md.folded("What the methods average", _kinds(shown)))
 
 
 def calibration_table(methods: Sequence[Gain], formatter: md.Formatter) -> str:
@@ -148,11 +150,11 @@ def _results(data: ReportData, study: PlannedStudy) -> list[str]:
 def _groups(study: PlannedStudy) -> str:
     """Return how groups are made, from the plan."""
     others = [arm.name for arm in study.arms if arm.name != BASELINE]
-    once = f" Trained once per group: {md.format_list(others)}." if others else ""
+    once = f" Each group also has one run of {md.format_list(others)}." if others else ""
     return (
-        f"Groups planned: {len(study.groups)}. The models of a group share the training split. The "
-        f"{md.format_count(study.size, 'baseline model')} of a group differ in initial weights, "
-        f"batch order and noise.{once}"
+        f"The study has {md.format_count(len(study.groups), 'group')}. A group has one training "
+        f"split and, on it, {md.format_count(study.size, 'baseline model')} that differ in initial "
+        f"weights, batch order and noise.{once}"
     )
 
 
@@ -170,11 +172,11 @@ def _is_unchanged(method: Gain) -> bool:
 def _kinds(methods: Sequence[Gain]) -> str:
     """Return what the methods of a table average, of those whose names do not say it."""
     notes = [
-        f"{kind}: {words}"
+        f"**{kind}**: {words}."
         for kind, words in KINDS.items()
         if any(method.name.startswith(kind) for method in methods)
     ]
-    return f"Methods: {'; '.join(notes)}. " if notes else ""
+    return md.format_bullets(notes)
 
 
 def _place(about: md.Row) -> tuple[bool, float]:
@@ -187,8 +189,8 @@ def _cells(method: Gain, formatter: md.Formatter) -> dict[str, str]:
     single = about["role"] == SINGLE
     return {
         "method": f"**{method.name}**" if about["efficient"] else method.name,
-        "training": md.format_ratio(method.value("training_cost")),
-        "test": md.format_ratio(method.value("test_cost")),
+        "training cost": md.format_ratio(method.value("training_cost")),
+        "test cost": md.format_ratio(method.value("test_cost")),
         "accuracy (%)": formatter.score("accuracy", method.value("accuracy")),
         "difference (points)": md.VOID
         if single

@@ -236,7 +236,7 @@ def headline_table(data: ReportData) -> str:
     caption = (
         f"Difference: points of test accuracy, arm minus {_reference(data)}, {INTERVAL_WORDS}. "
         "Gap: train minus validation accuracy, in points. Costs: counted operations, divided by "
-        f"those of {_reference(data)}.{cost_note(data, FROM_FRONT)}"
+        f"those of {_owner(data)}.{cost_note(data, FROM_FRONT)}"
     )
     details = (
         f"{_passes_note(data)}{_contrasts_note(data)}{_parts_note(data)}{_seeds_note(data)}"
@@ -408,6 +408,12 @@ def _headline_cells(data: ReportData, row: md.Row) -> dict[str, str]:
 def _reference(data: ReportData) -> str:
     references = {arm.against for _, arm in data.planned_arms[1:]}
     return "baseline" if references <= {BASELINE} else "its reference"
+
+
+def _owner(data: ReportData) -> str:
+    """Return by whose costs those of an arm are divided."""
+    reference = _reference(data)
+    return f"the {reference}" if reference == BASELINE else reference
 
 
 def _sized(data: ReportData) -> list[PlannedStudy]:

@@ -155,7 +155,7 @@ def strength_table(data: ReportData, tried: pd.DataFrame) -> str:
                 "setting": setting_cell(row["setting"]),
                 "validation accuracy (%)": data.format.percent(row[NAME]),
                 md.INTERVAL: interval if row["n"] >= FEWEST else md.VOID,
-                "on the curve (%)": data.format.percent(row["fitted"]),
+                "smoothed (%)": data.format.percent(row["fitted"]),
                 "validation NLL": data.format.score("validation_nll", row["validation_nll"]),
                 "n": str(row["n"]),
                 "chosen": "**chosen**" if row["chosen"] and not is_long else "",
@@ -168,9 +168,9 @@ def strength_table(data: ReportData, tried: pd.DataFrame) -> str:
     seeds = MORE_SEEDS if "n" in cells[0] else ""
     caption = (
         f"{chosen if is_long else ''}{constants} n: exploration seeds.{seeds} Rule: the test rule "
-        f"of each arm, on validation examples.{intervals} Chosen: the setting at which a smooth "
-        "curve through the scores of a range is highest; without a curve, the setting with the "
-        "highest mean."
+        f"of each arm, on validation examples.{intervals} Smoothed: the value of a smooth curve "
+        "through the accuracies of a range. Chosen: the setting with the highest smoothed value; "
+        "without a curve, the setting with the highest mean."
     )
     return md.format_table(cells, " ".join(caption.split()), words=("arm", "setting", "chosen"))
 
@@ -229,7 +229,8 @@ def audit_table(data: ReportData, study: PlannedStudy) -> str:
     if rows:
         shown, same = md.without_constant(rows, ("n",))
         caption = (
-            f"Means over completed confirmation runs (n), measured in training. {same}".strip()
+            "What each regularizer did, measured in training to check that it acted. Means over "
+            f"completed confirmation runs (n). {same}".strip()
         )
         table = md.format_table(shown, caption, words=("arm", "regularizer", "measured"))
     return md.join_parts(table, _failed_audits(of(data.runs, study.name)))
