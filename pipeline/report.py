@@ -14,6 +14,7 @@ import pandas as pd
 
 from pipeline.comparison.timing import timing
 from pipeline.config.plan import Plan, read_plan
+from pipeline.config.registered_claims import read_claims
 from pipeline.config.run import RunConfig
 from pipeline.data.prepared import read_summary, read_test_images
 from pipeline.execution.stage import ALONE, stage
@@ -77,8 +78,9 @@ def write_index(reports: Path, redraw: bool) -> None:
     """Write the pages over all reports; their figure if there is none or it is to be redrawn."""
     summaries = read_summaries(reports)
     partial = {name: read_report(reports / name) for name in partial_names(reports)}
-    write_text(reports / "README.md", index_page(summaries, partial))
-    write_text(reports / CLAIMS_PAGE, claims_page(summaries, partial))
+    registered = read_claims(reports.parent)
+    write_text(reports / "README.md", index_page(summaries, partial, registered))
+    write_text(reports / CLAIMS_PAGE, claims_page(summaries, partial, registered))
     figure = reports / f"{EFFECTS}.png"
     if not common_arms(summaries):
         figure.unlink(missing_ok=True)
