@@ -3,6 +3,7 @@
 It trains, scores and tests nothing.
 """
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,9 +14,10 @@ import pandas as pd
 
 from pipeline.comparison.timing import timing
 from pipeline.config.plan import Plan, read_plan
+from pipeline.config.registered_claims import read_claims
 from pipeline.config.run import RunConfig
 from pipeline.data.prepared import read_summary, read_test_images
-from pipeline.execution.stage import stage
+from pipeline.execution.stage import ALONE, stage
 from pipeline.records.figures import current_figures, note_figures
 from pipeline.records.ledger import LEDGER, read_ledger
 from pipeline.records.reports import CLAIMS, WrittenReport, partial_names, read_report, report_names
@@ -46,7 +48,9 @@ def main(protocol: str) -> None:
     """Read `artifacts/<protocol>/` and write `reports/<protocol>/` and the timing."""
     artifacts, target = Path("artifacts", protocol), Path("reports", protocol)
     openings = read_ledger(target / LEDGER)
-    data = replace(read_report_data(artifacts), openings=openings)
+    data = replace(
+        read_report_data(artifacts), openings=openings, alone=bool(os.environ.get(ALONE))
+    )
     ledger = (target / LEDGER).read_bytes() if openings else b""
     figures = current_figures(artifacts, target / "figures")
     with new_folder(target) as staging:
@@ -74,8 +78,9 @@ def write_index(reports: Path, redraw: bool) -> None:
     """Write the pages over all reports; their figure if there is none or it is to be redrawn."""
     summaries = read_summaries(reports)
     partial = {name: read_report(reports / name) for name in partial_names(reports)}
-    write_text(reports / "README.md", index_page(summaries, partial))
-    write_text(reports / CLAIMS_PAGE, claims_page(summaries, partial))
+    registered = read_claims(reports.parent)
+    write_text(reports / "README.md", index_page(summaries, partial, registered))
+    write_text(reports / CLAIMS_PAGE, claims_page(summaries, partial, registered))
     figure = reports / f"{EFFECTS}.png"
     if not common_arms(summaries):
         figure.unlink(missing_ok=True)

@@ -531,7 +531,7 @@ def test_every_number_of_the_headline_table_comes_from_the_contrasts(artifacts: 
                 *(100 * float(made[name]) for name in ("low_images", "high_images"))
             ),
             "n": str(made["n"]),
-            "p (Holm)": "< 0.001"
+            "p (Holm)": "<\u00a00.001"
             if float(made["p_holm"]) < 0.001
             else f"{float(made['p_holm']):.3f}",
             "verdict": made["verdict"],

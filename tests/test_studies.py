@@ -7,7 +7,7 @@ from short import train_two_steps
 
 from pipeline import regularizers
 from pipeline.config.parameters import EXPERIMENTS, PROTOCOLS
-from pipeline.planning.claims import read_claims
+from pipeline.config.registered_claims import read_claims
 from pipeline.planning.studies import read_experiment
 from pipeline.runtime.errors import Refusal
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.plan import BASELINE
+from pipeline.config.registered_claims import read_claims
 from pipeline.records.ledger import LEDGER, Planned, read_ledger
 from pipeline.records.reports import (
     FRONT,
@@ -29,6 +30,7 @@ ROUNDED = 0.0051  # points: metrics.json has two decimals
 PRECISION = 1e-8  # of a fraction: tables have ten digits
 ALL_CONTRASTS = "contrasts.csv"  # of every metric
 CURE = "run: gapwise restore, or make run"
+INDEX_CURE = "run: gapwise restore, or gapwise report"
 PAGES = {  # over all reports
     "README.md": "pipeline.reporting.index:index_page",
     "claims.md": "pipeline.reporting.claims_index:claims_page",
@@ -65,7 +67,7 @@ def headline_differences(report: Path) -> list[str]:
 
 
 def index_differences(reports: Path) -> list[str]:
-    """Return a line for each page over all reports that is not that of their tables.
+    """Return a line for each page over all reports that is not that of their tables and studies.
 
     Args:
         reports: The folder of all reports.
@@ -73,14 +75,18 @@ def index_differences(reports: Path) -> list[str]:
     try:
         whole = {name: read_report(reports / name) for name in report_names(reports)}
         partial = {name: read_report(reports / name) for name in partial_names(reports)}
+        registered = read_claims(reports.parent)
     except Refusal as refusal:
         return list(refusal.lines)
     lines = []
     for name, page in PAGES.items():
         path = reports / name
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        if text != pkgutil.resolve_name(page)(whole, partial):
-            lines.append(f"{path}: differs from what the tables of the reports give; {CURE}")
+        if text != pkgutil.resolve_name(page)(whole, partial, registered):
+            lines.append(
+                f"{path}: differs from what the tables of the reports and the studies give; "
+                f"{INDEX_CURE}"
+            )
     return lines
 
 

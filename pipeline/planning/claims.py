@@ -1,57 +1,22 @@
-"""Check the claims of studies, and read those of all studies of a project."""
+"""Check the claims of studies."""
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, create_model
+from pydantic import ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 from pipeline import models
 from pipeline.config.claims import Claim, Contrast
-from pipeline.config.parameters import EXPERIMENTS
 from pipeline.config.plan import BASELINE, Kind
 from pipeline.config.run import Data, Training
 from pipeline.config.settings import Settings
-from pipeline.config.validation import checked, invalid, unknown_name
-from pipeline.config.yaml_files import read_yaml, yaml_names
+from pipeline.config.validation import invalid, unknown_name
 from pipeline.data import sources
-from pipeline.runtime.errors import Refusal
 
 SECTIONS = ("data", "training", "model")  # of a protocol, whose values a claim can need
-
-
-class _Registered(Settings):
-    """The claims of a study file, whatever else it holds."""
-
-    claims: tuple[Claim, ...] = Field(())
-
-
-def read_claims(root: Path = Path()) -> dict[str, tuple[Claim, ...]]:
-    """Return the claims of every study file of a project, by study; studies without any too.
-
-    Raises:
-        Refusal: A claim is invalid, two have one id, or an alternative does not exist; a line for
-            each mistake.
-    """
-    registered: dict[str, tuple[Claim, ...]] = {}
-    errors: list[str] = []
-    for name in yaml_names(root / EXPERIMENTS):
-        path = EXPERIMENTS / f"{name}.yaml"
-        document = {"claims": read_yaml(root / path).get("claims") or []}
-        try:
-            registered[name] = checked(_Registered, document, path).claims
-        except Refusal as refusal:
-            errors += refusal.lines
-    errors += repeated_ids(registered)
-    ids = [claim.id for claims in registered.values() for claim in claims]
-    for where, claim in _numbered(registered):
-        if claim.alternative is not None and claim.alternative not in ids:
-            errors.append(unknown_name(f"{where}.alternative", claim.alternative, ids))
-    if errors:
-        raise Refusal(*errors)
-    return registered
 
 
 def with_partners(registered: Mapping[str, Sequence[Claim]], studies: Collection[str]) -> list[str]:
@@ -70,21 +35,6 @@ def with_partners(registered: Mapping[str, Sequence[Claim]], studies: Collection
     ]
     added = {one for pair in pairs if {*pair} & {*studies} for one in pair}
     return [study for study in registered if study in {*studies, *added}]
-
-
-def repeated_ids(registered: Mapping[str, Sequence[Claim]]) -> list[str]:
-    """Return a line for every claim whose id another claim before it has.
-
-    Args:
-        registered: The claims by study.
-    """
-    first: dict[str, str] = {}
-    lines = []
-    for where, claim in _numbered(registered):
-        other = first.setdefault(claim.id, where)
-        if other != where:
-            lines.append(invalid(f"{where}.id", claim.id, f"another id than that of {other}"))
-    return lines
 
 
 def claim_mistakes(
@@ -164,10 +114,3 @@ def _compares_with_itself(contrast: Contrast, study: str) -> bool:
         return False
     is_here = contrast.against_study in (None, study)
     return is_here and contrast.arm == (contrast.against or BASELINE)
-
-
-def _numbered(registered: Mapping[str, Sequence[Claim]]) -> Iterator[tuple[str, Claim]]:
-    """Yield every claim with its place: file and number."""
-    for study, claims in registered.items():
-        for number, claim in enumerate(claims):
-            yield f"{EXPERIMENTS / study}.yaml: claims.{number}", claim

@@ -17,6 +17,7 @@ from pipeline.config.parameters import (
     read_parameters,
 )
 from pipeline.config.plan import BASELINE, OVERTUNING, PROTOCOL, TUNING, Kind
+from pipeline.config.registered_claims import repeated_ids
 from pipeline.config.schema import Design, Ensemble, Replay, Variance
 from pipeline.config.settings import Settings, Word
 from pipeline.config.validation import checked, errors_in, invalid, one_of, unknown_name
@@ -24,7 +25,7 @@ from pipeline.config.yaml_files import read_yaml, yaml_names
 from pipeline.planning.arm_files import SEARCH, read_arm, tuned_baseline
 from pipeline.planning.arm_mistakes import mistakes
 from pipeline.planning.arms import Arm, baseline, relative, searched_values
-from pipeline.planning.claims import claim_mistakes, repeated_ids
+from pipeline.planning.claims import claim_mistakes
 from pipeline.planning.effects import effects, is_described, require_start
 from pipeline.planning.pretraining import pretrained_by
 from pipeline.planning.protocols import Protocol, document_of, require_one_size, value_of

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.comparison.levels import LEVEL
 from pipeline.comparison.verdicts import Outcome
 from pipeline.config.claims import COSTS, LOGARITHMIC
 from pipeline.reporting import markdown as md
@@ -37,6 +38,8 @@ PERCENT = (
     *("accuracy", "error", "validation_accuracy", "train_accuracy", "gap", "zeros"),
     *("disagreement", "importance"),
 )
+NATS = ("nll", "validation_nll", "train_nll")
+CORRECTED = "Outcomes have Holm's correction over all claims that a report tests"
 TESTED = (Outcome.SUPPORTED, Outcome.CONTRADICTED, Outcome.INCONCLUSIVE)
 MOST = 60  # lines of the figure
 DIGITS = 3  # decimals of nats, and of correlations
@@ -95,6 +98,73 @@ def effect_cell(row: md.Row, form: Formatter, interval: bool = True) -> str:
     sign = "x " if row["measure"] in LOGARITHMIC else ""
     bounds = md.format_interval(low, high, spell) if interval else ""
     return f"{sign}{spell(value)} {bounds}".strip()
+
+
+def expected_words(row: md.Row, form: Formatter) -> str:
+    """Return what a claim expects of the second side against the first, and by how much."""
+    if row["expect"] == "equal":
+        return "equal" if row["rule"] in ("exact", "identity") else _near(row, form)
+    words = str(row["expect"]).replace("_", " ")
+    return f"{words} by more than {_amount(row, form)}" if row["threshold"] else words
+
+
+def outcome_words(row: md.Row, form: Formatter) -> str:
+    """Return the outcome of a claim, and what decides it where no sign of a difference does.
+
+    A difference that is shown to be within the margin contradicts a claim about its sign, and
+    supports one that only excludes a larger one.
+
+    Args:
+        row: A row of the table `claims`.
+        form: The format of fractions.
+    """
+    why = row["reason"] or _deciding(row, form)
+    return f"{row['outcome']}: {why}" if why else str(row["outcome"])
+
+
+def _deciding(row: md.Row, form: Formatter) -> str:
+    """Return what decides a claim; "" where it is the sign of its difference, or nothing is."""
+    above = row["difference"] - row["threshold"]
+    sign = (above > 0) - (above < 0) if row["p_holm"] < LEVEL else 0  # 0: not shown
+    match row["outcome"], row["rule"], row["expect"]:
+        case Outcome.CONTRADICTED, "exact", _:
+            return "not at every seed or group"
+        case Outcome.CONTRADICTED, _, "equal":
+            place = _amount(row, form) if row["threshold"] else "0"
+            return f"shown to differ from {place}, and not shown to be within the margin"
+        case Outcome.CONTRADICTED, _, "lower" | "higher" as expect:
+            return "" if sign == (1 if expect == "lower" else -1) else _near(row, form)
+        case Outcome.SUPPORTED, _, "not_lower" | "not_higher" as expect:
+            is_beyond = sign == (1 if expect == "not_lower" else -1)
+            return "" if is_beyond else f"{_at_most(row, form)} {expect.removeprefix('not_')}"
+    return ""
+
+
+def _near(row: md.Row, form: Formatter) -> str:
+    """Return that a value is within the margin of the threshold."""
+    if not row["threshold"]:
+        return f"within the margin of {_margin(row)}"
+    return f"within {_margin(row)} of {_amount(row, form)}"
+
+
+def _at_most(row: md.Row, form: Formatter) -> str:
+    """Return the largest difference that a claim about one side allows."""
+    beyond = f"{_amount(row, form)} and " if row["threshold"] else ""
+    return f"at most {beyond}{_margin(row)}"
+
+
+def _amount(row: md.Row, form: Formatter) -> str:
+    """Return the threshold of a claim in the unit of its measure."""
+    return effect_cell({**row, "difference": row["threshold"]}, form, interval=False)
+
+
+def _margin(row: md.Row) -> str:
+    """Return the margin of a claim with the unit of its measure."""
+    if row["measure"] in LOGARITHMIC:
+        return f"x {md.format_ratio(exp(row['margin']))}"
+    if row["measure"] in PERCENT and row["rule"] != "correlation":
+        return md.format_margin(row["margin"])
+    return f"{row['margin']:g}{' nats' if row['measure'] in NATS else ''}"
 
 
 def sides_cell(row: md.Row, form: Formatter) -> str:

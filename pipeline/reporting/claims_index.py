@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.comparison.verdicts import Outcome
+from pipeline.config.claims import Claim
 from pipeline.config.identities import IDENTITIES
 from pipeline.records.reports import Row, WrittenReport
 from pipeline.reporting import markdown as md
-from pipeline.reporting.claim_cells import BY, TESTED, effect_cell
+from pipeline.reporting.claim_cells import BY, CORRECTED, TESTED, effect_cell
 from pipeline.reporting.markdown import Formatter
 
 CLAIMS_PAGE = "claims.md"
@@ -16,9 +17,22 @@ ORDER = (Outcome.SUPPORTED, Outcome.CONTRADICTED, CONDITIONAL, Outcome.INCONCLUS
 FORMAT = Formatter()
 CAPTION = (
     "Outcome, and difference in the unit of the measure (points, nats, a ratio or a correlation), "
-    "with a link to its interval. Outcomes are corrected over all claims of a report, "
-    f"intervals are not. {md.VOID}: not tested in this protocol."
+    f"with a link to its interval. {CORRECTED}; intervals are not corrected. A claim about a sign "
+    "is also contradicted by a difference that is shown to be within the margin; the linked page "
+    f"says so. {md.VOID}: not tested in this protocol."
 )
+COUNTED = (
+    "A claim counts once, however many reports test it. It is supported or contradicted if at "
+    "least one protocol shows so and none shows the opposite, and conditional if protocols "
+    "disagree. Claims of different sources with the same contrast count separately."
+)
+OTHERS = (
+    "`gapwise claims --protocol NAME` lists those that can be tested with the data and the network "
+    "of a protocol, with the runs and minutes of their studies; with `--run` it trains and tests "
+    "them."
+)
+
+Registered = Mapping[str, Sequence[Claim]]  # study -> its claims
 
 
 @dataclass(frozen=True)
@@ -77,12 +91,17 @@ def judged_claims(
     return list(_in_pairs(judged))
 
 
-def claims_page(reports: Mapping[str, WrittenReport], partial: Mapping[str, WrittenReport]) -> str:
+def claims_page(
+    reports: Mapping[str, WrittenReport],
+    partial: Mapping[str, WrittenReport],
+    registered: Registered,
+) -> str:
     """Return the page: a line for each claim, a column for each protocol.
 
     Args:
         reports: The reports of protocols by name.
         partial: Those of some studies of a protocol alone.
+        registered: All claims of the project.
     """
     claims = judged_claims(reports, partial)
     names = sorted({name for judged in claims for name in judged.rows})
@@ -96,7 +115,8 @@ def claims_page(reports: Mapping[str, WrittenReport], partial: Mapping[str, Writ
     table = md.format_table(rows, CAPTION, words) if rows else ""
     parts = [
         "# Claims of lectures and papers",
-        claims_summary(claims),
+        " ".join([claims_summary(claims, registered), COUNTED]) if rows else "",
+        _untested(claims, registered),
         table,
         md.section("Conditional claims", md.format_bullets(conditional)),
         md.section("Identities", _identities() if rows else ""),
@@ -104,15 +124,36 @@ def claims_page(reports: Mapping[str, WrittenReport], partial: Mapping[str, Writ
     return md.join_parts(*parts) + "\n"
 
 
-def claims_summary(claims: Sequence[Judged]) -> str:
-    """Return how many claims were tested, and how they came out; "" for none."""
+def claims_summary(claims: Sequence[Judged], registered: Registered) -> str:
+    """Return how many of all claims reports tested, and how they came out; "" for none.
+
+    A claim that only the plan of a report has is registered too.
+
+    Args:
+        claims: Those that reports tested.
+        registered: All claims of the project.
+    """
     if not claims:
         return ""
+    named = {judged.claim["claim"] for judged in claims}
+    named |= {claim.id for each in registered.values() for claim in each}
     counts = []
     for outcome in ORDER:
         number = len([judged for judged in claims if judged.verdict == outcome])
         counts += [f"{number} {outcome}"] if number else []
-    return f"{md.format_count(len(claims), 'claim')} tested: {', '.join(counts)}."
+    count = md.format_count(len(named), "registered claim")
+    return f"{len(claims)} of {count} tested: {', '.join(counts)}."
+
+
+def _untested(claims: Sequence[Judged], registered: Registered) -> str:
+    """Return how many claims no report tested, and how to test them; "" for none."""
+    tested = {judged.claim["claim"] for judged in claims}
+    left = [claim for each in registered.values() for claim in each if claim.id not in tested]
+    if not left:
+        return ""
+    settled = len([claim for claim in left if claim.rule == "identity"])
+    known = f" Of these, {settled} follow from the settings and are not tested." if settled else ""
+    return f"{md.format_count(len(left), 'claim')} not tested by these reports.{known} {OTHERS}"
 
 
 def outcome_cell(row: Row) -> str:

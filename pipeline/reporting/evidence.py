@@ -47,6 +47,8 @@ class ReportData:
         data: The summary of the prepared data.
         starts: The settings of the confirmation runs that others start from, by fingerprint.
         openings: The plans under which the test set was opened, as the ledger has them.
+        alone: Whether it is a report of some studies alone, which stands beside that of the
+            protocol.
         pictures: The test images (channels, height, width) that figures show, by number; fractions
             in [0, 1] or bytes.
     """
@@ -111,6 +113,7 @@ class ReportData:
     trust: pd.DataFrame
     starts: Mapping[str, RunConfig] = field(default_factory=dict)
     openings: Sequence[Mapping[str, Any]] = ()
+    alone: bool = False
     pictures: Mapping[int, Any] = field(default_factory=dict)
 
     @property
@@ -261,6 +264,10 @@ class ReportData:
         other = self._references[study, arm]
         return "" if other == BASELINE else f" (against {other})"
 
+    def against(self, study: str, arm: str) -> str:
+        """Return the name of the arm that an arm is compared with."""
+        return self.named(study, self._references[study, arm])
+
     def labelled(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of `frame` with the label of their arm, the shared baseline once."""
         labels = {
@@ -325,6 +332,7 @@ NO_TABLES = (  # of `compare`
         "data",
         "starts",
         "openings",
+        "alone",
         "pictures",
     ),
 )

@@ -4,6 +4,7 @@ The check of a written front page expects the same texts.
 """
 
 from collections.abc import Sequence
+from math import isnan
 
 from pipeline.reporting import markdown as md
 from pipeline.reporting.labels import named_setting, verdict_cell
@@ -33,12 +34,20 @@ def contrast_cells(
     return {
         ARM: row["arm"] + reference,
         "verdict": verdict_cell(row),
-        DIFFERENCE: md.unbroken(formatter.change(row, unit="")),
+        DIFFERENCE: md.unbroken(formatter.change(row, unit="")) + constant_words(row),
         "change of gap": md.unbroken(formatter.change(gap, unit="")) if gap else md.VOID,
         "training cost": training,
         "test cost": test,
         SETTING: named_setting(row["arm"], row["setting"]) or md.VOID,
     }
+
+
+def constant_words(row: md.Row) -> str:
+    """Return what to add to a difference that is the same at every seed; "" for another one.
+
+    It has no interval, so nothing else of its row says why it has no p.
+    """
+    return " at every seed" if row["n"] > 1 and isnan(row["low"]) else ""
 
 
 def seeds_words(least: int, most: int, futile: int | None) -> str:

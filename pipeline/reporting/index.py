@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE
 from pipeline.records.reports import Row, WrittenReport
-from pipeline.reporting.claims_index import CLAIMS_PAGE, claims_summary, judged_claims
+from pipeline.reporting.claims_index import CLAIMS_PAGE, Registered, claims_summary, judged_claims
 from pipeline.reporting.markdown import (
     INTERVAL,
     VOID,
@@ -53,18 +53,24 @@ DRAWN = (
     f"Arms that at least {COMMON} protocols tried: difference in test accuracy with its "
     f"{INTERVAL}, against the gap between train and validation accuracy of the baseline."
 )
+ONCE = "A claim counts once, however many reports test it."
 FORMAT = Formatter()
 
 
-def index_page(reports: Mapping[str, WrittenReport], partial: Mapping[str, WrittenReport]) -> str:
+def index_page(
+    reports: Mapping[str, WrittenReport],
+    partial: Mapping[str, WrittenReport],
+    registered: Registered,
+) -> str:
     """Return the page over all reports.
 
     Args:
         reports: The reports of protocols by name.
         partial: Those of some studies of a protocol alone.
+        registered: All claims of the project.
     """
     names = by_gap(reports)
-    claimed = claims_summary(judged_claims(reports, partial))
+    claimed = claims_summary(judged_claims(reports, partial), registered)
     ordered = {name: reports[name] for name in names}
     baselines = [_baseline_cells(name, report) for name, report in ordered.items()]
     shared, rare = difference_rows(ordered), rare_rows(ordered)
@@ -76,7 +82,7 @@ def index_page(reports: Mapping[str, WrittenReport], partial: Mapping[str, Writt
         format_table(shared, DIFFERENCES, tuple(shared[0])) if shared else "",
         folded(f"Arms that fewer than {COMMON} protocols tried", rest) if shared else rest,
         f"![{FIGURE}]({EFFECTS}.png)\n\n*{DRAWN}*" if common_arms(ordered) else "",
-        f"[Claims of lectures and papers]({CLAIMS_PAGE}): {claimed}" if claimed else "",
+        f"[Claims of lectures and papers]({CLAIMS_PAGE}): {claimed} {ONCE}" if claimed else "",
         section("Reports of some studies alone", format_bullets(_partial_lines(partial))),
     ]
     return join_parts(*parts) + "\n"

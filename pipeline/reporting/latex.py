@@ -75,8 +75,10 @@ def difference_cells(row: md.Row, formatter: md.Formatter, metric: Metric) -> li
 
 
 def math_mode(number: str) -> str:
-    """Return a formatted number or interval in math mode, which sets its signs."""
-    return f"${number}$" if number and number != md.VOID else escape_latex(number)
+    """Return a formatted number or interval in math mode, which sets its signs and spaces."""
+    if not number or number == md.VOID:
+        return escape_latex(number)
+    return f"${number.replace(md.NO_BREAK, ' ')}$"
 
 
 def escape_latex(text: str) -> str:

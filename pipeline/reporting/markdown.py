@@ -13,6 +13,7 @@ from pipeline.reporting.units import METRICS, PRIMARY_METRIC, Metric
 CONFIDENCE = f"{100 * (1 - LEVEL):g} %"
 INTERVAL = f"{CONFIDENCE} interval"
 VOID = "–"
+NO_BREAK = "\u00a0"  # a space at which a line does not break
 NEVER = "never"  # of a time to target that is infinite
 FEW = 3  # names that a sentence lists; more are counted
 RANGE_NOTE = "(A range in brackets is given because few seeds estimate the spread only roughly.)"
@@ -164,7 +165,7 @@ def join_parts(*parts: str) -> str:
 
 def unbroken(text: str) -> str:
     """Return a text with spaces at which a line does not break."""
-    return text.replace(" ", "\u00a0")
+    return text.replace(" ", NO_BREAK)
 
 
 def escape(value: str) -> str:
@@ -199,11 +200,14 @@ def format_interval(low: float, high: float, spell: Callable[[float], str]) -> s
 
 
 def format_p(value: float) -> str:
-    """Return a p-value with three decimals, more if these would read 0.050, and never 0.000."""
+    """Return a p-value with three decimals, more if these would read 0.050, and never 0.000.
+
+    A line does not break inside it.
+    """
     if math.isnan(value):
         return VOID
     if value < 0.001:
-        return "< 0.001"
+        return unbroken("< 0.001")
     shown = f"{value:.3f}"
     return f"{value:.4f}" if shown == "0.050" else shown
 

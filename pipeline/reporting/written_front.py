@@ -103,8 +103,8 @@ class WrittenFront:
         for written, cells in zip(rows, expected, strict=True):
             for name, cell in cells.items():
                 if written.get(name) != cell:
-                    was = written.get(name, "").replace("\u00a0", " ")
-                    now = cell.replace("\u00a0", " ")
+                    was = written.get(name, "").replace(md.NO_BREAK, " ")
+                    now = cell.replace(md.NO_BREAK, " ")
                     yield f"the table has {was}, not {now} ({name}, {cells[ARM]})"
         for written, row in zip(rows, self.contrasts.grouped(), strict=True):
             if SEEDS in written and written[SEEDS].partition(":")[0] != str(row["n"]):

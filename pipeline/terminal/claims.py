@@ -8,26 +8,23 @@ from pipeline.comparison.looks import decide
 from pipeline.comparison.verdicts import Outcome
 from pipeline.config.claims import Claim
 from pipeline.config.parameters import read_parameters
+from pipeline.config.registered_claims import read_claims
 from pipeline.evaluation.validation import validation_scores
 from pipeline.execution.forecast import forecast_of, seconds_per_run
-from pipeline.planning.claims import read_claims, with_partners
+from pipeline.planning.claims import with_partners
 from pipeline.planning.protocols import Protocol, document_of
 from pipeline.planning.restricted import is_made_for, restriction_note
 from pipeline.planning.studies import Experiment, experiment_of, read_experiment, read_study
 from pipeline.records.reports import WrittenReport, partial_names, read_report, report_names
 from pipeline.records.store import open_store
-from pipeline.reporting.claim_cells import BY, effect_cell
+from pipeline.reporting.claim_cells import BY, CORRECTED, effect_cell
 from pipeline.reporting.claims_index import claims_summary, judged_claims, outcome_cell
-from pipeline.reporting.markdown import Formatter, format_count
+from pipeline.reporting.markdown import CONFIDENCE, Formatter, format_count
 from pipeline.runtime.errors import Refusal
 from pipeline.terminal.plan import minutes_of
 from pipeline.terminal.tables import say, show, table
 
 REPORTS = Path("reports")
-CORRECTED = (
-    "Outcomes are corrected over all claims of a report; the 95 % intervals are not, unlike those "
-    "in the answer of a report."
-)
 LABEL = "claims"  # of the report of the studies that claims need, after its protocol
 
 
@@ -37,16 +34,18 @@ def show_claims() -> None:
     Raises:
         Refusal: A claim of a study or a report is invalid.
     """
-    registered = [claim for claims in read_claims().values() for claim in claims]
+    registered = read_claims()
     judged = judged_claims(*_reports())
     rows = table("claim", "outcome", "protocols")
     for one in judged:
         shown = [f"{name}: {outcome_cell(row)}" for name, row in one.rows.items()]
         rows.add_row(_claim_text(one.claim), one.verdict, "\n".join(shown))
-    if judged:
-        show(rows)
-    summary = claims_summary(judged) or "No report has tested a claim."
-    say(f"{len(registered)} claims registered. {summary}")
+    if not judged:
+        count = format_count(sum(map(len, registered.values())), "registered claim")
+        say(f"{count}, of which no report has tested one.")
+        return
+    show(rows)
+    say(f"{claims_summary(judged, registered)} {CORRECTED}.")
 
 
 def show_claims_of(protocol: str) -> list[str]:
@@ -107,7 +106,10 @@ def _show_outcomes(protocol: str, reports: Sequence[WrittenReport]) -> None:
     for row in rows.values():
         listed.add_row(_claim_text(row), effect_cell(row, Formatter()), row["outcome"])
     show(listed)
-    say(CORRECTED)
+    say(
+        f"{CORRECTED}; the {CONFIDENCE} intervals are not corrected, unlike those in the answer of "
+        "a report."
+    )
 
 
 def _missing(

@@ -3,7 +3,10 @@
 import pytest
 from written import FILES
 
-from pipeline.execution.headlines import headline_differences
+from pipeline.config.registered_claims import read_claims
+from pipeline.execution.headlines import headline_differences, index_differences
+from pipeline.reporting.claims_index import claims_page
+from pipeline.reporting.index import index_page
 
 
 @pytest.fixture
@@ -48,3 +51,26 @@ def test_damaged_and_missing_files_are_one_line(report):
     (report / "metrics.json").write_text("{")
     (line,) = headline_differences(report)
     assert "metrics.json: damaged" in line
+
+
+STUDY = """
+claims:
+  - {id: one, source: A paper, by: paper, says: It helps., contrast: {arm: shift}, expect: lower}
+"""
+
+
+def test_the_index_counts_the_claims_of_all_studies(tmp_path):
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "shift.yaml").write_text(STUDY)
+    registered = read_claims(tmp_path)
+    pages = {
+        "README.md": index_page({}, {}, registered),
+        "claims.md": claims_page({}, {}, registered),
+    }
+    for name, text in pages.items():
+        (tmp_path / "reports" / name).write_text(text)
+    assert index_differences(tmp_path / "reports") == []
+    (tmp_path / "experiments" / "again.yaml").write_text(STUDY.replace("one", "two"))
+    (line,) = index_differences(tmp_path / "reports")
+    assert line.startswith(f"{tmp_path}/reports/claims.md: differs")

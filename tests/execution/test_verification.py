@@ -52,8 +52,8 @@ def test_what_cannot_be_recomputed_has_its_headline_and_the_index_verified(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(verification, "read_parameters", lambda: Parameters(["tiny"]))
     summaries = read_summaries(tmp_path / "reports")
-    (tmp_path / "reports" / "README.md").write_text(index_page(summaries, {}))
-    (tmp_path / "reports" / "claims.md").write_text(claims_page(summaries, {}))
+    (tmp_path / "reports" / "README.md").write_text(index_page(summaries, {}, {}))
+    (tmp_path / "reports" / "claims.md").write_text(claims_page(summaries, {}, {}))
     missing = "artifacts/tiny/data: missing; run: make run"
     with pytest.raises(Refusal) as refused:
         verification.verify([])

@@ -6,7 +6,7 @@ from fractions import Fraction
 import pytest
 
 from pipeline.config.plan import PROTOCOL, Factor
-from pipeline.planning.claims import read_claims
+from pipeline.config.registered_claims import read_claims
 from pipeline.planning.protocols import factor_of, read_protocol
 from pipeline.planning.studies import read_experiment
 from pipeline.runtime import behaviour

@@ -7,9 +7,19 @@ import pandas as pd
 import pytest
 
 from pipeline.comparison.claims import COLUMNS
-from pipeline.reporting.claim_cells import drawn_claims, effect_cell, in_pairs, sides_cell
+from pipeline.config.claims import Claim
+from pipeline.config.plan import PlannedArm, PlannedStudy
+from pipeline.reporting.claim_cells import (
+    drawn_claims,
+    effect_cell,
+    expected_words,
+    in_pairs,
+    outcome_words,
+    sides_cell,
+)
 from pipeline.reporting.markdown import Formatter
-from pipeline.reporting.pages.claims import claims_body, claims_sentence
+from pipeline.reporting.pages import claims as claims_pages
+from pipeline.reporting.pages.claims import claims_body, claims_sentence, registration
 from pipeline.reporting.plots.claims import claims as figure_of
 
 NAN = float("nan")
@@ -54,10 +64,32 @@ ELSEWHERE = ERROR | {
 }
 
 
-def shown(*rows):
-    """Return what the page sees of a report."""
+PRIMARY = pd.DataFrame(
+    [
+        ("dropout", "dropout", {"dropout": {"rate": 0.5}}),
+        ("weight_decay", "weight_decay", {"weight_decay": {"strength": 0.01}}),
+    ],
+    columns=["study", "arm", "setting"],
+)
+
+
+def shown(*rows, contrast=None, openings=()):
+    """Return what the page sees of a report, of which one claim has this contrast."""
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    return SimpleNamespace(claims=table, format=Formatter())
+    claims = ()
+    if contrast:
+        given = {"id": "drop_helps", "source": "s", "by": "both", "says": "s", "expect": "lower"}
+        claims = (Claim(contrast=contrast, **given),)
+    arms = (PlannedArm(name="baseline"), PlannedArm(name="dropout"))
+    study = PlannedStudy(name="dropout", question="?", arms=arms, claims=claims)
+    return SimpleNamespace(
+        claims=table,
+        format=Formatter(),
+        primary=PRIMARY,
+        openings=openings,
+        confirmation=SimpleNamespace(studies=(study,)),
+        exploration=SimpleNamespace(claims="0123456789abcdef"),
+    )
 
 
 def cells(page, start):
@@ -128,6 +160,105 @@ def test_the_sentence_counts_every_outcome_and_names_what_is_decided(golden):
     again = ERROR | {"claim": "again", "repeats": True}
     golden(claims_sentence(shown(ERROR, COST, contradicted, OPEN, ELSEWHERE, again)))
     assert claims_sentence(shown()) == ""
+
+
+CLOSE = {"p_holm": 0.9, "p_equivalence": 0.01}
+FAR = {"p_holm": 0.01, "p_equivalence": 0.9}
+HIGHER = {"difference": 0.004, **CLOSE}  # not shown to differ from 0
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expect", "row", "why"),
+    [
+        ("contradicted", "lower", {"difference": -0.004, **CLOSE}, "within the margin of 1 point"),
+        ("contradicted", "higher", HIGHER, "within the margin of 1 point"),
+        ("contradicted", "lower", {"difference": 0.004, "p_holm": 0.01}, ""),
+        ("contradicted", "higher", {"difference": 0.004, **FAR}, "within the margin of 1 point"),
+        ("contradicted", "lower", {"rule": "exact", "p_holm": NAN}, "not at every seed or group"),
+        (
+            *("contradicted", "equal", FAR),
+            "shown to differ from 0, and not shown to be within the margin",
+        ),
+        (
+            *("contradicted", "equal", FAR | {"threshold": -0.005}),
+            "shown to differ from -0.5, and not shown to be within the margin",
+        ),
+        ("contradicted", "not_lower", FAR, ""),
+        ("supported", "not_higher", HIGHER, "at most 1 point higher"),
+        ("supported", "not_lower", CLOSE, "at most 1 point lower"),
+        ("supported", "not_higher", FAR, ""),
+        (
+            "supported",
+            "not_higher",
+            HIGHER | {"margin": 0.1, "rule": "correlation"},
+            "at most 0.1 h",
+        ),
+        (
+            "supported",
+            "not_higher",
+            HIGHER | {"margin": 0.02, "measure": "nll"},
+            "at most 0.02 nats",
+        ),
+        ("supported", "lower", FAR, ""),
+        ("supported", "lower", {"reason": "below the margin"}, "below the margin"),
+        ("supported", "equal", CLOSE, ""),
+        ("inconclusive", "lower", CLOSE | {"p_equivalence": 0.2}, ""),
+    ],
+)
+def test_a_row_says_what_decides_it_where_no_sign_does(outcome, expect, row, why):
+    words = outcome_words(ERROR | {"outcome": outcome, "expect": expect} | row, Formatter())
+    assert words.startswith(f"{outcome}: {why}") if why else words == outcome
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({}, "lower"),
+        ({"threshold": -0.02}, "lower by more than -2.0"),
+        ({"expect": "not_higher"}, "not higher"),
+        ({"expect": "equal"}, "within the margin of 1 point"),
+        ({"expect": "equal", "threshold": -0.02, "margin": 0.005}, "within 0.5 points of -2.0"),
+        ({"expect": "equal", "rule": "exact", "margin": NAN}, "equal"),
+        (
+            {"expect": "equal", "measure": "updates_to_target", "margin": 0.0953102},
+            "within the margin of x 1.10",
+        ),
+    ],
+)
+def test_what_is_expected_has_its_margin(row, words):
+    assert expected_words(ERROR | row, Formatter()) == words
+
+
+@pytest.mark.parametrize(
+    ("contrast", "setting"),
+    [
+        ({"arm": "dropout"}, "rate=0.5"),
+        ({"arm": "dropout", "passes": (0, 12)}, "rate=0.5"),
+        (
+            {"arm": "dropout", "against": "weight_decay", "against_study": "weight_decay"},
+            "dropout: rate=0.5; weight_decay: strength=0.01",
+        ),
+        ({"methods": ("one model", "independent")}, None),
+        (None, None),
+    ],
+)
+def test_a_row_has_the_chosen_settings_of_its_arms(contrast, setting):
+    page = claims_body(shown(ERROR, contrast=contrast))
+    row = dict(zip(cells(page, "claim | outcome"), cells(page, "**drop_helps**"), strict=True))
+    assert row.get("setting") == setting
+
+
+@pytest.mark.parametrize(("kinds", "changed"), [("", 0), ("x", 0), ("cx", 1), ("cxc", 2)])
+def test_the_ledger_shows_whether_claims_changed(monkeypatch, kinds, changed):
+    named = {"c": "claims", "x": "code"}
+    monkeypatch.setattr(
+        claims_pages, "changes", lambda _, after: [SimpleNamespace(kind=named[after])]
+    )
+    text = registration(shown(ERROR, openings=("first", *kinds)))
+    assert "(../ledger.jsonl)" in text
+    assert "`0123456789ab`" in text
+    assert re.findall(r"(\d+) times? between", text) == ([str(changed)] if changed else [])
+    assert registration(shown(ERROR)) == ""
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import pytest
 
 from pipeline.config.plan import Factor, PlannedArm, PlannedStudy
 from pipeline.reporting.markdown import Formatter
-from pipeline.reporting.pages._findings import findings
-from pipeline.reporting.pages.front import title
+from pipeline.reporting.pages import front
+from pipeline.reporting.pages._findings import Finding, findings
+from pipeline.reporting.pages.front import subject, title, training_findings
 
 SGD = {"name": "sgd", "momentum": 0.9, "nesterov": True}
 TRAINING = {"optimizer": SGD, "schedule": {"name": "one_cycle"}}
@@ -62,7 +63,8 @@ def answers(arms, tried=None, verdicts=None, arrived=None, widened=(), training=
         format=Formatter(),
         trials=lambda study, name: 8,
     )
-    return findings(data, PlannedStudy(name="s", question="?", arms=(arm("baseline"), *arms)))
+    study = PlannedStudy(name="s", question="?", arms=(arm("baseline"), *arms))
+    return [str(one) for one in findings(data, study)]
 
 
 @pytest.mark.parametrize(
@@ -168,8 +170,8 @@ def test_arms_that_arrive_at_another_time_are_named_by_their_corrected_p():
     )
     (line,) = answers([arm("a"), arm("b"), arm("c")], ranges("a"), arrived=arrived)
     assert line.endswith(
-        "? Sooner: **a** (median: 60 updates; p (Holm) 0.010); "
-        "later: **b** (median: never; p (Holm) 0.020)."
+        "? Sooner: **a** (median: 60 updates; p (Holm) 0.010). "
+        "Later: **b** (median: never; p (Holm) 0.020)."
     )
     arrived["p_holm"] = nan
     (line,) = answers([arm("a")], ranges("a"), arrived=arrived)
@@ -198,3 +200,53 @@ def test_arms_that_arrive_at_another_time_are_named_by_their_corrected_p():
 def test_a_report_is_titled_by_what_its_arms_change(arms, expected):
     planned = [("s", one) for one in (arm("baseline"), *arms)]
     assert title(SimpleNamespace(planned_arms=planned, transfer=())) == expected
+
+
+@pytest.mark.parametrize(
+    ("alone", "studies", "expected"),
+    [
+        (False, "one", "digits"),
+        (True, "one", "digits, study one alone"),
+        (True, "one two", "digits, studies one and two alone"),
+        (True, "a b c d e", "digits, studies a, b, c and 2 more alone"),
+    ],
+)
+def test_a_report_of_studies_alone_is_titled_by_them(alone, studies, expected):
+    names = [*studies.split(), "tuning", "overtuning"]
+    planned = [SimpleNamespace(name=name) for name in names]
+    plan = SimpleNamespace(protocol="digits", studies=planned)
+    assert subject(SimpleNamespace(confirmation=plan, alone=alone)) == expected
+
+
+FOUND = {
+    "a": [Finding("Which?", "None."), Finding("Why?", "So.")],
+    "b": [Finding("Which?", "Both.")],
+    "c": [Finding("Which?", "None.")],
+    "d": [],
+}
+LINKS = {name: f"[{name}](pages/study_{name}.md)" for name in FOUND}
+
+
+@pytest.mark.parametrize(
+    ("studies", "lines"),
+    [
+        ("a", ["- Which? None.", "- Why? So.", "", f"From the study {LINKS['a']}."]),
+        (
+            "abcd",
+            [
+                *(
+                    "- Which?",
+                    f"  - {LINKS['a']} and {LINKS['c']}: None.",
+                    f"  - {LINKS['b']}: Both.",
+                ),
+                *("- Why?", f"  - {LINKS['a']}: So."),
+            ],
+        ),
+        ("d", []),
+    ],
+)
+def test_no_question_and_no_answer_is_repeated(monkeypatch, studies, lines):
+    monkeypatch.setattr(front, "findings", lambda _, study: FOUND[study.name])
+    planned = [SimpleNamespace(name=name) for name in studies]
+    plan = SimpleNamespace(studies_of=lambda kind: planned)
+    assert training_findings(SimpleNamespace(confirmation=plan)).splitlines() == lines

@@ -93,8 +93,8 @@ def test_no_difference_of_fractions_beyond_one_can_be_detected() -> None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        (1e-12, "< 0.001"),
-        (0.00099, "< 0.001"),
+        (1e-12, "<\u00a00.001"),
+        (0.00099, "<\u00a00.001"),
         (0.001, "0.001"),
         (0.0321, "0.032"),
         (0.04996, "0.0500"),

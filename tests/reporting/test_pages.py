@@ -27,6 +27,7 @@ from pipeline.reporting.pages import (
     gap,
     images,
     variance,
+    verdicts,
 )
 
 
@@ -110,6 +111,43 @@ def test_classes_have_names_and_rows_no_pictures(
     assert [cell.removeprefix("| ") for cell in table[2:]] == cells
     assert ("figures/flips.png" in page.body) == has_picture
     assert ("flips.csv" in page.body) != has_picture
+
+
+def test_arms_are_to_the_right_of_their_own_reference(
+    found: ReportData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (study, first), second, (_, third) = found.decided[:3]
+    against = {first: "baseline", second[1]: "wide", third: "baseline"}
+    before = {first: 0.5, second[1]: 0.25, third: 0.5}
+    change = {first: 0.1, second[1]: 0.2, third: -0.3}
+    keys = [(study, first), second, (study, third)]
+    rows = [
+        {"study": key[0], "arm": key[1], "label": 0, "images": 9, "before": before[key[1]]}
+        | {"difference": change[key[1]]}
+        for key in keys
+    ]
+    monkeypatch.setattr(ReportData, "against", lambda _, study, arm: against[arm])
+    (page,) = images.pages(dataclasses.replace(found, classes=pd.DataFrame(rows)))
+    head, _, row = [line.strip("| ").split(" | ") for line in page.body.splitlines()[2:5]]
+    assert dict(zip(head, row, strict=True)) == {
+        **{"class": "0", "examples": "9", "baseline (%)": "50.0", first: "+10.0"},
+        **{third: "-30.0", "wide (%)": "25.0", second[1]: "+20.0"},
+    }
+    assert head.index(third) < head.index("wide (%)") < head.index(second[1])
+
+
+@pytest.mark.parametrize(("n", "expected"), [(3, True), (1, False)])
+def test_a_row_says_that_its_difference_is_the_same_at_every_seed(
+    found: ReportData, n: int, expected: bool
+) -> None:
+    rows = found.contrasts
+    bounds = [name for name in rows if name.startswith(("low", "high"))]
+    rows.loc[rows["arm"] == "decay", bounds] = NAN
+    rows.loc[rows["arm"] == "decay", "n"] = n
+    tables = front.headline_table(found), verdicts.verdict_table(found)
+    for table in tables:
+        told = [line.split(" | ")[0] for line in table.splitlines() if "0.0 at every seed" in line]
+        assert told == (["| decay"] if expected else [])
 
 
 def test_many_arms_of_one_verdict_are_counted(golden) -> None:

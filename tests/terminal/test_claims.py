@@ -39,7 +39,14 @@ def test_outcomes_of_all_reports_are_printed(claimed, capsys):
     claims.show_claims()
     shown = capsys.readouterr().out
     assert re.search(r"drop_helps \(paper\).* supported .*tiny: supported -2\.0", shown)
-    assert "2 claims registered. 1 claim tested: 1 supported." in shown
+    assert "1 of 2 registered claims tested: 1 supported." in _line(shown)
+    assert "Holm's correction over all claims that a report tests." in _line(shown)
+
+
+def test_without_a_report_the_registered_claims_are_counted(claimed, monkeypatch, capsys):
+    monkeypatch.setattr(claims, "_reports", lambda: ({}, {}))
+    claims.show_claims()
+    assert capsys.readouterr().out == "2 registered claims, of which no report has tested one.\n"
 
 
 def test_a_protocol_has_its_outcomes_and_the_studies_that_it_needs(claimed, capsys):
@@ -48,6 +55,7 @@ def test_a_protocol_has_its_outcomes_and_the_studies_that_it_needs(claimed, caps
     lines = shown.splitlines()
     assert any(re.search(r"drop_helps.*-2\.0 \[-3\.0, -1\.0\].*supported", line) for line in lines)
     (place,) = [place for place, line in enumerate(lines) if line.startswith(" others")]
+    assert "Holm's correction over all claims that a report tests; the 95 %" in _line(shown)
     row = lines[place].split()
     # two settings of one arm and one of the other on two seeds, and all arms on three
     assert row[1] == str(2 * (1 + 2) + 3 * 3)

@@ -1,9 +1,10 @@
 """Answer the questions that a study of training choices asks, from its tables.
 
-Each answer is one line: the question, yes or no or not shown, and the numbers it follows from.
+Each finding is a question with its answer: yes or no or not shown, and the numbers it follows from.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline.comparison.levels import LEVEL, NARROWER, RATE, UNDECIDED, WIDER, WITHIN
@@ -23,8 +24,20 @@ NOT_SHOWN = "Not shown"
 GOOD = (Verdict.HELPS, Verdict.EQUIVALENT)
 
 
-def findings(data: ReportData, study: PlannedStudy) -> list[str]:
-    """Return a line for every question that the arms of a study answer."""
+@dataclass(frozen=True)
+class Finding:
+    """A question and what a study answers, each a sentence or more."""
+
+    question: str
+    answer: str
+
+    def __str__(self) -> str:
+        """Return both on one line."""
+        return f"{self.question} {self.answer}"
+
+
+def findings(data: ReportData, study: PlannedStudy) -> list[Finding]:
+    """Return every question that the arms of a study answer, with the answer."""
     return [
         *_untuned_optimizers(data, study),
         *_momentum(data, study),
@@ -34,7 +47,7 @@ def findings(data: ReportData, study: PlannedStudy) -> list[str]:
     ]
 
 
-def _untuned_optimizers(data: ReportData, study: PlannedStudy) -> Iterator[str]:
+def _untuned_optimizers(data: ReportData, study: PlannedStudy) -> Iterator[Finding]:
     """Compare an optimizer at a fixed learning rate with the same one at its searched rate."""
     tuned = set(of(data.rate_ranges, study.name)["arm"])
     for arm in study.arms:
@@ -46,11 +59,11 @@ def _untuned_optimizers(data: ReportData, study: PlannedStudy) -> Iterator[str]:
                 if not (fixed and searched):
                     continue
                 name = _name(arm.factor.protocol[OPTIMIZER])
-                yield (
-                    f"Is {name} without tuning a good default, compared with the tuned baseline? "
+                yield Finding(
+                    f"Is {name} without tuning a good default, compared with the tuned baseline?",
                     f"{_default(fixed)}: **{arm.name}** {_result(data, fixed)}. "
                     f"Tuned with {data.trials(study.name, other.name)} trials, **{other.name}** "
-                    f"{_result(data, searched)}."
+                    f"{_result(data, searched)}.",
                 )
 
 
@@ -66,7 +79,7 @@ def _default(row: md.Row) -> str:
     return "No" if row["verdict"] == Verdict.HURTS else NOT_SHOWN
 
 
-def _momentum(data: ReportData, study: PlannedStudy) -> Iterator[str]:
+def _momentum(data: ReportData, study: PlannedStudy) -> Iterator[Finding]:
     """Compare the time to target of arms without momentum with that of the baseline with it."""
     optimizer = data.confirmation.settings.get("training", {}).get("optimizer", {})
     if not optimizer.get("momentum"):
@@ -79,10 +92,11 @@ def _momentum(data: ReportData, study: PlannedStudy) -> Iterator[str]:
         answer = NOT_SHOWN
         if row["p_holm"] < LEVEL:
             answer = "Yes" if row["sooner"] < 0.5 else "No, later"
-        yield (
-            f"Does training with momentum reach the target accuracy sooner? {answer}: the median "
-            f"time is {_updates(rows[BASELINE])} with momentum {optimizer['momentum']:g} "
-            f"(baseline) and {_updates(row)} without (**{arm.name}**); {_rank(row)}."
+        yield Finding(
+            "Does training with momentum reach the target accuracy sooner?",
+            f"{answer}: the median time is {_updates(rows[BASELINE])} with momentum "
+            f"{optimizer['momentum']:g} (baseline) and {_updates(row)} without "
+            f"(**{arm.name}**); {_rank(row)}.",
         )
 
 
@@ -102,7 +116,7 @@ def _changes_only(arm: PlannedArm, *keys: str) -> bool:
     return set(arm.factor.protocol) <= {RATE, *keys} and not arm.factor.regularizers
 
 
-def _decay_of_rate(data: ReportData, study: PlannedStudy) -> Iterator[str]:
+def _decay_of_rate(data: ReportData, study: PlannedStudy) -> Iterator[Finding]:
     """Compare a constant learning rate with the schedule of the baseline."""
     schedule = _name(data.confirmation.settings.get("training", {}).get("schedule"))
     answers = {
@@ -116,14 +130,14 @@ def _decay_of_rate(data: ReportData, study: PlannedStudy) -> Iterator[str]:
             continue
         row = _judged(data, study, arm)
         if row and arm.against == BASELINE and _changes_only(arm, SCHEDULE):
-            yield (
-                "Does a schedule that lowers the learning rate improve the final accuracy? "
+            yield Finding(
+                "Does a schedule that lowers the learning rate improve the final accuracy?",
                 f"{answers[row['verdict']]}: compared with {schedule} (baseline), **{arm.name}** "
-                f"{_result(data, row)}."
+                f"{_result(data, row)}.",
             )
 
 
-def _batch_norm(data: ReportData, study: PlannedStudy) -> Iterator[str]:
+def _batch_norm(data: ReportData, study: PlannedStudy) -> Iterator[Finding]:
     """Compare the ranges of rates of the network without batch norm and of the same with it."""
     ranges = {row["arm"]: row for row in of(data.rate_ranges, study.name).to_dict("records")}
     answers = {
@@ -135,19 +149,19 @@ def _batch_norm(data: ReportData, study: PlannedStudy) -> Iterator[str]:
         without, with_it = ranges[row["arm"]], ranges[row["with"]]
         seeds = with_it["seeds"]
         answer = answers[row["batch_norm"]] if seeds > 1 else ONE_SEED
-        yield (
-            "Does batch norm widen the range of learning rates that work? "
+        yield Finding(
+            "Does batch norm widen the range of learning rates that work?",
             f"{answer}. A rate works if accuracy is within "
             f"{md.format_margin(WITHIN)} of the best. With batch norm (**{row['with']}**) the "
             f"range spans a factor of {format_factor(with_it)} ({format_range(with_it)}), without "
             f"(**{row['arm']}**) a factor of {format_factor(without)} ({format_range(without)}). "
             f"In single seeds, the factor is {format_seeds(with_it)} with batch norm and "
             f"{format_seeds(without)} without. This describes "
-            f"{md.format_count(seeds, 'exploration seed')} and is not tested."
+            f"{md.format_count(seeds, 'exploration seed')} and is not tested.",
         )
 
 
-def _soonest(data: ReportData, study: PlannedStudy) -> Iterator[str]:
+def _soonest(data: ReportData, study: PlannedStudy) -> Iterator[Finding]:
     """Name the arms that reach the target sooner or later than their reference."""
     if of(data.rate_ranges, study.name).empty:
         return
@@ -156,13 +170,14 @@ def _soonest(data: ReportData, study: PlannedStudy) -> Iterator[str]:
         return
     shown = [row for row in rows if row["p_holm"] < LEVEL]
     groups = {
-        "sooner": [_arrival(row) for row in shown if row["sooner"] > 0.5],
-        "later": [_arrival(row) for row in shown if row["sooner"] < 0.5],
+        "Sooner": [_arrival(row) for row in shown if row["sooner"] > 0.5],
+        "Later": [_arrival(row) for row in shown if row["sooner"] < 0.5],
     }
-    named = [f"{word}: {md.format_list(arms)}" for word, arms in groups.items() if arms]
-    start = "Which arms reach the target accuracy sooner or later than their reference?"
-    answer = "; ".join(named) or "none is shown to"
-    yield f"{start} {answer[0].upper()}{answer[1:]}."
+    named = [f"{word}: {md.format_list(arms)}." for word, arms in groups.items() if arms]
+    yield Finding(
+        "Which arms reach the target accuracy sooner or later than their reference?",
+        " ".join(named) or "None is shown to.",
+    )
 
 
 def _arrival(row: md.Row) -> str:

@@ -17,6 +17,7 @@ PAIRS = (
     "seeds at which both arm and baseline have a completed run that is not lost, on the same kind "
     "of machine"
 )
+COMPLETED = "n: completed confirmation runs. Runs that collapsed count; runs that diverged do not."
 MEAN_INTERVAL = f"{md.CONFIDENCE} Student-t interval of the mean"
 RUNS = "runs: planned/done/failed/diverged/missing"
 STUDY = "study_"  # how the names of pages of studies begin

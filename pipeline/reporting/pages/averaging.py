@@ -8,7 +8,7 @@ from pipeline.config.test_rules import NOISE
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.pages._gains import NAMES, Gain, format_gains, gain_of
-from pipeline.reporting.pages._page import MEAN_INTERVAL, Page
+from pipeline.reporting.pages._page import COMPLETED, MEAN_INTERVAL, Page
 from pipeline.reporting.units import METRICS
 
 ORDER = 40
@@ -78,7 +78,7 @@ def pass_table(data: ReportData, gains: list[Gain]) -> str:
                 }
             )
     caption = (
-        "n: completed confirmation runs. Rule: the arithmetic mean of the probabilities of "
+        f"{COMPLETED} Rule: the arithmetic mean of the probabilities of "
         "that number of noise passes, on the test examples. Declared: the test rule of the arm; if "
         "none is marked, it is the deterministic rule. Difference: "
         f"{md.format_count(last, 'pass', 'es')} minus deterministic; a gain is above 0 for "

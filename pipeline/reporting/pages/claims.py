@@ -3,25 +3,32 @@
 The effects of papers come from other networks, data and budgets: only their signs are judged.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping
 from math import exp, isnan
 from typing import Any
 
 import pandas as pd
 
+from pipeline.comparison.claim_samples import reference_of
 from pipeline.comparison.levels import POWER
 from pipeline.comparison.verdicts import Outcome
-from pipeline.config.claims import COSTS, LOGARITHMIC
+from pipeline.config.claims import COSTS, LOGARITHMIC, Claim
+from pipeline.config.plan import PlannedStudy
+from pipeline.records.ledger import LEDGER, changes
 from pipeline.reporting import markdown as md
 from pipeline.reporting.claim_cells import (
     BY,
     MEASURES,
     drawn_claims,
     effect_cell,
+    expected_words,
     in_pairs,
+    outcome_words,
     sides_cell,
 )
 from pipeline.reporting.evidence import ReportData
+from pipeline.reporting.labels import named_setting
 from pipeline.reporting.pages._page import Page
 
 ORDER = 50
@@ -34,15 +41,11 @@ OUTCOMES = {  # the words for one claim and for several
 FIGURE = "Claims that are judged in points: difference with its interval, expectation and outcome"
 NAMED = (Outcome.SUPPORTED, Outcome.CONTRADICTED)  # outcomes whose claims a sentence names
 FEW = 3  # claims of an outcome that are named; more are counted
-WORDS = ("claim", "contrast", "measure", "expected", "first → second", "outcome")  # columns of text
+WORDS = (  # columns of text
+    *("claim", "outcome", "contrast", "setting", "measure", "expected", "first → second"),
+)
+SHOWN = 12  # hexadecimal digits of the hash of all claims
 PUBLISHED_WORDS = ("claim", "published", "setting of the paper", "here", "outcome")
-EXPECTED = {  # an expectation, of the second side against the first
-    "lower": "lower",
-    "higher": "higher",
-    "equal": "within the margin",
-    "not_lower": "not lower",
-    "not_higher": "not higher",
-}
 CAPTION = (
     "Opposite claims are next to each other. Intervals are not corrected, unlike those in the "
     "answer on the front page. p and p (within) have Holm's correction over all claims of the "
@@ -55,6 +58,7 @@ NOTES = (  # what the columns and the outcomes mean
     "difference), equivalence (the difference is within the margin), exact (at every seed or "
     "group), interaction (the difference of two contrasts), correlation (of gap and test accuracy "
     "by rank) or slope (from the first level to the last).",
+    "**setting**: the chosen settings of the arms of the contrast.",
     "**expected**: what the claim says of A, compared with B.",
     "**difference**: A minus B, in points for accuracy, error, gap and importance, in nats for "
     "NLL; for times to target, norms of weights and learning rates, A divided by B. The "
@@ -94,6 +98,7 @@ def claims_body(data: ReportData) -> str:
     return md.join_parts(
         "# Claims",
         claims_sentence(data),
+        registration(data),
         f"![{FIGURE}](../figures/claims.png)" if len(drawn_claims(data.claims)) else "",
         _tables(data, tested, numbers),
         md.section("What the columns mean", md.format_bullets(NOTES) if tested else ""),
@@ -112,9 +117,10 @@ def _tables(data: ReportData, tested: list[dict[str, Any]], numbers: Mapping[str
         tested: The rows of the tested claims.
         numbers: The number of every source.
     """
+    settings = chosen_settings(data)
 
     def table(rows: list[dict[str, Any]]) -> str:
-        cells = [_cells(data, row, numbers) for row in rows]
+        cells = [_cells(data, row, numbers, settings) for row in rows]
         return md.format_table(md.without_void(cells), CAPTION, WORDS) if cells else ""
 
     decided = table([row for row in tested if row["outcome"] in NAMED])
@@ -149,40 +155,67 @@ def claims_sentence(data: ReportData) -> str:
     )
 
 
-def _cells(data: ReportData, row: md.Row, numbers: Mapping[str, int]) -> dict[str, str]:
+def registration(data: ReportData) -> str:
+    """Return where a reader sees when the claims were registered; "" without a ledger."""
+    if not data.openings:
+        return ""
+    between = [changes(*pair) for pair in itertools.pairwise(data.openings)]
+    changed = len([each for each in between if "claims" in {change.kind for change in each}])
+    since = "It is the same in all entries: no claim was changed after the test set was evaluated."
+    if changed:
+        since = (
+            f"It changed {md.format_count(changed, 'time')} between entries. A claim that was "
+            "added or changed then may have been written with results in view."
+        )
+    return (
+        f"The hash of all claims of this report, `{data.exploration.claims[:SHOWN]}`…, is in the "
+        f"plan of exploration. Every entry of the [ledger](../{LEDGER}) has the hash of its time, "
+        f"and is written before the test set is evaluated. {since}"
+    )
+
+
+def chosen_settings(data: ReportData) -> dict[str, str]:
+    """Return the chosen settings of the arms that each claim compares, by claim."""
+    chosen = {(row["study"], row["arm"]): row["setting"] for row in data.primary.to_dict("records")}
+    settings = {}
+    for study in data.confirmation.studies:
+        for claim in study.claims:
+            keys = dict.fromkeys(_compared_arms(claim, study))
+            named = {key: named_setting(key[1], chosen[key]) for key in keys if key in chosen}
+            listed = {key: text for key, text in named.items() if text}
+            texts = [f"{arm}: {text}" for (_, arm), text in listed.items()]
+            settings[claim.id] = "; ".join(texts if len(texts) > 1 else listed.values())
+    return settings
+
+
+def _compared_arms(claim: Claim, study: PlannedStudy) -> Iterator[tuple[str, str]]:
+    """Yield the study and the name of every arm that a claim compares, as far as it names them."""
+    for contrast in claim.contrasts:
+        yield from ((study.name, arm) for arm in contrast.arms)
+        if contrast.arm:
+            yield reference_of(contrast, study)
+
+
+def _cells(
+    data: ReportData, row: md.Row, numbers: Mapping[str, int], settings: Mapping[str, str]
+) -> dict[str, str]:
     """Return the cells of a claim; what a narrow screen should show comes first."""
     than = f"; less that of {row['than']}" if row["than"] else ""
     return {
         "claim": f"**{row['claim']}** ({BY[row['by']]} [{numbers[row['claim']]}]): "
         f"{md.escape(row['says'])}",
-        "outcome": _outcome(row),
+        "outcome": outcome_words(row, data.format),
         "difference": md.unbroken(effect_cell(row, data.format)),
         "contrast": md.escape(f"{row['contrast']}{than}"),
+        "setting": settings.get(row["claim"], "") or md.VOID,
         "measure": f"{MEASURES[row['measure']]}, {row['rule']}",
-        "expected": _expected(data, row),
+        "expected": expected_words(row, data.format),
         "first → second": md.unbroken(sides_cell(row, data.format)),
         "n": str(row["n"]),
         "p": md.format_p(row["p_holm"]),
         "p (within)": md.format_p(row["p_equivalence"]),
         "detectable": _detectable(data, row),
     }
-
-
-def _expected(data: ReportData, row: md.Row) -> str:
-    """Return what a claim expects of the second side, and by how much."""
-    if not row["threshold"]:
-        return EXPECTED[row["expect"]]
-    amount = effect_cell({**row, "difference": row["threshold"]}, data.format, interval=False)
-    return (
-        f"{EXPECTED[row['expect']]} of {amount}"
-        if row["expect"] == "equal"
-        else (f"{EXPECTED[row['expect']]} by more than {amount}")
-    )
-
-
-def _outcome(row: md.Row) -> str:
-    shown = row["outcome"]
-    return f"{shown}: {row['reason']}" if row["reason"] else shown
 
 
 def _detectable(data: ReportData, row: md.Row) -> str:
@@ -205,7 +238,7 @@ def _published(data: ReportData, rows: list[dict[str, Any]], numbers: Mapping[st
     cells = [
         {
             "claim": row["claim"],
-            "published": f"{_figures(row)} [{numbers[row['claim']]}]",
+            "published": f"{_figures(data, row)} [{numbers[row['claim']]}]",
             "setting of the paper": md.escape(row["published_setting"]),
             "here": f"{sides_cell(row, data.format)} ({_percent(row['change'])})",
             "outcome": row["outcome"],
@@ -222,11 +255,11 @@ def _published(data: ReportData, rows: list[dict[str, Any]], numbers: Mapping[st
     return md.format_table(cells, caption, PUBLISHED_WORDS) if cells else ""
 
 
-def _figures(row: md.Row) -> str:
+def _figures(data: ReportData, row: md.Row) -> str:
     """Return the figures as printed and their change; the expectation alone if there are none."""
     before, after = row["published_before"], row["published_after"]
     if pd.isna(before):
-        return EXPECTED[row["expect"]]
+        return expected_words(row, data.format)
     digits = max(len(f"{figure:g}".partition(".")[2]) for figure in (before, after))
     change = _percent(row["published_change"])
     return f"{md.format_number(before, digits)} → {md.format_number(after, digits)} ({change})"

@@ -8,7 +8,7 @@ from pipeline.comparison.levels import ENSEMBLE
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.labels import efficiency_name
-from pipeline.reporting.pages._page import Page
+from pipeline.reporting.pages._page import COMPLETED, Page
 from pipeline.reporting.pages._pretrainings import FROM_PAGE, cost_note
 
 ORDER = 30
@@ -41,7 +41,7 @@ def cost_table(data: ReportData) -> str:
         for row in arms.to_dict("records")
     ]
     caption = (
-        "n: completed confirmation runs, over which means are taken. No intervals. FLOPs of matrix "
+        f"Means over n runs. {COMPLETED} No intervals. FLOPs of matrix "
         "products, convolutions and attention are counted; nothing is timed. `gapwise report` "
         "writes the training times of your runs to timing.md. Forward passes at test: as many as "
         "the test rule of the arm needs."

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import nan
 
 import pandas as pd
@@ -10,7 +10,7 @@ import pandas as pd
 from pipeline.comparison.levels import ARM as ARM_KIND
 from pipeline.comparison.levels import ENSEMBLE
 from pipeline.comparison.verdicts import Verdict
-from pipeline.config.plan import BASELINE, PlannedArm, PlannedStudy
+from pipeline.config.plan import BASELINE, OVERTUNING, TUNING, PlannedArm, PlannedStudy
 from pipeline.records.ledger import LEDGER, changes
 from pipeline.reporting import markdown as md
 from pipeline.reporting.collapse_sentences import (
@@ -66,7 +66,7 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
     claims = f"{claimed} [Numbers and sources](pages/claims.md)." if claimed else ""
     note = f"*The figure shows the {MOST} largest differences.*"
     parts = [
-        f"# {title(data)}: {data.confirmation.protocol}",
+        f"# {title(data)}: {subject(data)}",
         headline(data),
         data_notes(data),
         openings_line(data),
@@ -137,6 +137,17 @@ def title(data: ReportData) -> str:
     return "Which training choices help"
 
 
+def subject(data: ReportData) -> str:
+    """Return what a report is about: its protocol, and its studies if it has these alone."""
+    protocol = data.confirmation.protocol
+    studies = data.confirmation.studies
+    names = [study.name for study in studies if study.name not in (TUNING, OVERTUNING)]
+    if not (data.alone and names):
+        return protocol
+    word = "study" if len(names) == 1 else "studies"
+    return f"{protocol}, {word} {md.format_few(names)} alone"
+
+
 def _is_training_choice(arm: PlannedArm) -> bool:
     """Return whether an arm changes how or what is trained, rather than adds a regularizer."""
     if arm.factor.regularizers:
@@ -145,13 +156,37 @@ def _is_training_choice(arm: PlannedArm) -> bool:
 
 
 def training_findings(data: ReportData) -> str:
-    """Return the answers of all studies of training choices, each with a link to its page."""
-    lines = [
-        f"{line} [Study {study.name}](pages/study_{study.name}.md)."
-        for study in data.confirmation.studies_of("comparison")
-        for line in findings(data, study)
-    ]
-    return md.format_bullets(lines)
+    """Return the answers of all studies of training choices, each question and study once.
+
+    The answers of several studies to a question are below it, each after the link to its study. A
+    single study has its link after its last answer.
+    """
+    studies = data.confirmation.studies_of("comparison")
+    found = {study.name: findings(data, study) for study in studies}
+    links = {name: f"[{name}](pages/study_{name}.md)" for name, each in found.items() if each}
+    if len(links) == 1:
+        ((name, link),) = links.items()
+        lines = md.format_bullets([str(one) for one in found[name]])
+        return f"{lines}\n\nFrom the study {link}."
+    answers: dict[str, dict[str, list[str]]] = {}
+    for name, link in links.items():
+        for one in found[name]:
+            answers.setdefault(one.question, {}).setdefault(one.answer, []).append(link)
+    return "\n".join(
+        line for question, each in answers.items() for line in _answered(question, each)
+    )
+
+
+def _answered(question: str, answers: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield a question as an item of a list, and its answers as items below it.
+
+    Args:
+        question: The question.
+        answers: The links of the studies that give an answer, by the answer.
+    """
+    yield f"- {question}"
+    for answer, links in answers.items():
+        yield f"  - {md.format_list(links)}: {answer}"
 
 
 def headline(data: ReportData) -> str:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.markdown import VOID, Row, format_number, format_table, join_parts, unbroken
-from pipeline.reporting.pages._page import MEAN_INTERVAL, Page
+from pipeline.reporting.pages._page import COMPLETED, MEAN_INTERVAL, Page
 
 ORDER = 20
 FITTED = 0.99  # train accuracy from which the gap is essentially the validation error
@@ -48,7 +48,7 @@ def gap_table(data: ReportData) -> str:
         cells = {title: _band(data, band) for title, band in bands.items()}
         rows.append({"arm": data.label(study, arm.name), "n": str(n), **cells})
     caption = (
-        "Points of accuracy; 0 without decimals is exactly zero. n: completed confirmation runs. "
+        f"Points of accuracy; 0 without decimals is exactly zero. {COMPLETED} "
         "Rule: deterministic; noise and augmentation are averaged over several passes. "
         f"Interval: {MEAN_INTERVAL}."
     )

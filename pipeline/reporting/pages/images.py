@@ -51,25 +51,29 @@ def _has_classes(data: ReportData, key: tuple[str, str]) -> bool:
 
 
 def _class_table(data: ReportData, keys: list[tuple[str, str]]) -> str:
-    """Return a row per class: examples, accuracy of the first reference, changes of the arms."""
+    """Return a row per class: examples, then each reference with the changes of its arms."""
     tables = {
         key: data.classes[(data.classes["study"] == key[0]) & (data.classes["arm"] == key[1])]
         for key in keys
     }
     by_label = {key: table.set_index("label") for key, table in tables.items()}
-    first = by_label[keys[0]]
+    by_reference: dict[str, list[tuple[str, str]]] = {}
+    for key in keys:
+        by_reference.setdefault(data.against(*key), []).append(key)
     rows = []
-    for label, row in first.iterrows():
-        changes = {
-            data.label(*key): data.format.points(by_label[key].loc[label, "difference"])
-            for key in keys
-        }
+    for label, row in by_label[keys[0]].iterrows():
         name = md.escape(data.class_name(int(label)))
-        shown = {"class": name, "examples": f"{row['images']:.0f}"}
-        rows.append({**shown, "reference (%)": data.format.percent(row["before"]), **changes})
+        cells = {"class": name, "examples": f"{row['images']:.0f}"}
+        for reference, arms in by_reference.items():
+            before = by_label[arms[0]].loc[label, "before"]
+            cells[f"{reference} (%)"] = data.format.percent(before)
+            for key in arms:
+                change = by_label[key].loc[label, "difference"]
+                cells[data.label(*key)] = data.format.points(change)
+        rows.append(cells)
     caption = (
-        "Reference: test accuracy of the reference of the first arm, by class. Columns of arms: "
-        "difference of the arm to its reference, in points. Of the arms that help or hurt, at most "
+        "Columns in %: test accuracy of a reference, by class. Columns to the right of a "
+        "reference: difference of an arm to it, in points. Of the arms that help or hurt, at most "
         f"{COLUMNS} are shown, those with the largest differences. n: the seeds of the arm, over "
         "which the means are taken. Rule: the test rule of each arm. No intervals."
     )

@@ -89,7 +89,7 @@ def study_body(data: ReportData, study: PlannedStudy) -> str:
         title,
         f"{md.escape(study.question)} {settings} The protocol, {data.confirmation.protocol}, is "
         f"described under [method](method.md#protocol).{transfer_link(data, study.name)}",
-        md.section("Findings", md.format_bullets(findings(data, study))),
+        md.section("Findings", md.format_bullets([str(one) for one in findings(data, study)])),
         strengths_section(data, study.name),
         md.section("Learning rates", rate_section(data, study)),
         md.section("Confirmation", confirmed(data, study)),

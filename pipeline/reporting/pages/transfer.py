@@ -18,7 +18,7 @@ from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.labels import verdict_cell
 from pipeline.reporting.pages._looks import weight_note
-from pipeline.reporting.pages._page import MEAN_INTERVAL, Page
+from pipeline.reporting.pages._page import COMPLETED, MEAN_INTERVAL, Page
 from pipeline.reporting.pages._pretrainings import pretraining_sentence
 from pipeline.reporting.pages._transfer import (
     MODES,
@@ -347,8 +347,8 @@ def arm_table(data: ReportData) -> str:
     ]
     shown, same = md.without_constant(rows, ("n", size_name(data)))
     caption = (
-        f"{same} An arm with the same runs as an arm above is left out. n: completed confirmation "
-        "runs. Rule: the test rule of each arm. Learning rate: the chosen one. Difference: arm "
+        f"{same} An arm with the same runs as an arm above is left out. {COMPLETED} "
+        "Rule: the test rule of each arm. Learning rate: the chosen one. Difference: arm "
         f"minus reference, in points. Interval of the accuracy: {MEAN_INTERVAL}; of the "
         f"difference: {DIFFERENCE}, not corrected."
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pipeline.reporting import markdown as md
 from pipeline.reporting.collapse_sentences import rate_table
 from pipeline.reporting.evidence import ReportData
+from pipeline.reporting.front_cells import constant_words
 from pipeline.reporting.labels import setting_cell, verdict_cell
 from pipeline.reporting.pages._looks import looks_section, weight_note
 from pipeline.reporting.pages._page import (
@@ -113,7 +114,7 @@ def _cells(data: ReportData, row: md.Row, gap: md.Row | None) -> dict[str, str]:
         "arm": row["arm"] + data.reference(row["study"], row["arm"]),
         **study,
         "verdict": verdict_cell(row),
-        "difference (points)": data.format.points(row["difference"]),
+        "difference (points)": data.format.points(row["difference"]) + constant_words(row),
         md.INTERVAL: _interval(data, row),
         OTHER_IMAGES: _over_images(data, row),
         "test accuracy (%)": data.format.percent(row["arm_mean"]),

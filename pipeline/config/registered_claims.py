@@ -1,0 +1,67 @@
+"""Read the claims of all studies of a project, without what checks the rest of their files."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from pydantic import Field
+
+from pipeline.config.claims import Claim
+from pipeline.config.parameters import EXPERIMENTS
+from pipeline.config.settings import Settings
+from pipeline.config.validation import checked, invalid, unknown_name
+from pipeline.config.yaml_files import read_yaml, yaml_names
+from pipeline.runtime.errors import Refusal
+
+
+class _Registered(Settings):
+    """The claims of a study file, whatever else it holds."""
+
+    claims: tuple[Claim, ...] = Field(())
+
+
+def read_claims(root: Path = Path()) -> dict[str, tuple[Claim, ...]]:
+    """Return the claims of every study file of a project, by study; studies without any too.
+
+    Raises:
+        Refusal: A claim is invalid, two have one id, or an alternative does not exist; a line for
+            each mistake.
+    """
+    registered: dict[str, tuple[Claim, ...]] = {}
+    errors: list[str] = []
+    for name in yaml_names(root / EXPERIMENTS):
+        path = EXPERIMENTS / f"{name}.yaml"
+        document = {"claims": read_yaml(root / path).get("claims") or []}
+        try:
+            registered[name] = checked(_Registered, document, path).claims
+        except Refusal as refusal:
+            errors += refusal.lines
+    errors += repeated_ids(registered)
+    ids = [claim.id for claims in registered.values() for claim in claims]
+    for where, claim in _numbered(registered):
+        if claim.alternative is not None and claim.alternative not in ids:
+            errors.append(unknown_name(f"{where}.alternative", claim.alternative, ids))
+    if errors:
+        raise Refusal(*errors)
+    return registered
+
+
+def repeated_ids(registered: Mapping[str, Sequence[Claim]]) -> list[str]:
+    """Return a line for every claim whose id another claim before it has.
+
+    Args:
+        registered: The claims by study.
+    """
+    first: dict[str, str] = {}
+    lines = []
+    for where, claim in _numbered(registered):
+        other = first.setdefault(claim.id, where)
+        if other != where:
+            lines.append(invalid(f"{where}.id", claim.id, f"another id than that of {other}"))
+    return lines
+
+
+def _numbered(registered: Mapping[str, Sequence[Claim]]) -> Iterator[tuple[str, Claim]]:
+    """Yield every claim with its place: file and number."""
+    for study, claims in registered.items():
+        for number, claim in enumerate(claims):
+            yield f"{EXPERIMENTS / study}.yaml: claims.{number}", claim
