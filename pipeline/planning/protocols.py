@@ -58,11 +58,11 @@ class Protocol(Settings):
         source: Where the data come from; a run depends on their content alone.
         model: The name and the settings of the network.
         training: The settings of training.
-        pretraining: What is trained first, by name, for runs to start from.
+        pretraining: Pretrainings by name: networks from whose weights runs can start.
         start: The weights that runs start from, and what of them is trained; empty for random
             weights.
-        tune: Search spaces of nuisance values, by dotted key: what the baseline is tuned by before
-            arms are compared with it.
+        tune: Values that are tuned on the baseline before arms are compared with it, such as the
+            learning rate: a search space for each dotted key.
         seeds: The number of seeds of each phase.
         margin: The largest difference in accuracy (fraction) that counts as equivalent.
         optimal_error: The error (fraction) of the best possible model, for the diagnosis.
