@@ -125,8 +125,8 @@ class Replay(Settings):
     Attributes:
         methods: The methods of search that are compared.
         trials: The number of settings that each search tries.
-        replays: How many searches of each method are replayed.
-        seeds: The seeds on which every setting of a design is trained.
+        replays: The number of searches of each method that are replayed.
+        seeds: The number of seeds on which every setting of a design is trained.
     """
 
     methods: tuple[Method, ...] = Field(min_length=1)
