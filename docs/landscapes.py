@@ -191,9 +191,9 @@ LANDSCAPES = {
         about="Loss and starts of the valley; every coordinate of every gradient has added noise "
         "of standard deviation 3.",
         seen="No optimizer arrives from nearly all starts: a large learning rate keeps the noise, "
-        "a small one does not get there in time. The best ones are smaller than without noise, and "
-        "what decided the valley matters less. A schedule that lowers the learning rate is made "
-        "for this. L-BFGS fails, because its line search compares losses of different noise; "
+        "a small one does not get there in time. The best learning rates are smaller than without "
+        "noise, and curvature matters less. A schedule that lowers the learning rate is made for "
+        "this. L-BFGS fails, because its line search compares losses of different noise; "
         "training with it and noise is an error.",
         loss=valley,
         start=lambda numbers: circle(numbers, 2, 2),

@@ -180,7 +180,7 @@ def test_the_tests_of_identities_exist():
 def test_the_shares_that_limit_the_verdicts_are_those_of_the_benchmark():
     result = json.loads((ROOT / "benchmarks/results/verdicts.json").read_text())
     page = " ".join((ROOT / "docs/statistics.md").read_text().split())
-    page = page[page.index("**Where it holds") :]
+    page = page[page.index("**Violated assumptions") :]
     shapes, means = result["shapes"], result["collapses_with_equal_means"]
     tails, skewed, unequal = (
         shapes[name]
@@ -193,16 +193,16 @@ def test_the_shares_that_limit_the_verdicts_are_those_of_the_benchmark():
         r"near 5 % have a standard error of (\S+) points, those near a third ([\d.]+)\.": [
             *near.values()
         ],
-        r"near 5 % have ([\d.]+) points\)": [whole],
+        r"reports near 5 % have a standard error of ([\d.]+) points\.": [whole],
         r"degrees of freedom\): (\S+) %": [tails["verdict"]],
         r"unequal spread: (\S+) %": [unequal["verdict"]],
-        r"a tenth of it: (\S+) %": [skewed["verdict"]],
-        r"heavy tails have one in (\S+) % of reports, skewed arms in (\S+) %, unequal spreads in "
-        r"(\S+) %": [one["report_flagged"] for one in (tails, skewed, unequal)],
-        r"the same amount: (\S+) % of reports have a verdict, (\S+) % have": [
+        r"a tenth of their noise: (\S+) %": [skewed["verdict"]],
+        r"in (\S+) % of reports with heavy tails, in (\S+) % with skewed arms, and in (\S+) % with "
+        r"unequal spreads": [one["report_flagged"] for one in (tails, skewed, unequal)],
+        r"Here (\S+) % of reports have a verdict, and (\S+) % have": [
             means["arms_by_20"][name] for name in ("verdict", "withheld")
         ],
-        r"in this way instead: (\S+) % have a verdict, (\S+) % have": [
+        r"these collapses instead, (\S+) % have a verdict, and (\S+) % have": [
             means["baseline_by_20"][name] for name in ("verdict", "withheld")
         ],
         r"alone cover (\S+) % for arms that differ little by example, (\S+) %": [few, much],

@@ -80,23 +80,27 @@ class Contrast(Settings):
 
     Attributes:
         arm: An arm of this study.
-        against: An arm of this study, or of `against_study`; null: what the arm is compared with.
-        against_study: Another study that is run too; null: this one.
-        levels: Arms in the order of what they change, for a slope.
-        passes: Numbers of noise passes of `arm`, the reference first; 0 is without noise.
+        against: The reference: an arm of this study, or of `against_study`; null: the reference
+            that `arm` has in its study.
+        against_study: Another study, which must be run, too; null: this one.
+        levels: The arms of a slope, in the order of what they change.
+        passes: Two numbers of noise passes of `arm`, the reference first; 0 is without noise.
         methods: Two methods of a study with `ensemble`, the reference first, as its page names
             them.
-        members: Numbers of averaged members of `method`, the reference first.
+        members: Two numbers of averaged members of `method`, the reference first.
         method: The method whose members are averaged.
-        chosen: The best by validation of the models of this method: how far it is above their mean
-            on validation against how far on the test set, which was not used to choose.
-        search: A method of search, in a study with `search`: its choice for `arm` against that of
-            random search at the same cost.
+        chosen: A method whose models have different scores by chance alone. In each group, the
+            model with the best validation score is chosen. Its lead over the mean of the group on
+            validation data is compared with its lead on the test set.
+        search: A method of search, in a study with `search`. The setting that it chooses for `arm`
+            is compared with that of random search at the same cost.
         scale: The scale on which random search draws the learning rate of `arm`, in a study with
-            `search`: its choice against that on a logarithmic scale, at as many trials.
-        hyperparameter: One of `arm`, in a study with `search`, by its full name, as in
-            training.batch_size: its importance against that of its strongest rival, or the best
-            learning rate with high values of it against that with low ones.
+            `search`. The setting that it chooses is compared with that on a logarithmic scale,
+            after as many trials.
+        hyperparameter: A hyperparameter of `arm` by its full name, as in training.batch_size, in a
+            study with `search`. Measure `importance` compares its importance with that of its
+            strongest rival. Measure `rate_shift` compares the best learning rate at its high values
+            with that at its low ones.
     """
 
     arm: Word | None = None
@@ -171,32 +175,34 @@ class Claim(Settings):
     """A sentence of a lecture or a paper as a testable prediction.
 
     Attributes:
-        id: Its name, which no other claim has.
+        id: The name of the claim, which no other claim has.
         source: Where it is from: lecture and topic, or the paper with its table or figure.
         by: Who says it.
         says: The claim, paraphrased.
         contrast: What is compared; null for a correlation over all arms.
         than: A second contrast, for an interaction: the first one minus this one is judged.
-        measure: What is measured of both sides. Of times to target, `squared_weight_norm`,
-            `rate_range` and `rate_shift` the ratio is judged. `zeros` is the share of the weights
-            of `arm` that are exactly 0; `disagreement` is of the members of an ensemble;
-            `rate_range` is the factor between the ends of the range of learning rates that work, in
-            exploration; `rate_shift` is the best learning rate, and `importance` that of a
-            hyperparameter; a correlation is that of gap and test accuracy.
-        rule: directional: the sign of the difference; equivalence: it lies within the margin;
-            slope: the change from the first level to the last, by least squares over their order;
-            interaction: the difference of two contrasts; correlation: by rank, over the arms of a
-            seed; exact: at every seed, so that one counter-example contradicts; identity: it
-            follows from the settings, and is shown and not counted.
-        expect: The second side against the first.
-        threshold: The value of the contrast that it is compared with.
-        margin: The largest difference that counts as none, in the unit of the measure; null: that
-            of the protocol, for fractions.
-        figures: Before and after, as printed in a paper; errors in percent.
-        setting: The network, the data and the rest of the setting of the figures.
-        datasets: The datasets that it is about; null: any.
-        needs: Values of the protocol that it needs to be testable, by dotted key; a number is a
-            minimum, as in {data.label_noise: 0.1}.
+        measure: The quantity that is compared: by its ratio for times to target,
+            `squared_weight_norm`, `rate_range` and `rate_shift`, by its difference for all others.
+            `zeros`: the share of the weights of `arm` that are exactly 0. `disagreement`: how much
+            the members of an ensemble disagree. `rate_range`: the factor between the ends of the
+            range of learning rates that work, in exploration. `rate_shift`: the best learning rate,
+            by the value of `hyperparameter`. `importance`: the importance of `hyperparameter`. With
+            rule `correlation`, `gap` is correlated with test accuracy.
+        rule: directional: the sign of the difference; equivalence: the difference lies within the
+            margin; slope: the change from the first level to the last, by least squares over their
+            order; interaction: the difference of two contrasts; correlation: by rank, over the arms
+            of a seed; exact: at every seed, so that one counter-example contradicts; identity: the
+            claim follows from the settings, and is shown and not counted.
+        expect: How the arm is expected to compare with its reference; with `levels`, the last with
+            the first.
+        threshold: The value with which the contrast is compared; 0: no difference.
+        margin: The largest difference that counts as equivalent, in the unit of the measure. null:
+            the margin of the protocol, for measures that are fractions.
+        figures: Two numbers as printed in a paper, that of the reference first; errors in percent.
+        setting: The network, the data and other settings of the figures.
+        datasets: The datasets that the claim is about; null: any.
+        needs: Values of the protocol without which the claim cannot be tested, by dotted key; a
+            number is a minimum, as in {data.label_noise: 0.1}.
         alternative: The claim that says the opposite.
     """
 

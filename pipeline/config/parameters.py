@@ -56,7 +56,8 @@ class Tracking(Settings):
     """How results are mirrored; changes no result, so DVC does not track it.
 
     Attributes:
-        wandb: offline: into `wandb/` alone; online: also sent; disabled: not at all.
+        wandb: offline: runs are written to `wandb/` only; online: they are also sent; disabled:
+            neither.
         project: The project in W&B.
         entity: The team or user in W&B; null: the default of the account.
         live: Whether learning curves are streamed while runs train.

@@ -20,8 +20,8 @@ class Data(Settings):
             all of the dataset.
         per_class: The number of training examples of each of `classes`, in place of `train_size`.
         train_size: The number of training examples of a run.
-        validation_size: null: all examples that training leaves; a validation set of the dataset's
-            own is kept whole.
+        validation_size: The number of validation examples. null: all examples that are not used for
+            training, or the whole validation set of a dataset that has one.
         label_noise: Share of training labels drawn at random.
         test_fraction: Share of a dataset without a test set that is held out as one.
     """
@@ -74,7 +74,8 @@ class Training(Settings):
         batch_size: Examples of an update; an incomplete last batch is left out.
         curve_points: Points of the learning curve.
         precision: The precision, as Lightning names it.
-        snapshots: Weights kept after the warm-up, evenly spaced; also the cycles of cyclic_cosine.
+        snapshots: The number of snapshots of the weights, evenly spaced after the warm-up; also the
+            number of cycles of cyclic_cosine.
     """
 
     learning_rate: float = Field(gt=0)

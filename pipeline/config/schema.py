@@ -19,8 +19,9 @@ class Looks(Settings):
     """Growing numbers of seeds after each of which an arm may stop.
 
     Attributes:
-        looks: The seeds that an arm has at each look.
-        weights: The shares of the level of 5 % that the looks have, summing to 1; null: equal ones.
+        looks: The number of seeds that an arm has at each look.
+        weights: The share of the level of 5 % that each look has; the shares sum to 1. null: equal
+            shares.
     """
 
     looks: tuple[int, ...]
@@ -63,9 +64,9 @@ class Seeds(Settings):
     """The number of seeds of each phase.
 
     Attributes:
-        exploration: Seeds on which settings are tried.
-        confirmation: Fresh seeds, from which all results come: a number, or `looks` at growing
-            numbers with their `weights`.
+        exploration: The number of seeds on which settings are tried.
+        confirmation: The number of fresh seeds from which all results come, or a mapping with
+            `looks` and their `weights`.
     """
 
     exploration: int = Field(3, ge=1, le=997)
@@ -110,8 +111,8 @@ class Variance(Settings):
     """Draws that change each stream alone.
 
     Attributes:
-        groups: The number of seeds from which draws start.
-        draws: The number of further seeds of a stream for each of them.
+        groups: The number of base seeds.
+        draws: How many times each stream is redrawn with another seed, for each base seed.
     """
 
     groups: int = Field(ge=2)
@@ -124,8 +125,8 @@ class Replay(Settings):
     Attributes:
         methods: The methods of search that are compared.
         trials: The number of settings that each search tries.
-        replays: How many searches of each method are replayed.
-        seeds: The seeds on which every setting of a design is trained.
+        replays: The number of searches of each method that are replayed.
+        seeds: The number of seeds on which every setting of a design is trained.
     """
 
     methods: tuple[Method, ...] = Field(min_length=1)

@@ -27,13 +27,14 @@ class Network(Settings):
     Attributes:
         takes_rows: Whether the network is for rows of a table too, not for images alone.
         initialization: `own` keeps the weights that PyTorch or the network draws.
-        input_normalization: Whether the mean of the training examples is subtracted from inputs
-            (centred), and they are divided by the standard deviation too (standardized).
+        input_normalization: none: inputs are not changed; centred: the mean of the training
+            examples is subtracted; standardized: the difference is also divided by the standard
+            deviation.
         input_statistics: Mean and deviation are computed for each channel (of a table: each
             feature), for each pixel of each channel (feature), or over all pixels (global).
         weights: A file of pretrained weights, relative to the project, from which every run starts:
-            .safetensors, or what `torch.save` wrote of a state. Tensors are loaded where name and
-            shape fit.
+            .safetensors, or a state dictionary written by `torch.save`. Tensors are loaded if name
+            and shape fit.
     """
 
     takes_rows: ClassVar[bool] = False

@@ -625,8 +625,8 @@ def _data_values(
         reason = (
             "as asked for"
             if options.test_fraction
-            else f"{splits.test:,} of {inspection.examples:,} {inspection.noun}, held out once; "
-            f"one is {100 / splits.test:.2g} points of accuracy"
+            else f"{splits.test:,} of {inspection.examples:,} {inspection.noun}, the same at every "
+            f"seed; one of them is {100 / splits.test:.2g} points of accuracy"
         )
         rows.append(ProposedValue("data.test_fraction", splits.test_fraction, reason))
     rows.append(

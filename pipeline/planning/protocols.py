@@ -32,13 +32,14 @@ class Pretraining(Settings):
     """One pretraining of a protocol: a training of the same network on other examples.
 
     Attributes:
-        data: Its data; the dataset and the test fraction of the protocol unless it gives others.
-        source: Where they come from, if the dataset is another one.
-        training: Values in place of those of the protocol.
+        data: The data of the pretraining. Dataset and test fraction are those of the protocol
+            unless they are given.
+        source: Where the data come from, if the dataset is not that of the protocol.
+        training: Settings of training that differ from those of the protocol.
         start: The pretraining that this one starts from, as in a protocol.
-        regularizers: Those that it is trained with.
-        share: The share of the development examples that is set apart for it, of classes that the
-            protocol has, too. The protocol never sees these examples.
+        regularizers: The regularizers of the pretraining.
+        share: The share of the development examples that is set apart for the pretraining, if both
+            have classes in common. The protocol never sees these examples.
     """
 
     data: dict[str, Any]
@@ -58,11 +59,11 @@ class Protocol(Settings):
         source: Where the data come from; a run depends on their content alone.
         model: The name and the settings of the network.
         training: The settings of training.
-        pretraining: What is trained first, by name, for runs to start from.
-        start: The weights that runs start from, and what of them is trained; empty for random
+        pretraining: Pretrainings by name: networks from whose weights runs can start.
+        start: The weights from which runs start, and which of them are trained; empty for random
             weights.
-        tune: Search spaces of nuisance values, by dotted key: what the baseline is tuned by before
-            arms are compared with it.
+        tune: Values that are tuned on the baseline before arms are compared with it, such as the
+            learning rate: a search space for each dotted key.
         seeds: The number of seeds of each phase.
         margin: The largest difference in accuracy (fraction) that counts as equivalent.
         optimal_error: The error (fraction) of the best possible model, for the diagnosis.

@@ -41,14 +41,15 @@ class Search(Settings):
 
     Attributes:
         method: grid: a grid of at most `trials` settings; random: independent draws; sobol:
-            quasi-random, a power of 2 settings; coarse_to_fine: random draws of short schedules,
-            then of whole ones near the best; halving: the best 1/eta of each round go on to
-            schedules eta times as long; tpe: the tree-structured Parzen estimator of Optuna, which
-            needs the extra `optuna`.
+            quasi-random, a power of 2 settings; coarse_to_fine: random settings with short
+            schedules, then settings near the best with whole ones; halving: random settings with
+            short schedules, of which the best 1/eta of each round go on to schedules eta times as
+            long; tpe: the tree-structured Parzen estimator of Optuna, which needs the extra
+            `optuna`.
         trials: The number of settings.
-        eta: Of halving, the factor between rounds. Of coarse_to_fine, the factor by which schedules
-            are shorter at first and ranges narrower later.
-        batch: The settings in each round of tpe.
+        eta: For halving: the factor between rounds. For coarse_to_fine: the factor by which the
+            first schedules are shorter and the later ranges narrower.
+        batch: The number of settings in each round of tpe.
     """
 
     method: Method

@@ -103,11 +103,11 @@ class StudyFile(Settings):
 
     Attributes:
         question: The question, for the report.
-        protocols: The protocols that it is meant for; null: all.
-        ensemble: Groups of models to average; no arm has more than one setting then.
-        variance: Draws of each stream; no arm has more than one setting then.
-        search: Searches to compare; each arm has a design over two or more values then.
-        claims: What lectures and papers say of these arms.
+        protocols: The protocols that the study is meant for; null: all.
+        ensemble: Groups of models to average. Each arm of the study then has one setting.
+        variance: How each stream is redrawn. Each arm of the study then has one setting.
+        search: Searches to compare. Each arm of the study then searches two or more values at once.
+        claims: What lectures and papers say about these arms.
         arms: Name -> list of changes.
     """
 

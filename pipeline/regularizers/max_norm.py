@@ -44,8 +44,8 @@ class MaxNorm(Regularizer):
     """Settings of max-norm; no finite strength is without effect.
 
     Attributes:
-        strength: The largest norm of the incoming weights of a unit, so the smaller the
-            stronger; the paper's is 3 to 4.
+        strength: The largest norm of the incoming weights of a unit: a smaller value is a stronger
+            limit; the paper uses 3 to 4.
     """
 
     name: ClassVar = "max_norm"

@@ -26,10 +26,10 @@ ENTRY = re.compile(r"^(\w+):", re.MULTILINE)  # the first line of an attribute
 FORMAT = Formatter()
 HEAD = """# Regularizers
 
-A card for each, made from the docstrings of `pipeline/regularizers/` and from the reports by
-`python -m pipeline.terminal.cards`. A study names a regularizer and its settings, and a list is the
-strengths to explore: `- {name: dropout, rate: [0.1, 0.25, 0.5]}`. For a new one see [Add a
-regularizer](add-a-regularizer.md).
+This page has a card for each regularizer. `python -m pipeline.terminal.cards` generates it from the
+docstrings of `pipeline/regularizers/` and from the reports. A study names a regularizer and its
+settings; a list has the strengths to explore: `- {name: dropout, rate: [0.1, 0.25, 0.5]}`. [Add a
+regularizer](add-a-regularizer.md) describes how to write a new one.
 
 The table below a card, *Measured here*, has every arm of the reports in this repository that adds
 this regularizer and nothing else, at the setting that was chosen on validation data. The difference

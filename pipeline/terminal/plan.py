@@ -92,9 +92,9 @@ def show_plan(
     minutes, workers = minutes_of(plans, missing, seconds_per_run)
     limit = "so far" if confirmed.looks else "at most"  # a further look may follow
     print(
-        f"{limit} {sum(runs)} runs, each counted once: "
+        f"{limit} {sum(runs)} runs (a run that several arms share counts once): "
         f"{runs[0]} on {seeds[0]} exploration {'seed' if seeds[0] == 1 else 'seeds'}, "
-        f"{runs[1]} on {seeds[1]} fresh ones"
+        f"{runs[1]} on {seeds[1]} confirmation {'seed' if seeds[1] == 1 else 'seeds'}"
     )
     if starts := [start for plan in plans for start in plan.starts]:
         names = ", ".join(dict.fromkeys(start.name for start in starts))
@@ -102,8 +102,8 @@ def show_plan(
     if most_added.widening:
         minutes_added = most_added.widening * seconds_per_run / workers / 60
         print(
-            "search spaces whose best value is at an end are widened, and their last values tried "
-            f"on further seeds: at most {most_added.widening} more runs, "
+            "search spaces whose best value is at an end are widened, and values near the new end "
+            f"get more seeds: at most {most_added.widening} more runs, "
             f"about {minutes_added:.1f} minutes"
         )
     if most_added.searching:

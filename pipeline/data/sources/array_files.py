@@ -49,8 +49,8 @@ class Source(Settings):
         labels: A `.npy` file with the labels of `images`.
         flips_keep_labels: Whether a mirrored image keeps its label.
         layout: The axes of the images; null: the only one that fits the shape.
-        white: The level that becomes 1, such as 4095 for 12 bits; null: 255 for uint8, 65535 for
-            uint16, 1 for floats. Levels above it become 1. A level above 255 does not apply to
+        white: The level that is scaled to 1, such as 4095 for 12 bits; null: 255 for uint8, 65535
+            for uint16, 1 for floats. Levels above it become 1. A level above 255 does not apply to
             uint8.
     """
 

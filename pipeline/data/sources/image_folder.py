@@ -36,13 +36,13 @@ class Source(Settings):
         path: The folder, relative to the project.
         size: Pixels of each side, to which images are resized.
         color: The channels of an image: three or one.
-        unreadable: What a file that cannot be read does: stop `prepare`, or be left out and
-            counted.
+        unreadable: What happens if a file cannot be read: refuse stops `prepare`; skip leaves the
+            file out and counts it.
         flips_keep_labels: Whether a mirrored image keeps its label.
-        background: The color behind transparent pixels: a name, as of CSS, or a gray level.
-        white: The level that becomes 1, for images that do not use the range of their type, such
-            as 4095 for 12 bits in a 16-bit PNG; null: the highest level of the type. Levels above
-            it become 1. A level above 255 does not apply to images of 8 bits.
+        background: The color behind transparent pixels: a color name of CSS, or a gray level.
+        white: The level that is scaled to 1, for images that do not use the range of their type,
+            such as 4095 for 12 bits in a 16-bit PNG; null: the highest level of the type. Levels
+            above it become 1. A level above 255 does not apply to images of 8 bits.
     """
 
     path: str = Field(min_length=1)

@@ -55,12 +55,12 @@ class Source(Settings):
         label: The column of the classes.
         ignore: Columns that are left out, such as names and free text.
         categories: Columns of numbers that stand for categories, such as postal codes.
-        missing: What missing values do: stop `prepare`, or become the mean of the training rows of
-            a run (of categories, the share of each).
-        split: A column that says train, validation or test of every row; null: splits are drawn.
-        group: A column whose rows of one value are never in two splits, such as a patient; null:
-            every row is its own.
-        separator: What stands between two values of a CSV file.
+        missing: What happens to missing values: refuse stops `prepare`; impute replaces them by the
+            mean of the training rows of a run (of a category: by its share of these rows).
+        split: A column that holds train, validation or test for every row; null: splits are drawn.
+        group: A column, such as the patient, whose rows with equal values are all in one split;
+            null: rows are split one by one.
+        separator: The character between two values of a CSV file.
         decimal: The decimal point of a CSV file.
     """
 
