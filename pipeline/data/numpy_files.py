@@ -77,24 +77,33 @@ class ArrayFile:
 
 
 def list_arrays(path: Path) -> dict[str, ArrayFile]:
-    """Return the arrays of an .npz file by name; that of an .npy file has the name ""."""
+    """Return the arrays of an .npz file by name; that of an .npy file has the name "".
+
+    Raises:
+        Refusal: There is no such file, or it is damaged.
+    """
     if not path.is_file():
         problem = "a folder" if path.is_dir() else "missing"
         raise Refusal(
             f"{path}: {problem}; expected an .npz file, or .npy files of images and of labels"
         )
     with _read_errors(path):
-        if not zipfile.is_zipfile(path):
-            with path.open("rb") as stream:
-                return {"": _header(path, "", stream)}
-        headers = {}
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.namelist():
-                if member.endswith(".npy"):
-                    name = member.removesuffix(".npy")
-                    with archive.open(member) as stream:
-                        headers[name] = _header(path, name, stream)
-        return headers
+        if zipfile.is_zipfile(path):
+            return _archived_arrays(path)
+        with path.open("rb") as stream:
+            return {"": _header(path, "", stream)}
+
+
+def _archived_arrays(path: Path) -> dict[str, ArrayFile]:
+    """Return the arrays of an .npz file by name."""
+    arrays = {}
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.namelist():
+            if member.endswith(".npy"):
+                name = member.removesuffix(".npy")
+                with archive.open(member) as stream:
+                    arrays[name] = _header(path, name, stream)
+    return arrays
 
 
 def _header(path: Path, member: str, stream: IO[bytes]) -> ArrayFile:

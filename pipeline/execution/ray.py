@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,14 @@ def run_jobs(
 ) -> Iterator[tuple[Job, Outcome]]:
     """Perform every job and yield (job, outcome) as each ends; all tasks have ended when this has.
 
-    `shared` are the absolute folders that every node must see. A node that joins later and differs,
-    or on which a job cannot begin, is named once and gets no more jobs.
+    A node that joins later and differs, or on which a job cannot begin, is named once and gets no
+    more jobs.
+
+    Args:
+        jobs: The jobs.
+        perform: Performs one of them; a function of a module.
+        settings: Where and how they are performed.
+        shared: The absolute folders that every node must see.
 
     Raises:
         Refusal: There is no cluster, one of its nodes differs, no node can work, or a job met bad
@@ -40,9 +46,7 @@ def run_jobs(
     """
     if not jobs:
         return
-    if settings.accelerator == "gpu":
-        where = f"{PARAMETERS}: execution.accelerator"
-        raise Refusal(invalid(where, "gpu", "cpu or auto with executor: cluster"))
+    _require_no_gpu(settings)
     waiting: deque[Job] = deque(jobs)
     running: dict[Any, Job] = {}  # by task
     with connection(settings.address) as ray:
@@ -50,40 +54,55 @@ def run_jobs(
         if differing := nodes.survey():
             raise Refusal(*differing)
         while waiting or running:
-            slots = nodes.slots()
-            if not slots:
-                few = f"{EXECUTOR}: no node of the cluster has enough processors"
-                raise Refusal(*(nodes.problems.values() or [few]))
+            slots = _slots(nodes)
             room = min(sum(slots.values()), settings.workers or sys.maxsize)
             while waiting and len(running) < room:  # the rest can use nodes that join
                 job = waiting.popleft()
                 running[_submit(nodes, slots, job, perform, settings)] = job
-            ready, _ = ray.wait(list(running), timeout=SURVEY_SECONDS)
-            lines = nodes.survey()
-            for task in ready:
+            ended, _ = ray.wait(list(running), timeout=SURVEY_SECONDS)
+            problems = nodes.survey()
+            for task in ended:
                 job = running.pop(task)
-                problems, outcome = _collect(ray, nodes, task)
-                lines += problems
+                rejection, outcome = _collect(ray, nodes, task)
+                problems += rejection
                 if outcome is None:
                     waiting.append(job)
-                elif outcome["state"] == "refused":
-                    raise Refusal(*outcome["reason"].splitlines())
                 else:
                     yield job, outcome
-            for line in lines:
-                print(f"{line}; it gets no jobs", file=sys.stderr, flush=True)
+            for problem in problems:
+                print(f"{problem}; it gets no jobs", file=sys.stderr, flush=True)
     for folder in shared:
         os.listdir(folder)  # an NFS client remembers until then which files were missing
+
+
+def _require_no_gpu(settings: Execution) -> None:
+    """Check that the jobs do not ask for a GPU, which tasks do not have."""
+    if settings.accelerator == "gpu":
+        where = f"{PARAMETERS}: execution.accelerator"
+        raise Refusal(invalid(where, "gpu", "cpu or auto with executor: cluster"))
+
+
+def _slots(nodes: Nodes) -> Mapping[str, int]:
+    """Return how many jobs each usable node performs at the same time; at least one node has some.
+
+    Raises:
+        Refusal: No node can work.
+    """
+    slots = nodes.slots()
+    if not slots:
+        few = f"{EXECUTOR}: no node of the cluster has enough processors"
+        raise Refusal(*(nodes.problems.values() or [few]))
+    return slots
 
 
 def _submit(
     nodes: Nodes, names: Collection[str], job: Job, perform: Perform, settings: Execution
 ) -> Any:
     """Start a job on one of the nodes with these names and return its task."""
-    one = settings.model_copy(update={"workers": 1, "accelerator": "cpu"})
+    single = settings.model_copy(update={"workers": 1, "accelerator": "cpu"})
     specification = getattr(sys.modules[perform.__module__], "__spec__", None)
     module = specification.name if specification else perform.__module__  # `__main__` has a name
-    arguments = module, perform.__qualname__, json.dumps(job), one.model_dump_json()
+    arguments = module, perform.__qualname__, json.dumps(job), single.model_dump_json()
     return nodes.call(
         names,
         _work,
@@ -98,16 +117,20 @@ def _work(module: str, name: str, job: str, settings: str) -> str:
     """Perform a job in a separate process on this node and return the outcome as JSON."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # one kind of hardware on every node
     perform = getattr(importlib.import_module(module), name)
-    one = Execution.model_validate_json(settings)
+    single = Execution.model_validate_json(settings)
     try:
-        [(_, outcome)] = processes.run_jobs([json.loads(job)], perform, one)
+        [(_, outcome)] = processes.run_jobs([json.loads(job)], perform, single)
     except Refusal as refusal:
         outcome = {"state": "refused", "reason": "\n".join(refusal.lines)}
     return json.dumps(outcome)
 
 
 def _collect(ray: Any, nodes: Nodes, task: Any) -> tuple[list[str], Outcome | None]:
-    """Return new problems of nodes, and the outcome of a job or None if it is to start again."""
+    """Return new problems of nodes, and the outcome of a job or None if it is to start again.
+
+    Raises:
+        Refusal: The job met bad input or a disk that cannot be written.
+    """
     try:
         unfit, text = nodes.answer(task)
     except ray.exceptions.TaskUnschedulableError:  # all nodes that it could go to have left
@@ -115,4 +138,9 @@ def _collect(ray: Any, nodes: Nodes, task: Any) -> tuple[list[str], Outcome | No
     except ray.exceptions.RayError as error:
         reason = f"its worker or the whole node was lost ({type(error).__name__})"
         return [], {"state": "failed", "reason": reason}
-    return (nodes.reject(unfit, text), None) if unfit else ([], json.loads(text))
+    if unfit:
+        return nodes.reject(unfit, text), None
+    outcome = json.loads(text)
+    if outcome["state"] == "refused":
+        raise Refusal(*outcome["reason"].splitlines())
+    return [], outcome

@@ -5,7 +5,8 @@ be anywhere within the spread of the seeds of its arm, and predictions differ by
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pipeline.config.parameters import read_parameters
 from pipeline.config.plan import Plan, PlannedRun, read_plan
 from pipeline.data.prepared import pretraining_folder
 from pipeline.execution.failures import run_labels
+from pipeline.execution.jobs import Outcome
 from pipeline.execution.record_checks import PHASES, is_near
 from pipeline.execution.scheduler import finish
 from pipeline.records.predictions import (
@@ -31,10 +33,42 @@ from pipeline.runtime.files import CHECKSUM, read_sealed
 
 TRAINING = "pipeline.execution.devices:perform"
 PREDICTION = "pipeline.prediction.job:run_prediction"
-WRITTEN = ("fingerprint", "state", "reason", "files", "machine", CHECKSUM)  # looked at otherwise
+COMPARED_ELSEWHERE = ("fingerprint", "state", "reason", "files", "machine", CHECKSUM)
 CURE = "was changed after training; remove the folder of its phase and run: make run"
 
 Identities = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class _Rerun:
+    """A finished run, and where it is trained again.
+
+    Attributes:
+        name: Its fingerprint.
+        plan: The plan that has it.
+        stored: Its folder among the artifacts.
+        store: The store for its second training.
+    """
+
+    name: str
+    plan: Plan
+    stored: Path
+    store: Path
+
+    @property
+    def repeated(self) -> Path:
+        """The folder of the second training."""
+        return self.store / self.name
+
+    @property
+    def label(self) -> str:
+        """The phase, study, arm and seed of the run."""
+        return f"{self.plan.phase}: {run_labels(self.plan)[self.name]}"
+
+    @property
+    def place(self) -> str:
+        """The folder of the stored run with its label, for a line about a difference."""
+        return f"{_relative(self.stored)} ({self.label})"
 
 
 def retraining_differences(
@@ -52,27 +86,23 @@ def retraining_differences(
         The labels of the runs, and a line for each difference.
     """
     artifacts = artifacts.absolute()
-    plans = {phase: read_plan(artifacts / phase) for phase in PHASES}
-    phases = {name: phase for phase, plan in plans.items() for name in plan.trained()}
-    chosen = _chosen([name for name in phases if name in identities], count, seed)
-    labels = {name: f"{phases[name]}: {run_labels(plans[phases[name]])[name]}" for name in chosen}
+    plans = [read_plan(artifacts / phase) for phase in PHASES]
+    plan_of = {name: plan for plan in plans for name in plan.trained()}
+    names = _chosen([name for name in plan_of if name in identities], count, seed)
     lines: list[str] = []
     with tempfile.TemporaryDirectory(prefix="gapwise-verify-") as place:
         folder = Path(place)
-        jobs = []
-        for name in chosen:
-            plan = plans[phases[name]]
-            jobs.append(_job(artifacts, folder / name, name, plan, identities[name]))
-        settings = read_parameters().execution
-        failed = finish(jobs, TRAINING, settings, "training again", [folder, artifacts])
-        for name, outcome in failed.items():
-            Store(folder / name).write_failure(name, outcome["reason"])
-        for name in chosen:
-            stored, plan = artifacts / phases[name], plans[phases[name]]
-            lines += _differences(stored, folder / name / name, name, plan, labels[name])
-        tested = [name for name in chosen if _is_tested(artifacts, phases[name], name)]
-        lines += _predicted_differences(artifacts, folder, plans["confirmation"], tested)
-    return [*labels.values()], lines
+        reruns = []
+        for name in names:
+            stored = artifacts / plan_of[name].phase / name
+            reruns.append(_Rerun(name, plan_of[name], stored, folder / name))
+        _train(reruns, artifacts, folder, identities)
+        for rerun in reruns:
+            lines += _differences(rerun)
+        lines += _predicted_differences(
+            artifacts, folder, [run for run in reruns if _is_tested(run)]
+        )
+    return [rerun.label for rerun in reruns], lines
 
 
 def _chosen(names: list[str], count: int, seed: int) -> list[str]:
@@ -82,68 +112,90 @@ def _chosen(names: list[str], count: int, seed: int) -> list[str]:
     return [ordered[place] for place in places[:count]]
 
 
-def _is_tested(artifacts: Path, phase: str, name: str) -> bool:
+def _is_tested(rerun: _Rerun) -> bool:
     """Return whether a run has predictions on the test set."""
-    return phase == "confirmation" and _state(artifacts / phase / name) == "done"
+    return rerun.plan.phase == "confirmation" and _state(rerun.stored) == "done"
 
 
-def _job(
-    artifacts: Path, root: Path, name: str, plan: Plan, identity: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the job of one run, with a store of its own that has the weights it starts from."""
-    root.mkdir()
-    starts = {start.fingerprint: start.data for start in plan.starts}
-    data = artifacts / "data"
-    if starts.get(name):
-        data = pretraining_folder(data, starts[name])
+def _train(reruns: Sequence[_Rerun], artifacts: Path, folder: Path, identities: Identities) -> None:
+    """Train runs again, each in its own store below `folder`; a failure is recorded there."""
+    jobs = [_job(rerun, artifacts, identities[rerun.name]) for rerun in reruns]
+    execution = read_parameters().execution
+    failures = finish(jobs, TRAINING, execution, "training again", [folder, artifacts])
+    for name, outcome in failures.items():
+        Store(folder / name).write_failure(name, outcome["reason"])
+
+
+def _job(rerun: _Rerun, artifacts: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the job of one run; its store gets a link to the run whose weights it starts from."""
+    rerun.store.mkdir()
     if parent := identity.get("starts_from"):
-        (root / parent).symlink_to(artifacts / plan.phase / parent)
+        (rerun.store / parent).symlink_to(artifacts / rerun.plan.phase / parent)
+    data = artifacts / "data"
+    pretraining = {start.fingerprint: start.data for start in rerun.plan.starts}
+    if pretraining.get(rerun.name):
+        data = pretraining_folder(data, pretraining[rerun.name])
     return {
-        "id": name,
+        "id": rerun.name,
         "identity": identity,
         "logger": None,
         "data": str(data),
-        "store": str(root),
+        "store": str(rerun.store),
         "hardware": read_parameters().execution.hardware(),
     }
 
 
-def _differences(stored: Path, again: Path, name: str, plan: Plan, label: str) -> Iterator[str]:
+def _differences(rerun: _Rerun) -> Iterator[str]:
     """Yield a line where a run ended in another way than its record says."""
-    before, after = read_record(stored / name) or {}, read_record(again) or {}
-    place = f"{_shown(stored / name)} ({label})"
-    if before.get("state") != after.get("state"):
+    before = read_record(rerun.stored) or {}
+    after = read_record(rerun.repeated) or {}
+    state, state_after = before.get("state"), after.get("state")
+    if state != state_after:
         yield (
-            f"{place}: {before.get('state', 'missing')}, but {after.get('state', 'missing')} when "
-            f"trained again; it {CURE}"
+            f"{rerun.place}: {state or 'missing'}, but {state_after or 'missing'} when trained "
+            f"again; it {CURE}"
+        )
+    elif before["machine"] == after["machine"]:
+        yield from _different_bits(rerun, before, after)
+    elif state == "done":
+        yield from _beyond_rounding(rerun, before, after)
+
+
+def _different_bits(
+    rerun: _Rerun, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yield a line if two records of the same kind of machine differ, with what differs first."""
+    files = _different_keys(before["files"], after["files"])
+    values = [key for key in _different_keys(before, after) if key not in COMPARED_ELSEWHERE]
+    for item in [*files, *values][:1]:
+        yield f"{rerun.place}: {item} has other bits when trained again; it {CURE}"
+
+
+def _different_keys(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Return the keys with other values, or in one of both alone, sorted."""
+    return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
+
+
+def _beyond_rounding(
+    rerun: _Rerun, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yield lines where records of two kinds of machines differ by more than rounding explains."""
+    if before["files"].get(WEIGHTS) == after["files"].get(WEIGHTS):
+        yield (
+            f"{rerun.place}: of another kind of machine, but with the bits of this one; it {CURE}"
         )
         return
-    keys = before.keys() | after.keys()
-    values = sorted(key for key in keys - {*WRITTEN} if before.get(key) != after.get(key))
-    if before["machine"] == after["machine"]:
-        files, files_again = before["files"], after["files"]
-        names = sorted(files.keys() | files_again.keys())
-        changed = [file for file in names if files.get(file) != files_again.get(file)]
-        differing = [*changed, *values]
-        if differing:
-            yield f"{place}: {differing[0]} has other bits when trained again; it {CURE}"
-        return
-    if before["state"] != "done":
-        return
-    if before["files"].get(WEIGHTS) == after["files"].get(WEIGHTS):
-        yield f"{place}: of another kind of machine, but with the bits of this one; it {CURE}"
-        return
     if before["cost"] != after["cost"]:
-        yield f"{place}: cost is another one when trained again; it {CURE}"
-    yield from _beyond_spread(stored, again, name, plan, place)
+        yield f"{rerun.place}: cost is another one when trained again; it {CURE}"
+    yield from _beyond_spread(rerun)
 
 
-def _beyond_spread(stored: Path, again: Path, name: str, plan: Plan, place: str) -> Iterator[str]:
+def _beyond_spread(rerun: _Rerun) -> Iterator[str]:
     """Yield a line where validation accuracy differs by more than the seeds of the arm do."""
-    before, after = _accuracy(stored / name), _accuracy(again)
+    before, after = _accuracy(rerun.stored), _accuracy(rerun.repeated)
     of_others = []
-    for other in _other_seeds(plan, name):
-        accuracy = _accuracy(stored / other)
+    for other in _other_seeds(rerun.plan, rerun.name):
+        accuracy = _accuracy(rerun.stored.parent / other)
         if accuracy is not None:
             of_others.append(accuracy)
     if not of_others or before is None or after is None:
@@ -152,8 +204,8 @@ def _beyond_spread(stored: Path, again: Path, name: str, plan: Plan, place: str)
     spread = max(accuracies) - min(accuracies)
     if abs(after - before) > spread:
         yield (
-            f"{place}: validation accuracy {before:.4f}, but {after:.4f} when trained again on "
-            f"another kind of machine; the seeds of this arm differ by {spread:.4f}; it {CURE}"
+            f"{rerun.place}: validation accuracy {before:.4f}, but {after:.4f} when trained again "
+            f"on another kind of machine; the seeds of this arm differ by {spread:.4f}; it {CURE}"
         )
 
 
@@ -177,40 +229,47 @@ def _accuracy(run: Path) -> float | None:
 
 
 def _predicted_differences(
-    artifacts: Path, folder: Path, plan: Plan, names: list[str]
+    artifacts: Path, folder: Path, reruns: Sequence[_Rerun]
 ) -> Iterator[str]:
     """Yield a line for every run whose stored predictions are not those of its stored weights."""
-    if not names:
+    if not reruns:
         return
-    target, execution = folder / "predictions", read_parameters().execution
+    stored, repeated = artifacts / "predictions", folder / "predictions"
+    failures = _predict(artifacts, repeated, reruns)
+    for name, outcome in failures.items():
+        yield f"{_relative(stored)}: {name}: {outcome['reason']}"
+    digests = require_predictions(stored, [rerun.name for rerun in reruns])
+    digests_again = read_sealed(repeated / INDEX)["files"]
+    for name in digests:
+        if name in failures:
+            continue
+        digest, digest_again = digests[name], digests_again[f"{name}.safetensors"]
+        before = read_predictions(stored, name, digest)
+        after = read_predictions(repeated, name, digest_again)
+        if digest != digest_again and not _are_near(before, after):
+            yield (
+                f"{_relative(stored)}: {name}: not what its weights predict; "
+                "remove the folder and run: make run"
+            )
+
+
+def _predict(artifacts: Path, target: Path, reruns: Sequence[_Rerun]) -> Mapping[str, Outcome]:
+    """Predict with the stored weights of runs into the folder `target`; return the failures."""
+    execution = read_parameters().execution
     target.mkdir()
     jobs = [
         {
-            "id": name,
-            "viewed": name in plan.grouped(),
+            "id": rerun.name,
+            "viewed": rerun.name in rerun.plan.grouped(),
             "folder": str(artifacts),
             "target": str(target),
             "accelerator": execution.accelerator,
         }
-        for name in names
+        for rerun in reruns
     ]
-    failed = finish(jobs, PREDICTION, execution, "predicting again", [artifacts])
-    for name, outcome in failed.items():
-        yield f"{_shown(artifacts / 'predictions')}: {name}: {outcome['reason']}"
+    failures = finish(jobs, PREDICTION, execution, "predicting again", [artifacts])
     seal_predictions(target)
-    digests = require_predictions(artifacts / "predictions", names)
-    files = read_sealed(target / INDEX)["files"]
-    for name in names:
-        if name in failed:
-            continue
-        digest_again = files[f"{name}.safetensors"]
-        before = read_predictions(artifacts / "predictions", name, digests[name])
-        again = read_predictions(target, name, digest_again)
-        if digests[name] != digest_again and not _are_near(before, again):
-            yield (
-                f"{_shown(artifacts / 'predictions')}: {name}: not what its weights predict; "
-                "remove the folder and run: make run"
-            )
+    return failures
 
 
 def _are_near(one: Predictions, other: Predictions) -> bool:
@@ -227,6 +286,6 @@ def _state(run: Path) -> str:
     return str((read_record(run) or {}).get("state", "missing"))
 
 
-def _shown(path: Path) -> Path:
+def _relative(path: Path) -> Path:
     """Return a path as it is from the current folder, if it is in it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -26,15 +26,18 @@ def with_partners(registered: Mapping[str, Sequence[Claim]], studies: Collection
         registered: The claims by study.
         studies: Names of studies.
     """
-    pairs = [
-        (study, contrast.against_study)
-        for study, claims in registered.items()
-        for claim in claims
-        for contrast in claim.contrasts
-        if contrast.against_study
-    ]
-    added = {one for pair in pairs if {*pair} & {*studies} for one in pair}
-    return [study for study in registered if study in {*studies, *added}]
+    partners = {*studies}
+    for study, claims in registered.items():
+        for other in _compared_studies(claims):
+            if study in studies or other in studies:
+                partners |= {study, other}
+    return [study for study in registered if study in partners]
+
+
+def _compared_studies(claims: Sequence[Claim]) -> set[str]:
+    """Return the other studies that claims compare theirs with."""
+    contrasts = [contrast for claim in claims for contrast in claim.contrasts]
+    return {contrast.against_study for contrast in contrasts if contrast.against_study}
 
 
 def claim_mistakes(
@@ -54,35 +57,49 @@ def claim_mistakes(
         if kind == "variance":
             yield f"{where}: given with variance; expected a study that compares or averages"
         for key, contrast in (("contrast", claim.contrast), ("than", claim.than)):
-            if contrast is None:
-                continue
-            measured_by = (
-                "ensemble" if contrast.is_averaged else "search" if contrast.is_searched else ""
-            )
-            if measured_by != (kind if kind in ("ensemble", "search") else ""):
-                expected = (
-                    "methods or members in a study with ensemble, a search in one with search, "
-                    "arms in any other"
-                )
-                yield invalid(f"{where}.{key}", contrast.model_dump(exclude_unset=True), expected)
-            if _compares_with_itself(contrast, path.stem):
-                yield invalid(
-                    f"{where}.{key}",
-                    contrast.model_dump(exclude_unset=True),
-                    "another arm than the one it is compared with, by default the baseline",
-                )
-            unknown = [name for name in contrast.arms if name not in (*arms, BASELINE)]
-            yield from (unknown_name(f"{where}.{key}", name, arms) for name in unknown)
-        for key, value in claim.needs.items():
-            section, _, name = key.partition(".")
-            fields = _fields(section)
-            if name not in fields:
-                keys = [f"{section}.{field}" for field in fields]
-                yield unknown_name(f"{where}.needs", key, keys or SECTIONS)
-            elif not any(_accepts(field, value) for field in fields[name]):
-                yield invalid(f"{where}.needs.{key}", value, "a value that this key can have")
+            if contrast is not None:
+                yield from _contrast_mistakes(contrast, f"{where}.{key}", kind, arms, path.stem)
+        yield from _needs_mistakes(claim, f"{where}.needs")
         for name in sorted(set(claim.datasets or ()) - set(datasets)):
             yield unknown_name(f"{where}.datasets", name, datasets)
+
+
+def _contrast_mistakes(
+    contrast: Contrast, where: str, kind: Kind, arms: Sequence[str], study: str
+) -> Iterator[str]:
+    """Yield a line where a kind of study cannot measure a contrast, and for each unknown arm."""
+    values = contrast.model_dump(exclude_unset=True)
+    if _measured_by(contrast) != (kind if kind in ("ensemble", "search") else ""):
+        expected = (
+            "methods or members in a study with ensemble, a search in one with search, "
+            "arms in any other"
+        )
+        yield invalid(where, values, expected)
+    if _compares_with_itself(contrast, study):
+        expected = "another arm than the one it is compared with, by default the baseline"
+        yield invalid(where, values, expected)
+    for name in contrast.arms:
+        if name not in (*arms, BASELINE):
+            yield unknown_name(where, name, arms)
+
+
+def _measured_by(contrast: Contrast) -> str:
+    """Return the kind of study that a contrast needs, "" for one of arms."""
+    if contrast.is_averaged:
+        return "ensemble"
+    return "search" if contrast.is_searched else ""
+
+
+def _needs_mistakes(claim: Claim, where: str) -> Iterator[str]:
+    """Yield a line for each condition of a claim that no protocol can meet."""
+    for key, value in claim.needs.items():
+        section, _, name = key.partition(".")
+        fields = _fields(section)
+        if name not in fields:
+            keys = [f"{section}.{field}" for field in fields]
+            yield unknown_name(where, key, keys or SECTIONS)
+        elif not any(_accepts(field, value) for field in fields[name]):
+            yield invalid(f"{where}.{key}", value, "a value that this key can have")
 
 
 def _fields(section: str) -> dict[str, list[FieldInfo]]:

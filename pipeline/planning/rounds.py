@@ -120,6 +120,50 @@ class _Planned:
         return self.proposal.budget == 1
 
 
+Ended = Mapping[_Planned, ScoredSetting]  # trials whose runs have all ended
+
+
+@dataclass
+class _ArmRounds:
+    """The rounds of one arm so far.
+
+    Attributes:
+        arm: The arm, with its spaces as they are now.
+        planned: Its trials.
+        skipped: Proposals that are no trials, because their values do not go together.
+        is_repeated: Whether the last values of its spaces have been looked at for further seeds.
+    """
+
+    arm: Arm
+    planned: list[_Planned] = field(default_factory=list)
+    skipped: list[FinishedTrial] = field(default_factory=list)
+    is_repeated: bool = False
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        return tuple(item.trial for item in self.planned)
+
+    def first_trials(self) -> list[_Planned]:
+        """Return the trials of the first round."""
+        proposals = self.arm.definition.proposals()
+        return [_Planned(*pair) for pair in zip(self.arm.trials, proposals, strict=True)]
+
+    def next_trials(self, ended: Ended) -> list[_Planned]:
+        """Return the trials of the next round of a search or of a widening, none after the last."""
+        if self.arm.definition.search is not None:
+            return _next_trials(self.arm, ended, self.skipped)
+        self.arm, trials = _widened(self.arm, self.trials, _candidates(ended))
+        return trials
+
+    def last_trials(self, ended: Ended) -> list[_Planned]:
+        """Return the trials to repeat on further seeds before a widening stops; once."""
+        if self.is_repeated:
+            return []
+        self.is_repeated = True
+        settings = _last_values(self.arm, self.trials, _candidates(ended))
+        return [item for item in self.planned if item.trial.setting in settings]
+
+
 @dataclass
 class _Rounds:
     experiment: Experiment
@@ -131,56 +175,66 @@ class _Rounds:
 
     @property
     def seeds(self) -> range:
+        """The exploration seeds."""
         return range(self.experiment.protocol.seeds.exploration)
+
+    @property
+    def further_seeds(self) -> range:
+        """The seeds after them, on which the last values of a space are tried."""
+        return range(len(self.seeds), len(self.seeds) + REPEATS)
 
     def explore_arms(self, experiment: Experiment, first: int) -> None:
         """Plan every arm with several settings, its reference, and the baseline of its study."""
         for study in experiment.studies:
             if study.kind != "comparison":
                 continue
-            several = [arm for arm in study.arms if arm.is_searched]
-            needed = {name for arm in several for name in (BASELINE, arm.against)}
-            explored = [arm for arm in study.arms if arm.is_searched or arm.name in needed]
+            references = {arm.against for arm in study.arms if arm.is_searched}
+            if references:
+                references.add(BASELINE)
+            explored = [arm for arm in study.arms if arm.is_searched or arm.name in references]
             searched = {arm.name: self.search(study, arm, first) for arm in explored}
             self.describe(study, searched)
 
     def search(self, study: Study, arm: Arm, first: int) -> _Searched:
-        """Plan the settings of an arm, and further rounds as long as scores are there."""
-        planned: list[_Planned] = []
-        proposals = arm.definition.proposals()
-        new = [_Planned(*one) for one in zip(arm.trials, proposals, strict=True)]
-        skipped: list[FinishedTrial] = []
-        seeds, number, repeated = self.seeds, first, False
-        while True:
-            for item in new:
-                self.plan(study, arm, item, seeds, number)
-            planned += [item for item in new if item not in planned]
-            trials = tuple(item.trial for item in planned)
-            ended = self.ended(planned)
-            if len(ended) < len(planned):
-                self.most_added += self.may_add(arm, planned, repeated)
-                return _Searched(arm, trials, number, waits=True, chosen=None)
+        """Plan the settings of an arm, and further rounds as long as scores are there.
 
-            seeds = self.seeds
-            settings = [one for item, one in ended.items() if item.is_candidate]
-            if arm.definition.search is not None:
-                new = _next_trials(arm, ended, skipped)
-            else:
-                arm, new = _widened(arm, trials, settings)
-            if not new and not repeated:
-                last = _last_values(arm, trials, settings)
-                new = [item for item in planned if item.trial.setting in last]
-                seeds, repeated = range(len(self.seeds), len(self.seeds) + REPEATS), True
-            if not new:
-                return _Searched(arm, trials, number, False, _best_setting(arm, settings))
+        Args:
+            study: The study of the arm.
+            arm: The arm.
+            first: The number of its first round.
+        """
+        state = _ArmRounds(arm)
+        trials, seeds, number = state.first_trials(), self.seeds, first
+        while True:
+            self.plan_round(study, state, trials, seeds, number)
+            ended = self.ended(state.planned)
+            if len(ended) < len(state.planned):
+                self.most_added += self.may_add(state)
+                return _Searched(state.arm, state.trials, number, waits=True, chosen=None)
+
+            trials, seeds = state.next_trials(ended), self.seeds
+            if not trials:
+                trials, seeds = state.last_trials(ended), self.further_seeds
+            if not trials:
+                chosen = _best_setting(state.arm, _candidates(ended))
+                return _Searched(state.arm, state.trials, number, waits=False, chosen=chosen)
             number += 1
 
-    def ended(self, planned: Sequence[_Planned]) -> dict[_Planned, ScoredSetting]:
+    def ended(self, planned: Sequence[_Planned]) -> Ended:
         """Return the trials whose runs have all ended, with their scores."""
         scored = {item: self.scored_setting(item) for item in planned}
-        return {item: one for item, one in scored.items() if one is not None}
+        return {item: setting for item, setting in scored.items() if setting is not None}
 
-    def plan(self, study: Study, arm: Arm, item: _Planned, seeds: range, number: int) -> None:
+    def plan_round(
+        self, study: Study, state: _ArmRounds, trials: Sequence[_Planned], seeds: range, number: int
+    ) -> None:
+        """Plan the runs of a round: trials of an arm, each on all these seeds."""
+        for item in trials:
+            self.plan_trial(study, state.arm, item, seeds, number)
+            if item not in state.planned:
+                state.planned.append(item)
+
+    def plan_trial(self, study: Study, arm: Arm, item: _Planned, seeds: range, number: int) -> None:
         """Plan the runs of a trial on these seeds, in a round."""
         budget = item.proposal.budget
         trial = arm.definition.shortened(item.trial, budget)
@@ -195,18 +249,20 @@ class _Rounds:
         ended = tuple(score for score in scores if score is not None)
         return ScoredSetting(item.trial.setting, ended) if len(ended) == len(scores) else None
 
-    def may_add(self, arm: Arm, planned: Sequence[_Planned], repeated: bool) -> Added:
+    def may_add(self, state: _ArmRounds) -> Added:
         """Return what may follow for an arm at most."""
-        seeds = len(self.seeds)
-        if arm.definition.search is None:
-            return Added(_most_added(arm) * seeds + (0 if repeated else _most_repeated(arm)))
-        left = rounds(arm.definition.search)
-        done = 0
-        while left and done < len(planned):
-            done += left.pop(0)[0]
+        seeds, search = len(self.seeds), state.arm.definition.search
+        if search is None:
+            repeats = 0 if state.is_repeated else _most_repeated(state.arm)
+            return Added(_most_added(state.arm) * seeds + repeats)
+        remaining = rounds(search)
+        finished = 0
+        while remaining and finished < len(state.planned):
+            trials, _ = remaining.pop(0)
+            finished += trials
         return Added(
-            searching=seeds * sum(size for size, _ in left),
-            trainings=seeds * sum(size * budget for size, budget in left),
+            searching=seeds * sum(trials for trials, _ in remaining),
+            trainings=seeds * sum(trials * budget for trials, budget in remaining),
         )
 
     def describe(self, study: Study, searched: Mapping[str, _Searched]) -> None:
@@ -226,33 +282,44 @@ def dimensions(arm: Arm, trials: tuple[Trial, ...]) -> tuple[Dimension, ...]:
     Args:
         arm: The arm, with its spaces as they are now.
         trials: All its settings.
+
+    Returns:
+        A dimension for every space but those with a single value.
     """
-    searched = []
-    for (part, key), space in arm.definition.spaces.items():
-        if len(space.values) == 1:
-            continue
-        is_grid = (
-            arm.definition.search is None
-        )  # a design has no step, so none of its ends is known
-        ends = {
-            end: is_grid and _next_value(arm, trials, (part, key), end) is None for end in (-1, 1)
-        }
-        fills = not is_grid and space.scale is not None
-        is_closed = is_grid and (space.scale is None or all(ends.values()))
-        searched.append(
-            Dimension(
-                part=part,
-                key=key,
-                scale=space.scale,
-                lowest=space.scale is not None and ends[-1],
-                highest=space.scale is not None and ends[1],
-                exhausted=is_closed and not _is_left(arm, trials, (part, key)),
-                widened=space.widened,
-                low=space.low if fills else None,
-                high=space.high if fills else None,
-            )
-        )
-    return tuple(searched)
+    spaces = arm.definition.spaces  # that of a design has no values of its own
+    searched = [place for place, space in spaces.items() if len(space.values) != 1]
+    return tuple(_dimension(arm, trials, place) for place in searched)
+
+
+def _dimension(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str]) -> Dimension:
+    """Return one value that an arm searches.
+
+    A design has no step, so none of its ends is known.
+    """
+    part, key = place
+    space = arm.definition.spaces[place]
+    is_range = space.scale is not None
+    is_grid = arm.definition.search is None
+    is_lowest = is_grid and _next_value(arm, trials, place, -1) is None
+    is_highest = is_grid and _next_value(arm, trials, place, 1) is None
+    is_closed = is_grid and (not is_range or (is_lowest and is_highest))
+    fills_range = is_range and not is_grid
+    return Dimension(
+        part=part,
+        key=key,
+        scale=space.scale,
+        lowest=is_range and is_lowest,
+        highest=is_range and is_highest,
+        exhausted=is_closed and not _is_extendable(arm, trials, place),
+        widened=space.widened,
+        low=space.low if fills_range else None,
+        high=space.high if fills_range else None,
+    )
+
+
+def _candidates(ended: Ended) -> list[ScoredSetting]:
+    """Return the settings with scores among which the best is chosen."""
+    return [setting for item, setting in ended.items() if item.is_candidate]
 
 
 def _best_setting(arm: Arm, settings: list[ScoredSetting]) -> dict[str, dict[str, Any]] | None:
@@ -260,33 +327,32 @@ def _best_setting(arm: Arm, settings: list[ScoredSetting]) -> dict[str, dict[str
     return None if number is None else settings[number].setting
 
 
-def _next_trials(
-    arm: Arm, ended: Mapping[_Planned, ScoredSetting], skipped: list[FinishedTrial]
-) -> list[_Planned]:
+def _next_trials(arm: Arm, ended: Ended, skipped: list[FinishedTrial]) -> list[_Planned]:
     """Return the trials of the next round of a search, none where it has ended.
 
     A trial whose values do not go together, or not with its schedule, is added to those skipped: it
     counts as one without a score.
     """
-    finished = [
-        FinishedTrial(
-            item.proposal.values, item.proposal.budget, scored.accuracy if scored.complete else nan
-        )
-        for item, scored in ended.items()
-    ]
+    finished = [_finished_trial(item.proposal, setting) for item, setting in ended.items()]
     while proposals := arm.definition.proposals([*finished, *skipped]):
-        new = []
+        trials = []
         for proposal in proposals:
             try:
                 trial = arm.definition.trial(proposal.values)
                 arm.definition.shortened(trial, proposal.budget)
             except Refusal:
                 skipped.append(FinishedTrial(proposal.values, proposal.budget, nan))
-                continue
-            new.append(_Planned(trial, proposal))
-        if new:
-            return new
+            else:
+                trials.append(_Planned(trial, proposal))
+        if trials:
+            return trials
     return []
+
+
+def _finished_trial(proposal: ProposedTrial, setting: ScoredSetting) -> FinishedTrial:
+    """Return a trial as its search method reads it, without a score where a run has none."""
+    accuracy = setting.accuracy if setting.complete else nan
+    return FinishedTrial(proposal.values, proposal.budget, accuracy)
 
 
 def _widened(
@@ -296,10 +362,30 @@ def _widened(
 
     A design has no step, so it is not widened.
     """
+    spaces = _widened_spaces(arm, trials, settings)
+    if spaces == dict(arm.definition.spaces):
+        return arm, []
+    widened = replace(arm, definition=replace(arm.definition, spaces=spaces))
+    existing = [trial.setting for trial in trials]
+    new_trials = []
+    for proposal in widened.definition.proposals():
+        try:
+            trial = widened.definition.trial(proposal.values)
+        except Refusal:
+            continue  # this value does not go with that of another space
+        if trial.setting not in existing:
+            new_trials.append(_Planned(trial, proposal))
+    return widened, new_trials
+
+
+def _widened_spaces(
+    arm: Arm, trials: tuple[Trial, ...], settings: list[ScoredSetting]
+) -> dict[tuple[str, str], Space]:
+    """Return the spaces of an arm, with one more value at each end where its best setting is."""
+    spaces = dict(arm.definition.spaces)
     chosen = _best_setting(arm, settings)
     if chosen is None:
-        return arm, []
-    spaces = dict(arm.definition.spaces)
+        return spaces
     for dimension in searched_values(arm):
         place = dimension.part, dimension.key
         end = at_edge(chosen, settings, dimension)
@@ -308,19 +394,7 @@ def _widened(
         value = _next_value(arm, trials, place, end)
         if value is not None:
             spaces[place] = spaces[place].with_value(value)
-    if spaces == dict(arm.definition.spaces):
-        return arm, []
-    widened = replace(arm, definition=replace(arm.definition, spaces=spaces))
-    existing = [trial.setting for trial in trials]
-    new = []
-    for proposal in widened.definition.proposals():
-        try:
-            trial = widened.definition.trial(proposal.values)
-        except Refusal:
-            continue  # this value does not go with that of another space
-        if trial.setting not in existing:
-            new.append(_Planned(trial, proposal))
-    return widened, new
+    return spaces
 
 
 def _last_values(
@@ -380,10 +454,10 @@ def _next_value(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str], end
     return None
 
 
-def _is_left(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str]) -> bool:
+def _is_extendable(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str]) -> bool:
     """Return whether a value between those of a range, or of the choices of a list, would act.
 
-    A list of values without such choices always leaves some.
+    A list of values without such choices can always have more.
     """
     space = arm.definition.spaces[place]
     part, key = place
@@ -393,8 +467,8 @@ def _is_left(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str]) -> boo
         values = list(choices(kind, key.rpartition(".")[2])) if kind else []
         if not values:
             return True
-    left = [value for value in values if value not in space.values]
-    return any(_acts(arm, trials, place, value) for value in left)
+    untried = [value for value in values if value not in space.values]
+    return any(_acts(arm, trials, place, value) for value in untried)
 
 
 def _acts(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str], value: Any) -> bool:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pipeline.config.parameters import EXPERIMENTS
+from pipeline.config.run import Data
 from pipeline.config.validation import errors_in
 from pipeline.data import sources
 from pipeline.data.arrays import Arrays
@@ -72,11 +73,13 @@ def require_arm_sizes(experiment: Experiment, development: Arrays) -> None:
     Raises:
         Refusal: It does not; the error names the first arm.
     """
-    checked = {experiment.protocol.data}
+    places: dict[Data, str] = {}  # where a section first occurs
     for study in experiment.studies:
         for arm in study.arms:
-            with errors_in(f"{EXPERIMENTS / study.name}.yaml: arms.{arm.name}"):
-                for trial in arm.trials:
-                    if trial.protocol.data not in checked:
-                        require_sizes(development, trial.protocol.data)
-                        checked.add(trial.protocol.data)
+            place = f"{EXPERIMENTS / study.name}.yaml: arms.{arm.name}"
+            for trial in arm.trials:
+                places.setdefault(trial.protocol.data, place)
+    places.pop(experiment.protocol.data, None)
+    for data, place in places.items():
+        with errors_in(place):
+            require_sizes(development, data)

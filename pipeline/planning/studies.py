@@ -216,11 +216,13 @@ def _requested_looks(
     arms = {study.name: [arm.name for arm in study.arms] for study in studies}
     arms |= {TUNING: [UNTUNED]}
     looks = protocol.seeds.looks.looks
+    requested = (parameters.resolve or {}).get(protocol.name, {})
+    present = [study for study in requested if study in arms]
     requested_looks: dict[tuple[str, str], int] = {}
     errors = []
-    for study, wanted in (parameters.resolve or {}).get(protocol.name, {}).items():
-        for arm, seeds in wanted.items() if study in arms else ():
-            where = f"{PARAMETERS}: resolve.{protocol.name}.{study}"
+    for study in present:
+        where = f"{PARAMETERS}: resolve.{protocol.name}.{study}"
+        for arm, seeds in requested[study].items():
             if arm not in arms[study]:
                 errors.append(unknown_name(where, arm, arms[study]))
             elif seeds not in looks:

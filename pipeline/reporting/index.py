@@ -4,7 +4,7 @@ Protocols are in the order of the gap that their baselines have: where there is 
 can close it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from math import inf, nan
 from typing import Any
 
@@ -105,14 +105,18 @@ def difference_rows(reports: Mapping[str, WrittenReport]) -> list[dict[str, str]
     What most protocols tried is first. Protocols without any such arm have no cells.
     """
     arms = common_arms(reports)
-    cells = {
-        name: {row["arm"]: _difference_cell(row) for row in report.contrasts if row["arm"] in arms}
-        for name, report in reports.items()
-    }
-    names = [name for name in reports if cells[name]]
-    return [
-        {"arm": escape(arm)} | {name: cells[name].get(arm, VOID) for name in names} for arm in arms
-    ]
+    columns = {name: _difference_cells(report, arms) for name, report in reports.items()}
+    rows = []
+    for arm in arms:
+        cells = {name: column.get(arm, VOID) for name, column in columns.items() if column}
+        rows.append({"arm": escape(arm), **cells})
+    return rows
+
+
+def _difference_cells(report: WrittenReport, arms: Collection[str]) -> dict[str, str]:
+    """Return the cell of each of these arms that a report has."""
+    rows = [row for row in report.contrasts if row["arm"] in arms]
+    return {row["arm"]: _difference_cell(row) for row in rows}
 
 
 def rare_rows(reports: Mapping[str, WrittenReport]) -> list[dict[str, str]]:

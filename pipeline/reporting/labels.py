@@ -7,7 +7,7 @@ use, and which contain nothing of Markdown or of an axis.
 import json
 import textwrap
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,17 +146,35 @@ def setting_ticks(settings: Sequence[Setting]) -> tuple[list[str], str]:
     """
     numbered = [str(number) for number in range(1, len(settings) + 1)]
     flat = [_flattened(setting) for setting in settings]
-    if len({tuple(values) for values in flat}) > 1:
+    has_other_keys = any(list(values) != list(flat[0]) for values in flat)
+    if has_other_keys:
         return numbered, PLACED
-    varied = [key for key in flat[0] if len({json.dumps(values[key]) for values in flat}) > 1]
+    varied = _varied_keys(flat)
     ticks = [", ".join(format_value(values[key]) for key in varied) for values in flat]
     if sum(len(tick) + 2 for tick in ticks) > WIDEST:
         return numbered, PLACED
-    shared: Setting = {
-        part: {key: VARIED if (part, key) in varied else value for key, value in values.items()}
-        for part, values in settings[0].items()
-    }
-    return ticks, "\n".join(textwrap.wrap(f"setting: {format_setting(shared)}", WIDEST))
+    name = f"setting: {format_setting(_shared_values(settings[0], varied))}"
+    return ticks, "\n".join(textwrap.wrap(name, WIDEST))
+
+
+def _varied_keys(flat: Sequence[Mapping[tuple[str, str], Any]]) -> list[tuple[str, str]]:
+    """Return the keys whose values are not the same in all settings."""
+    varied = []
+    for key in flat[0]:
+        different = {json.dumps(values[key]) for values in flat}
+        if len(different) > 1:
+            varied.append(key)
+    return varied
+
+
+def _shared_values(setting: Setting, varied: Collection[tuple[str, str]]) -> Setting:
+    """Return a setting with an ellipsis in place of each varied value."""
+    shared: dict[str, dict[str, Any]] = {}
+    for part, values in setting.items():
+        shared[part] = {}
+        for key, value in values.items():
+            shared[part][key] = VARIED if (part, key) in varied else value
+    return shared
 
 
 @dataclass(frozen=True)
@@ -188,23 +206,39 @@ def setting_axis(
             name where `most` lines hold them.
         most: The lines of the name with these values, at most.
     """
-    values = [setting[item.part][item.key] for setting in settings for item in space[:1]]
+    values = [setting[space[0].part][space[0].key] for setting in settings] if space else []
     if len(space) != 1 or not all(type(value) in (int, float) for value in values):
         ticks, name = setting_ticks(settings)
         return SettingAxis([float(place) for place in range(len(settings))], ticks, name, False)
-    scale = space[0].scale or _scale_of(values)
-    shared = {
-        part: {key: value for key, value in part_values.items() if (part, key) != _place(space[0])}
-        for part, part_values in settings[0].items()
-    }
-    others = format_setting({part: shared[part] for part in shared if shared[part]})
-    alone = axis_name(space[0])
-    lines = textwrap.wrap(f"{alone} ({others})" if others else alone, width, **WHOLE)
-    if len(lines) > most or any(len(line) > width for line in lines):
-        lines = textwrap.wrap(alone, width, **WHOLE)
+    (dimension,) = space
+    scale = dimension.scale or _scale_of(values)
     places = [position(scale, value) for value in values]
     ticks = [_tick(value) for value in values]
-    return SettingAxis(places, ticks, "\n".join(lines), True)
+    name = _axis_title(dimension, _without_dimension(settings[0], dimension), width, most)
+    return SettingAxis(places, ticks, name, True)
+
+
+def _without_dimension(setting: Setting, dimension: Dimension) -> Setting:
+    """Return the values of a setting without that of a dimension."""
+    others = {}
+    for part, values in setting.items():
+        remaining = dict(values)
+        if part == dimension.part:
+            remaining.pop(dimension.key, None)
+        if remaining:
+            others[part] = remaining
+    return others
+
+
+def _axis_title(dimension: Dimension, shared: Setting, width: int, most: int) -> str:
+    """Return the name of an axis, with the values that all settings share where they fit."""
+    name = axis_name(dimension)
+    if shared:
+        with_shared = f"{name} ({format_setting(shared)})"
+        lines = textwrap.wrap(with_shared, width, **WHOLE)
+        if len(lines) <= most and all(len(line) <= width for line in lines):
+            return "\n".join(lines)
+    return "\n".join(textwrap.wrap(name, width, **WHOLE))
 
 
 def _tick(value: float) -> str:

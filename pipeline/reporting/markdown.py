@@ -108,22 +108,27 @@ def _described(metric: str | Metric) -> Metric:
 def format_table(rows: Sequence[Mapping[str, str]], caption: str, words: Collection[str]) -> str:
     """Return a table of texts with its caption.
 
-    All rows have the keys of the first. Columns named in `words` are aligned to the left, all
-    others are numbers, aligned to the right.
+    Args:
+        rows: The cells by column. All rows have the keys of the first.
+        caption: What stands below the table.
+        words: The columns aligned to the left. All others are numbers, aligned to the right.
     """
     columns = list(rows[0])
-    lines = [
-        columns,
-        ["---" if column in words else "---:" for column in columns],
-        *([row[column] for column in columns] for row in rows),
-    ]
-    return "\n".join([*(f"| {' | '.join(cells)} |" for cells in lines), "", f"*{caption}*"])
+    rule = ["---" if column in words else "---:" for column in columns]
+    cells = [[row[column] for column in columns] for row in rows]
+    lines = [f"| {' | '.join(line)} |" for line in (columns, rule, *cells)]
+    return "\n".join([*lines, "", f"*{caption}*"])
 
 
 def without_void(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
     """Return rows of a table without the columns that have no value in any row."""
-    columns = [name for name in rows[0] if any(row[name] not in (VOID, "") for row in rows)]
-    return [{name: row[name] for name in columns} for row in rows]
+    void = {name for name in rows[0] if all(row[name] in (VOID, "") for row in rows)}
+    return [_without(row, void) for row in rows]
+
+
+def _without(row: Mapping[str, str], columns: Collection[str]) -> dict[str, str]:
+    """Return a row without some of its columns."""
+    return {name: cell for name, cell in row.items() if name not in columns}
 
 
 def without_constant(
@@ -133,11 +138,14 @@ def without_constant(
 
     The sentence gives these values for the caption: In all rows: n = 12, rule = deterministic.
     """
-    values = {name: {row[name] for row in rows} for name in names if name in rows[0]}
-    same = {name: each.copy().pop() for name, each in values.items() if len(each) == 1 < len(rows)}
-    other_cells = [{name: cell for name, cell in row.items() if name not in same} for row in rows]
-    listed = ", ".join(f"{name} = {value}" for name, value in same.items())
-    return other_cells, f"In all rows: {listed}." if same else ""
+    constant: dict[str, str] = {}
+    for name in names:
+        values = {row[name] for row in rows} if name in rows[0] else set()
+        if len(rows) > 1 and len(values) == 1:
+            constant[name] = values.pop()
+    listed = ", ".join(f"{name} = {value}" for name, value in constant.items())
+    sentence = f"In all rows: {listed}." if constant else ""
+    return [_without(row, constant) for row in rows], sentence
 
 
 def format_bullets(lines: Sequence[str]) -> str:

@@ -2,8 +2,10 @@
 
 import functools
 import importlib.metadata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence, Set
 from pathlib import Path
+
+from rich.table import Table
 
 from pipeline.config.labels import format_setting, format_value
 from pipeline.config.left_out import left_out_notes
@@ -67,57 +69,74 @@ def show_plan(
         seconds_per_run: The time to expect for a run of the protocol; those of arms with other
             epochs or training sizes take longer or shorter.
     """
-    explored, confirmed = plans
     store = open_store()
     missing = {name for plan in plans for name in plan.trained() if not store.finished(name)}
-    title = f"{confirmed.protocol}: runs planned"
-    rows = table("study, arm", "settings", "explore", "confirm", "to train", title=title)
-    rows.columns[1].min_width = LONGEST
-    for study, arms in _arms(plans).items():
-        rows.add_row(study)
-        for arm in arms:
-            planned = [_fingerprints(plan, study, arm) for plan in plans]
-            left = {name for names in planned for name in names} & missing
-            counts = [len(names) for names in planned]
-            labels = (
-                _covered(confirmed, study, arm)
-                or _labels(explored, study, arm)
-                or _labels(confirmed, study, arm)
-            )
-            settings = breakable("\n".join(labels))
-            rows.add_row(f"  {arm}", settings, *map(str, (*counts, len(left))))
-    show(rows)
-    runs = [len(plan.fingerprints()) for plan in plans]
-    seeds = [len(explored.first_seeds()), len({run.seed for run in confirmed.runs})]
     minutes, workers = minutes_of(plans, missing, seconds_per_run)
-    limit = "so far" if confirmed.looks else "at most"  # a further look may follow
-    print(
-        f"{limit} {sum(runs)} runs (a run that several arms share counts once): "
-        f"{runs[0]} on {seeds[0]} exploration {'seed' if seeds[0] == 1 else 'seeds'}, "
-        f"{runs[1]} on {seeds[1]} confirmation {'seed' if seeds[1] == 1 else 'seeds'}"
-    )
+    show(_runs_of_arms(plans, missing))
+    print(_counts(plans))
     if starts := [start for plan in plans for start in plan.starts]:
         names = ", ".join(dict.fromkeys(start.name for start in starts))
         print(f"{len(starts)} runs that others start from: {names}")
-    if most_added.widening:
-        minutes_added = most_added.widening * seconds_per_run / workers / 60
-        print(
-            "search spaces whose best value is at an end are widened, and values near the new end "
-            f"get more seeds: at most {most_added.widening} more runs, "
-            f"about {minutes_added:.1f} minutes"
-        )
-    if most_added.searching:
-        minutes_added = most_added.trainings * seconds_per_run / workers / 60
-        print(
-            f"later rounds of searches depend on scores: at most {most_added.searching} more runs, "
-            f"about {minutes_added:.1f} minutes"
-        )
+    for line in _further_runs(most_added, seconds_per_run / workers / 60):
+        print(line)
     print(
         f"{len(missing)} runs to train: "
         f"about {minutes:.1f} minutes of training alone, with {workers} workers"
     )
     for note in left_out_notes(*plans):
         say(f"note: {note}")
+
+
+def _runs_of_arms(plans: Sequence[Plan], missing: Set[str]) -> Table:
+    """Return a table with the settings and the number of runs of every arm.
+
+    Args:
+        plans: Those of exploration and confirmation.
+        missing: The fingerprints of the runs that are still to train.
+    """
+    title = f"{plans[-1].protocol}: runs planned"
+    rows = table("study, arm", "settings", "explore", "confirm", "to train", title=title)
+    rows.columns[1].min_width = LONGEST
+    for study, arms in _arms(plans).items():
+        rows.add_row(study)
+        for arm in arms:
+            runs = [_fingerprints(plan, study, arm) for plan in plans]
+            missing_runs = missing & set().union(*runs)
+            counts = [*map(len, runs), len(missing_runs)]
+            settings = breakable("\n".join(_settings(plans, study, arm)))
+            rows.add_row(f"  {arm}", settings, *map(str, counts))
+    return rows
+
+
+def _counts(plans: Sequence[Plan]) -> str:
+    """Return the number of runs and of seeds of both phases in a line."""
+    explored, confirmed = plans
+    exploration_runs, confirmation_runs = (len(plan.fingerprints()) for plan in plans)
+    exploration_seeds = len(explored.first_seeds())
+    fresh_seeds = len({run.seed for run in confirmed.runs})
+    exploration_noun = "exploration seed" if exploration_seeds == 1 else "exploration seeds"
+    confirmation_noun = "confirmation seed" if fresh_seeds == 1 else "confirmation seeds"
+    limit = "so far" if confirmed.looks else "at most"  # a further look may follow
+    return (
+        f"{limit} {exploration_runs + confirmation_runs} runs (a run that several arms share "
+        f"counts once): {exploration_runs} on {exploration_seeds} {exploration_noun}, "
+        f"{confirmation_runs} on {fresh_seeds} {confirmation_noun}"
+    )
+
+
+def _further_runs(most_added: Added, minutes_per_run: float) -> Iterator[str]:
+    """Yield a line for each kind of runs that further rounds of exploration may add."""
+    if most_added.widening:
+        yield (
+            "search spaces whose best value is at an end are widened, and values near the new end "
+            f"get more seeds: at most {most_added.widening} more runs, "
+            f"about {most_added.widening * minutes_per_run:.1f} minutes"
+        )
+    if most_added.searching:
+        yield (
+            f"later rounds of searches depend on scores: at most {most_added.searching} more runs, "
+            f"about {most_added.trainings * minutes_per_run:.1f} minutes"
+        )
 
 
 def minutes_of(
@@ -160,13 +179,25 @@ def _fingerprints(plan: Plan, study: str, arm: str) -> list[str]:
     return [run.fingerprint for run in plan.runs if (run.study, run.arm) == (study, arm)]
 
 
+def _settings(plans: Sequence[Plan], study: str, arm: str) -> list[str]:
+    """Return what an arm tries: the ranges of its design, else each of its settings."""
+    explored, confirmed = plans
+    return (
+        _covered(confirmed, study, arm)
+        or _labels(explored, study, arm)
+        or _labels(confirmed, study, arm)
+    )
+
+
 def _covered(plan: Plan, study: str, arm: str) -> list[str]:
     """Return the values that the design of an arm covers, none for an arm without a design."""
-    planned = next((one for name, one in plan.arms() if (name, one.name) == (study, arm)), None)
+    arms = {(study_name, planned.name): planned for study_name, planned in plan.arms()}
+    planned = arms.get((study, arm))
     if planned is None or planned.design is None:
         return []
     settings = [run.setting for run in plan.runs if (run.study, run.arm) == (study, arm)]
-    return [f"{planned.design} design over:", *(_range(one, settings) for one in planned.space)]
+    ranges = [_range(dimension, settings) for dimension in planned.space]
+    return [f"{planned.design} design over:", *ranges]
 
 
 def _range(dimension: Dimension, settings: Sequence[Setting]) -> str:

@@ -9,13 +9,14 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.config.parameters import Tracking
 from pipeline.runtime.project import in_original
 from pipeline.tracking.guards import WandbTimeout, deadline, no_stacks, short_error, short_text
-from pipeline.tracking.payloads import Payload
+from pipeline.tracking.payloads import Payload, Table
 from pipeline.tracking.transactions import is_complete
 
 if TYPE_CHECKING:
@@ -211,23 +212,42 @@ def _illustrate(run: "wandb.Run", payload: Payload) -> None:
     """Log the report's tables, figures and files."""
     import wandb
 
-    media: dict[str, Any] = {
-        name: wandb.Table(columns=list(table.columns), data=[list(row) for row in table.rows])
-        for name, table in payload.tables.items()
-    }
-    media |= {name: wandb.Image(image.path, caption=name) for name, image in payload.images.items()}
+    media: dict[str, Any] = {name: _wandb_table(table) for name, table in payload.tables.items()}
+    for name, image in payload.images.items():
+        media[name] = wandb.Image(image.path, caption=name)
     if media:
         run.log(media)
     if payload.data:
-        dataset, digest = payload.data["dataset"], payload.data["digest"]
-        data = wandb.Artifact(
-            f"data-{digest[:DIGITS]}", type=DATA, description=dataset, metadata=dict(payload.data)
-        )
-        # the digest alone: images stay on this machine; an offline run cannot use an artifact
-        run.log_artifact(data) if run.offline else run.use_artifact(data)
+        _log_data(run, payload.data)
     if payload.texts:
-        files = wandb.Artifact(payload.id, type=REPORT_FILES, metadata=dict(payload.data))
-        for name, text in payload.texts.items():
-            with files.new_file(name, encoding="utf-8") as file:
-                file.write(text)
-        run.log_artifact(files)
+        _log_files(run, payload)
+
+
+def _wandb_table(table: Table) -> "wandb.Table":
+    """Return a table as W&B shows it."""
+    import wandb
+
+    return wandb.Table(columns=list(table.columns), data=[list(row) for row in table.rows])
+
+
+def _log_data(run: "wandb.Run", data: Mapping[str, str]) -> None:
+    """Log the digest of the data alone: images stay on this machine."""
+    import wandb
+
+    name = f"data-{data['digest'][:DIGITS]}"
+    artifact = wandb.Artifact(name, type=DATA, description=data["dataset"], metadata=dict(data))
+    if run.offline:
+        run.log_artifact(artifact)  # an offline run cannot use an artifact
+    else:
+        run.use_artifact(artifact)
+
+
+def _log_files(run: "wandb.Run", payload: Payload) -> None:
+    """Log the files of the report."""
+    import wandb
+
+    files = wandb.Artifact(payload.id, type=REPORT_FILES, metadata=dict(payload.data))
+    for name, text in payload.texts.items():
+        with files.new_file(name, encoding="utf-8") as file:
+            file.write(text)
+    run.log_artifact(files)

@@ -98,51 +98,72 @@ def report_payload(
 
     Its id is a digest of the planned runs: another experiment is another report. Its notes begin
     with the answer on the front page: corrected over arms and looks, with the runs that were lost.
+
+    Args:
+        plans: Those of the phases; that of confirmation comes last.
+        contrasts: The rows of `contrasts.csv`.
+        images: The figures by name.
+        texts: The files of the report by name.
     """
-    last = plans[-1]
-    studies = [study.name for study in last.studies]
-    against = {(study, arm.name): arm.against for study, arm in last.arms()}
-    contrasts = [_labelled(row, against[row["study"], row["arm"]]) for row in contrasts]
-    looks = last.looks
-    stops = {(stop.study, stop.arm): stop for stop in looks.stops} if looks else {}
-    headline = [_with_stop(row, stops) for row in contrasts if row["metric"] == PRIMARY]
-    config = {
-        "protocol": last.protocol,
-        "phase": "report",
-        "studies": ", ".join(studies),
-        "margin": last.margin,
-    }
-    questions = [study.question for study in last.studies]
+    plan = plans[-1]
+    studies = [study.name for study in plan.studies]
+    questions = [study.question for study in plan.studies]
+    against = {(study, arm.name): arm.against for study, arm in plan.arms()}
+    rows = [_labelled(row, against[row["study"], row["arm"]]) for row in contrasts]
+    stops = {(stop.study, stop.arm): stop for stop in plan.looks.stops} if plan.looks else {}
+    headline = [_with_stop(row, stops) for row in rows if row["metric"] == PRIMARY]
     return Payload(
         id=report_id(plans),
-        group=last.protocol,
+        group=plan.protocol,
         job_type="report",
-        name=f"{last.protocol} report",
+        name=f"{plan.protocol} report",
         notes="\n".join([*_answer(texts), *questions]),
         tags=_tags(["report", *studies]),
-        config={
-            **config,
-            **({"looks": list(looks.seeds)} if looks else {}),
-            "data_digest": last.data_digest,
-            **_flat(last.settings, "."),
-        },
-        summary={
-            "/".join([row["study"], row["arm"], key]): row.get(key)
-            for row in headline
-            for key in EFFECT
-        }
-        | {f"{stop.study}/{stop.arm}/look": stop.look for stop in stops.values()}
-        | {f"{stop.study}/{stop.arm}/stopped": stop.reason for stop in stops.values()},
-        tables={
-            "headline": _table(headline, HEADLINE),
-            "contrasts": _table(contrasts, contrasts[0]),
-        }
-        if contrasts
-        else {},
+        config=_report_config(plan, studies),
+        summary=_effects(headline) | _stops(stops.values()),
+        tables=_report_tables(headline, rows),
         images=images,
         texts=texts,
-        data={"dataset": str(last.settings["data"]["dataset"]), "digest": last.data_digest},
+        data={"dataset": str(plan.settings["data"]["dataset"]), "digest": plan.data_digest},
     )
+
+
+def _report_config(plan: Plan, studies: Sequence[str]) -> Values:
+    """Return the settings of a protocol as a flat mapping, with what else defines its report."""
+    return {
+        "protocol": plan.protocol,
+        "phase": "report",
+        "studies": ", ".join(studies),
+        "margin": plan.margin,
+        **({"looks": list(plan.looks.seeds)} if plan.looks else {}),
+        "data_digest": plan.data_digest,
+        **_flat(plan.settings, "."),
+    }
+
+
+def _effects(headline: Sequence[Values]) -> dict[str, Any]:
+    """Return the values of the rows of the headline by study/arm/value."""
+    summary = {}
+    for row in headline:
+        for key in EFFECT:
+            summary[f"{row['study']}/{row['arm']}/{key}"] = row.get(key)
+    return summary
+
+
+def _stops(stops: Iterable[Stop]) -> dict[str, Any]:
+    """Return where and why arms stopped, by study/arm/value."""
+    summary: dict[str, Any] = {}
+    for stop in stops:
+        arm = f"{stop.study}/{stop.arm}"
+        summary |= {f"{arm}/look": stop.look, f"{arm}/stopped": stop.reason}
+    return summary
+
+
+def _report_tables(headline: Sequence[Values], contrasts: Sequence[Values]) -> dict[str, Table]:
+    """Return the tables of a report; none without contrasts."""
+    if not contrasts:
+        return {}
+    return {"headline": _table(headline, HEADLINE), "contrasts": _table(contrasts, contrasts[0])}
 
 
 def _answer(texts: Values) -> list[str]:
@@ -287,8 +308,10 @@ def _flat(values: Values, separator: str, above: str = "") -> dict[str, Any]:
 
 
 def _table(rows: Sequence[Values], columns: Iterable[str]) -> Table:
+    """Return these columns of rows; a cell that a row lacks is None."""
     names = tuple(columns)
-    return Table(names, tuple(tuple(row.get(name) for name in names) for row in rows))
+    cells = [tuple(row.get(name) for name in names) for row in rows]
+    return Table(names, tuple(cells))
 
 
 def _tags(words: Iterable[str]) -> tuple[str, ...]:

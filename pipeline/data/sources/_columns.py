@@ -5,7 +5,7 @@ no training row of a run is left out there (`data/missing.py`), so that it acts 
 """
 
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,39 +111,55 @@ def encode_columns(path: Path, frame: "pd.DataFrame", categories: Collection[str
     Raises:
         Refusal: A column has free text or infinite values, or the features do not fit into memory.
     """
-    parts: dict[str, list[str]] = {}
-    errors = []
+    columns, levels = _checked_columns(path, frame, categories)
+    names = _feature_names(columns, levels)
+    _require_memory(path, len(frame), len(names), levels)
+    rows = np.empty((len(frame), len(names)), np.float32)
+    place = 0
+    for name, column in columns.items():
+        width = len(levels[name]) if name in levels else 1
+        rows[:, place : place + width] = _features(column, levels.get(name))
+        place += width
+    counts = {name: int(column.isna().sum()) for name, column in columns.items()}
+    missing = {name: count for name, count in counts.items() if count}
+    merged = [name for name in columns if name not in levels and _is_merged(columns[name])]
+    return Columns(rows[:, :, None, None], tuple(names), missing, tuple(merged))
+
+
+def _checked_columns(
+    path: Path, frame: "pd.DataFrame", categories: Collection[str]
+) -> tuple[dict[str, "pd.Series[Any]"], dict[str, list[str]]]:
+    """Return the columns of a frame by name, and the levels of those that are categories.
+
+    Categories are text, all other columns are numbers. Levels are sorted.
+
+    Raises:
+        Refusal: A column has free text or infinite values, or there is no column.
+    """
     columns = {}
+    levels = {}
+    errors = []
     for name in map(str, frame.columns):
-        column = frame[name]
-        if is_text(column) or name in categories:
-            column = texts(column)
-            errors += _text_errors(path, name, column)
-            parts[name] = sorted(map(str, column.dropna().unique()))
+        if is_text(frame[name]) or name in categories:
+            columns[name] = texts(frame[name])
+            levels[name] = sorted(map(str, columns[name].dropna().unique()))
+            errors += _text_errors(path, name, columns[name])
         else:
-            column = column.astype(np.float64)
-            errors += _number_errors(path, name, column)
-        columns[name] = column
+            columns[name] = frame[name].astype(np.float64)
+            errors += _number_errors(path, name, columns[name])
     if errors:
         raise Refusal(*errors)
     if not columns:
         raise Refusal(f"{printable(str(path))}: no column besides the label; expected >= 1 feature")
-    names = [
-        feature
-        for name in columns
-        for feature in ([f"{name}={value}" for value in parts[name]] if name in parts else [name])
-    ]
-    _require_memory(path, len(frame), len(names), parts)
-    rows = np.empty((len(frame), len(names)), np.float32)
-    place = 0
-    for name, column in columns.items():
-        width = len(parts.get(name, [""]))
-        rows[:, place : place + width] = _features(column, parts.get(name))
-        place += width
-    missing = {name: int(column.isna().sum()) for name, column in columns.items()}
-    counted = {name: count for name, count in missing.items() if count}
-    merged = [name for name in columns if name not in parts and _is_merged(columns[name])]
-    return Columns(rows[:, :, None, None], tuple(names), counted, tuple(merged))
+    return columns, levels
+
+
+def _feature_names(columns: Iterable[str], levels: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the name of every feature: one for each level of categories, as in color=red."""
+    names: list[str] = []
+    for name in columns:
+        names += [f"{name}={level}" for level in levels[name]] if name in levels else [name]
+    return names
 
 
 def _is_merged(column: "pd.Series[Any]") -> bool:
@@ -151,15 +167,15 @@ def _is_merged(column: "pd.Series[Any]") -> bool:
     return bool(column.nunique() > 1 and column.astype(np.float32).nunique() == 1)
 
 
-def _features(column: "pd.Series[Any]", values: Sequence[str] | None) -> NDArray[np.float32]:
+def _features(column: "pd.Series[Any]", levels: Sequence[str] | None) -> NDArray[np.float32]:
     """Return (N, features) of one column: a number, or one for each category."""
     import pandas as pd
 
-    if values is None:
+    if levels is None:
         numbers: NDArray[np.float32] = column.to_numpy(np.float32)
         return numbers[:, None]
-    codes: NDArray[np.int64] = np.asarray(pd.Categorical(column, categories=values).codes, np.int64)
-    features: NDArray[np.float32] = np.equal.outer(codes, np.arange(len(values))).astype(np.float32)
+    codes: NDArray[np.int64] = np.asarray(pd.Categorical(column, categories=levels).codes, np.int64)
+    features: NDArray[np.float32] = np.equal.outer(codes, np.arange(len(levels))).astype(np.float32)
     features[codes < 0] = np.nan
     return features
 
@@ -197,7 +213,7 @@ def _number_errors(path: Path, name: str, column: "pd.Series[Any]") -> list[str]
     ]
 
 
-def _require_memory(path: Path, rows: int, features: int, parts: dict[str, list[str]]) -> None:
+def _require_memory(path: Path, rows: int, features: int, levels: dict[str, list[str]]) -> None:
     """Check that the features are not too many.
 
     Raises:
@@ -206,8 +222,8 @@ def _require_memory(path: Path, rows: int, features: int, parts: dict[str, list[
     size = rows * features * np.dtype(np.float32).itemsize * COPIES
     if features <= MOST_FEATURES and size <= psutil.virtual_memory().available:
         return
-    widest = max(parts, key=lambda name: len(parts[name]), default=None)
-    most = f", {len(parts[widest])} of them for column {named([widest])}" if widest else ""
+    widest = max(levels, key=lambda name: len(levels[name]), default=None)
+    most = f", {len(levels[widest])} of them for column {named([widest])}" if widest else ""
     raise Refusal(
         f"{printable(str(path))}: {features} features of {rows} rows{most}; expected "
         f"<= {MOST_FEATURES}, in {size >> 20} MB of free memory, or columns in source.ignore"
