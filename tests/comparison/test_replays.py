@@ -18,21 +18,36 @@ from pipeline.planning.spaces import Space
 
 METHODS = ("grid", "random", "sobol", "coarse_to_fine", "halving", "tpe")
 NOTHING = -1  # the number of the chosen point where none is done
+ROUNDING = 1e-9  # of a budget
 
 
 def share_of(budget):
     """Return the share of the schedule that a budget pays for."""
-    return float(SHARES[np.searchsorted(SHARES, budget - 1e-9)])
+    return float(SHARES[np.searchsorted(SHARES, budget - ROUNDING)])
 
 
-def real_search(spaces, search, score, seed):
-    """Return the trials of a search that trains: values, budget and score."""
+def planted_score(values, budget):
+    """Return the score that `design_of` gives to a point at a share of the schedule."""
+    place = [space.quantile(value) for space, value in zip(UNIT.values(), values, strict=True)]
+    (final,) = peak(np.array([place]))
+    share = share_of(budget)
+    return float(final if share == 1 else share**0.1 * final)
+
+
+def real_search(search, seed):
+    """Return the trials of a search that trains, with their planted scores."""
     finished = []
-    while proposals := propose(spaces, search, finished, seed):
+    while proposals := propose(UNIT, search, finished, seed):
         for trial in proposals:
-            outcome = score(trial.values, trial.budget)
-            finished.append(FinishedTrial(trial.values, trial.budget, outcome))
+            score = planted_score(trial.values, trial.budget)
+            finished.append(FinishedTrial(trial.values, trial.budget, score))
     return finished
+
+
+def random_points(count):
+    """Return values of random points, one for each hyperparameter."""
+    rows = np.random.default_rng(9).random((count, len(UNIT))).round(6)
+    return [tuple(row) for row in rows.tolist()]
 
 
 # Replays of single searches
@@ -42,18 +57,10 @@ def real_search(spaces, search, score, seed):
 def test_a_replay_is_the_real_search_with_the_same_seed(method):
     """The design has the points of the search, and others beside them."""
     search, seed = Search(method=method, trials=8), 5
-
-    def score(values, budget):
-        """Return the score that `design_of` gives to a point."""
-        places = [space.quantile(value) for space, value in zip(UNIT.values(), values, strict=True)]
-        share = share_of(budget)
-        early = share**0.1 if share < 1 else 1.0
-        return float(early * peak(np.array([places]))[0])
-
-    trials = real_search(UNIT, search, score, seed)
-    others = np.random.default_rng(9).random((20, len(UNIT))).round(6)
-    points = [trial.values for trial in trials] + [tuple(row) for row in others.tolist()]
-    design = design_of(values=list(dict.fromkeys(points)))
+    trials = real_search(search, seed)
+    points = [trial.values for trial in trials]
+    different_points = list(dict.fromkeys([*points, *random_points(20)]))
+    design = design_of(values=different_points)
     steps = replay(design, search, seed)
     replayed_trials = {(design.values[step.point], step.share) for step in steps}
     assert replayed_trials == {(trial.values, share_of(trial.budget)) for trial in trials}
@@ -92,9 +99,12 @@ def test_the_settings_of_a_grid_are_trained_in_random_order():
     """A grid has no order of its own, and in that of its list low values would come first."""
     values = [(place,) for place in (0.0, 0.5, 1.0)]
     design = design_of(spaces={"rate": UNIT["rate"]}, values=values)
-    search, seeds = Search(method="grid", trials=3), range(60)
-    orders = [tuple(step.point for step in replay(design, search, seed)) for seed in seeds]
-    assert set(orders) == set(itertools.permutations(range(3)))
+    search = Search(method="grid", trials=3)
+    orders = set()
+    for seed in range(60):
+        steps = replay(design, search, seed)
+        orders.add(tuple(step.point for step in steps))
+    assert orders == set(itertools.permutations(range(3)))
 
 
 # Proposals that no point has
@@ -104,7 +114,8 @@ def test_the_settings_of_a_grid_are_trained_in_random_order():
 def mixed_design():
     """Return a design of a number and a name."""
     spaces = {"a": Space((), "uniform", 0.0, 1.0), "b": Space(("x", "y"))}
-    return design_of(values=[(0.1, "x"), (0.2, "x"), (0.9, "x"), (0.14, "y")], spaces=spaces)
+    values = [(0.1, "x"), (0.2, "x"), (0.9, "x"), (0.14, "y")]
+    return design_of(values=values, spaces=spaces)
 
 
 def test_settings_are_as_far_apart_as_their_numbers_and_1_for_other_names(mixed_design):
@@ -122,14 +133,15 @@ def test_numbers_in_a_list_are_as_far_apart_as_their_places():
 def test_a_proposal_takes_the_nearest_point_that_is_left(mixed_design):
     search, seed = Search(method="sobol", trials=4), 3
     proposals = propose(mixed_design.spaces, search, (), seed)
-    left = {0, 1, 2, 3}
-    for step, proposal in zip(replay(mixed_design, search, seed), proposals, strict=True):
+    steps = replay(mixed_design, search, seed)
+    free_points = {0, 1, 2, 3}
+    for step, proposal in zip(steps, proposals, strict=True):
         (distances,) = mixed_design.distances([proposal.values])
-        nearest = min(left, key=lambda point: distances[point])
+        nearest = min(free_points, key=distances.__getitem__)
         assert step.point == nearest
         assert step.distance == distances[nearest]
-        left.remove(nearest)
-    assert not left
+        free_points.remove(nearest)
+    assert not free_points
 
 
 # Many replays
@@ -151,9 +163,9 @@ def test_searches_on_parts_of_a_design_are_those_on_its_subsets(method, nearest)
     on_parts = replayed_on(design, search, 2, parts, nearest)
     for on_part, part in zip(on_parts, parts, strict=True):
         on_subset = replayed(design.subset(part), search, 2, nearest)
-        is_chosen = on_subset.chosen != NOTHING
-        numbers = np.where(is_chosen, part[on_subset.chosen], NOTHING)  # those of the whole design
-        assert (on_part.chosen == numbers).all()
+        numbers_in_design = part[on_subset.chosen]
+        chosen = np.where(on_subset.chosen == NOTHING, NOTHING, numbers_in_design)
+        assert (on_part.chosen == chosen).all()
         assert (on_part.costs == on_subset.costs).all()
         assert (on_part.spent == on_subset.spent).all()
         assert on_part.distance == on_subset.distance
@@ -172,8 +184,9 @@ def test_random_finds_more_than_a_grid_where_one_value_matters():
     design = design_of(points=500)
 
     def mean_best(method):
-        found = replayed(design, Search(method=method, trials=27), 20)
-        return design.ranked[found.chosen[:, -1]].mean()
+        searches = replayed(design, Search(method=method, trials=27), 20)
+        chosen_at_the_end = searches.chosen[:, -1]
+        return design.ranked[chosen_at_the_end].mean()
 
     assert mean_best("random") > mean_best("grid")
 
@@ -182,15 +195,16 @@ def test_random_finds_more_than_a_grid_where_one_value_matters():
 
 
 def test_a_lost_point_is_never_chosen():
-    design = design_of(points=12)
-    done = range(6, 12)
-    design.curves[: done.start, -1] = np.nan
-    chosen = replayed(design, Search(method="random", trials=12), 50).chosen
-    first, last = chosen[:, 0], chosen[:, -1]
-    assert set(first) <= {NOTHING, *done}
-    assert (first == NOTHING).mean() == pytest.approx(6 / 12, abs=0.25)
-    best = done.start + int(design.validation[done.start :].argmax())
-    assert set(last) == {best}
+    points, lost = 12, 6
+    design = design_of(points=points)
+    design.curves[:lost, -1] = np.nan
+    chosen = replayed(design, Search(method="random", trials=points), 50).chosen
+    after_one_trial, at_the_end = chosen[:, 0], chosen[:, -1]
+    assert set(after_one_trial) <= {NOTHING, *range(lost, points)}
+    share_of_nothing = (after_one_trial == NOTHING).mean()
+    assert share_of_nothing == pytest.approx(lost / points, abs=0.25)
+    best = lost + int(design.validation[lost:].argmax())
+    assert set(at_the_end) == {best}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -204,41 +218,42 @@ def test_a_search_without_any_done_run_chooses_nothing(method):
 # Random search in closed form
 
 
+def standard_errors_from(scores, means):
+    """Return by how many standard errors mean scores (searches, costs) differ from `means`."""
+    errors = scores.std(axis=0) / np.sqrt(len(scores))
+    return np.abs(scores.mean(axis=0) - means) / errors
+
+
 def test_random_replays_have_the_means_of_the_closed_form():
     design = design_of(points=60, noise=0.02)
-    found = replayed(design, Search(method="random", trials=16), 400)
-    validation, test = random_means(design, found.costs)
-
-    def errors_from(scores, means):
-        """Return how many standard errors the mean scores are from these means, by cost."""
-        errors = scores.std(axis=0) / np.sqrt(len(scores))
-        return np.abs(scores.mean(axis=0) - means) / errors
-
-    assert errors_from(design.ranked[found.chosen], validation).max() < 4
-    assert errors_from(design.test[found.chosen], test).max() < 4
+    searches = replayed(design, Search(method="random", trials=16), 400)
+    validation, test = random_means(design, searches.costs)
+    assert standard_errors_from(design.ranked[searches.chosen], validation).max() < 4
+    assert standard_errors_from(design.test[searches.chosen], test).max() < 4
 
 
 @pytest.mark.parametrize("draws", [1, 2, 4, 6])
 def test_chances_of_the_best_are_those_of_an_enumeration(draws):
     scores = np.array([0.3, 0.9, 0.5, 0.9, 0.1, 0.5])
     counts = np.zeros(len(scores))
-    for drawn in itertools.permutations(range(len(scores)), draws):
-        best = max(drawn, key=lambda point: scores[point])  # the first of equal ones
-        counts[best] += 1
+    for points in itertools.permutations(range(len(scores)), draws):
+        first_of_the_best = max(points, key=scores.__getitem__)
+        counts[first_of_the_best] += 1
     (chances,) = best_of_random(scores, np.array([draws]))
     np.testing.assert_allclose(chances, counts / counts.sum())
 
 
 def test_bands_of_random_search_cover_its_true_curve():
     """Of uniform scores the median of the best of n is 0.5^(1/n)."""
-    sizes, generator = np.arange(1, 13), np.random.default_rng(0)
+    sizes = np.arange(1, 13)
     medians = 0.5 ** (1 / sizes)
-    reports, covered = 200, 0
-    for _ in range(reports):
-        low, high = random_bands(generator.random(16), sizes)
-        covered += ((low <= medians) & (medians <= high)).all()
-    three_errors = 3 * np.sqrt(0.95 * 0.05 / reports)
-    assert covered / reports == pytest.approx(0.95, abs=three_errors)
+    designs = np.random.default_rng(0).random((200, 16))
+    is_covered = []
+    for scores in designs:
+        low, high = random_bands(scores, sizes)
+        is_covered.append(((low <= medians) & (medians <= high)).all())
+    three_errors = 3 * np.sqrt(0.95 * 0.05 / len(designs))
+    assert np.mean(is_covered) == pytest.approx(0.95, abs=three_errors)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,8 @@
-"""The choice over an ordered space: a response curve, and what it falls back to."""
+"""The choice over an ordered space: a response curve, and what it falls back to.
+
+Curves against their own fit, settings with further seeds, peaks, ties, collapses, incomplete
+settings, and ends of a range.
+"""
 
 import itertools
 
@@ -10,133 +14,195 @@ from pipeline.planning.choice import Score, ScoredSetting, at_edge, best, compar
 from pipeline.planning.response import smoothed
 
 RATES = (0.001, 0.00316, 0.01, 0.0316, 0.1)
+SEVEN_RATES = (*RATES, 0.316, 1.0)
 LOG = Dimension(part="protocol", key="training.learning_rate", scale="log")
+NO_SCALE = LOG.model_copy(update={"scale": None})
+PEAK = [0.80, 0.86, 0.91, 0.90, 0.87]  # means at `RATES`
 
 
-def tried(accuracies, values=RATES):
-    """Return settings with the accuracies of their seeds."""
-    return [
-        ScoredSetting(
-            {"protocol": {"training.learning_rate": value}},
-            tuple(Score("done", accuracy, 0.1) for accuracy in np.atleast_1d(scores)),
-        )
-        for value, scores in zip(values, accuracies, strict=True)
-    ]
+def setting_of(value):
+    """Return a setting by its learning rate."""
+    return {"protocol": {"training.learning_rate": value}}
+
+
+def scored(value, accuracies, nll=0.1):
+    """Return a setting whose runs are done, with an accuracy for each seed."""
+    scores = tuple(Score("done", accuracy, nll) for accuracy in accuracies)
+    return ScoredSetting(setting_of(value), scores)
+
+
+def ended(value, state):
+    """Return a setting with one run, without a score."""
+    return ScoredSetting(setting_of(value), (Score(state),))
+
+
+def settings_of(accuracies, values=RATES):
+    """Return a setting for each value, with its accuracies by seed (settings, seeds)."""
+    return [scored(value, row) for value, row in zip(values, accuracies, strict=True)]
+
+
+def single_runs(accuracies, values=RATES):
+    """Return a setting for each value, with one run."""
+    return settings_of([[accuracy] for accuracy in accuracies], values)
+
+
+def accuracies_of(settings):
+    """Return the mean accuracies of settings."""
+    return [item.accuracy for item in settings]
 
 
 def test_the_curve_is_over_the_scale_and_pairs_the_scores_of_a_seed():
-    scores = np.array([[0.80, 0.86, 0.89, 0.91, 0.87], [0.79, 0.87, 0.88, 0.90, 0.88]])
-    curve = smoothed(np.log(RATES), scores)
-    assert response(tried(scores.T), [LOG]) == pytest.approx(curve)
+    by_seed = np.array([[0.80, 0.86, 0.89, 0.91, 0.87], [0.79, 0.87, 0.88, 0.90, 0.88]])
+    curve = smoothed(np.log(RATES), by_seed)
+    assert response(settings_of(by_seed.T), [LOG]) == pytest.approx(curve)
 
 
-def test_further_seeds_are_compared_without_their_shift():
-    """Scores of setting + seed alone are recovered, whichever settings have further seeds."""
+# Settings with further seeds
+
+NUMBERS_OF_SEEDS = [2, 2, 5, 5, 2]
+
+
+@pytest.fixture
+def effects():
+    """Return what each of five settings and each of five seeds adds to a score."""
     generator = np.random.default_rng(0)
-    means, seeds = generator.normal(0.9, 0.02, 5), generator.normal(0, 0.05, 5)
-    whole = tried(means[:, None] + seeds)
-    some = [
-        ScoredSetting(item.setting, item.scores[: 5 if number in (2, 3) else 2])
-        for number, item in enumerate(whole)
-    ]
-    shown = comparable(some)
-    expected = means + seeds[:2].mean()
-    assert [item.accuracy for item in shown] == pytest.approx(expected)
-    assert [len(item.scores) for item in shown] == [2, 2, 5, 5, 2]
-    assert comparable(shown)[2].accuracy == pytest.approx(expected[2])  # nothing is left to shift
-    assert response(some, [LOG]) == pytest.approx(response(shown, [LOG]))
-    assert best(some, []) == int(np.argmax(means))
+    of_settings = generator.normal(0.9, 0.02, 5)
+    of_seeds = generator.normal(0, 0.05, 5)
+    return of_settings, of_seeds
+
+
+@pytest.fixture
+def uneven_settings(effects):
+    """Return settings whose scores are the sum of both effects; two have further seeds."""
+    of_settings, of_seeds = effects
+    scores = of_settings[:, None] + of_seeds
+    rows = [row[:count] for row, count in zip(scores, NUMBERS_OF_SEEDS, strict=True)]
+    return settings_of(rows)
+
+
+def test_further_seeds_are_compared_without_their_shift(effects, uneven_settings):
+    of_settings, of_seeds = effects
+    means = of_settings + of_seeds[:2].mean()  # over the seeds that all settings have
+    compared = comparable(uneven_settings)
+    assert accuracies_of(compared) == pytest.approx(means)
+    assert [len(item.scores) for item in compared] == NUMBERS_OF_SEEDS
+
+
+def test_scores_without_a_shift_stay_as_they_are(uneven_settings):
+    compared = comparable(uneven_settings)
+    assert accuracies_of(comparable(compared)) == pytest.approx(accuracies_of(compared))
+
+
+def test_the_choice_among_settings_with_further_seeds_is_without_their_shift(
+    effects, uneven_settings
+):
+    of_settings, _ = effects
+    curve = response(comparable(uneven_settings), [LOG])
+    assert response(uneven_settings, [LOG]) == pytest.approx(curve)
+    assert best(uneven_settings, []) == int(of_settings.argmax())
 
 
 def test_what_further_seeds_say_moves_the_difference_of_their_settings_alone():
-    item = [[0.9, 0.9], [0.8, 0.8, 0.5, 0.5], [0.7, 0.7, 0.6, 0.6]]
-    settings = [
-        ScoredSetting({"p": {"k": place}}, tuple(Score("done", score, 0.0) for score in scores))
-        for place, scores in enumerate(item)
-    ]
-    # differences .1, .1, -.1, -.1: none on average; their mean stays .75
-    assert [one.accuracy for one in comparable(settings)] == pytest.approx([0.9, 0.75, 0.75])
+    """The second setting is ahead by 0.1 at two seeds and behind by 0.1 at two: 0 on average.
+
+    The mean of both stays 0.75, that at the seeds which the first setting has too.
+    """
+    rows = [[0.9, 0.9], [0.8, 0.8, 0.5, 0.5], [0.7, 0.7, 0.6, 0.6]]
+    settings = settings_of(rows, RATES[:3])
+    assert accuracies_of(comparable(settings)) == pytest.approx([0.9, 0.75, 0.75])
+
+
+# Peaks and ties
 
 
 def test_a_single_lucky_run_is_not_chosen():
     """The curve peaks at the fourth of five points; the second was lucky."""
-    means = [0.88, 0.915, 0.90, 0.91, 0.905]
-    assert best(tried(means), [LOG]) == int(np.argmax(response(tried(means), [LOG]))) == 3
-    assert best(tried(means), []) == 1
+    settings = single_runs([0.88, 0.915, 0.90, 0.91, 0.905])
+    assert response(settings, [LOG]).argmax() == 3
+    assert best(settings, [LOG]) == 3
+    assert best(settings, []) == 1
 
 
-def test_a_clear_peak_between_worse_neighbours_is_chosen():
+@pytest.mark.parametrize(
+    ("by_seed", "peak"),
+    [
+        pytest.param([[0.85, 0.86, 0.93, 0.92, 0.80]] * 2, 2, id="clear"),
+        pytest.param(
+            [[0.900, 0.905, 0.911, 0.917, 0.85], [0.901, 0.904, 0.912, 0.916, 0.84]], 3, id="steep"
+        ),
+    ],
+)
+def test_a_clear_peak_between_worse_neighbours_is_chosen(by_seed, peak):
     """A parabola through these points peaks elsewhere."""
-    clear = np.array([[0.85, 0.86, 0.93, 0.92, 0.80], [0.85, 0.86, 0.93, 0.92, 0.80]]).T
-    assert best(tried(clear), [LOG]) == 2
-    steep = np.array([[0.900, 0.905, 0.911, 0.917, 0.85], [0.901, 0.904, 0.912, 0.916, 0.84]]).T
-    assert best(tried(steep), [LOG]) == 3
+    assert best(settings_of(np.transpose(by_seed)), [LOG]) == peak
 
 
 def test_equal_means_are_chosen_by_nll_whatever_the_order():
     """The curve through them is rounding noise."""
-    items = [
-        ScoredSetting(item.setting, tuple(Score("done", 1.0, nll) for _ in item.scores))
-        for item, nll in zip(tried([1.0] * 5), (0.4, 0.2, 0.1, 0.3, 0.5), strict=True)
-    ]
-    for order in itertools.permutations(items):
-        assert order[best(order, [LOG])].nll == 0.1
+    nlls = (0.4, 0.2, 0.1, 0.3, 0.5)
+    settings = [scored(rate, [1.0], nll) for rate, nll in zip(RATES, nlls, strict=True)]
+    for order in itertools.permutations(settings):
+        assert order[best(order, [LOG])].nll == min(nlls)
+
+
+# Collapses, and spaces without a curve
 
 
 def test_a_collapse_at_an_end_does_not_bend_the_curve():
-    values = (*RATES, 0.316, 1.0)
-    means = [0.80, 0.86, 0.90, 0.91, 0.87, 0.10, 0.10]
-    fitted = response(tried(means, values), [LOG])
-    assert fitted[:5] == pytest.approx(response(tried(means[:5]), [LOG]))
-    assert np.isneginf(fitted[5:]).all()
+    means = [0.80, 0.86, 0.90, 0.91, 0.87]
+    curve = response(single_runs([*means, 0.10, 0.10], SEVEN_RATES), [LOG])
+    assert curve[:5] == pytest.approx(response(single_runs(means), [LOG]))
+    assert np.isneginf(curve[5:]).all()
 
 
 @pytest.mark.parametrize(
     ("means", "space"),
     [
-        ([0.8, 0.9, 0.8, 0.9], [LOG]),  # fewer than five settings
-        ([0.82, 0.9, 0.91, 0.88, 0.1], [LOG]),  # one of five has collapsed
-        ([0.80, 0.86, 0.91, 0.90, 0.87], [LOG.model_copy(update={"scale": None})]),
-        ([0.80, 0.86, 0.91, 0.90, 0.87], [LOG, LOG]),
-        ([0.80, 0.86, 0.91, 0.90, 0.87], []),
+        pytest.param([0.8, 0.9, 0.8, 0.9], [LOG], id="four-settings"),
+        pytest.param([0.82, 0.9, 0.91, 0.88, 0.1], [LOG], id="four-that-did-not-collapse"),
+        pytest.param(PEAK, [NO_SCALE], id="no-scale"),
+        pytest.param(PEAK, [LOG, LOG], id="two-dimensions"),
+        pytest.param(PEAK, [], id="no-dimension"),
     ],
 )
 def test_without_a_curve_the_highest_mean_is_chosen(means, space):
-    items = tried(means, RATES[: len(means)])
-    assert response(items, space) is None
-    assert best(items, space) == int(np.argmax(means))
+    settings = single_runs(means, RATES[: len(means)])
+    assert response(settings, space) is None
+    assert best(settings, space) == int(np.argmax(means))
 
 
 def test_an_incomplete_setting_is_neither_fitted_nor_chosen():
-    items = tried([0.80, 0.86, 0.90, 0.91, 0.87, 0.99], (*RATES, 0.316))
-    lost = ScoredSetting(items[-1].setting, (Score("diverged"),))
-    assert best([*items[:-1], lost], [LOG]) == best(items[:-1], [LOG])
+    settings = single_runs([0.80, 0.86, 0.90, 0.91, 0.87])
+    lost = ended(0.316, "diverged")
+    assert best([*settings, lost], [LOG]) == best(settings, [LOG])
     assert best([lost], [LOG]) is None
+
+
+# Ends of a range
 
 
 @pytest.mark.parametrize(
     ("values", "chosen", "end"),
     [
-        (RATES, 0.001, -1),
-        (RATES, 0.1, 1),
-        (RATES, 0.01, 0),
-        ((0.1,), 0.1, 0),  # nothing was searched
-        (("x1", "x2"), "x1", 0),  # no numbers
-        ((True, False), True, 0),
+        pytest.param(RATES, 0.001, -1, id="lowest"),
+        pytest.param(RATES, 0.1, 1, id="highest"),
+        pytest.param(RATES, 0.01, 0, id="inside"),
+        pytest.param((0.1,), 0.1, 0, id="one-value"),
+        pytest.param(("x1", "x2"), "x1", 0, id="names"),
+        pytest.param((True, False), True, 0, id="booleans"),
     ],
 )
 def test_which_end_a_value_stands_at(values, chosen, end):
-    items = [*tried([0.5] * len(values), values), *tried([0.5], [1000.0])]
-    items[-1] = ScoredSetting(items[-1].setting, (Score("failed"),))  # an error, which says nothing
-    assert at_edge({"protocol": {"training.learning_rate": chosen}}, items, LOG) == end
+    """An error at a higher value says nothing about it."""
+    settings = [*single_runs([0.5] * len(values), values), ended(1000.0, "failed")]
+    assert at_edge(setting_of(chosen), settings, LOG) == end
 
 
 @pytest.mark.parametrize(("state", "end"), [("diverged", 0), ("failed", 1), ("missing", 1)])
 def test_a_value_next_to_one_that_diverged_is_not_at_the_end(state, end):
-    items = tried([0.5] * 4, RATES[:4])
-    last = ScoredSetting({"protocol": {"training.learning_rate": RATES[4]}}, (Score(state),))
-    chosen = {"protocol": {"training.learning_rate": RATES[3]}}
-    assert at_edge(chosen, [*items, last], LOG) == end
+    *inner, last = RATES
+    settings = [*single_runs([0.5] * len(inner), inner), ended(last, state)]
+    assert at_edge(setting_of(inner[-1]), settings, LOG) == end
 
 
 @pytest.mark.parametrize(
@@ -144,6 +210,7 @@ def test_a_value_next_to_one_that_diverged_is_not_at_the_end(state, end):
 )
 def test_a_value_of_a_design_stands_at_an_end_only_near_that_of_the_range(value, end):
     """Whether or not it is the outermost one tried: in the last eighth of a design of eight."""
-    items = tried([0.5] * 8, (0.01, 0.011, 0.012, 0.013, 0.014, 0.015, 0.016, value))
-    filled = LOG.model_copy(update={"low": 0.001, "high": 0.1})
-    assert at_edge({"protocol": {"training.learning_rate": value}}, items, filled) == end
+    others = (0.01, 0.011, 0.012, 0.013, 0.014, 0.015, 0.016)
+    settings = single_runs([0.5] * 8, (*others, value))
+    dimension = LOG.model_copy(update={"low": 0.001, "high": 0.1})
+    assert at_edge(setting_of(value), settings, dimension) == end
