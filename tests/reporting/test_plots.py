@@ -31,6 +31,8 @@ from pipeline.reporting.plots import (
     flips,
     forest,
     gap,
+    layers,
+    rates,
     reliability,
     strengths,
     targets,
@@ -338,15 +340,13 @@ FIGURES = {
         scores(ARMS[1:5], [1, 2, 3, 4]), PALETTE, "members averaged", "one model"
     ),
     "reliability": lambda: reliability.reliability(bins(ARMS[:5]), PALETTE, ARMS[0]),
-    "rates": lambda: training.rates(RATES, RANGES, PALETTE),
-    "narrow_rates": lambda: training.rates(
+    "rates": lambda: rates.rates(RATES, RANGES, PALETTE),
+    "narrow_rates": lambda: rates.rates(
         RATES.assign(learning_rate=0.2 * RATES["learning_rate"] ** 0.4), RANGES, PALETTE
     ),
-    "layers": lambda: training.layers(LAYERS),
+    "layers": lambda: layers.layers(LAYERS),
     "transfer_sizes": lambda: transfer_sizes.transfer_sizes(TRANSFER, CROSSED, "images per class"),
-    "losses": lambda: training.losses(
-        CURVES, {arm: training._look(place, PALETTE[arm]) for place, arm in enumerate(ARMS[:4])}
-    ),
+    "losses": lambda: training.losses(CURVES, training.line_looks(ARMS[:4], PALETTE)),
 }
 
 
@@ -812,7 +812,7 @@ def test_curves_of_averages_draw_their_table_reference_and_star() -> None:
 
 
 def test_norms_by_layer_are_those_halfway_and_of_layers_at_equal_distances() -> None:
-    axes = training.layers(LAYERS).axes[0]
+    axes = layers.layers(LAYERS).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == [
         f"{layer}.branch.2.weight" for layer in range(0, 60, 3)
     ]
@@ -826,7 +826,7 @@ def test_an_arm_measured_at_other_updates_is_shown_and_layers_that_do_not_train_
     other = LAYERS[LAYERS["arm"] == ARMS[0]].assign(arm="other")
     other["updates"] -= 5
     other.loc[other["layer"] == "0.branch.2.weight", "mean"] = NAN
-    axes = training.layers(pd.concat([LAYERS, other])).axes
+    axes = layers.layers(pd.concat([LAYERS, other])).axes
     assert [label.get_text() for label in axes[-1].get_xticklabels()] == [*ARMS[:6], "other"]
     numbers = [text.get_text() for text in axes[0].texts]
     assert numbers[:14] == ["0.002"] * 6 + ["–"] + ["0.008"] * 7

@@ -12,7 +12,7 @@ from pipeline.config.plan import PlannedStudy
 from pipeline.reporting import style
 from pipeline.reporting.markdown import Formatter
 from pipeline.reporting.pages._training import loss_section, norm_section, rate_section
-from pipeline.reporting.plots import training
+from pipeline.reporting.plots import rates, training
 
 STUDY = PlannedStudy(name="s", question="?", arms=())
 PALETTE = style.colors(["baseline", "a"])
@@ -80,7 +80,7 @@ def test_studies_whose_arms_search_no_rate_have_none_of_it():
 
 @pytest.mark.parametrize(("arm", "place"), [("baseline", 0), ("a", 1)])
 def test_the_chosen_rate_is_starred_on_a_logarithmic_axis(arm, place):
-    ax = training.rates(TRIALS, RANGES, PALETTE).axes[place]
+    ax = rates.rates(TRIALS, RANGES, PALETTE).axes[place]
     assert ax.get_title(loc="left") == arm
     assert ax.get_xscale() == "log"
     (star,) = [line for line in ax.lines if line.get_marker() == "*"]
@@ -91,7 +91,7 @@ def test_the_chosen_rate_is_starred_on_a_logarithmic_axis(arm, place):
 
 
 def test_collapsed_and_diverged_trials_stand_at_the_lower_end():
-    figure = training.rates(TRIALS, RANGES, PALETTE)
+    figure = rates.rates(TRIALS, RANGES, PALETTE)
     marks = {
         (ax.get_title(loc="left"), line.get_marker()): line.get_xydata().tolist()
         for ax in figure.axes
@@ -109,7 +109,7 @@ def test_panels_show_as_many_points_below_the_best_of_their_arm_and_every_chosen
     chosen = {"b": [False, False, True, False, False]}
     trials = pd.concat([TRIALS, lower.assign(chosen=chosen["b"])])
     ranges = pd.concat([RANGES, RANGES.iloc[:1].assign(arm="b")])
-    figure = training.rates(trials, ranges, {**PALETTE, "b": "green"})
+    figure = rates.rates(trials, ranges, {**PALETTE, "b": "green"})
     limits = {ax.get_title(loc="left"): ax.get_ylim() for ax in figure.axes[:3]}
     spans = [high - low for low, high in limits.values()]
     assert spans == pytest.approx([spans[0]] * 3)
@@ -119,7 +119,7 @@ def test_panels_show_as_many_points_below_the_best_of_their_arm_and_every_chosen
 
 
 def test_the_range_that_works_is_shaded():
-    spans = [ax.patches for ax in training.rates(TRIALS, RANGES, PALETTE).axes]
+    spans = [ax.patches for ax in rates.rates(TRIALS, RANGES, PALETTE).axes]
     ((band,), none) = spans
     assert len(none) == 0
     box = band.get_extents().transformed(band.axes.transData.inverted())
