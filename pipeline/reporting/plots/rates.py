@@ -14,16 +14,22 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from pipeline.reporting.evidence import ReportData, of
+from pipeline.reporting.plots._edges import ARROW, BELOW, clear_share, draw_below, value_rows
 from pipeline.reporting.style import DARK, STAR, TYPE, WIDTH, arm_colors, style
 
 BAND = 0.12  # opacity of a range that works
 COLUMNS = 2
-ROW, FRAME = 2.4, 1.2  # inches of a row of panels, and of what is around them
+ROW, FRAME = 2.1, 1.2  # inches of a row of panels, and of what is around them
+PANEL = 105.0  # points of type, about the height of a panel
 DEPTH = 12.0  # points below the best of an arm that are shown, at most
-LEAST_DEPTH = 1.0  # points, where all trials are as accurate
-MARGIN = 0.8  # points
+LEAST_DEPTH = 4.0  # points, so that differences of no account look small
+MARGIN = 0.12  # of this depth, beyond the best trial and the lowest one shown
+LETTERS = 34  # across a panel
 NARROW = 100  # ratio of rates, below which there are ticks within a decade
-INSIDE, LOW, DIVERGED = "o", "v", "x"  # markers of trials
+INSIDE, LOW, DIVERGED = "o", "v", "x"  # kinds of trials: their markers
+AXIS = "validation accuracy (%), each panel on its own scale"
+BEYOND = 0.06  # of the rates, on the logarithmic axis: how much farther it goes
+LEAST_SPAN = 2.0  # ratio of rates
 CURVE: dict[str, Any] = {"linestyle": ":"}
 LEGEND_COLUMNS = 3
 
@@ -40,8 +46,8 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
 def rates(trials: pd.DataFrame, ranges: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
     """Return a figure of validation accuracy against learning rate, a panel per arm.
 
-    All panels share their horizontal axis and show as many points of accuracy, below the best trial
-    of their arm. A trial far below it is drawn at the lower end.
+    All panels share their horizontal axis. Vertical axes are those of their arm: a trial far below
+    its best one is an arrow at the lower edge, with its accuracy.
 
     Args:
         trials: Columns arm, learning_rate, validation_accuracy and fitted (fractions), chosen, and
@@ -54,14 +60,14 @@ def rates(trials: pd.DataFrame, ranges: pd.DataFrame, palette: Mapping[str, str]
     ends = ranges.set_index("arm")[["low", "high"]]
     with style():
         figure, panels = _grid(len(arms))
+        _set_rates(panels[0, 0], shown["learning_rate"])
         for ax, arm in zip(panels.flat, arms, strict=False):
             low, high = ends.loc[arm]
             draw_range(ax, low, high, palette[arm])
             draw_rates(ax, shown[shown["arm"] == arm], palette[arm])
             ax.set_title(arm)
         _label_rates(panels, len(arms))
-        _set_rates(panels[0, 0], shown["learning_rate"])
-        figure.supylabel("validation accuracy (%)", fontsize=TYPE)
+        figure.supylabel(AXIS, fontsize=TYPE)
         _add_legend(figure, shown)
     return figure
 
@@ -76,52 +82,79 @@ def draw_rates(ax: Axes, trials: pd.DataFrame, color: str) -> None:
     """Draw the trials of one arm and its response curve.
 
     Args:
-        ax: The panel.
+        ax: The panel, with a logarithmic horizontal axis.
         trials: Those of the arm, as `_shown` returns them.
         color: That of the arm.
     """
     trials = trials.sort_values("learning_rate")
+    by_kind = {kind: trials[trials["kind"] == kind] for kind in (INSIDE, LOW, DIVERGED)}
     ax.plot(trials["learning_rate"], trials["fitted"], color=color, **CURVE)
-    for marker in (INSIDE, LOW, DIVERGED):
-        marked = trials[trials["marker"] == marker]
-        look: dict[str, Any] = {"color": color, "linestyle": "", "marker": marker}
-        ax.plot(marked["learning_rate"], marked["height"], **look)
+    dot: dict[str, Any] = {"color": color, "linestyle": ""}
+    inside = by_kind[INSIDE]
+    ax.plot(inside["learning_rate"], inside["accuracy"], marker=INSIDE, **dot)
     chosen = trials[trials["chosen"]]
-    heights = chosen["accuracy"].clip(lower=chosen["bottom"])
-    ax.plot(chosen["learning_rate"], heights, linestyle="", color=color, **STAR)
+    ax.plot(chosen["learning_rate"], chosen["accuracy"], **dot, **STAR)
+    at_edge: dict[str, Any] = {"marker": DIVERGED, "transform": ax.get_xaxis_transform()}
+    for rate in by_kind[DIVERGED]["learning_rate"]:
+        ax.plot(rate, ARROW, **dot, **at_edge)
+    rows = _draw_low(ax, by_kind[LOW], color)
+    has_edge = bool(rows) or len(by_kind[DIVERGED]) > 0
+    _set_accuracies(ax, trials, clear_share(rows or [0], PANEL) if has_edge else 0.0)
+
+
+def _draw_low(ax: Axes, trials: pd.DataFrame, color: str) -> list[int]:
+    """Draw trials that are below the panel; return the rows of their values."""
+    values = [f"{accuracy:.1f}" for accuracy in trials["accuracy"]]
+    left, right = (math.log10(end) for end in ax.get_xlim())
+    places = [math.log10(rate) for rate in trials["learning_rate"]]
+    rows = value_rows(places, values, (right - left) / LETTERS)
+    draw_below(ax, trials["learning_rate"], values, rows, color)
+    return rows
+
+
+def _set_accuracies(ax: Axes, trials: pd.DataFrame, clear: float) -> None:
+    """Set the ends of the vertical axis.
+
+    Args:
+        ax: The panel.
+        trials: Those of its arm, as `_shown` returns them.
+        clear: The share of the panel at the lower edge in which no trial is.
+    """
     top, bottom = trials["top"].iloc[0], trials["bottom"].iloc[0]
-    ax.set_ylim(bottom - MARGIN, top + MARGIN)
+    margin = MARGIN * (top - bottom)
+    high, low = top + margin, bottom - margin
+    ax.set_ylim(min(low, high - (high - bottom) / (1 - clear)), high)
 
 
 def _shown(trials: pd.DataFrame) -> pd.DataFrame:
     """Return what is drawn of trials.
 
     Returns:
-        A row per trial with arm, learning_rate and chosen; in percent, accuracy, fitted, the top
-        and bottom of the panel and the height of the mark in it; and its marker.
+        A row per trial with arm, learning_rate and chosen; in percent, accuracy, fitted, and the
+        top and bottom of what its panel shows; and its kind.
     """
+    by_arm = [_of_arm(rows) for _, rows in trials.groupby("arm", sort=False)]
+    return pd.concat(by_arm)
+
+
+def _of_arm(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return what is drawn of the trials of one arm; see `_shown`."""
     accuracy = 100 * trials["validation_accuracy"]
-    top = trials["arm"].map(accuracy.groupby(trials["arm"]).max()).fillna(100.0)
-    bottom = top - _depth(trials)
+    best = accuracy.max()
+    top = 100.0 if math.isnan(best) else best
+    is_chosen = trials["chosen"].astype(bool)
     has_diverged = trials["diverged"] > 0
-    is_low = (accuracy < bottom) & ~has_diverged
+    is_low = (accuracy < top - DEPTH) & ~is_chosen & ~has_diverged
+    lowest = accuracy[~is_low & (~has_diverged | is_chosen)].min()
     columns = {
         "accuracy": accuracy,
-        "fitted": 100 * trials["fitted"],
+        "fitted": 100 * trials["fitted"].mask(is_low),
+        "chosen": is_chosen,
+        "kind": pd.Series(INSIDE, trials.index).mask(is_low, LOW).mask(has_diverged, DIVERGED),
         "top": top,
-        "bottom": bottom,
-        "height": accuracy.mask(is_low | has_diverged, bottom),
-        "chosen": trials["chosen"].astype(bool),
-        "marker": pd.Series(INSIDE, trials.index).mask(is_low, LOW).mask(has_diverged, DIVERGED),
+        "bottom": top - max(LEAST_DEPTH, 0.0 if math.isnan(lowest) else top - lowest),
     }
     return trials[["arm", "learning_rate"]].assign(**columns)
-
-
-def _depth(trials: pd.DataFrame) -> float:
-    """Return how many points below the best trial of an arm are shown, without collapsed trials."""
-    by_arm = (100 * trials["validation_accuracy"]).groupby(trials["arm"])
-    depths = (by_arm.max() - by_arm.min()).dropna()
-    return min(max(depths, default=LEAST_DEPTH), DEPTH)
 
 
 def _grid(count: int) -> tuple[Figure, NDArray[Any]]:
@@ -151,9 +184,10 @@ def _label_rates(panels: NDArray[Any], count: int) -> None:
 
 def _set_rates(ax: Axes, rates: pd.Series) -> None:
     """Make the horizontal axis logarithmic, with plain labels that do not overlap."""
-    is_narrow = rates.max() < NARROW * rates.min()
-    subs = (1.0, 2.0, 5.0) if is_narrow else (1.0,)
+    span = max(rates.max() / rates.min(), LEAST_SPAN)
+    subs = (1.0, 2.0, 5.0) if span < NARROW else (1.0,)
     ax.set_xscale("log")
+    ax.set_xlim(rates.min() / span**BEYOND, rates.max() * span**BEYOND)
     ax.xaxis.set_major_locator(LogLocator(subs=subs, numticks=5))
     ax.xaxis.set_major_formatter(FormatStrFormatter("%g"))
     ax.xaxis.set_minor_formatter(NullFormatter())
@@ -161,7 +195,7 @@ def _set_rates(ax: Axes, rates: pd.Series) -> None:
 
 def _add_legend(figure: Figure, trials: pd.DataFrame) -> None:
     """Add what the marks mean below a figure, of those that it has."""
-    markers = set(trials["marker"])
+    kinds = set(trials["kind"])
     dot: dict[str, Any] = {"color": DARK, "linestyle": ""}
     marks: dict[str, Artist] = {
         "trial": Line2D([], [], marker=INSIDE, **dot),
@@ -170,9 +204,9 @@ def _add_legend(figure: Figure, trials: pd.DataFrame) -> None:
     if trials["fitted"].notna().any():
         marks["response curve"] = Line2D([], [], color=DARK, **CURVE)
     marks["range that works"] = Patch(color=DARK, alpha=BAND)
-    if LOW in markers:
-        marks["lower than shown"] = Line2D([], [], marker=LOW, **dot)
-    if DIVERGED in markers:
+    if LOW in kinds:
+        marks["lower than shown"] = Line2D([], [], **{**dot, **BELOW})
+    if DIVERGED in kinds:
         marks["a run diverged"] = Line2D([], [], marker=DIVERGED, **dot)
     columns = min(LEGEND_COLUMNS, len(marks))
     figure.legend(list(marks.values()), list(marks), loc="outside lower center", ncols=columns)

@@ -10,11 +10,12 @@ from matplotlib.figure import Figure
 from pipeline.comparison.norms import ALL, NORMS
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.plots._names import write_ends
-from pipeline.reporting.plots.curves import set_logarithmic
+from pipeline.reporting.plots.curves import set_logarithmic, set_logarithmic_updates
 from pipeline.reporting.style import DARK, DASHES, MARKERS, WIDTH, arm_colors, style
 
 BAND = 0.12  # opacity; many bands lie over each other
 PANEL, NAME, FRAME = 2.6, 0.18, 0.5  # inches of a panel, of a name, and around panels
+LONGER = 3  # times the updates of the shortest arm, at which a linear axis would squeeze it
 MARKER_SIZE = 5  # points of type
 LOSSES = {"train": "training loss (nats)", "validation": "validation loss (nats)"}
 LOSS_COLUMNS = {"loss": "mean", "loss_low": "low", "loss_high": "high"}
@@ -91,6 +92,7 @@ def _over_updates(panels: Mapping[str, pd.DataFrame], looks: Looks) -> Figure:
             draw_lines(ax, frame, looks)
             ax.set_ylabel(name)
         axes[-1].set_xlabel("updates")
+        set_updates(axes[-1], pd.concat(panels.values()))
         palette = {arm: str(look["color"]) for arm, look in looks.items()}
         for ax, frame in zip(axes, panels.values(), strict=True):
             write_ends(figure, ax, _last_means(frame), palette)
@@ -105,6 +107,13 @@ def draw_lines(ax: Axes, frame: pd.DataFrame, looks: Looks) -> None:
         updates, low, high = (rows[name].astype(float) for name in ("updates", "low", "high"))
         ax.fill_between(updates, low, high, color=look["color"], alpha=BAND, linewidth=0)
     set_logarithmic(ax, frame["mean"].astype(float))
+
+
+def set_updates(ax: Axes, frame: pd.DataFrame) -> None:
+    """Make the axis of updates logarithmic if one arm has many times those of another."""
+    ends = frame[frame["updates"] > 0].groupby("arm")["updates"].max()
+    if len(ends) and ends.max() >= LONGER * ends.min():
+        set_logarithmic_updates(ax)
 
 
 def _last_means(frame: pd.DataFrame) -> dict[str, float]:
