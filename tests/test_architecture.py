@@ -397,7 +397,7 @@ LAYOUT = {  # file, function and call -> what is done there besides a statistic
     ("reporting/plots/_names.py", "write_ends", "transform"): "places on the panel",
     ("reporting/plots/_names.py", "write_names", "transform"): "places on the panel",
     ("reporting/plots/forest.py", "_reach", "quantile"): "how far an axis goes",
-    ("reporting/plots/claims.py", "draw_claims", "quantile"): "how far an axis goes",
+    ("reporting/plots/claims.py", "_limits", "quantile"): "how far an axis goes",
     ("reporting/plots/forest.py", "largest", "nlargest"): "the rows to draw",
     ("reporting/plots/gap.py", "zoom", "quantile"): "how far an axis goes",
     ("reporting/plots/gap.py", "zoom", "sum"): "the number of runs outside the axes",

@@ -26,17 +26,21 @@ from pipeline.reporting.labels import verdict_label
 from pipeline.reporting.markdown import Formatter
 from pipeline.reporting.plots import (
     _scores,
+    claims,
     cost_accuracy,
     curves,
     flips,
     forest,
     gap,
+    layers,
+    rates,
     reliability,
     strengths,
     targets,
     training,
     transfer_sizes,
 )
+from pipeline.reporting.plots._edges import value_rows
 from pipeline.reporting.plots._names import write_names
 
 NAN = math.nan
@@ -211,6 +215,7 @@ OUTCOMES = pd.DataFrame(
             "study": "a",
             "label": arm,
             "arm": arm,
+            "against": "baseline",
             "gap": 0.1 + i / 100,
             "test_accuracy": 0.9 - i / 50,
         }
@@ -338,15 +343,13 @@ FIGURES = {
         scores(ARMS[1:5], [1, 2, 3, 4]), PALETTE, "members averaged", "one model"
     ),
     "reliability": lambda: reliability.reliability(bins(ARMS[:5]), PALETTE, ARMS[0]),
-    "rates": lambda: training.rates(RATES, RANGES, PALETTE),
-    "narrow_rates": lambda: training.rates(
+    "rates": lambda: rates.rates(RATES, RANGES, PALETTE),
+    "narrow_rates": lambda: rates.rates(
         RATES.assign(learning_rate=0.2 * RATES["learning_rate"] ** 0.4), RANGES, PALETTE
     ),
-    "layers": lambda: training.layers(LAYERS),
+    "layers": lambda: layers.layers(LAYERS),
     "transfer_sizes": lambda: transfer_sizes.transfer_sizes(TRANSFER, CROSSED, "images per class"),
-    "losses": lambda: training.losses(
-        CURVES, {arm: training._look(place, PALETTE[arm]) for place, arm in enumerate(ARMS[:4])}
-    ),
+    "losses": lambda: training.losses(CURVES, training.line_looks(ARMS[:4], PALETTE)),
 }
 
 
@@ -734,9 +737,17 @@ def test_a_collapsed_setting_is_an_arrow_with_its_value_and_does_not_flatten_the
     assert axes.texts[0].get_window_extent().y1 <= axes.transData.transform((0, 0))[1]
 
 
+def test_a_collapsed_setting_inside_the_axis_is_at_its_value() -> None:
+    lost = {"change": [-0.1, 0.02, -0.09], "changes": [[-0.1], [0.02], [-0.09]]}
+    axes = drawn_search(searched(**FALLEN, **lost))
+    assert line(axes, marker="X") == [(0.5, pytest.approx(-9))]
+    assert not line(axes, marker="v")
+    assert not axes.texts
+
+
 def test_values_that_would_touch_are_on_two_rows() -> None:
-    assert strengths._value_rows([0, 5, 11, 12], ["-1.0"] * 4, 1.0) == [0, 0, 0, 1]
-    assert strengths._value_rows([0, 4, 5], ["-1.0"] * 3, 1.0) == [0, 1, 0]
+    assert value_rows([0, 5, 11, 12], ["-1.0"] * 4, 1.0) == [0, 0, 0, 1]
+    assert value_rows([0, 4, 5], ["-1.0"] * 3, 1.0) == [0, 1, 0]
 
 
 @pytest.mark.parametrize(("panels", "columns"), [(1, 1), (2, 2), (12, 2), (13, 3), (32, 3)])
@@ -787,7 +798,9 @@ def test_strengths_of_which_no_run_was_done_leave_an_empty_place() -> None:
 def test_without_any_done_run_the_figures_are_empty() -> None:
     columns = list(curve_rows("baseline", 0.8)[0])
     assert style.png(drawn_curves(pd.DataFrame(columns=columns), {"arm_0": "arm_0"}))
-    assert style.png(drawn_scatter(pd.DataFrame(columns=["study", "label", "arm", *gap.AXES])))
+    assert style.png(
+        drawn_scatter(pd.DataFrame(columns=["study", "label", "arm", "against", *gap.AXES]))
+    )
 
 
 def test_curves_of_averages_draw_their_table_reference_and_star() -> None:
@@ -812,7 +825,7 @@ def test_curves_of_averages_draw_their_table_reference_and_star() -> None:
 
 
 def test_norms_by_layer_are_those_halfway_and_of_layers_at_equal_distances() -> None:
-    axes = training.layers(LAYERS).axes[0]
+    axes = layers.layers(LAYERS).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == [
         f"{layer}.branch.2.weight" for layer in range(0, 60, 3)
     ]
@@ -826,7 +839,7 @@ def test_an_arm_measured_at_other_updates_is_shown_and_layers_that_do_not_train_
     other = LAYERS[LAYERS["arm"] == ARMS[0]].assign(arm="other")
     other["updates"] -= 5
     other.loc[other["layer"] == "0.branch.2.weight", "mean"] = NAN
-    axes = training.layers(pd.concat([LAYERS, other])).axes
+    axes = layers.layers(pd.concat([LAYERS, other])).axes
     assert [label.get_text() for label in axes[-1].get_xticklabels()] == [*ARMS[:6], "other"]
     numbers = [text.get_text() for text in axes[0].texts]
     assert numbers[:14] == ["0.002"] * 6 + ["–"] + ["0.008"] * 7
@@ -868,6 +881,38 @@ def test_few_arms_share_a_panel_and_many_have_one_for_every_few_studies() -> Non
     few = dict(itertools.islice(studies.items(), gap.NAMED))
     assert gap._panels(few) == {"": list(few)}
     assert gap._panels({}) == {"": []}
+
+
+def test_groups_of_arms_have_a_panel_each_if_their_accuracies_are_far_apart() -> None:
+    references = {"a": "baseline", "noisy": "baseline", "b": "noisy", "baseline": "baseline"}
+    runs = pd.DataFrame(
+        {"label": arm, "arm": arm, "against": against} for arm, against in references.items()
+    )
+    groups = gap._groups(runs)
+    assert groups == {"baseline": ["a", "baseline"], "noisy": ["noisy", "b"]}
+    heights = {"a": 95.0, "baseline": 93.0, "noisy": 72.0, "b": 74.0}
+    panels = gap._distant_groups(groups, heights)
+    assert list(panels.values()) == list(groups.values())
+    near = gap._distant_groups(groups, {**heights, "b": 92.0})
+    assert near == {"": ["a", "baseline", "noisy", "b"]}
+
+
+@pytest.mark.parametrize(("low", "shown"), [(-0.9, 1), (-0.05, 0)])
+def test_an_interval_that_leaves_the_axis_of_claims_has_its_numbers(low: float, shown: int) -> None:
+    rows = pd.DataFrame({"claim": list("abcdef"), "expect": "lower", "outcome": "supported"})
+    rows = rows.assign(difference=-0.03, low=-0.05, high=-0.01)
+    rows.loc[0, "low"] = low
+    numbers = [word for word in texts(claims.claims(rows)) if "[" in word]
+    assert numbers == [f"← -3.0 [{100 * low:+.1f}, -1.0]"] * shown
+
+
+def test_updates_are_logarithmic_where_an_arm_has_many_times_those_of_others() -> None:
+    longer = CURVES.assign(updates=CURVES["updates"].mask(CURVES["arm"] == "arm_0", 9000))
+    looks = training.line_looks(ARMS[:4], PALETTE)
+    scales = [training.losses(frame, looks).axes[0].get_xscale() for frame in (CURVES, longer)]
+    assert scales == ["linear", "log"]
+    times = [targets.share_reached(REACHED, last, PALETTE).axes[0] for last in (60, 6000)]
+    assert [ax.get_xscale() for ax in times] == ["linear", "log"]
 
 
 def test_a_panel_of_the_gap_has_the_runs_and_means_of_its_arms_and_the_means_of_others() -> None:

@@ -26,14 +26,15 @@ MARK = 5.0  # half the size of a point's marker
 COST_OUTSIDE = 1000.0  # of a name that leaves the panel
 COST_NAME = 50.0  # of covering another name
 COST_POINT = 6.0  # of covering a point
+COST_RUN = 1.5  # of covering a point of less importance
 COST_ASIDE = 0.2  # of a distance to the side
 COST_SHIFT = 2.0  # of a width to the side
+COST_LEADER = 20.0  # of a line from a name to its point that crosses another name
 COUNTED_POINTS = 3  # covered points that count, at most
+COUNTED_RUNS = 6  # covered points of less importance that count, at most
+LEADER_POINTS = 12  # of a line from a name to its point, which other names should not cover
 LEADER: dict[str, Any] = {"arrowstyle": "-", "color": GREY, "linewidth": 0.7, "shrinkB": 4}
-GROUND: dict[str, Any] = {  # of a name: a stroke around its letters would make paths of them
-    "bbox": {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6},
-    "zorder": 6,
-}
+FRONT: dict[str, Any] = {"zorder": 6}  # of a name; a white ground would hide marks
 
 SHARE_ON_THE_LEFT = {"left": 0.0, "center": 0.5, "right": 1.0}  # by alignment
 
@@ -60,12 +61,22 @@ class Box:
         is_inside = self.left <= other.left and self.bottom <= other.bottom
         return is_inside and other.right <= self.right and other.top <= self.top
 
+    def is_covered(self, points: Floats, margin: float = 0.0) -> NDArray[np.bool_]:
+        """Return which points (points, 2) are inside, or nearer than a margin."""
+        low = np.array([self.left, self.bottom]) - margin
+        high = np.array([self.right, self.top]) + margin
+        is_inside: NDArray[np.bool_] = ((points > low) & (points < high)).all(axis=1)
+        return is_inside
+
     def covered(self, points: Floats) -> int:
         """Return how many points are inside, or so near that their markers are."""
-        low = np.array([self.left, self.bottom]) - MARK
-        high = np.array([self.right, self.top]) + MARK
-        is_covered = ((points > low) & (points < high)).all(axis=1)
-        return len(points[is_covered])
+        return len(points[self.is_covered(points, MARK)])
+
+    def leader(self, point: Floats) -> Floats:
+        """Return points (points, 2) on the line from here to a point."""
+        middle = np.array([self.left + self.right, self.bottom + self.top]) / 2
+        line: Floats = np.linspace(point, middle, LEADER_POINTS)
+        return line[~self.is_covered(line)]
 
 
 @dataclass(frozen=True)
@@ -96,6 +107,7 @@ def write_names(
     ax: Axes,
     names: Mapping[str, tuple[float, float]],
     obstacles: Sequence[tuple[float, float]] = (),
+    runs: Sequence[tuple[float, float]] = (),
 ) -> None:
     """Write names beside their points, each where it covers the fewest points and other names.
 
@@ -107,21 +119,29 @@ def write_names(
         ax: The panel.
         names: The point of every name, in data coordinates.
         obstacles: Further points that are better not covered.
+        runs: Points of less importance, of which names should cover few.
     """
     figure.draw_without_rendering()  # settles the size of the panel
     scale = 72 / figure.dpi
     given = np.array([*names.values(), *obstacles], dtype=float).reshape(-1, 2)
     points = scale * ax.transData.transform(given)
+    small = scale * ax.transData.transform(np.array(runs, dtype=float).reshape(-1, 2))
     panel = Box(*(scale * np.array(ax.get_window_extent().extents)))
     taken: list[Box] = []
+    leaders = np.empty((0, 2))
     for (name, given_point), point in zip(names.items(), points, strict=False):
-        place, box = _cheapest_place(name, point, points, panel, taken)
+        place, box = _cheapest_place(name, point, points, small, panel, taken, leaders)
         taken.append(box)
+        if place.above:
+            leaders = np.concatenate([leaders, box.leader(point)])
         look: dict[str, Any] = {"ha": place.alignment, "va": "center"}
         if place.above:  # on another row than its point
             look["arrowprops"] = LEADER
         offset = (place.aside, place.above)
-        ax.annotate(name, given_point, offset, textcoords="offset points", **look, **GROUND)
+        written = ax.annotate(
+            name, given_point, offset, textcoords="offset points", **look, **FRONT
+        )
+        written.set_in_layout(False)  # otherwise the panel moves beneath its names
 
 
 def write_ends(
@@ -169,7 +189,13 @@ def _spread(heights: Floats, low: float, high: float) -> Floats:
 
 
 def _cheapest_place(
-    name: str, point: Floats, points: Floats, panel: Box, taken: Sequence[Box]
+    name: str,
+    point: Floats,
+    points: Floats,
+    small: Floats,
+    panel: Box,
+    taken: Sequence[Box],
+    leaders: Floats,
 ) -> tuple[Place, Box]:
     """Return the place of a name that costs least, the first of equal ones, and its box.
 
@@ -177,16 +203,22 @@ def _cheapest_place(
         name: The name.
         point: Its point (2).
         points: All points that are better not covered (points, 2).
+        small: Points of less importance (points, 2).
         panel: The panel.
         taken: The boxes of the names before.
+        leaders: Points on the lines from these names to their points (points, 2).
     """
     width = TextPath((0, 0), name, size=TYPE).get_extents().width
     choices = []
     for place in _places(width):
         box = place.box(point, width)
         total = place.cost + COST_POINT * min(box.covered(points), COUNTED_POINTS)
+        total += COST_RUN * min(box.covered(small), COUNTED_RUNS)
         total += COST_NAME * len([other for other in taken if box.overlaps(other)])
         total += COST_OUTSIDE * (not panel.contains(box))
+        leader = box.leader(point)
+        crossed = [other for other in taken if other.is_covered(leader).any()]
+        total += COST_LEADER * (len(crossed) + bool(box.is_covered(leaders).any()))
         choices.append((total, place, box))
     _, place, box = min(choices, key=lambda choice: choice[0])
     return place, box

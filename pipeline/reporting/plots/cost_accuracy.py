@@ -100,7 +100,7 @@ def draw_costs(
     ax.plot(front[cost], 100 * front["accuracy"], drawstyle="steps-post", zorder=1, **FRONT)
     for row in table.to_dict("records"):
         look = _look(row, looks)
-        face = look.color if row[efficient] else "white"
+        face = look.color if row[efficient] else "none"  # hides no other mark
         marks: dict[str, Any] = {"marker": look.marker, "markersize": SIZES[row["kind"]]}
         ax.plot(row[cost], 100 * row["accuracy"], color=look.color, markerfacecolor=face, **marks)
     ax.set_xscale("log")

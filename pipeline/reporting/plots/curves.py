@@ -132,6 +132,14 @@ def set_logarithmic(ax: Axes, values: pd.Series) -> None:
         ax.yaxis.set_minor_formatter(NullFormatter())
 
 
+def set_logarithmic_updates(ax: Axes) -> None:
+    """Make the horizontal axis logarithmic with plain labels."""
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
+    ax.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
 def _set_floor(ax: Axes, frame: pd.DataFrame) -> None:
     """Begin the axis of accuracy so that final differences can be seen; a lower curve is cut."""
     validation = frame[frame["split"] == "validation"].dropna(subset=["accuracy"])

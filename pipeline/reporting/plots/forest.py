@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -35,6 +34,8 @@ LETTER = 0.08  # inches, the mean width of a letter
 HANDLE = 0.42  # inches for the handle of an entry of the legend, and the space after it
 LONGEST = 25  # letters of a name
 FARTHER = 2  # times the reach of most intervals that an axis goes
+ROOM, ROOM_FOR_ARROW = 0.06, 0.2  # of what an axis shows, beyond it
+ARROW = 0.08  # length, as a share of the axis
 SHADE = "#e2e2e2"
 MARK_ROOM = 0.2  # inches between a name and the axis, for the mark of a family
 FAMILY_MARK: dict[str, Any] = {"markersize": 6.5, "linestyle": ""}
@@ -129,7 +130,9 @@ def draw_forest(
         metric: The metric that is compared.
         headed: Whether to write the reference above every group of arms.
     """
-    reach = _reach(contrasts, margin, metric.scale)
+    shown = metric.scale * margin
+    ends = metric.scale * contrasts[["difference", "low", "high"]].stack()
+    _set_limits(ax, ends, shown, _reach(contrasts, margin, metric.scale))
     aside = blended_transform_factory(ax.transAxes, ax.transData)
     ticks, names, height, group = [], [], 0, None
     for row, text in zip(contrasts.itertuples(), words, strict=True):
@@ -138,13 +141,12 @@ def draw_forest(
             place: dict[str, Any] = {"transform": aside, "va": "center", "ha": "right"}
             ax.text(-0.02, height, f"against {group}", style="italic", **place)
             height += 1
-        draw_interval(ax, row, height, palette[row.arm], reach, metric)
+        draw_interval(ax, row, height, palette[row.arm], metric)
         look: dict[str, Any] = {"transform": aside, "va": "center", "color": DARK}
         ax.text(1.02, height, text, **look)
         ticks.append(height)
         names.append(shorten(row.title))
         height += 1
-    shown = metric.scale * margin
     ax.axvspan(-shown, shown, color=SHADE, linewidth=0, zorder=0)
     ax.axvline(0, color=DARK, linewidth=1.2, zorder=1)
     ax.set_yticks(ticks, names)
@@ -153,31 +155,42 @@ def draw_forest(
     better = ", lower is better" if metric.lower_is_better else ""
     ax.set_xlabel(f"difference in {metric.difference_label}{better}, {INTERVAL}")
     ax.grid(visible=False)
-    ends = metric.scale * contrasts[["difference", "low", "high"]].stack()
-    _set_limits(ax, ends, shown, reach)
 
 
 def draw_interval(
-    ax: Axes, row: Any, height: float, color: str, reach: float, metric: Metric = PRIMARY_METRIC
+    ax: Axes, row: Any, height: float, color: str, metric: Metric = PRIMARY_METRIC
 ) -> None:
-    """Draw one contrast; an arrow shows what is beyond `reach`, which is in the units shown."""
-    marker, filled = _marker(row.verdict, row.below_margin, metric)
+    """Draw one contrast; an arrow at the edge of the axis shows what is beyond it."""
+    left, right = ax.get_xlim()
     low, middle, high = (metric.scale * end for end in (row.low, row.difference, row.high))
     if pd.notna(low):
-        ends = np.clip([low, high], -reach, reach)
-        inner = np.clip([metric.scale * row.low_90, metric.scale * row.high_90], -reach, reach)
-        line: dict[str, Any] = {"color": color, "solid_capstyle": "butt", "zorder": 2}
-        ax.plot(ends, [height, height], linewidth=1.5, **line)
-        ax.plot(inner, [height, height], linewidth=4, **line)
-        arrow = {"arrowstyle": "->", "color": color, "linewidth": 1.5, "mutation_scale": 12}
-        for end, beyond in zip(ends, (low < -reach, high > reach), strict=True):
-            if beyond:
-                start, tip = (0.9 * end, height), (1.04 * end, height)
-                ax.annotate("", xy=tip, xytext=start, arrowprops=arrow)
-    if abs(middle) <= reach:
+        start, end = low, high
+        if low < left:
+            start = left + ARROW * (right - left)
+            _draw_arrow(ax, 0.0, height, color)
+        if high > right:
+            end = right - ARROW * (right - left)
+            _draw_arrow(ax, 1.0, height, color)
+        inner = metric.scale * row.low_90, metric.scale * row.high_90
+        for ends, width in (((low, high), 1.5), (inner, 4)):
+            line: dict[str, Any] = {"linewidth": width, "solid_capstyle": "butt", "zorder": 2}
+            shown = max(ends[0], start), min(ends[1], end)
+            if shown[0] <= shown[1]:
+                ax.plot(shown, [height, height], color=color, **line)
+    if left <= middle <= right:
+        marker, filled = _marker(row.verdict, row.below_margin, metric)
         look: dict[str, Any] = {"edgecolor": color, "linewidth": 1.6, "zorder": 3}
         face = color if filled else "white"
         ax.scatter([middle], [height], s=50, marker=marker, facecolor=face, **look)
+
+
+def _draw_arrow(ax: Axes, edge: float, height: float, color: str) -> None:
+    """Draw an arrow to the left edge (0.0) or the right one (1.0) of the axis."""
+    place = blended_transform_factory(ax.transAxes, ax.transData)
+    arrow = {"arrowstyle": "->", "color": color, "linewidth": 1.5, "mutation_scale": 12}
+    start = ARROW if edge == 0 else 1 - ARROW
+    look: dict[str, Any] = {"xycoords": place, "textcoords": place, "arrowprops": arrow}
+    ax.annotate("", (edge, height), (start, height), **look)
 
 
 def line_words(
@@ -228,10 +241,13 @@ def _reach(contrasts: pd.DataFrame, margin: float, scale: float) -> float:
 
 
 def _set_limits(ax: Axes, ends: pd.Series, margin: float, reach: float) -> None:
-    """Make room for every interval, the margin and the zero line, as far as the axis may go."""
-    ends = pd.concat([ends.clip(-reach, reach), pd.Series([-margin, margin])])
-    room = 0.06 * (ends.max() - ends.min())
-    ax.set_xlim(ends.min() - room, ends.max() + room)
+    """Make room for the margin, the zero line, and every interval end within reach."""
+    is_near = ends.abs() <= reach
+    shown = pd.concat([ends[is_near], pd.Series([-margin, margin])])
+    span = shown.max() - shown.min()
+    room_on_left = ROOM_FOR_ARROW if (ends < -reach).any() else ROOM
+    room_on_right = ROOM_FOR_ARROW if (ends > reach).any() else ROOM
+    ax.set_xlim(shown.min() - room_on_left * span, shown.max() + room_on_right * span)
 
 
 def _legend_rows(
@@ -251,7 +267,7 @@ def _legend_rows(
             entries.append(entry)
     entries.append(Line2D([], [], color=GREY, linewidth=4, label="thick: 90 %"))
     if contrasts[["low", "high"]].abs().max(axis=None) > _reach(contrasts, margin, 1.0):
-        entries.append(Line2D([], [], color="none", label="→ beyond the axis"))
+        entries.append(Line2D([], [], color="none", label="→ beyond the axis: see its numbers"))
     families = [
         Line2D([], [], **FAMILY_MARK, marker=SHAPES[name], color=FAMILIES[name], label=name)
         for name in _marked_families(contrasts, palette)

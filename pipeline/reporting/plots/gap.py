@@ -48,18 +48,21 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
 
 
 def _named(data: ReportData, frame: pd.DataFrame) -> pd.DataFrame:
-    """Return rows with names that do not say what an arm is compared with: no difference is."""
-    keys = zip(frame["study"], frame["arm"], strict=True)
-    return frame.assign(label=[data.named(*key) for key in keys])
+    """Return rows with the name of their arm alone as label, and the arm that it is against."""
+    references = {(study, arm.name): arm.against for study, arm in data.planned_arms}
+    keys = list(zip(frame["study"], frame["arm"], strict=True))
+    labels = [data.named(*key) for key in keys]
+    return frame.assign(label=labels, against=[references.get(key, BASELINE) for key in keys])
 
 
 def scatter(runs: pd.DataFrame, means: pd.DataFrame, looks: Mapping[str, Look]) -> Figure:
     """Return a figure with runs small and means large, named beside them.
 
-    Many arms have a panel for every few studies, with the means of the other arms in grey.
+    Many arms have a panel for every few studies, with the means of the other arms in grey. So have
+    few arms for every reference, if the accuracies of their groups are far apart.
 
     Args:
-        runs: Columns study, label, arm, gap and test_accuracy, the latter as fractions.
+        runs: Columns study, label, arm, against, gap and test_accuracy, the latter as fractions.
         means: Columns label, gap and test_accuracy.
         looks: The color and marker of every arm.
     """
@@ -67,6 +70,8 @@ def scatter(runs: pd.DataFrame, means: pd.DataFrame, looks: Mapping[str, Look]) 
     panels = _panels(dict(zip(runs["label"], runs["study"], strict=True)))
     spots = runs.assign(**{name: 100 * runs[name] for name in AXES})
     centers = 100 * means.set_index("label").reindex(columns=list(AXES)).astype(float)
+    if len(panels) == 1:
+        panels = _distant_groups(_groups(runs), centers["test_accuracy"].to_dict())
     handles = _handles([looks[arm] for arm in arms.values()], len(panels) > 1) if arms else []
     with style():
         columns = legend_columns([str(handle.get_label()) for handle in handles], handle=0.5)
@@ -85,8 +90,9 @@ def scatter(runs: pd.DataFrame, means: pd.DataFrame, looks: Mapping[str, Look]) 
             space = {"handletextpad": 0.2, "columnspacing": 1.2}
             figure.legend(handles=handles, loc="outside lower center", ncols=columns, **space)
         for ax, labels in zip(axes, panels.values(), strict=True):
-            places = {label: centers.loc[label] for label in labels}
-            write_names(figure, ax, {label: (x, y) for label, (x, y) in places.items()})
+            places = {label: tuple(centers.loc[label]) for label in labels}
+            marks = _marks(spots[spots["label"].isin(labels)], centers.drop(index=labels))
+            write_names(figure, ax, places, runs=marks)
     return figure
 
 
@@ -142,6 +148,61 @@ def _panels(studies: Mapping[str, str]) -> dict[str, list[str]]:
         panels[title] = together
         title, together = name, labels
     return {**panels, title: together}
+
+
+def _groups(runs: pd.DataFrame) -> dict[str, list[str]]:
+    """Return the labels of every reference: its own, and those of the arms compared with it."""
+    groups: dict[str, list[str]] = {}
+    references = set(runs["against"])
+    for row in runs.drop_duplicates("label").to_dict("records"):
+        is_reference = row["arm"] in references
+        name = row["arm"] if is_reference else row["against"]
+        groups.setdefault(name, []).append(row["label"])
+    return groups
+
+
+def _distant_groups(
+    groups: Mapping[str, Sequence[str]], heights: Mapping[str, float]
+) -> dict[str, list[str]]:
+    """Return groups by their title; those that are near to each other as one, all as one untitled.
+
+    Args:
+        groups: The labels of every reference.
+        heights: The mean accuracy of every label.
+    """
+    known = {
+        name: [heights[label] for label in labels if not math.isnan(heights[label])]
+        for name, labels in groups.items()
+    }
+    order = sorted(groups, key=lambda name: max(known[name], default=math.inf), reverse=True)
+    clusters: list[list[str]] = []
+    for name in order:
+        if clusters and not _are_distant([known[other] for other in clusters[-1]], known[name]):
+            clusters[-1].append(name)
+        else:
+            clusters.append([name])
+    if len(clusters) < 2:
+        return {"": list(itertools.chain(*groups.values()))}
+    return {
+        f"{', '.join(cluster)} and what is compared with it": [
+            label for name in cluster for label in groups[name]
+        ]
+        for cluster in clusters
+    }
+
+
+def _are_distant(higher: Sequence[Sequence[float]], lower: Sequence[float]) -> bool:
+    """Return whether groups are farther from a lower one than each of them is wide."""
+    groups = [group for group in [*higher, lower] if group]
+    width = max(max(group) - min(group) for group in groups)
+    between = min(min(group) for group in groups[:-1]) - max(groups[-1])
+    return between > width
+
+
+def _marks(spots: pd.DataFrame, others: pd.DataFrame) -> list[tuple[float, float]]:
+    """Return the places of runs and of the means of other arms, which names keep clear of."""
+    frames = [frame[list(AXES)].dropna() for frame in (spots, others)]
+    return [(x, y) for frame in frames for x, y in frame.to_numpy(float)]
 
 
 def _handles(looks: Sequence[Look], has_panels: bool) -> list[Line2D]:

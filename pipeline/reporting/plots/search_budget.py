@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.pages._search import BUDGET, search_studies
-from pipeline.reporting.plots._names import GROUND
+from pipeline.reporting.plots._names import FRONT
 from pipeline.reporting.style import BAND, DARK, GREY, WIDTH, arm_colors, style
 
 
@@ -43,5 +43,5 @@ def draw_chances(ax: Axes, pair: pd.DataFrame, palette: dict[str, str]) -> None:
     ax.set(ylim=(0, 100), xlim=(1, pair["trials"].max()), ylabel="chance (%)")
     ax.set_title(f"{arm} wins against {other}")
     for height, name, side in ((0.96, arm, "top"), (0.04, other, "bottom")):
-        look = {"transform": ax.transAxes, "ha": "right", "va": side, **GROUND}
+        look = {"transform": ax.transAxes, "ha": "right", "va": side, **FRONT}
         ax.text(0.99, height, f"{name} better", **look)

@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from pipeline.config.plan import Dimension, PlannedArm
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.labels import WHOLE, SettingAxis, setting_axis
-from pipeline.reporting.plots._names import LINE_HEIGHT
+from pipeline.reporting.plots._edges import clear_share, draw_below, value_rows
 from pipeline.reporting.style import DARK, STAR, TYPE, WIDTH, arm_colors, style
 
 NAME = "validation_accuracy"
@@ -36,8 +36,6 @@ SMALL = 8  # points of type where panels are many
 LETTERS = 74  # of the size of a tick, across a figure
 TITLE_SHARE = 0.9  # of these letters across a title, which is larger and bold
 LABEL = 0.7  # of the letters across a panel: a line of the name of its axis
-ARROW = 0.06  # height of an arrow at the edge, as a share of a panel
-NUMBERS = (8, 21)  # points from an arrow up to its value, on the lower row and on the upper one
 MARGIN = 0.1  # of an axis, beyond its outermost values
 BESIDE = 0.4  # beside the place of a single setting
 EQUAL = 0.5  # points above and below values that are all equal
@@ -45,7 +43,7 @@ CHOSEN_SIZE = 18  # of the star, in points of type
 EDGE = {"markeredgecolor": "white", "markeredgewidth": 0.75}
 SEED: dict[str, Any] = {"marker": "o", "markersize": 5, "linestyle": "", "alpha": 0.45, **EDGE}
 MEAN: dict[str, Any] = {"marker": "o", "markersize": 9, **EDGE}
-BELOW: dict[str, Any] = {"marker": "v", "markersize": 9, "markeredgecolor": "black"}
+COLLAPSED: dict[str, Any] = {"marker": "X", "markersize": 9, "markeredgecolor": "black"}
 CURVE: dict[str, Any] = {"linestyle": ":", "linewidth": 2}
 REFERENCE: dict[str, Any] = {"color": DARK, "linestyle": "--"}
 
@@ -172,31 +170,40 @@ def strengths(panels: Mapping[str, Search], palette: Mapping[str, str]) -> Figur
         height = layout.height * layout.rows + FRAME
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         grid = figure.subplots(layout.rows, layout.columns, squeeze=False)
-        used: list[Axes] = list(grid.flat[: len(panels)])
-        rows = 0
-        for ax, (title, search) in zip(used, panels.items(), strict=True):
-            rows = max(rows, draw_changes(ax, search, palette[title], layout))
+        used: dict[str, Axes] = dict(zip(panels, grid.flat, strict=False))
+        collapsed = {}
+        for title, ax in used.items():
+            collapsed[title] = draw_changes(ax, panels[title], palette[title], layout)
             ax.set_title(_wrapped(title, layout), fontsize=layout.size + 1)
         for ax in grid.flat[len(panels) :]:
             ax.set_axis_off()
         if layout.is_small:  # the first column has the numbers of all
             for ax in grid[:, 1:].ravel():
                 ax.tick_params(labelleft=False)
-        marks = legend(list(panels.values()))
-        figure.legend(list(marks.values()), list(marks), loc="outside lower center", ncols=3)
         if layout.rows == 1:  # a label of the figure would be longer than a panel
-            used[0].set_ylabel("\n".join(textwrap.wrap(AXIS, len(AXIS) // 2 + 4)))
+            grid[0, 0].set_ylabel("\n".join(textwrap.wrap(AXIS, len(AXIS) // 2 + 4)))
         else:
             figure.supylabel(AXIS, fontsize=TYPE)
-        _share_heights(used, _clear_share(figure, used, rows, layout) if rows else 0.0)
+        marks = legend(list(panels.values()))
+        figure.legend(list(marks.values()), list(marks), loc="outside lower center", ncols=3)
+        low, high = _shared_heights(used.values())
+        rows: list[int] = []
+        for title, ax in used.items():
+            below = collapsed[title][collapsed[title]["mean"] < low]
+            rows += _value_rows(ax, below, layout)
+        if rows:
+            clear = clear_share(rows, _least_height(figure, used.values()), layout.share)
+            low = min(low, -high * clear / (1 - clear))  # at which 0 is at that share of the height
+        for title, ax in used.items():
+            ax.set_ylim(low, high)
+            _draw_collapsed(ax, collapsed[title], palette[title], layout)
     return figure
 
 
-def _clear_share(figure: Figure, panels: Sequence[Axes], rows: int, layout: Layout) -> float:
-    """Return the share of the height of a panel that arrows and rows of their values need."""
+def _least_height(figure: Figure, panels: Iterable[Axes]) -> float:
+    """Return the height of the lowest panel, in points of type."""
     figure.draw_without_rendering()  # settles the size of panels
-    height = 72 / figure.dpi * min(ax.get_window_extent().height for ax in panels)
-    return ARROW + layout.share * (NUMBERS[rows - 1] + LINE_HEIGHT) / height
+    return 72 / figure.dpi * min(ax.get_window_extent().height for ax in panels)
 
 
 def _wrapped(title: str, layout: Layout) -> str:
@@ -207,25 +214,17 @@ def _wrapped(title: str, layout: Layout) -> str:
     return "\n".join(lines).replace("_ ", "_")
 
 
-def _share_heights(panels: Sequence[Axes], clear: float) -> None:
-    """Give all panels the limits of the widest ones.
-
-    Args:
-        panels: The panels.
-        clear: The share of their height, at the bottom, in which the line of the reference is not.
-    """
-    limits = [ax.get_ylim() for ax in panels]
-    low = min(low for low, _ in limits) - MARGIN
-    high = max(high for _, high in limits) + MARGIN
-    low = min(low, -high * clear / (1 - clear))  # at which 0 is at that share of the height
-    for ax in panels:
-        ax.set_ylim(low, high)
+def _shared_heights(panels: Iterable[Axes]) -> tuple[float, float]:
+    """Return the limits of the vertical axis that all panels share: those of the widest ones."""
+    lows, highs = zip(*(ax.get_ylim() for ax in panels), strict=True)
+    return min(lows) - MARGIN, max(highs) + MARGIN
 
 
-def draw_changes(ax: Axes, search: Search, color: str, layout: Layout = ALONE) -> int:
+def draw_changes(ax: Axes, search: Search, color: str, layout: Layout = ALONE) -> pd.DataFrame:
     """Draw the paired differences of the settings of one arm to its reference, in points.
 
-    A setting that has collapsed would flatten the rest. It is an arrow at the edge, with its value.
+    A setting that has collapsed would flatten the rest: the limits leave it out. It is drawn when
+    the limits of all panels are known.
 
     Args:
         ax: The panel.
@@ -234,7 +233,7 @@ def draw_changes(ax: Axes, search: Search, color: str, layout: Layout = ALONE) -
         layout: The figure in which the panel is.
 
     Returns:
-        On how many rows the values of collapsed settings are.
+        The settings that have collapsed, by their place; see `_settings`.
     """
     lines = 1 if layout.is_small else 2
     width = int(LABEL * layout.letters)
@@ -250,13 +249,12 @@ def draw_changes(ax: Axes, search: Search, color: str, layout: Layout = ALONE) -
     _draw_means(ax, settings[~has_collapsed], color, layout, is_joined=is_joined)
     _draw_chosen(ax, settings[settings["chosen"]], color, layout)
     _set_limits(ax, settings[~has_collapsed], axis.places, layout)
-    rows = _draw_collapsed(ax, settings[has_collapsed], color, layout)
     shown = _distant_ticks(axis, layout, list(settings["chosen"]))
     places = [axis.places[number] for number in shown]
     ax.set_xticks(places, [axis.ticks[number] for number in shown])
     ax.tick_params(labelsize=layout.size)
     ax.set_xlabel(axis.name, fontsize=layout.size)
-    return rows
+    return settings[has_collapsed].sort_values("place")
 
 
 def _settings(rows: pd.DataFrame, places: Sequence[float]) -> pd.DataFrame:
@@ -313,46 +311,27 @@ def _draw_chosen(ax: Axes, settings: pd.DataFrame, color: str, layout: Layout) -
         ax.plot(place, mean, color=color, zorder=5, **look)
 
 
-def _draw_collapsed(ax: Axes, settings: pd.DataFrame, color: str, layout: Layout) -> int:
-    """Draw settings as arrows at the lower edge, wherever the panel ends, with their values.
+def _draw_collapsed(ax: Axes, settings: pd.DataFrame, color: str, layout: Layout) -> None:
+    """Draw settings at their value, or as arrows at the lower edge if they are below the panel."""
+    low, _ = ax.get_ylim()
+    is_below = settings["mean"] < low
+    inside, below = settings[~is_below], settings[is_below]
+    look = {"color": color, "linestyle": "", "zorder": 4, **_sized(COLLAPSED, layout)}
+    for place, mean in inside[["place", "mean"]].to_numpy():
+        ax.plot(place, mean, clip_on=False, **look)  # whole where it is at an edge
+    rows = _value_rows(ax, below, layout)
+    draw_below(ax, below["place"], _written(below), rows, color, layout.share)
 
-    Returns:
-        On how many rows the values are, 0 to 2.
-    """
-    # Places are those of settings, heights are shares of the panel: its limits may change later.
-    across = ax.get_xaxis_transform()
-    look: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": layout.size, "zorder": 4}
-    behind = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # the reference may cross it
-    settings = settings.sort_values("place")
-    values = [f"{mean:.1f}" for mean in settings["mean"]]
+
+def _value_rows(ax: Axes, settings: pd.DataFrame, layout: Layout) -> list[int]:
+    """Return on which row above its arrow the value of every setting is."""
     left, right = ax.get_xlim()
-    letter = (right - left) / layout.letters
-    rows = _value_rows(settings["place"], values, letter)
-    for place, value, row in zip(settings["place"], values, rows, strict=True):
-        ax.plot(place, ARROW, color=color, transform=across, zorder=4, **_sized(BELOW, layout))
-        above: dict[str, Any] = {"xycoords": across, "textcoords": "offset points"}
-        offset = (0, layout.share * NUMBERS[row])
-        ax.annotate(value, (place, ARROW), offset, bbox=behind, **above, **look)
-    return max(rows, default=-1) + 1
+    return value_rows(settings["place"], _written(settings), (right - left) / layout.letters)
 
 
-def _value_rows(places: Iterable[float], values: Iterable[str], letter: float) -> list[int]:
-    """Return the row of every value: 0 where it does not touch the one before, otherwise 1.
-
-    Args:
-        places: The middles of the values, ascending.
-        values: The values as they are written.
-        letter: The width of a letter, on the scale of the places.
-    """
-    rows: list[int] = []
-    end = -math.inf  # of the last value on row 0
-    for place, value in zip(places, values, strict=True):
-        half = letter * (len(value) + 1) / 2
-        row = 0 if place - half >= end else 1
-        if row == 0:
-            end = place + half
-        rows.append(row)
-    return rows
+def _written(settings: pd.DataFrame) -> list[str]:
+    """Return the mean of every setting as it is written."""
+    return [f"{mean:.1f}" for mean in settings["mean"]]
 
 
 def _sized(look: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
@@ -418,7 +397,6 @@ def legend(panels: Collection[Search]) -> dict[str, Artist]:
     names = names or {"chosen value"}  # with which the others of the tuned baseline are compared
     marks["reference" if len(names) > 1 else names.pop()] = Line2D([], [], **REFERENCE)
     if rows["collapsed"].any():
-        marks["collapsed, with its difference"] = Line2D(
-            [], [], color="white", markerfacecolor="white", **BELOW
-        )
+        hollow: dict[str, Any] = {"color": "white", "linestyle": "", "markerfacecolor": "white"}
+        marks["collapsed; ▼ lower than shown"] = Line2D([], [], **hollow, **COLLAPSED)
     return marks

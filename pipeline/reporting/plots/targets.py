@@ -9,8 +9,11 @@ from matplotlib.figure import Figure
 from pipeline.config.plan import BASELINE
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.plots._names import write_ends
+from pipeline.reporting.plots.curves import set_logarithmic_updates
 from pipeline.reporting.style import DASHES, WIDTH, arm_colors, style
 
+LATE = 3  # times the updates of the last run that reaches the target: a linear axis squeezes all
+FIRST = 0.5  # of the updates of the first run that reaches it: where a logarithmic axis begins
 HEIGHT, LINE = 2.6, 0.18  # inches, of a panel for few arms and for the name of each
 BEYOND = 1.02  # times the last update: where the horizontal axis ends
 
@@ -33,6 +36,9 @@ def share_reached(frame: pd.DataFrame, last: float, palette: Mapping[str, str]) 
     """
     ends = {}
     end = BEYOND * last
+    reached_times = frame.loc[np.isfinite(frame["updates"].astype(float)), "updates"]
+    is_early = len(reached_times) > 0 and LATE * reached_times.max() < last
+    start = FIRST * float(reached_times.min()) if is_early else 0.0
     with style():
         height = max(HEIGHT, LINE * len(set(frame["arm"]))) + 0.7
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
@@ -40,7 +46,7 @@ def share_reached(frame: pd.DataFrame, last: float, palette: Mapping[str, str]) 
         for arm, rows in frame.groupby("arm", sort=False):
             times = np.sort(rows["updates"].to_numpy(float))
             reached = times[np.isfinite(times)]
-            places = [0.0, *reached, end]
+            places = [start, *reached, end]
             counts = [*range(len(reached) + 1), len(reached)]
             shares = [100 * count / len(times) for count in counts]
             line = DASHES if arm == BASELINE else "-"
@@ -48,7 +54,9 @@ def share_reached(frame: pd.DataFrame, last: float, palette: Mapping[str, str]) 
             ends[str(arm)] = shares[-1]
         ax.set_xlabel("updates")
         ax.set_ylabel("runs that reached the target (%)")
-        ax.set_xlim(0, end)
+        if is_early:
+            set_logarithmic_updates(ax)
+        ax.set_xlim(start, end)
         ax.set_ylim(-3, 103)
         write_ends(figure, ax, ends, palette)
     return figure

@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 from pipeline.comparison.transfer import FINE_TUNING, PROBE, SCRATCH
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.pages._transfer import FIGURE, MODES, series, size_name, size_of
-from pipeline.reporting.plots._names import GROUND, LINE_HEIGHT, write_ends
+from pipeline.reporting.plots._names import FRONT, LINE_HEIGHT, write_ends
 from pipeline.reporting.style import BAND, DARK, DASHES, FAMILIES, GREY, WIDTH, style
 
 COLUMNS = ("size", "mean", "low", "high")
@@ -108,7 +108,7 @@ def draw_crossover(
         ha="left" if is_left else "right",
         va="bottom",
         color=DARK,
-        **GROUND,
+        **FRONT,
     )
 
 
