@@ -48,34 +48,37 @@ SHOWN = 12  # hexadecimal digits of the hash of all claims
 PUBLISHED_WORDS = ("claim", "published", "setting of the paper", "here", "outcome")
 CAPTION = (
     "Opposite claims are next to each other. Intervals are not corrected, unlike those in the "
-    "answer on the front page. p and p (within) have Holm's correction over all claims of the "
+    "answer on the front page. p and p (equivalence) have Holm's correction over all claims of the "
     "report."
 )
 NOTES = (  # what the columns and the outcomes mean
-    "**first → second**: a contrast compares A against B. First is the mean of B, second the mean "
-    "of A; for an interaction, these are the two differences that are compared.",
-    "**measure**: what is compared, and the kind of test: directional (the sign of the "
-    "difference), equivalence (the difference is within the margin), exact (at every seed or "
-    "group), interaction (the difference of two contrasts), correlation (of gap and test accuracy "
-    "by rank) or slope (from the first level to the last).",
+    "**contrast**: what is compared. A contrast has the form A against B.",
+    "**first → second**: the mean of B, and then the mean of A. For an interaction, the two "
+    "differences that are compared.",
+    "**measure**: the quantity that is compared, and the kind of test: directional (the sign of "
+    "the difference), equivalence (the difference is within the margin), exact (the difference is "
+    "as expected at every seed or group), interaction (the difference of two contrasts), "
+    "correlation (of gap and test accuracy by rank) or slope (from the first level to the last).",
     "**setting**: the chosen settings of the arms of the contrast.",
     "**expected**: what the claim says of A, compared with B.",
     "**difference**: A minus B, in points for accuracy, error, gap and importance, in nats for "
-    "NLL; for times to target, norms of weights and learning rates, A divided by B. The "
-    f"{md.CONFIDENCE} Student-t interval is over seeds, groups of models or halves of the settings "
-    "of a search. For times to target, both sides are medians, and difference, interval and p are "
-    "from Wilcoxon's signed-rank test.",
+    "NLL. For times to target, norms of weights and learning rates it is A divided by B. For a "
+    "correlation it is the coefficient.",
+    f"**interval**: {md.CONFIDENCE} Student-t interval over seeds, over groups of models, or over "
+    "halves of the settings of a search.",
+    "**times to target**: both sides are medians; difference, interval and p are from Wilcoxon's "
+    "signed-rank test.",
     "**p**: two-sided test of no difference.",
-    '**p (within)**: tests that the difference is within the margin; if "not higher" is expected, '
-    'only that it is not above the margin; if "not lower" is expected, only that it is not below '
-    "minus the margin.",
+    "**p (equivalence)**: test that the difference is between minus the margin and the margin. If "
+    '"not higher" is expected, only the upper limit is tested; if "not lower" is expected, only '
+    "the lower limit.",
     "**detectable**: the smallest true difference that these seeds find with "
     f"{100 * POWER:g} % power at the strictest step of Holm's procedure. "
     f"{md.RANGE_NOTE}",
-    '**contradicted**: the difference is shown to have the opposite sign. Where "lower" or '
-    '"higher" is expected, a difference that is shown to be within the margin is a contradiction '
-    'too. Where "within the margin" is expected, it is a contradiction if the difference is shown '
-    "not to be 0 and is not shown to be within the margin.",
+    "**contradicted**: the difference is shown to have the opposite sign. If "
+    '"lower" or "higher" is expected, a difference that is shown to be within the margin also '
+    'contradicts the claim. If "within the margin" is expected, the claim is contradicted by a '
+    "significant difference for which equivalence is not shown.",
     "The first sentence of this page counts claims with the same contrast, measure and expectation "
     "once.",
 )
@@ -150,8 +153,8 @@ def claims_sentence(data: ReportData) -> str:
     counted = [row for row in rows if row["outcome"] in OUTCOMES]
     return (
         f"Of {md.format_count(len(counted), 'claim')} of lectures and papers, {'; '.join(parts)}. "
-        "Holm's correction is over all of their tests, so an arm that helps may have an "
-        "inconclusive claim."
+        "Holm's correction is over the tests of all claims together, so an arm can help while a "
+        "claim about it is inconclusive."
     )
 
 
@@ -200,20 +203,20 @@ def _cells(
     data: ReportData, row: md.Row, numbers: Mapping[str, int], settings: Mapping[str, str]
 ) -> dict[str, str]:
     """Return the cells of a claim; what a narrow screen should show comes first."""
-    than = f"; less that of {row['than']}" if row["than"] else ""
+    contrast = f"({row['contrast']}) minus ({row['than']})" if row["than"] else row["contrast"]
     return {
         "claim": f"**{row['claim']}** ({BY[row['by']]} [{numbers[row['claim']]}]): "
         f"{md.escape(row['says'])}",
         "outcome": outcome_words(row, data.format),
         "difference": md.unbroken(effect_cell(row, data.format)),
-        "contrast": md.escape(f"{row['contrast']}{than}"),
+        "contrast": md.escape(contrast),
         "setting": settings.get(row["claim"], "") or md.VOID,
         "measure": f"{MEASURES[row['measure']]}, {row['rule']}",
         "expected": expected_words(row, data.format),
         "first → second": md.unbroken(sides_cell(row, data.format)),
         "n": str(row["n"]),
         "p": md.format_p(row["p_holm"]),
-        "p (within)": md.format_p(row["p_equivalence"]),
+        "p (equivalence)": md.format_p(row["p_equivalence"]),
         "detectable": _detectable(data, row),
     }
 
