@@ -102,10 +102,10 @@ def _largest(words: str, best: Gain, metric: str) -> str:
 
 def _certain(gains: Sequence[Gain], metric: str) -> str:
     parts = []
-    for sign, words in ((1, "a gain"), (-1, "a loss")):
+    for sign, words in ((1, "improves"), (-1, "gets worse")):
         names = [f"**{gain.name}**" for gain in gains if gain.sign(metric) == sign]
         if names:
             parts.append(f"{words} for {format_few(names)}")
     if not parts:
         return f"No {NAMES[metric]} difference has an interval that excludes 0."
-    return f"{TITLES[metric]} differences whose interval excludes 0: {'; '.join(parts)}."
+    return f"{TITLES[metric]} {'; it '.join(parts)} (with an interval that excludes 0)."

@@ -31,8 +31,8 @@ def pages(data: ReportData) -> Iterator[Page]:
         return
     last, gains = last_number(data.pass_gains), pass_gains(data)
     start = (
-        f"The average of {md.format_count(last, 'noise pass', 'es')} compared with the "
-        "deterministic score of the same arm (intervals are not corrected):"
+        f"What the average of {md.format_count(last, 'noise pass', 'es')} changes, compared with "
+        "one pass without noise (intervals are not corrected):"
     )
     links = [f"[{study}](study_{study}.md)" for study in dict.fromkeys(data.pass_gains["study"])]
     body = md.join_parts(
@@ -51,8 +51,9 @@ def pass_figure(data: ReportData, study: str) -> str:
         return ""
     caption = (
         f"Lines: mean over seeds. Band: {MEAN_INTERVAL}. n: as in [the table](averaging.md). Rule: "
-        "the arithmetic mean of the probabilities of that number of noise passes; a star marks the "
-        "number that the arm's test rule averages. The panels of a metric share their scale."
+        "the arithmetic mean of the probabilities of as many noise passes as the axis says; a star "
+        "marks the number that the arm's test rule averages. The panels of a metric share their "
+        "scale."
     )
     return f"![{FIGURE}](../figures/passes_{study}.png)\n\n*{caption}*"
 
@@ -78,9 +79,9 @@ def pass_table(data: ReportData, gains: list[Gain]) -> str:
                 }
             )
     caption = (
-        f"{COMPLETED} Rule: the arithmetic mean of the probabilities of "
-        "that number of noise passes, on the test examples. Declared: the test rule of the arm; if "
-        "none is marked, it is the deterministic rule. Difference: "
+        f"{COMPLETED} Rule: the arithmetic mean of the probabilities of as many noise passes as "
+        "the column says, on the test examples. Declared: the test rule of the arm. An arm without "
+        "this mark is tested by the deterministic rule. Difference: "
         f"{md.format_count(last, 'pass', 'es')} minus deterministic; a gain is above 0 for "
         f"accuracy and below 0 for NLL. Interval: {md.CONFIDENCE} Student-t interval of the mean "
         "difference, "

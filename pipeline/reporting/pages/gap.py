@@ -18,13 +18,13 @@ PARTS = {
     "gap": "true gap",
     "gap_noise": "noise",
     "gap_augmentation": "augmentation",
-    "gap_observed": "sum, as logged in training",
+    "gap_observed": "sum (the gap in a training log)",
 }
 WORDS = (
     "True gap: train minus validation accuracy of the same weights, without noise or augmentation. "
-    "Noise: how much the accuracy on training examples changes when the noise of training is "
-    "active. Augmentation: how much it changes when the training examples are augmented. A "
-    "training log shows the sum of all three as the gap."
+    "Noise: train accuracy with the noise of training, minus train accuracy without it. "
+    "Augmentation: train accuracy on augmented examples, minus train accuracy on the examples "
+    "themselves. A training log shows the sum of all three as the gap."
 )
 
 
@@ -48,8 +48,9 @@ def gap_table(data: ReportData) -> str:
         cells = {title: _band(data, band) for title, band in bands.items()}
         rows.append({"arm": data.label(study, arm.name), "n": str(n), **cells})
     caption = (
-        f"Points of accuracy; 0 without decimals is exactly zero. {COMPLETED} "
-        "Rule: deterministic; noise and augmentation are averaged over several passes. "
+        "Points of accuracy. 0 without decimals: train accuracy is the same in every run, as for "
+        f"an arm without noise. {COMPLETED} The true gap is measured without noise; noise and "
+        "augmentation are averages over several passes. "
         f"Interval: {MEAN_INTERVAL}."
     )
     return f"{WORDS}\n\n{format_table(rows, caption, words=('arm',))}"

@@ -9,8 +9,8 @@ from pipeline.reporting.pages._page import Page
 ORDER = 25
 COLUMNS = 4  # arms in the table of classes
 FIGURE = (
-    "Test images that an arm classifies correctly at more seeds than its reference does, and at "
-    "fewer seeds"
+    "Test images that an arm classifies correctly at more seeds than its reference does, and "
+    "images that it classifies correctly at fewer seeds"
 )
 NOTE = (
     "Above each image: its class, and the percentage of seeds at which the network classifies it "

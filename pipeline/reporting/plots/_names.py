@@ -65,8 +65,8 @@ class Box:
         """Return which points (points, 2) are inside, or nearer than a margin."""
         low = np.array([self.left, self.bottom]) - margin
         high = np.array([self.right, self.top]) + margin
-        is_inside: NDArray[np.bool_] = ((points > low) & (points < high)).all(axis=1)
-        return is_inside
+        is_between = (points > low) & (points < high)
+        return is_between[:, 0] & is_between[:, 1]
 
     def covered(self, points: Floats) -> int:
         """Return how many points are inside, or so near that their markers are."""
