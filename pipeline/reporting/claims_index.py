@@ -28,8 +28,8 @@ COUNTED = (
 )
 OTHERS = (
     "`gapwise claims --protocol NAME` lists those that can be tested with the data and the network "
-    "of a protocol, with the runs and minutes of their studies; with `--run` it trains and tests "
-    "them."
+    "of a protocol, with the runs and minutes of their studies. With `--run`, it also trains these "
+    "runs and tests the claims."
 )
 
 Registered = Mapping[str, Sequence[Claim]]  # study -> its claims
@@ -152,8 +152,9 @@ def _untested(claims: Sequence[Judged], registered: Registered) -> str:
     if not left:
         return ""
     settled = len([claim for claim in left if claim.rule == "identity"])
-    known = f" Of these, {settled} follow from the settings and are not tested." if settled else ""
-    return f"{md.format_count(len(left), 'claim')} not tested by these reports.{known} {OTHERS}"
+    known = f" ({settled} of them cannot be: they follow from the settings)" if settled else ""
+    count = md.format_count(len(left), "registered claim")
+    return f"Not tested by these reports: {count}{known}. {OTHERS}"
 
 
 def outcome_cell(row: Row) -> str:

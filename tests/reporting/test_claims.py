@@ -67,6 +67,7 @@ ELSEWHERE = ERROR | {
 PRIMARY = pd.DataFrame(
     [
         ("dropout", "dropout", {"dropout": {"rate": 0.5}}),
+        ("dropout", "less", {"dropout": {"rate": 0.25}}),
         ("weight_decay", "weight_decay", {"weight_decay": {"strength": 0.01}}),
     ],
     columns=["study", "arm", "setting"],
@@ -80,7 +81,7 @@ def shown(*rows, contrast=None, openings=()):
     if contrast:
         given = {"id": "drop_helps", "source": "s", "by": "both", "says": "s", "expect": "lower"}
         claims = (Claim(contrast=contrast, **given),)
-    arms = (PlannedArm(name="baseline"), PlannedArm(name="dropout"))
+    arms = (PlannedArm(name="dropout"), PlannedArm(name="less", against="dropout"))
     study = PlannedStudy(name="dropout", question="?", arms=arms, claims=claims)
     return SimpleNamespace(
         claims=table,
@@ -233,7 +234,8 @@ def test_what_is_expected_has_its_margin(row, words):
     ("contrast", "setting"),
     [
         ({"arm": "dropout"}, "rate=0.5"),
-        ({"arm": "dropout", "passes": (0, 12)}, "rate=0.5"),
+        ({"arm": "less"}, "less: dropout, rate=0.25; dropout: rate=0.5"),
+        ({"arm": "less", "passes": (0, 12)}, "dropout, rate=0.25"),
         (
             {"arm": "dropout", "against": "weight_decay", "against_study": "weight_decay"},
             "dropout: rate=0.5; weight_decay: strength=0.01",

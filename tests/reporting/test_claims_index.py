@@ -103,7 +103,7 @@ def test_a_line_has_a_linked_number_for_every_protocol():
 def test_the_page_says_how_many_claims_are_not_tested(registered, numbers):
     claims = [claim(name) for name in registered]
     page = claims_page(REPORTS, PARTIAL, {"one": claims[:1], "two": claims[1:]})
-    lines = [line for line in page.splitlines() if "not tested by these reports" in line]
+    lines = [line for line in page.splitlines() if "Not tested by these reports" in line]
     assert [re.findall(r"\d+", line) for line in lines] == ([numbers] if numbers else [])
     assert all("`gapwise claims --protocol NAME`" in line for line in lines)
 

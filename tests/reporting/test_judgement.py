@@ -317,7 +317,7 @@ class TestAReferenceThatLostARun:
         rates = judged.rates.set_index("arm")
         assert rates.loc["worse", "undone"] < rates.loc["baseline", "high"]
         page = judgement_page(judged, "mine")
-        start = page.index("Verdicts are about runs that were not lost")
+        start = page.index("Over all runs, a verdict would not hold")
         note = page[start:].splitlines()[0]
         assert set(bold(note)) == {"better"}
         verdicts = judged.table.set_index("arm")["verdict"]

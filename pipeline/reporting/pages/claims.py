@@ -10,11 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.comparison.claim_samples import reference_of
 from pipeline.comparison.levels import POWER
 from pipeline.comparison.verdicts import Outcome
 from pipeline.config.claims import COSTS, LOGARITHMIC, Claim
-from pipeline.config.plan import PlannedStudy
+from pipeline.config.plan import BASELINE, PlannedStudy
 from pipeline.records.ledger import LEDGER, changes
 from pipeline.reporting import markdown as md
 from pipeline.reporting.claim_cells import (
@@ -75,10 +74,9 @@ NOTES = (  # what the columns and the outcomes mean
     "**detectable**: the smallest true difference that these seeds find with "
     f"{100 * POWER:g} % power at the strictest step of Holm's procedure. "
     f"{md.RANGE_NOTE}",
-    "**contradicted**: the difference is shown to have the opposite sign. If "
-    '"lower" or "higher" is expected, a difference that is shown to be within the margin also '
-    'contradicts the claim. If "within the margin" is expected, the claim is contradicted by a '
-    "significant difference for which equivalence is not shown.",
+    '**outcome**: decided by the sign of the difference, unless a reason is given. If "lower" or '
+    '"higher" is expected, a difference that is shown to be within the margin contradicts the '
+    "claim.",
     "The first sentence of this page counts claims with the same contrast, measure and expectation "
     "once.",
 )
@@ -164,16 +162,16 @@ def registration(data: ReportData) -> str:
         return ""
     between = [changes(*pair) for pair in itertools.pairwise(data.openings)]
     changed = len([each for each in between if "claims" in {change.kind for change in each}])
-    since = "It is the same in all entries: no claim was changed after the test set was evaluated."
+    since = "It is the same in all of its entries: these claims were registered before test scores."
     if changed:
         since = (
-            f"It changed {md.format_count(changed, 'time')} between entries. A claim that was "
+            f"It changed {md.format_count(changed, 'time')} between entries: a claim that was "
             "added or changed then may have been written with results in view."
         )
     return (
         f"The hash of all claims of this report, `{data.exploration.claims[:SHOWN]}`…, is in the "
-        f"plan of exploration. Every entry of the [ledger](../{LEDGER}) has the hash of its time, "
-        f"and is written before the test set is evaluated. {since}"
+        f"plan of exploration. The [ledger](../{LEDGER}) has it too: an entry is written before "
+        f"the test set is evaluated under a new plan. {since}"
     )
 
 
@@ -192,11 +190,13 @@ def chosen_settings(data: ReportData) -> dict[str, str]:
 
 
 def _compared_arms(claim: Claim, study: PlannedStudy) -> Iterator[tuple[str, str]]:
-    """Yield the study and the name of every arm that a claim compares, as far as it names them."""
+    """Yield the study and the name of every arm that a claim compares, also those it implies."""
+    references = {arm.name: arm.against for arm in study.arms}
     for contrast in claim.contrasts:
         yield from ((study.name, arm) for arm in contrast.arms)
-        if contrast.arm:
-            yield reference_of(contrast, study)
+        if contrast.arm and not (contrast.passes or contrast.is_searched):
+            reference = contrast.against or references.get(contrast.arm, BASELINE)
+            yield contrast.against_study or study.name, reference
 
 
 def _cells(

@@ -49,7 +49,7 @@ def gap_table(data: ReportData) -> str:
         rows.append({"arm": data.label(study, arm.name), "n": str(n), **cells})
     caption = (
         "Points of accuracy. 0 without decimals: train accuracy is the same in every run, as for "
-        f"an arm without noise. {COMPLETED} The true gap is measured without noise; noise and "
+        f"an arm without noise. {COMPLETED} Rule: deterministic for the true gap; noise and "
         "augmentation are averages over several passes. "
         f"Interval: {MEAN_INTERVAL}."
     )
