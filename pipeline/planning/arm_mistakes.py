@@ -36,6 +36,9 @@ def mistakes(
 def network_key(trial: Trial) -> str:
     """Return a text that is equal for settings that train the same network.
 
+    Args:
+        trial: A setting of an arm, with its protocol.
+
     Raises:
         Refusal: A regularizer cannot act on the network.
     """

@@ -158,6 +158,12 @@ def rounds(search: Search) -> list[tuple[int, float]]:
 
     The first round of halving has all trials. Each further one has 1/eta of them and schedules eta
     times as long. The last has whole schedules and the last trials, fewer than eta.
+
+    Returns:
+        For each round: trials, and the share of the epochs in (0, 1].
+
+    Args:
+        search: A search with its method, trials, eta and batch.
     """
     if search.method == "halving":
         last = 0
@@ -175,7 +181,11 @@ def rounds(search: Search) -> list[tuple[int, float]]:
 
 
 def least_grid(spaces: Sequence[Space]) -> int:
-    """Return the settings of the smallest grid: all listed values, and two of each other range."""
+    """Return the settings of the smallest grid: all listed values, and two of each other range.
+
+    Args:
+        spaces: The search spaces of an arm.
+    """
     return prod(len(space.values) or 2 for space in spaces)
 
 

@@ -85,6 +85,9 @@ class Space:
         """Return evenly spaced values of a range, both ends among them; one is the middle.
 
         There are fewer where the range has fewer whole numbers.
+
+        Args:
+            count: The number of values, >= 1.
         """
         if self.scale is None:
             return self.values
