@@ -412,15 +412,16 @@ def _sobol(names: Sequence[str], count: int, seed: int) -> dict[str, Array]:
     A digital shift keeps the strata of the sequence. The coordinate of a name depends on the
     name alone, unless two names meet on the same one.
     """
-    taken: dict[int, str] = {}
+    coordinates: dict[int, str] = {}
     for name in sorted(names):
         first = derive(STREAM, "dimension", name) % DIMENSIONS
         free = (number % DIMENSIONS for number in range(first, first + DIMENSIONS))
-        taken[next(number for number in free if number not in taken)] = name
+        coordinates[next(number for number in free if number not in coordinates)] = name
     whole = _sobol_sequence(count.bit_length() - 1)
     shifts = {name: derive(seed, "search", name) % 2**BITS for name in names}
     return {
-        name: ((whole[:, number] ^ shifts[name]) + 0.5) / 2**BITS for number, name in taken.items()
+        name: ((whole[:, number] ^ shifts[name]) + 0.5) / 2**BITS
+        for number, name in coordinates.items()
     }
 
 

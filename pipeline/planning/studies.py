@@ -403,10 +403,10 @@ def _section_mistakes(document: StudyFile, protocol: Protocol, path: Path) -> It
     seeds = protocol.seeds.looks.looks[0]
     for kind, section in document.sections.items():
         key = "seeds" if isinstance(section, Replay) else "groups"
-        needed = getattr(section, key)
-        if needed > seeds:
+        number = getattr(section, key)
+        if number > seeds:
             expected = f"an integer <= {seeds} (seeds.confirmation)"
-            line = invalid(f"{path}: {kind}.{key}", needed, expected)
+            line = invalid(f"{path}: {kind}.{key}", number, expected)
             yield f"{line}; or leave {path.stem} out of studies"
 
 

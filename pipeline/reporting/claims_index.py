@@ -142,7 +142,7 @@ def _cells(judged: Judged, names: Sequence[str]) -> dict[str, str]:
 
 def _identities() -> str:
     """Return the claims that no data can contradict, each with its test."""
-    lines = [f"{said} `{test}`" for said, test in IDENTITIES.items()]
+    lines = [f"{identity} `{test}`" for identity, test in IDENTITIES.items()]
     return md.join_parts(
         "Mathematical identities, which no data can contradict, are verified by tests of Gapwise.",
         md.format_bullets(lines),
