@@ -439,18 +439,19 @@ def judge(
 ) -> None:
     """Judge results that were trained anywhere: paired, corrected, with margin and power."""
     with without_collection():
-        from pipeline.terminal.judge import direction, number, read_table, show_judgement
+        from pipeline.terminal import judge as judgement
 
     names = {"arm": arm, "seed": seed, "score": score}
     options = {
         "against": against,
-        "margin": number("--margin", margin),
-        "direction": direction(lower, higher),
-        "unit": unit,
+        "margin": judgement.number("--margin", margin),
+        "direction": judgement.direction(lower, higher),
+        "unit": judgement.unit(unit),
         "wide": wide,
         "keep_going": keep_going,
     }
-    show_judgement(read_table(scores, glob, wandb, names), options, to, images)
+    table = judgement.read_table(scores, glob, wandb, names)
+    judgement.show_judgement(table, options, to, images)
 
 
 @command
