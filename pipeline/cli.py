@@ -59,9 +59,9 @@ Protocols = Annotated[
 OneProtocol = Annotated[str | None, typer.Option("--protocol", metavar="NAME", help="A protocol.")]
 
 
-def show_version(wanted: bool) -> None:
-    """Print the version and exit, if that is wanted."""
-    if wanted:
+def show_version(is_requested: bool) -> None:
+    """Print the version and exit, if that is requested."""
+    if is_requested:
         print(f"gapwise {version('gapwise')}")
         raise typer.Exit
 
@@ -80,8 +80,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     """Make a function a command that turns errors of the user into lines and an exit code."""
 
     @functools.wraps(function)
-    def guarded(*positional: Any, **named: Any) -> None:
-        sys.exit(report_errors(lambda: function(*positional, **named)))
+    def guarded(*arguments: Any, **options: Any) -> None:
+        sys.exit(report_errors(lambda: function(*arguments, **options)))
 
     application.command()(guarded)
     return guarded
@@ -153,7 +153,7 @@ def new(
     from pipeline.planning.proposal import ProtocolOptions
     from pipeline.runtime.project import enter_project
 
-    given = path.expanduser().absolute()
+    data = path.expanduser().absolute()
     of_labels = str(labels.expanduser().absolute()) if labels else None
     enter_project()
     with without_collection():
@@ -189,7 +189,7 @@ def new(
         margin=margin,
         studies=tuple(studies) if studies else None,
     )
-    show_new(given, name, data_options, options, force)
+    show_new(data, name, data_options, options, force)
 
 
 @command
@@ -272,9 +272,9 @@ def resolve(
 
     restore_parameters()
     name, *_ = _existing([protocol] if protocol else None)
-    wanted = next_looks(name, arms or [])
-    show_looks(name, wanted)
-    ask_for_looks({name: wanted})
+    looks = next_looks(name, arms or [])
+    show_looks(name, looks)
+    ask_for_looks({name: looks})
     _reproduce([name], False)
 
 
@@ -298,9 +298,9 @@ def claims(
         show_claims()
         return
     name, *_ = _existing([protocol])
-    needed = show_claims_of(name)
-    if train and needed:
-        _run_alone([name], needed, keep_going=False, label=LABEL)
+    studies = show_claims_of(name)
+    if train and studies:
+        _run_alone([name], studies, keep_going=False, label=LABEL)
 
 
 @command
@@ -350,8 +350,8 @@ def verify(
     from pipeline.execution.verification import Options
     from pipeline.execution.verification import verify as verify_reports
 
-    named = _existing(protocols) if protocols else ()
-    verify_reports(named, Options(history, retrain, seed))
+    names = _existing(protocols) if protocols else ()
+    verify_reports(names, Options(history, retrain, seed))
 
 
 @command
@@ -385,7 +385,7 @@ def export(
     """Write reports as single files."""
     from pipeline.terminal.export import export_html
 
-    names = _named(reports)
+    names = _protocol_names(reports)
     if not html:
         raise Refusal("export: no format; expected --html")
     if to and len(names) > 1:
@@ -439,18 +439,19 @@ def judge(
 ) -> None:
     """Judge results that were trained anywhere: paired, corrected, with margin and power."""
     with without_collection():
-        from pipeline.terminal.judge import direction, number, read_table, show_judgement
+        from pipeline.terminal import judge as judgement
 
     names = {"arm": arm, "seed": seed, "score": score}
     options = {
         "against": against,
-        "margin": number("--margin", margin),
-        "direction": direction(lower, higher),
-        "unit": unit,
+        "margin": judgement.number("--margin", margin),
+        "direction": judgement.direction(lower, higher),
+        "unit": judgement.unit(unit),
         "wide": wide,
         "keep_going": keep_going,
     }
-    show_judgement(read_table(scores, glob, wandb, names), options, to, images)
+    table = judgement.read_table(scores, glob, wandb, names)
+    judgement.show_judgement(table, options, to, images)
 
 
 @command
@@ -584,7 +585,8 @@ def _require_sizes(experiment: "Experiment") -> None:
         require_arm_sizes(experiment, development)
 
 
-def _named(names: Sequence[str] | None) -> Sequence[str]:
+def _protocol_names(names: Sequence[str] | None) -> Sequence[str]:
+    """Return these names, by default those of params.yaml."""
     return names or read_parameters().protocols
 
 
@@ -598,4 +600,4 @@ def _existing(protocols: Sequence[str] | None) -> Sequence[str]:
     unknown = [name for name in protocols or () if name not in existing]
     if unknown:
         raise Refusal(*(unknown_name("--protocol", name, existing) for name in unknown))
-    return _named(protocols)
+    return _protocol_names(protocols)

@@ -38,10 +38,7 @@ def main(protocol: str) -> None:
     try:
         info = data.describe(dataset, source)
     except Refusal as refusal:
-        summary = prepared_with(dataset, source, folder)
-        if not summary or any(
-            summary.get(key) != value for key, value in split_settings(settings).items()
-        ):
+        if not _is_prepared(settings, folder):
             raise
         require_intact(folder)
         print(f"note: {'; '.join(refusal.lines)}: kept what was prepared with the same settings")
@@ -50,37 +47,43 @@ def main(protocol: str) -> None:
         splits = data.read(dataset, source)
     with errors_in(files):
         require_examples(splits)
-        every, test = development_and_test(splits, settings.data.test_fraction)
-    development = part_of_protocol(settings, every, splits.class_names, files)
+        pool, test = development_and_test(splits, settings.data.test_fraction)
+    development = part_of_protocol(settings, pool, splits.class_names, files)
     test = test_of_protocol(settings, test, splits.class_names)
-    pools = _pretraining_pools(settings, every, splits.class_names, files)
+    pretraining = _pretraining_pools(settings, pool, splits.class_names, files)
     with errors_in(files):
         require_sizes(development, settings.data)
     differences = [
         *compare_splits(development, test, splits.feature_names),
-        *compare_pretraining(pools, development, test),
+        *compare_pretraining(pretraining, development, test),
     ]
-    notes = [*warnings, *differences]
-    reading = {"source": data.format_settings(source), **split_settings(settings)}
     write_prepared(
         folder,
         dataset,
         development,
         test,
         info.flips_keep_labels,
-        notes,
-        reading,
-        _names(splits.class_names, settings.data.classes),
-        pools,
-        info.classes,
+        notes=[*warnings, *differences],
+        settings={"source": data.format_settings(source), **split_settings(settings)},
+        class_names=_names(splits.class_names, settings.data.classes),
+        pretraining=pretraining,
+        of_dataset=info.classes,
     )
     counts = f"{len(development.labels)} development and {len(test.labels)} test {test.noun}"
     print(f"{dataset}: {counts}")
-    for name, pool in pools.items():
-        print(f"pretraining {name}: {len(pool.labels)} {pool.noun}")
+    for name, examples in pretraining.items():
+        print(f"pretraining {name}: {len(examples.labels)} {examples.noun}")
     left_out = left_out_note(settings.data.train_size, settings.training.batch_size)
     for note in filter(None, [*differences, left_out]):
         print(f"note: {note}")
+
+
+def _is_prepared(settings: Protocol, folder: Path) -> bool:
+    """Return whether a folder has the data of a protocol, prepared with the same settings."""
+    summary = prepared_with(settings.data.dataset, settings.source, folder)
+    if not summary:
+        return False
+    return all(summary.get(key) == value for key, value in split_settings(settings).items())
 
 
 def _names(names: Sequence[str], classes: Sequence[int | str] | None) -> Sequence[str]:

@@ -240,8 +240,8 @@ class Claim(Settings):
         if self.measure == "disagreement" and self.rule == "correlation":
             raise ValueError("a correlation of gap and accuracy: measure gap")
         bounded = self.expect in BOUNDED and self.rule not in ("exact", "identity")
-        known = self.measure in FRACTIONS and self.rule != "correlation"
-        if bounded and self.margin is None and not known:
+        has_margin = self.measure in FRACTIONS and self.rule != "correlation"
+        if bounded and self.margin is None and not has_margin:
             raise ValueError(f"a margin, which {self.measure} needs for {self.expect}")
         return self
 
@@ -335,14 +335,14 @@ class Claim(Settings):
         if self.setting is None:
             raise ValueError("setting beside figures")
         before, after = self.figures
-        shown = {
+        is_shown = {
             "lower": after < before,
             "higher": after > before,
             "not_lower": after >= before,
             "not_higher": after <= before,
             "equal": True,
         }
-        if not shown[self.expect]:
+        if not is_shown[self.expect]:
             raise ValueError(
                 "an expectation that its figures show: "
                 "lower, higher, not_lower or not_higher, the second against the first"

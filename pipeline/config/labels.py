@@ -58,8 +58,8 @@ def format_values(values: Mapping[str, Any]) -> str:
 def format_value(value: Any) -> str:
     """Return one value: a text as it is, named settings as in `adam(beta2=0.99)`, else JSON."""
     if isinstance(value, Mapping) and "name" in value:
-        given = {key: item for key, item in value.items() if key != "name"}
-        return f"{value['name']}({format_values(given)})" if given else str(value["name"])
+        settings = {key: item for key, item in value.items() if key != "name"}
+        return f"{value['name']}({format_values(settings)})" if settings else str(value["name"])
     return value if isinstance(value, str) else json.dumps(value)
 
 

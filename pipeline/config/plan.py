@@ -285,17 +285,22 @@ class Plan(Settings):
         return tuple(dict.fromkeys([*starts, *self.fingerprints()]))
 
     def waves(self) -> list[tuple[str, ...]]:
-        """Return what is trained in one go: each run is after the one that it starts from."""
-        depths: dict[str, int] = {}
-        before = [(row.fingerprint, row.start) for row in self.starts]
-        for name, start in [*before, *((run.fingerprint, run.start) for run in self.runs)]:
-            depths.setdefault(name, depths[start] + 1 if start else 0)
-        last = 1 + max((depths[start.fingerprint] for start in self.starts), default=-1)
-        named = {run.fingerprint for run in self.runs}
-        for name in named - {start.fingerprint for start in self.starts}:
-            depths[name] = last
-        numbers = range(max(depths.values(), default=-1) + 1)
-        return [tuple(name for name, depth in depths.items() if depth == one) for one in numbers]
+        """Return what is trained in one go: each run is after the one that it starts from.
+
+        Runs of `runs` are all in the last wave, but those that others start from.
+        """
+        waves: dict[str, int] = {}  # by run
+        parents = [(start.fingerprint, start.start) for start in self.starts]
+        parents += [(run.fingerprint, run.start) for run in self.runs]
+        for name, parent in parents:
+            waves.setdefault(name, waves[parent] + 1 if parent else 0)
+        starts = {start.fingerprint for start in self.starts}
+        last = 1 + max((waves[name] for name in starts), default=-1)
+        waves |= {run.fingerprint: last for run in self.runs if run.fingerprint not in starts}
+        in_waves: dict[int, list[str]] = {}
+        for name, wave in waves.items():
+            in_waves.setdefault(wave, []).append(name)
+        return [tuple(in_waves[wave]) for wave in sorted(in_waves)]
 
     def with_more_data(self) -> set[str]:
         """Return the runs whose starts have seen further examples of the protocol's classes."""

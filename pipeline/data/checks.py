@@ -158,8 +158,10 @@ def compare_pretraining(
     digests = {name: _digests(part.images) for name, part in parts.items()} if pools else {}
     notes = []
     for name, pool in pools.items():
-        seen = _digests(pool.images)
-        counts = {part: int(np.isin(of_part, seen).sum()) for part, of_part in digests.items()}
+        pool_digests = _digests(pool.images)
+        counts = {
+            part: int(np.isin(of_part, pool_digests).sum()) for part, of_part in digests.items()
+        }
         shared = [
             f"{count} of {len(digests[part])} {part} {test.noun}"
             for part, count in counts.items()

@@ -61,5 +61,5 @@ def prepared_with(dataset: str, source: Mapping[str, Any], prepared: Path) -> di
         summary = read_summary(prepared)
     except Refusal:
         return {}
-    wanted = dataset, sources.format_settings(source)
-    return summary if (summary["dataset"], summary.get("source")) == wanted else {}
+    settings = dataset, sources.format_settings(source)
+    return summary if (summary["dataset"], summary.get("source")) == settings else {}

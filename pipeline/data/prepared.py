@@ -102,8 +102,8 @@ def _write_arrays(
 
 def _digest_of(sums: Mapping[str, str], validation: int) -> str:
     """Return the digest of arrays with these sha256, `validation` of them the dataset's own."""
-    given = {"validation": str(validation)} if validation else {}
-    text = json.dumps({**sums, **given}, sort_keys=True)
+    sizes = {"validation": str(validation)} if validation else {}
+    text = json.dumps({**sums, **sizes}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -124,8 +124,8 @@ def read_summary(folder: Path) -> dict[str, Any]:
 def validation_size(folder: Path, settings: Mapping[str, Any]) -> int:
     """Return the number of validation images: the dataset's own, else what training leaves."""
     summary = read_summary(folder)
-    left = summary["development"] - settings["train_size"]
-    return int(summary["validation"] or settings.get("validation_size") or left)
+    remainder = summary["development"] - settings["train_size"]
+    return int(summary["validation"] or settings.get("validation_size") or remainder)
 
 
 def require_digest(folder: Path, digest: str) -> None:

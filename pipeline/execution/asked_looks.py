@@ -13,22 +13,22 @@ from pipeline.runtime.files import write_bytes
 RESOLVE = "resolve"
 
 
-def ask_for_looks(wanted: Mapping[str, Mapping[tuple[str, str], int]]) -> None:
+def ask_for_looks(looks: Mapping[str, Mapping[tuple[str, str], int]]) -> None:
     """Add looks to `resolve` of `params.yaml`; its comments and other keys are kept.
 
     Args:
-        wanted: Protocol -> (study, arm) -> the seeds of a declared look.
+        looks: Protocol -> (study, arm) -> the seeds of a declared look.
     """
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = sys.maxsize
     yaml.representer.add_representer(type(None), _null)
     document = yaml.load(PARAMETERS.read_text(encoding="utf-8"))
-    asked = document.get(RESOLVE) or {}
-    for protocol, arms in wanted.items():
+    requests = document.get(RESOLVE) or {}
+    for protocol, arms in looks.items():
         for (study, arm), seeds in arms.items():
-            asked.setdefault(protocol, {}).setdefault(study, {})[arm] = seeds
-    document[RESOLVE] = asked
+            requests.setdefault(protocol, {}).setdefault(study, {})[arm] = seeds
+    document[RESOLVE] = requests
     buffer = io.BytesIO()
     yaml.dump(document, buffer)
     write_bytes(PARAMETERS, buffer.getvalue())

@@ -96,19 +96,21 @@ def restore_results() -> list[str]:
         if reports:
             git("clean", "-fdq", "--", *reports)
         absent = [name for name in results if name not in committed]
-        left = [f"{name}: not in the last commit, and left as it was" for name in absent]
+        unrestored = [f"{name}: not in the last commit, and left as it was" for name in absent]
         restored = [*committed, "artifacts"]
         try:
             dvc.run_dvc(["checkout", "--force", "--quiet"], os.environ)
         except Incomplete:
             restored.remove("artifacts")
-            left.insert(0, "some outputs are not in DVC's cache; run: gapwise run, or dvc pull")
+            unrestored.insert(
+                0, "some outputs are not in DVC's cache; run: gapwise run, or dvc pull"
+            )
         keep_dvc_lock()
         forget_current_plans(open_store())
         if git("diff", "HEAD", "--name-only", "--", str(PARAMETERS)):
             cure = f"git restore {PARAMETERS} undoes it"
-            left.append(f"{PARAMETERS}: differs from the last commit and was left; {cure}")
-        return [f"restored from the last commit: {', '.join(restored)}", *left]
+            unrestored.append(f"{PARAMETERS}: differs from the last commit and was left; {cure}")
+        return [f"restored from the last commit: {', '.join(restored)}", *unrestored]
 
 
 def copy_problem() -> str:
@@ -141,9 +143,9 @@ def _require_known(studies: Sequence[str]) -> None:
 def _free_name(parts: Sequence[str]) -> str:
     """Return a name for an experiment that no other has: dropout-mixup, dropout-mixup-2, ..."""
     listed = git("for-each-ref", "--format=%(refname:lstrip=4)", "refs/exps")
-    taken = set(listed.decode().split())
+    names = set(listed.decode().split())
     name, number = "-".join(parts), 1
-    while name in taken:
+    while name in names:
         number += 1
         name = f"{'-'.join(parts)}-{number}"
     return name

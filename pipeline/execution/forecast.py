@@ -134,14 +134,11 @@ def _other_values(experiment: Experiment) -> Mapping[str, Any]:
     """Return values that tuning may choose in place of those of the protocol; empty without any."""
     if experiment.tuning is None:
         return {}
-    settings = (trial.setting[PROTOCOL] for trial in experiment.tuning.trials)
-    written = experiment.protocol
-    others = (
-        setting
-        for setting in settings
-        if any(value_of(written, key) != value for key, value in setting.items())
-    )
-    return next(others, {})
+    for trial in experiment.tuning.trials:
+        values = trial.setting[PROTOCOL]
+        if any(value_of(experiment.protocol, key) != value for key, value in values.items()):
+            return values
+    return {}
 
 
 def seconds_per_run(experiment: Experiment) -> float:
@@ -159,5 +156,7 @@ def seconds_per_run(experiment: Experiment) -> float:
             usual = float(statistics.median(timed))
             return usual * images(protocol.settings()) / images(last.settings)
     document, source = document_of(protocol.name, Parameters(protocols=(protocol.name,)), Path())
-    written = checked(Protocol, document, source)
-    return protocol.seconds_per_run * images(protocol.settings()) / images(written.settings())
+    protocol_of_file = checked(Protocol, document, source)
+    return (
+        protocol.seconds_per_run * images(protocol.settings()) / images(protocol_of_file.settings())
+    )

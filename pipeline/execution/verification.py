@@ -354,12 +354,12 @@ def _recompute(protocol: str, root: Path, again: Path) -> None:
         "GAPWISE_STORE": str(again / "store"),
     }
     command = [sys.executable, "-c", STAGES, protocol, *VERBS]
-    done = subprocess.run(
+    process = subprocess.run(
         command, cwd=again, env=environment, capture_output=True, text=True, check=False
     )
-    if done.returncode:
-        verb = (done.stdout.strip() or "a stage").splitlines()[-1]
-        last = (done.stderr.strip() or "no message").splitlines()[-1]
+    if process.returncode:
+        verb = (process.stdout.strip() or "a stage").splitlines()[-1]
+        last = (process.stderr.strip() or "no message").splitlines()[-1]
         raise Refusal(f"verify: {verb} of {protocol} failed: {last}")
 
 

@@ -36,6 +36,9 @@ def mistakes(
 def network_key(trial: Trial) -> str:
     """Return a text that is equal for settings that train the same network.
 
+    Args:
+        trial: A setting of an arm, with its protocol.
+
     Raises:
         Refusal: A regularizer cannot act on the network.
     """
@@ -68,7 +71,7 @@ def _duplicates(arms: Sequence[Arm], path: Path, is_tuned: bool) -> Iterator[str
 
     An arm that tunes nuisance values may have the baseline among its settings.
     """
-    seen: dict[str, str] = {}
+    places: dict[str, str] = {}
     for arm in arms:
         refused: dict[str, tuple[str, str]] = {}  # key or reason -> the first such setting, reason
         same: list[str] = []
@@ -81,7 +84,7 @@ def _duplicates(arms: Sequence[Arm], path: Path, is_tuned: bool) -> Iterator[str
                 for line in refusal.lines:
                     refused.setdefault(line.partition(": invalid value ")[0], (where, line))
                 continue
-            first = seen.setdefault(key, where)
+            first = places.setdefault(key, where)
             allowed = is_tuned or (arm.definition.nuisance and first == f"arms.{BASELINE}")
             if first != where and not allowed:
                 same.append(f"{path}: {where}: the same network as {first}; expected each once")

@@ -175,7 +175,11 @@ class Arm:
 
 
 def baseline(protocol: Protocol) -> Arm:
-    """Return the arm without regularizers, which every study has."""
+    """Return the arm without regularizers, which every study has.
+
+    Args:
+        protocol: The protocol, with tuned values where there are any.
+    """
     definition = ArmDefinition({}, {}, frozenset(), None, protocol, Path(), {})
     return Arm(
         BASELINE,

@@ -117,9 +117,9 @@ def _fields(section: str) -> dict[str, list[FieldInfo]]:
 def _accepts(field: FieldInfo, value: Any) -> bool:
     """Return whether a value is one that a key of settings can have."""
     definition: Any = (field.annotation, field)
-    needed = create_model("Needed", __base__=Settings, value=definition)
+    model = create_model("Needed", __base__=Settings, value=definition)
     try:
-        needed.model_validate_json(json.dumps({"value": value}))
+        model.model_validate_json(json.dumps({"value": value}))
     except ValidationError:
         return False
     return True

@@ -99,6 +99,9 @@ def _effects(
 def require_start(protocol: Protocol) -> None:
     """Check that runs can begin with the weights of the pretraining that they start from.
 
+    Args:
+        protocol: A protocol whose `start` may name a pretraining.
+
     Raises:
         Refusal: The networks differ in shape, no layer below the head keeps these weights, a
             training of two phases has no epoch for the second, or a frozen layer is in no file.

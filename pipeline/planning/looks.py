@@ -7,6 +7,7 @@ the records: it is the same after any interruption and in whatever order runs en
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from pipeline.config.plan import Plan, Reason, Stop
 from pipeline.planning.choice import Score
@@ -44,13 +45,11 @@ def confirm(
     Raises:
         Refusal: `choice` names a setting that an arm cannot have.
     """
-    look_counts: dict[Key, int] = {}
-    stops: dict[Key, Stop] = {}
+    state = _Looks()
 
     def planned() -> tuple[Plan, Identities]:
-        return confirmation(
-            experiment, data_digest, choice, pool_digests, look_counts, list(stops.values())
-        )
+        stops = list(state.stops.values())
+        return confirmation(experiment, data_digest, choice, pool_digests, state.counts, stops)
 
     plan, identities = planned()
     if plan.looks is None:
@@ -59,27 +58,49 @@ def confirm(
     for look in range(1, last_look + 1):
         if any(run.fingerprint not in scores for run in plan.runs_of("comparison")):
             return plan, identities
-        all_reasons = decide(plan, scores)
-        reasons = {key: all_reasons[key] for key in all_reasons if look_counts.get(key, 1) == look}
-        further = plan.with_needed(key for key, reason in reasons.items() if reason is None)
-        for key, reason in reasons.items():
-            if reason is not None and key not in further:
-                stops[key] = _stop(key, look, reason)
-        look_counts |= dict.fromkeys(further, look + 1)
+        has_further = state.decide(plan, look, decide(plan, scores))
         plan, identities = planned()
-        if not further:
+        if not has_further:
             break
     if not experiment.requested_looks:
         return plan, identities
     for look in range(2, last_look + 1):
-        requested = [key for key, last in experiment.requested_looks.items() if last >= look]
-        for key in plan.with_needed(requested):
-            if look_counts.get(key, 1) >= look:
-                continue
-            look_counts[key] = look
-            if key in stops:
-                stops[key] = _stop(key, look, "asked")
+        state.request(plan, look, experiment.requested_looks)
     return planned()
+
+
+@dataclass
+class _Looks:
+    """How many looks each arm has, and where arms have stopped."""
+
+    counts: dict[Key, int] = field(default_factory=dict)
+    stops: dict[Key, Stop] = field(default_factory=dict)
+
+    def decide(self, plan: Plan, look: int, reasons: Mapping[Key, Reason | None]) -> bool:
+        """Stop arms at a look, or give them a further one; return whether any has a further one.
+
+        Args:
+            plan: The plan up to this look.
+            look: The number of the look.
+            reasons: Why arms stop, None for those that do not. Arms without this look count not.
+        """
+        present = {key: reasons[key] for key in reasons if self.counts.get(key, 1) == look}
+        further = plan.with_needed(key for key, reason in present.items() if reason is None)
+        for key, reason in present.items():
+            if reason is not None and key not in further:
+                self.stops[key] = _stop(key, look, reason)
+        self.counts |= dict.fromkeys(further, look + 1)
+        return bool(further)
+
+    def request(self, plan: Plan, look: int, requested: Mapping[Key, int]) -> None:
+        """Give a look to the arms for which it is requested, and to those that they need."""
+        arms = [key for key, last in requested.items() if last >= look]
+        for key in plan.with_needed(arms):
+            if self.counts.get(key, 1) >= look:
+                continue
+            self.counts[key] = look
+            if key in self.stops:
+                self.stops[key] = _stop(key, look, "asked")
 
 
 def _stop(key: Key, look: int, reason: Reason) -> Stop:

@@ -138,8 +138,8 @@ def require_known_layers(network: Standardized, shape: tuple[int, ...]) -> None:
         return
     generator = torch.Generator().manual_seed(1)
     for scale in SCALES:
-        seen = _probe_further(inner, scale * torch.randn(IMAGES, *shape, generator=generator))
-        if more := {*(seen.called - probed.called), *(seen.gradients - probed.gradients)}:
+        further = _probe_further(inner, scale * torch.randn(IMAGES, *shape, generator=generator))
+        if more := {*(further.called - probed.called), *(further.gradients - probed.gradients)}:
             raise Refusal(
                 f"model.import: {min(more)} runs for some images only, and regularizers act on "
                 "what two images show; expected a forward that calls the same layers for all "

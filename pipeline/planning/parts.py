@@ -19,7 +19,11 @@ from pipeline.runtime.errors import Refusal
 
 
 def split_settings(protocol: Protocol) -> dict[str, Any]:
-    """Return what decides all parts besides the source, as the summary of the data holds it."""
+    """Return what decides all parts besides the source, as the summary of the data holds it.
+
+    Args:
+        protocol: The protocol.
+    """
     data = protocol.data.model_dump(mode="json")
     apart = {
         name: {key: settings[key] for key in ("data", "source", "share")}

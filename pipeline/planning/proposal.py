@@ -276,10 +276,10 @@ def splits_of(inspection: Inspection, options: ProtocolOptions) -> Splits:
     if not test:
         fraction = options.test_fraction or float(f"{part / total:.3g}")
         test = total - round(total * (1 - fraction))
-    left = total - (0 if inspection.test else test)
+    remaining = total - (0 if inspection.test else test)
     validation = inspection.validation or part
     # whole groups are drawn, so that a split may exceed its share by nearly one
-    train = left - (0 if inspection.validation else validation + inspection.largest_group)
+    train = remaining - (0 if inspection.validation else validation + inspection.largest_group)
     if train < max(2, classes):
         raise Refusal(
             f"{total} {inspection.noun} in {classes} classes: too few for training, validation and "
@@ -308,8 +308,8 @@ def networks(
 
 
 def _batch_size(train: int, options: ProtocolOptions) -> int:
-    wanted = options.batch_size or next(size for below, size in BATCHES if train < below)
-    return min(wanted, max(2, train))
+    batch = options.batch_size or next(size for below, size in BATCHES if train < below)
+    return min(batch, max(2, train))
 
 
 def _models(inspection: Inspection, train: int, options: ProtocolOptions) -> list[dict[str, Any]]:
@@ -474,15 +474,15 @@ class _Search:
             batch = _batch_size(size, self.options)
         return sizes
 
-    def _wanted_epochs(self, network: Network, train: int) -> int:
+    def _usual_epochs(self, network: Network, train: int) -> int:
         per_epoch = train // network.batch_size
-        wanted = math.ceil(max(FEW_UPDATES, UPDATES_PER_ROOT * math.sqrt(train)) / per_epoch)
-        return min(max(wanted, EPOCHS[0]), EPOCHS[1])
+        epochs = math.ceil(max(FEW_UPDATES, UPDATES_PER_ROOT * math.sqrt(train)) / per_epoch)
+        return min(max(epochs, EPOCHS[0]), EPOCHS[1])
 
     def _fewest_epochs(self, network: Network, train: int, share: float) -> int:
         if self.options.epochs:
             return self.options.epochs
-        return max(EPOCHS[0], math.ceil(share * self._wanted_epochs(network, train)))
+        return max(EPOCHS[0], math.ceil(share * self._usual_epochs(network, train)))
 
     def _within(
         self, network: Network, train: int, level: Level, share: float
@@ -496,7 +496,7 @@ class _Search:
         if self.options.epochs:
             return candidate
         one_more = self._candidate(network, train, level, fewest + 1).seconds - candidate.seconds
-        most = MOST_SURPLUS * self._wanted_epochs(network, train)
+        most = MOST_SURPLUS * self._usual_epochs(network, train)
         affordable = fewest + int((limit - candidate.seconds) / max(one_more, 1e-9))
         epochs = min(affordable, max(fewest, min(most, EPOCHS[1])))
         longest = self._candidate(network, train, level, epochs)
@@ -555,9 +555,9 @@ class _Search:
         """Return the number of validation examples, None for all that training leaves."""
         if self.inspection.validation:
             return None
-        left = self.splits.train + self.splits.validation - train
-        wanted = min(self.splits.validation, max(FEWEST_EXAMPLES[0], train))
-        return None if left <= 1.5 * wanted else wanted
+        remaining = self.splits.train + self.splits.validation - train
+        count = min(self.splits.validation, max(FEWEST_EXAMPLES[0], train))
+        return None if remaining <= 1.5 * count else count
 
 
 @dataclass(frozen=True)

@@ -296,7 +296,11 @@ def _require_one_reading(
 
 
 def network_of(model: Mapping[str, Any]) -> Any:
-    """Return the name of a network, `imported` for one from the user's own module."""
+    """Return the name of a network, `imported` for one from the user's own module.
+
+    Args:
+        model: The section `model` of a protocol; it has `name` or `import`.
+    """
     return model.get("name", IMPORTED if "import" in model else None)
 
 

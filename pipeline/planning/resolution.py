@@ -48,6 +48,30 @@ def resolve_protocol(document: dict[str, Any], source: Path | str) -> Protocol:
         Refusal: A value is invalid, or two values do not fit together.
     """
     protocol = with_source(checked_protocol(document, source), source)
+    training = _complete_training(protocol, source)
+    model = _complete_model(protocol, source)
+    pretraining = {name: _pretraining(protocol, name, source) for name in protocol.pretraining}
+    start = checked_start(protocol.start, source)
+    starts = {name: Start.model_validate(values["start"]) for name, values in pretraining.items()}
+    require_known({"": start, **starts}, source)
+    _require_weights(protocol, start, f"{source}: ")
+    for name, start_of_pretraining in starts.items():
+        _require_weights(protocol, start_of_pretraining, f"{source}: pretraining.{name}.")
+    values = {
+        "model": model,
+        "training": training,
+        "pretraining": pretraining,
+        "start": start.model_dump(mode="json", by_alias=True),
+    }
+    return protocol.model_copy(update=values)
+
+
+def _complete_training(protocol: Protocol, source: Path | str) -> Training:
+    """Return the training section with all settings of its optimizer and its schedule.
+
+    Raises:
+        Refusal: A value is invalid, or does not fit the data or another value.
+    """
     data, training = protocol.data, protocol.training
     if training.batch_size > data.train_size:
         expected = f"an integer <= {data.train_size} (data.train_size)"
@@ -56,33 +80,27 @@ def resolve_protocol(document: dict[str, Any], source: Path | str) -> Protocol:
     schedule = read_named(training.schedule, schedules.settings(), source, "training.schedule")
     _require_full_batch(protocol, optimizer, source)
     _require_cycles(protocol, schedule, source)
-    model_values = {**protocol.model, "name": network_of(protocol.model)}
-    if "import" in model_values:
-        with errors_in(source):
-            require_visible(str(model_values["import"]).partition(":")[0])
-            if model_values["name"] == IMPORTED:
-                _require_common(model_values)
-    settings = read_named(model_values, models.settings(), source, "model")
-    model = {"name": model_values["name"], **settings.model_dump(mode="json", by_alias=True)}
     complete = {
         "optimizer": {"name": optimizer.name, **optimizer.model_dump(mode="json")},
         "schedule": {"name": schedule.name, **schedule.model_dump(mode="json")},
     }
-    training = training.model_copy(update=complete)
-    pretraining = {name: _pretraining(protocol, name, source) for name in protocol.pretraining}
-    start = checked_start(protocol.start, source)
-    starts = {name: Start.model_validate(values["start"]) for name, values in pretraining.items()}
-    require_known({"": start, **starts}, source)
-    _require_weights(protocol, start, f"{source}: ")
-    for name, one in starts.items():
-        _require_weights(protocol, one, f"{source}: pretraining.{name}.")
-    values = {
-        "model": model,
-        "training": training,
-        "pretraining": pretraining,
-        "start": start.model_dump(mode="json", by_alias=True),
-    }
-    return protocol.model_copy(update=values)
+    return training.model_copy(update=complete)
+
+
+def _complete_model(protocol: Protocol, source: Path | str) -> dict[str, Any]:
+    """Return all settings of the network.
+
+    Raises:
+        Refusal: A value is invalid, or the class of an imported network is not found.
+    """
+    values = {**protocol.model, "name": network_of(protocol.model)}
+    if "import" in values:
+        with errors_in(source):
+            require_visible(str(values["import"]).partition(":")[0])
+            if values["name"] == IMPORTED:
+                _require_common(values)
+    settings = read_named(values, models.settings(), source, "model")
+    return {"name": values["name"], **settings.model_dump(mode="json", by_alias=True)}
 
 
 def _pretraining(protocol: Protocol, name: str, source: Path | str) -> dict[str, Any]:

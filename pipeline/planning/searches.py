@@ -159,6 +159,12 @@ def rounds(search: Search) -> list[tuple[int, float]]:
 
     The first round of halving has all trials. Each further one has 1/eta of them and schedules eta
     times as long. The last has whole schedules and the last trials, fewer than eta.
+
+    Returns:
+        For each round: trials, and the share of the epochs in (0, 1].
+
+    Args:
+        search: A search with its method, trials, eta and batch.
     """
     if search.method == "halving":
         last = 0
@@ -176,7 +182,11 @@ def rounds(search: Search) -> list[tuple[int, float]]:
 
 
 def least_grid(spaces: Sequence[Space]) -> int:
-    """Return the settings of the smallest grid: all listed values, and two of each other range."""
+    """Return the settings of the smallest grid: all listed values, and two of each other range.
+
+    Args:
+        spaces: The search spaces of an arm.
+    """
     return prod(len(space.values) or 2 for space in spaces)
 
 
@@ -403,15 +413,16 @@ def _sobol(names: Sequence[str], count: int, seed: int) -> dict[str, Array]:
     A digital shift keeps the strata of the sequence. The coordinate of a name depends on the
     name alone, unless two names meet on the same one.
     """
-    taken: dict[int, str] = {}
+    coordinates: dict[int, str] = {}
     for name in sorted(names):
         first = derive(STREAM, "dimension", name) % DIMENSIONS
         free = (number % DIMENSIONS for number in range(first, first + DIMENSIONS))
-        taken[next(number for number in free if number not in taken)] = name
+        coordinates[next(number for number in free if number not in coordinates)] = name
     whole = _sobol_sequence(count.bit_length() - 1)
     shifts = {name: derive(seed, "search", name) % 2**BITS for name in names}
     return {
-        name: ((whole[:, number] ^ shifts[name]) + 0.5) / 2**BITS for number, name in taken.items()
+        name: ((whole[:, number] ^ shifts[name]) + 0.5) / 2**BITS
+        for number, name in coordinates.items()
     }
 
 

@@ -85,6 +85,9 @@ class Space:
         """Return evenly spaced values of a range, both ends among them; one is the middle.
 
         There are fewer where the range has fewer whole numbers.
+
+        Args:
+            count: The number of values, >= 1.
         """
         if self.scale is None:
             return self.values
@@ -127,8 +130,8 @@ class Space:
     def with_value(self, value: Any) -> "Space":
         """Return the space with a further value, and one widening less."""
         ordered = tuple(sorted({*self.values, value}))
-        left = self.extend - 1
-        return replace(self, values=ordered, extend=left, widened=self.widened + 1)
+        extend = self.extend - 1
+        return replace(self, values=ordered, extend=extend, widened=self.widened + 1)
 
 
 def read_space(entry: Any, where: str, listed: bool = False) -> Space | None:

@@ -201,17 +201,18 @@ def experiment_of(
     before = {key: value_of(base, key) for key in tuned}
     untuned = {key: value for key, value in before.items() if value != tuned[key]}
     overrides = tuple(parameters.overrides())
-    requested_looks = _requested_looks(protocol, studies, parameters)
+    requested_looks = _requested_looks(protocol, studies, parameters, root)
     return Experiment(protocol, tuple(studies), tuning, tuned, untuned, overrides, requested_looks)
 
 
 def _requested_looks(
-    protocol: Protocol, studies: Sequence[Study], parameters: Parameters
+    protocol: Protocol, studies: Sequence[Study], parameters: Parameters, root: Path
 ) -> dict[tuple[str, str], int]:
     """Return the looks that `params.yaml` asks for; those of studies that are not run are left out.
 
     Raises:
-        Refusal: An arm does not exist, or the protocol declares no look at a number of seeds.
+        Refusal: A protocol, a study or an arm does not exist, or the protocol declares no look at a
+            number of seeds.
     """
     arms = {study.name: [arm.name for arm in study.arms] for study in studies}
     arms |= {TUNING: [UNTUNED]}
@@ -219,7 +220,7 @@ def _requested_looks(
     requested = (parameters.resolve or {}).get(protocol.name, {})
     present = [study for study in requested if study in arms]
     requested_looks: dict[tuple[str, str], int] = {}
-    errors = []
+    errors = _unknown_requests(parameters, protocol.name, root)
     for study in present:
         where = f"{PARAMETERS}: resolve.{protocol.name}.{study}"
         for arm, seeds in requested[study].items():
@@ -236,14 +237,38 @@ def _requested_looks(
     return requested_looks
 
 
+def _unknown_requests(parameters: Parameters, protocol: str, root: Path) -> list[str]:
+    """Return a line for each protocol, and each study of this one, that has no file."""
+    resolve = parameters.resolve or {}
+    protocols = {*yaml_names(root / PROTOCOLS), protocol}
+    studies = {*yaml_names(root / EXPERIMENTS), TUNING}
+    where = f"{PARAMETERS}: resolve"
+    errors = [
+        unknown_name(where, name, sorted(protocols)) for name in resolve if name not in protocols
+    ]
+    errors += [
+        unknown_name(f"{where}.{protocol}", study, sorted(studies))
+        for study in resolve.get(protocol, {})
+        if study not in studies
+    ]
+    return errors
+
+
 def tuning_study(arm: Arm) -> Study:
-    """Return the study that tunes the baseline, in the exploration plan."""
+    """Return the study that tunes the baseline, in the exploration plan.
+
+    Args:
+        arm: The baseline with the search spaces of `tune`.
+    """
     question = "Which values of the protocol are best for the baseline?"
     return Study(TUNING, question, (arm,), "tuning")
 
 
 def untuned_study(experiment: Experiment) -> Study | None:
     """Return the study of what tuning has changed, in the confirmation plan.
+
+    Args:
+        experiment: The protocol with its tuned values, and its studies.
 
     Returns:
         The tuned baseline, and an arm with the values of the protocol where they differ; None where
@@ -379,10 +404,10 @@ def _section_mistakes(document: StudyFile, protocol: Protocol, path: Path) -> It
     seeds = protocol.seeds.looks.looks[0]
     for kind, section in document.sections.items():
         key = "seeds" if isinstance(section, Replay) else "groups"
-        needed = getattr(section, key)
-        if needed > seeds:
+        number = getattr(section, key)
+        if number > seeds:
             expected = f"an integer <= {seeds} (seeds.confirmation)"
-            line = invalid(f"{path}: {kind}.{key}", needed, expected)
+            line = invalid(f"{path}: {kind}.{key}", number, expected)
             yield f"{line}; or leave {path.stem} out of studies"
 
 

@@ -13,6 +13,9 @@ def unreached_notes(experiment: Experiment) -> list[str]:
     """Return a line for each overridden value that arms replace by one of their own.
 
     A factor, such as x2, multiplies the overridden value, so that one does reach the arm.
+
+    Args:
+        experiment: The protocol with its overrides, and its studies.
     """
     keys_of_arms = {}
     for study in experiment.studies:

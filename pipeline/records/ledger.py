@@ -136,6 +136,9 @@ def _only_setting(rows: Sequence[PlannedRun]) -> Setting | None:
 def read_ledger(path: Path) -> tuple[Planned, ...]:
     """Return the plan of every entry, the first opening first; none where there is no ledger.
 
+    Args:
+        path: The file `ledger.jsonl` of a report.
+
     Raises:
         Refusal: An entry is damaged or does not follow from the one before it.
     """

@@ -45,6 +45,9 @@ def parse_rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
 def require_table(path: Path) -> None:
     """Check that a table is there.
 
+    Args:
+        path: The CSV file.
+
     Raises:
         Refusal: It is missing.
     """

@@ -72,6 +72,9 @@ def checked_record(folder: Path) -> dict[str, Any] | None:
 def read_history(folder: Path) -> list[dict[str, Any]]:
     """Return the learning curve of a run: one row per (epoch, split), empty where it has none.
 
+    Args:
+        folder: The folder of the run.
+
     Raises:
         Refusal: The curve is damaged.
     """
@@ -79,7 +82,11 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_validation(folder: Path) -> "tuple[NDArray[Any], NDArray[Any]]":
-    """Return logits (members, examples, classes) and labels (examples,) of a finished run."""
+    """Return logits (members, examples, classes) and labels (examples,) of a finished run.
+
+    Args:
+        folder: The folder of the run.
+    """
     from safetensors.numpy import load_file  # imports numpy, for which no command should wait
 
     stored = load_file(folder / "validation.safetensors")
@@ -111,7 +118,11 @@ def valid_record(folder: Path) -> dict[str, Any] | None:
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """Return a mapping stored as JSON, empty where it is missing or damaged."""
+    """Return a mapping stored as JSON, empty where it is missing or damaged.
+
+    Args:
+        path: The JSON file.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -133,7 +144,11 @@ def is_intact(folder: Path, record: Mapping[str, Any]) -> bool:
 
 
 def file_digest(path: Path) -> str:
-    """Return the checksum of a file, which is read again only where it has changed."""
+    """Return the checksum of a file, which is read again only where it has changed.
+
+    Args:
+        path: The file.
+    """
     facts = path.stat()
     return _file_digest(path, facts.st_ino, facts.st_size, facts.st_mtime_ns)
 

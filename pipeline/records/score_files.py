@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.config.validation import suggestion
 from pipeline.config.yaml_files import read_yaml
 from pipeline.runtime.errors import Refusal
 
@@ -35,7 +36,8 @@ def read_score_table(path: Path, content: str = "scores") -> pd.DataFrame:
             reader = csv.reader(lines, strict=True)
             numbered = [(reader.line_num, row) for row in reader if row]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise Refusal(f"{path}: not a CSV file in UTF-8 ({error})") from None
+        expected = "text in UTF-8 with the same values in every row"
+        raise Refusal(f"{path}: not a CSV file in UTF-8 ({error}); expected {expected}") from None
     names = numbered[0][1] if numbered else []
     head = [name.strip() for name in names]
     rows = numbered[1:]
@@ -123,7 +125,8 @@ def _last(path: Path, score: str) -> str:
         rows = csv.DictReader(lines)
         columns = list(rows.fieldnames or ())
         if score not in columns:
-            raise Refusal(f"{path}: {score}: no such column; expected one of {', '.join(columns)}")
+            expected = ", ".join(columns) + suggestion(score, columns)
+            raise Refusal(f"{path}: {score}: no such column; expected one of {expected}")
         last = ""
         for row in rows:
             last = row[score] or last

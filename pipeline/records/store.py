@@ -41,7 +41,11 @@ MUTED = 300  # seconds
 
 @dataclass(frozen=True)
 class Store:
-    """The folder of all runs of this project."""
+    """The folder of all runs of this project; methods name a run by its fingerprint.
+
+    Attributes:
+        root: The folder. It need not exist before a run is stored.
+    """
 
     root: Path
 
@@ -139,7 +143,11 @@ class Store:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def mute(self, trouble: str) -> None:
-        """Stop live curves of all runs for `MUTED` seconds, so that each does not wait for W&B."""
+        """Stop live curves of all runs for `MUTED` seconds, so that each does not wait for W&B.
+
+        Args:
+            trouble: The reason, in one line.
+        """
         write_sealed(self.root / LIVE, {"trouble": trouble, "until": time.time() + MUTED})
 
     def muted(self) -> str:
@@ -151,7 +159,11 @@ class Store:
         return str(stopped["trouble"]) if stopped["until"] > time.time() else ""
 
     def unchanged(self, plan: Plan) -> dict[str, str]:
-        """Return fingerprint -> reason of the runs that `unchanged_runs` finds in a phase."""
+        """Return fingerprint -> reason of the runs that `unchanged_runs` finds in a phase.
+
+        Args:
+            plan: The plan of the phase.
+        """
         return unchanged_runs(plan, {name: self.record(name) for name in plan.fingerprints()})
 
     def assemble(self, plan: Plan, target: Path) -> list[str]:

@@ -24,6 +24,9 @@ def build(given: Sequence[Mapping[str, Any]]) -> tuple[Regularizer, ...]:
     """Return regularizers from plain values (`name` and settings), without those that are neutral.
 
     Leaving the neutral ones out makes them equal to the baseline bit for bit.
+
+    Args:
+        given: For each regularizer its `name` and its settings.
     """
     return tuple(item for item in map(parse, given) if not item.is_neutral())
 

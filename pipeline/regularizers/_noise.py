@@ -68,7 +68,12 @@ Layer = TypeVar("Layer", bound=nn.Module)
 
 
 def layers_of(network: nn.Module, kind: type[Layer]) -> list[Layer]:
-    """Return the modules of one class, in order of registration."""
+    """Return the modules of one class, in order of registration.
+
+    Args:
+        network: A network.
+        kind: The class; its subclasses count too.
+    """
     return [module for module in network.modules() if isinstance(module, kind)]
 
 
@@ -109,7 +114,12 @@ def place_before(module: nn.Module, layer: NoiseLayer) -> None:
 
 
 def first_named(module: nn.Module, named: Mapping[str, Any]) -> str:
-    """Return which of the arguments by name comes first in a module's forward: its input."""
+    """Return which of the arguments by name comes first in a module's forward: its input.
+
+    Args:
+        module: A module.
+        named: The arguments of a call by name.
+    """
     parameters = inspect.signature(module.forward).parameters
     return next((key for key in parameters if key in named), next(iter(named)))
 
@@ -121,7 +131,13 @@ def place_after(module: nn.Module, layer: NoiseLayer) -> None:
 
 
 def place_instead(module: nn.Module, layer: nn.Module, name: str) -> None:
-    """Compute the output of `module` by `layer`, its child `name`; a copy gets a copy of it."""
+    """Compute the output of `module` by `layer`, its child `name`; a copy gets a copy of it.
+
+    Args:
+        module: A module of a network.
+        layer: What computes its output.
+        name: The name of `layer` among the children of `module`.
+    """
     module.add_module(name, layer)
     # an attribute of this instance: a submodule of that name would be found after the method
     module.__dict__["forward"] = layer

@@ -35,7 +35,11 @@ class _Kinds:
 
 
 def own_buffers(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Yield name and value of all buffers but those of torch's batch norms that update theirs."""
+    """Yield name and value of all buffers but those of torch's batch norms that update theirs.
+
+    Args:
+        network: A network.
+    """
     for name, value in network.named_buffers():
         if not _is_cumulative(network.get_submodule(_owner(name))):
             yield name, value

@@ -74,7 +74,11 @@ class Axis:
         )
 
     def sequences(self, regions: Regions) -> int:
-        """Return how many different sequences of steps can occur, given that there is a choice."""
+        """Return how many different sequences of steps can occur, given that there is a choice.
+
+        Args:
+            regions: How the regions of the axis are drawn.
+        """
         if regions == "fixed":
             return 1
         if regions == "pseudorandom":
@@ -133,7 +137,11 @@ def edges(axis: Axis, steps: Tensor) -> Tensor:
 
 @functools.cache
 def fixed_edges(axis: Axis) -> Tensor:
-    """Return the edges (1, 2 * outgoing) of the pseudorandom regions with offset 1/2."""
+    """Return the edges (1, 2 * outgoing) of the pseudorandom regions with offset 1/2.
+
+    Args:
+        axis: The lengths of the axis before and after pooling.
+    """
     return edges(axis, pseudorandom_steps(axis, torch.full((1, 1), 0.5)))
 
 

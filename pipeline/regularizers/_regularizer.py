@@ -89,6 +89,9 @@ class Regularizer(Settings, ABC):
     def require_sites(self, network: nn.Module) -> Sequence[Any]:
         """Return `sites`, of which there must be at least one.
 
+        Args:
+            network: The network, before this regularizer changes it.
+
         Raises:
             Refusal: There is none.
         """
@@ -113,6 +116,9 @@ class Regularizer(Settings, ABC):
         """Place noise layers in the network and leave its weights unchanged.
 
         By default only check that there are sites.
+
+        Args:
+            network: The network, which is changed in place.
 
         Raises:
             Refusal: There is no site.
@@ -142,6 +148,9 @@ class Regularizer(Settings, ABC):
     @abstractmethod
     def audit(self, inputs: AuditInputs) -> Measures:
         """Return measures of what happened in training, at least one.
+
+        Args:
+            inputs: The network and its layers after training, and what callbacks have counted.
 
         Raises:
             NoEffect: An effect was expected and did not happen.

@@ -141,5 +141,9 @@ def draw_mask(
 
 
 def words_of(source: np.random.SFC64) -> Callable[[int], Tensor]:
-    """Return a function that draws words by numpy: many come faster from it, few from torch."""
+    """Return a function that draws words by numpy: many come faster from it, few from torch.
+
+    Args:
+        source: The generator.
+    """
     return lambda number: torch.from_numpy(np.asarray(source.random_raw(number)).view(np.int64))

@@ -99,7 +99,14 @@ class StochasticDepth(Regularizer):
         return {"chances": self.chances(_branches(self.require_sites(network))), "mode": self.mode}
 
     def chances(self, branches: int) -> list[float]:
-        """Return each branch's chance of survival, in order."""
+        """Return each branch's chance of survival, in order.
+
+        Returns:
+            (branches,) Chances in [0, 1], from the input to the output.
+
+        Args:
+            branches: The number of residual branches of the network.
+        """
         numbers = range(1, branches + 1)
         steps = [number / branches if self.decay == "linear" else 1.0 for number in numbers]
         return [1 - step * (1 - self.survival) for step in steps]

@@ -76,19 +76,25 @@ def judged_claims(
         reports: The reports of protocols by name.
         partial: Those of some studies of a protocol alone.
     """
-    by_protocol: dict[str, dict[str, Row]] = {}
+    rows: dict[str, dict[str, Row]] = {}  # by claim and protocol
     places: dict[str, dict[str, str]] = {}
-    for place, report in (*reports.items(), *partial.items()):
-        protocol = place.partition("+")[0]
+    for place, row in _tested_rows([*reports.items(), *partial.items()]):
+        claim, protocol = row["claim"], place.partition("+")[0]
+        rows.setdefault(claim, {}).setdefault(protocol, row)
+        places.setdefault(claim, {}).setdefault(protocol, place)
+    judged = {}
+    for claim, by_protocol in rows.items():
+        outcomes = list(by_protocol.values())
+        judged[claim] = Judged(outcomes[0], _verdict(outcomes), by_protocol, places[claim])
+    return list(_in_pairs(judged))
+
+
+def _tested_rows(reports: Iterable[tuple[str, WrittenReport]]) -> Iterator[tuple[str, Row]]:
+    """Yield the folder of a report and a row for every claim that it tested."""
+    for place, report in reports:
         for row in report.claims:
             if row["outcome"] in TESTED:
-                by_protocol.setdefault(row["claim"], {}).setdefault(protocol, row)
-                places.setdefault(row["claim"], {}).setdefault(protocol, place)
-    judged = {
-        name: Judged(next(iter(rows.values())), _verdict(rows.values()), rows, places[name])
-        for name, rows in by_protocol.items()
-    }
-    return list(_in_pairs(judged))
+                yield place, row
 
 
 def claims_page(
@@ -178,7 +184,7 @@ def _cells(judged: Judged, names: Sequence[str]) -> dict[str, str]:
 
 def _identities() -> str:
     """Return the claims that no data can contradict, each with its test."""
-    lines = [f"{said} `{test}`" for said, test in IDENTITIES.items()]
+    lines = [f"{identity} `{test}`" for identity, test in IDENTITIES.items()]
     return md.join_parts(
         "Mathematical identities, which no data can contradict, are verified by tests of Gapwise.",
         md.format_bullets(lines),

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pandas as pd
 
@@ -239,38 +240,55 @@ def _labelled_rates(judged: Judgement, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _table(judged: Judgement, rows: pd.DataFrame) -> str:
+    """Return the table of verdicts with its caption."""
+    cells = [_cells(judged, row, rows) for row in rows.to_dict("records")]
+    return md.format_table(cells, _caption(judged, rows), words=("arm", "verdict"))
+
+
+def _cells(judged: Judgement, row: dict[str, Any], rows: pd.DataFrame) -> dict[str, str]:
+    """Return the cells of an arm; cost and other images have a column where an arm has them."""
     metric, formatter = metric_of(judged), formatter_of(judged)
-    has_costs, has_images = rows["cost"].notna().any(), _has_images(judged)
     unit = f" ({metric.unit})" if metric.unit else ""
-    cells = [
-        {
-            "arm": row["label"],
-            "verdict": verdict_cell(row),
-            f"difference [{md.INTERVAL}]": md.unbroken(formatter.change(row, metric, unit="")),
-            **({OVER_IMAGES: _over_images(row, formatter, metric)} if has_images else {}),
-            f"arm mean{unit}": formatter.score(metric, row["arm_mean"]),
-            f"reference mean{unit}": formatter.score(metric, row["baseline_mean"]),
-            "n": str(row["n"]),
-            "p (Holm)": md.format_p(row["p_holm"]),
-            "p (sign flips)": md.format_p(row["p_sign_flip"]),
-            "detectable": formatter.detectable(row, metric),
-            "seeds needed": md.format_seeds_needed(row),
-            **({"cost": md.format_ratio(row["cost"])} if has_costs else {}),
-        }
-        for row in rows.to_dict("records")
-    ]
-    cost = " Cost: as a multiple of the reference's." if has_costs else ""
+    difference = formatter.change(row, metric, unit="")
+    cells = {
+        "arm": row["label"],
+        "verdict": verdict_cell(row),
+        f"difference [{md.INTERVAL}]": md.unbroken(difference),
+    }
+    if _has_images(judged):
+        cells[OVER_IMAGES] = _over_images(row, formatter, metric)
+    cells |= {
+        f"arm mean{unit}": formatter.score(metric, row["arm_mean"]),
+        f"reference mean{unit}": formatter.score(metric, row["baseline_mean"]),
+        "n": str(row["n"]),
+        "p (Holm)": md.format_p(row["p_holm"]),
+        "p (sign flips)": md.format_p(row["p_sign_flip"]),
+        "detectable": formatter.detectable(row, metric),
+        "seeds needed": md.format_seeds_needed(row),
+    }
+    if _has_costs(rows):
+        cells["cost"] = md.format_ratio(row["cost"])
+    return cells
+
+
+def _has_costs(rows: pd.DataFrame) -> bool:
+    """Return whether the cost of any arm is known."""
+    return bool(rows["cost"].notna().any())
+
+
+def _caption(judged: Judgement, rows: pd.DataFrame) -> str:
+    """Return what the columns of the table mean."""
+    metric = metric_of(judged)
     images = (
         " Interval with other test examples: it also holds for other test examples (crossed "
         "variances) and is not corrected; if the verdict changes with it, the new verdict is added."
-        if has_images
-        else ""
     )
+    cost = " Cost: as a multiple of the reference's."
     rates = _rates(judged)
-    caption = (
+    return (
         f"Difference{_unit_words(metric)}: arm minus reference, {judged.direction} is better, "
         f"with the {md.CONFIDENCE} Student-t interval of the mean over seeds, not corrected."
-        f"{images} n: "
+        f"{images if _has_images(judged) else ''} n: "
         "seeds with both scores. p (Holm): two-sided paired t test, corrected over "
         f"{md.format_count(len(rows), 'arm')}; it decides the verdict. p (sign flips): exact, not "
         "corrected. "
@@ -279,10 +297,10 @@ def _table(judged: Judgement, rows: pd.DataFrame) -> str:
         "Detectable: the smallest true difference that these seeds detect with "
         f"{100 * POWER:g} % power after the correction. Seeds needed: their number to detect the "
         "observed difference. Ranges in brackets (10 to 90 %) are given because few seeds "
-        f"estimate the spread only roughly.{cost} {lost_note(rates)}{rare_note(rates)}"
+        f"estimate the spread only roughly.{cost if _has_costs(rows) else ''} "
+        f"{lost_note(rates)}{rare_note(rates)}"
         f"{undone_note(_labelled_rates(judged, rows), rows)}"
     )
-    return md.format_table(cells, caption, words=("arm", "verdict"))
 
 
 def _changed_over_images(rows: pd.DataFrame) -> Iterator[str]:

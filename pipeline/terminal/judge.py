@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.comparison.judging import Direction, Judgement, judge
+from pipeline.comparison.judging import Direction, Judgement, Unit, judge
 from pipeline.comparison.score_tables import HITS
+from pipeline.config.validation import invalid, unknown_name
 from pipeline.records.score_files import read_score_files, read_score_table
 from pipeline.records.tables import write_table
 from pipeline.reporting.judgement import (
@@ -99,14 +100,29 @@ def number(option: str, text: str | None) -> float | None:
     """Return the number that an option is given, None where it is not given.
 
     Raises:
-        Refusal: It is no number.
+        Refusal: It is no number > 0.
     """
+    if text is None:
+        return None
+    expected = "a number > 0, such as 0.01"
     try:
-        return None if text is None else float(text)
+        value = float(text)
     except ValueError:
-        raise Refusal(
-            f"{option}: invalid value {text!r}; expected a number > 0, such as 0.01"
-        ) from None
+        raise Refusal(invalid(option, text, expected)) from None
+    if not value > 0:
+        raise Refusal(invalid(option, value, expected))
+    return value
+
+
+def unit(text: str | None) -> str | None:
+    """Return the unit that `--unit` is given, None where it is not given.
+
+    Raises:
+        Refusal: There is no such unit.
+    """
+    if text is not None and text not in list(Unit):
+        raise Refusal(unknown_name("--unit", text, list(Unit)))
+    return text
 
 
 def direction(lower: bool, higher: bool) -> Direction | None:

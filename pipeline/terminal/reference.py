@@ -55,7 +55,7 @@ def tables() -> dict[str, str]:
         named[f"source {name}"] = reference_table(kind)
     for name, kind in models.settings().items():
         named[f"model {name}"] = reference_table(kind, left_out=Network.model_fields)
-    rows = [(said, f"`{test}`") for said, test in IDENTITIES.items()]
+    rows = [(identity, f"`{test}`") for identity, test in IDENTITIES.items()]
     named["identities"] = markdown_table(("identity", "test"), rows)
     return named
 

@@ -97,16 +97,16 @@ def further_looks(
     return further
 
 
-def show_looks(protocol: str, wanted: Mapping[Key, int]) -> None:
+def show_looks(protocol: str, looks: Mapping[Key, int]) -> None:
     """Print which arms go on to which look, with the runs and minutes that it takes.
 
     Raises:
         Refusal: The settings are invalid.
     """
-    plan = planned(protocol, wanted)
+    plan = planned(protocol, looks)
     store = open_store()
     missing = {name for name in plan.trained() if not store.finished(name)}
-    for (_, arm), seeds in wanted.items():
+    for (_, arm), seeds in looks.items():
         say(f"{protocol}: {arm}: on to the look at {seeds} seeds")
     seconds = seconds_per_run(read_experiment(protocol))
     minutes, workers = minutes_of([plan], missing, seconds)
@@ -116,18 +116,18 @@ def show_looks(protocol: str, wanted: Mapping[Key, int]) -> None:
     )
 
 
-def planned(protocol: str, wanted: Mapping[Key, int]) -> Plan:
+def planned(protocol: str, looks: Mapping[Key, int]) -> Plan:
     """Return the confirmation plan with further looks.
 
     Args:
         protocol: The protocol, whose settings are chosen.
-        wanted: The seeds of the looks that are asked for beyond those of `params.yaml`.
+        looks: The seeds of the looks that are asked for beyond those of `params.yaml`.
     """
     folder = ARTIFACTS / protocol
     chosen = read_sealed(folder / "choice.json")
     experiment = read_experiment(protocol, tuned=chosen["tuned"])
-    looks = experiment.protocol.seeds.looks.looks
-    requested_looks = {key: looks.index(seeds) + 1 for key, seeds in wanted.items()}
+    declared = experiment.protocol.seeds.looks.looks
+    requested_looks = {key: declared.index(seeds) + 1 for key, seeds in looks.items()}
     experiment = replace(
         experiment, requested_looks={**experiment.requested_looks, **requested_looks}
     )

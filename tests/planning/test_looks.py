@@ -1,6 +1,7 @@
 """Confirmation in looks: which arms get further seeds, from scores alone."""
 
 import random
+from pathlib import Path
 
 import pytest
 
@@ -175,6 +176,8 @@ def test_what_params_yaml_asks_for_comes_on_top_and_changes_nothing_else(write):
     reasons = {stop.arm: (stop.look, stop.reason) for stop in after.looks.stops}
     unchanged = {stop.arm: (stop.look, stop.reason) for stop in before.looks.stops}
     assert reasons == unchanged | {"shift": (2, "asked")}
+    protocols = Path("experiments", "protocols")
+    (protocols / "other.yaml").write_text((protocols / "tiny.yaml").read_text())
     none = write(resolve="{tiny: {others: {weight_decay: 3}}, other: {a: {b: 7}}}")
     assert complete(none, decision) == before
 
@@ -195,6 +198,8 @@ def test_an_arm_that_has_the_seeds_that_are_asked_for_keeps_the_reason_why_it_st
             "expected a declared look of seeds.confirmation: 3, 5, 8",
         ),
         ("{tiny: {others: {shft: 5}}}", "params.yaml: resolve.tiny.others: unknown name 'shft'"),
+        ("{tiny: {othrs: {shift: 5}}}", "params.yaml: resolve.tiny: unknown name 'othrs'"),
+        ("{tinny: {others: {shift: 5}}}", "params.yaml: resolve: unknown name 'tinny'"),
     ],
 )
 def test_only_declared_looks_of_arms_that_there_are_may_be_asked_for(write, resolve, line):

@@ -14,6 +14,7 @@ from pipeline.terminal.judge import (
     read_table,
     require_folder,
     show_judgement,
+    unit,
 )
 
 COLLAPSED = {
@@ -108,8 +109,14 @@ def test_a_missing_table_of_images_is_named_with_its_columns(tmp_path):
 
 def test_options_are_read_as_what_they_say():
     assert (number("--margin", None), number("--margin", "0.02")) == (None, 0.02)
-    with pytest.raises(Refusal, match="^--margin: invalid value 'abc'; expected a number > 0"):
+    with pytest.raises(Refusal, match='^--margin: invalid value "abc"; expected a number > 0'):
         number("--margin", "abc")
+    with pytest.raises(Refusal, match="^--margin: invalid value -1.0; expected a number > 0"):
+        number("--margin", "-1")
+    assert (unit(None), unit("percent")) == (None, "percent")
+    line = "--unit: unknown name 'percnt'; expected one of: .*; did you mean 'percent'"
+    with pytest.raises(Refusal, match=line):
+        unit("percnt")
     found = [direction(*given) for given in ((False, False), (True, False), (False, True))]
     assert found == [None, "lower", "higher"]
     with pytest.raises(Refusal, match="^judge: --lower and --higher: both given; expected one"):
