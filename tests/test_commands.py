@@ -3,11 +3,11 @@
 import re
 import subprocess
 import sys
-import time
 from importlib.metadata import version
 
 import pytest
 from tiny import RUN, tables, trained, write_clone
+from waiting import wait_until
 
 from pipeline import cli, train
 from pipeline.execution.stage import stage
@@ -86,9 +86,8 @@ def test_a_second_run_at_once_says_who_is_at_work(copied, command, environment):
     first = subprocess.Popen(
         RUN, cwd=copied, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    lock, deadline = copied / ".dvc" / "tmp" / "gapwise" / "lock", time.monotonic() + 60
-    while lock.read_text() != str(first.pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    lock = copied / ".dvc" / "tmp" / "gapwise" / "lock"
+    wait_until(lambda: lock.read_text() == str(first.pid))
     second = command(*RUN, at=copied)
     first.terminate()
     first.wait()

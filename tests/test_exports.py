@@ -24,10 +24,11 @@ COMMANDS = [
 
 @pytest.fixture(scope="module")
 def committed(tmp_path_factory):
-    """Return a project with the reports of this one, in two commits."""
+    """Return a project with the reports that the page names, in two commits."""
     folder = tmp_path_factory.mktemp("exports")
-    shutil.copyfile(ROOT / "params.yaml", folder / "params.yaml")
-    shutil.copytree(ROOT / "reports", folder / "reports")
+    (folder / "params.yaml").write_text("protocols: [digits]\n")
+    for name in ("digits", "mnist_5k", "fashion_mnist"):
+        shutil.copytree(ROOT / "reports" / name, folder / "reports" / name)
     words = ("git", "-C", str(folder), "-c", "user.name=t", "-c", "user.email=t@example.org")
     subprocess.run(["git", "init", "-q", str(folder)], check=True)
     for number in range(2):

@@ -4,12 +4,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
 from marked import MARK, Run, survivors
 from tiny import RUN, tables, trained, write_clone
+from waiting import PATIENCE, wait_until
 
 from pipeline.config.yaml_files import read_yaml
 from pipeline.execution.processes import cores
@@ -27,12 +27,8 @@ def fresh(checkout, tmp_path):
 
 def hit(run, folder, number, target, runs):
     """Send the signal as soon as so many runs are finished."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and run.process.poll() is None:
-        if len(trained(folder)) >= runs and run.send(number, target) is not None:
-            return
-        time.sleep(0.02)
-    pytest.fail("nothing was hit")
+    wait_until(lambda: len(trained(folder)) >= runs or run.process.poll() is not None)
+    assert run.send(number, target) is not None, "nothing was hit"
 
 
 def interrupt_twice(folder, environment, words, moments):
@@ -113,10 +109,9 @@ def test_killed_during_its_imports_a_stage_leaves_nothing(
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    while sum(psutil.Process(process.pid).cpu_times()[:2]) < seconds:
-        time.sleep(0.01)
+    wait_until(lambda: sum(psutil.Process(process.pid).cpu_times()[:2]) >= seconds)
     process.send_signal(number)
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=PATIENCE)
     ended = {-number, 130} if number == signal.SIGINT else {-number}
     assert process.returncode in ended
     assert output == ""

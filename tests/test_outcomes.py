@@ -4,13 +4,13 @@ import re
 import shutil
 import signal
 import sys
-import time
 
 import pandas as pd
 import pytest
 from marked import Run
 from misbehaving import plant
 from tiny import RUN, trained, write_clone
+from waiting import wait_until
 
 DATA = "artifacts/tiny/data"
 
@@ -85,8 +85,7 @@ def _end_while_it_hangs(folder, environment):
     mark = folder.parent / "hanging"
     stage = (sys.executable, "-m", "pipeline.confirm", "tiny")
     run = Run(folder, environment | {"HANG": str(mark)}, stage)
-    while not mark.exists() and run.process.poll() is None:
-        time.sleep(0.02)
+    wait_until(lambda: mark.exists() or run.process.poll() is not None)
     assert run.send(signal.SIGKILL, "stage") == "confirm"
     code, output = run.end()
     assert (code, run.clear()) == (-signal.SIGKILL, 0)

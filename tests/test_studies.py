@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from shipped import SHIPPED
 from short import train_two_steps
 
 from pipeline import regularizers
@@ -12,11 +13,6 @@ from pipeline.planning.studies import read_experiment
 from pipeline.runtime.errors import Refusal
 
 ROOT = Path(__file__).resolve().parent.parent
-# by name: what a user adds to the folder is not the suite's, see tests/check_project.py
-SHIPPED = (
-    *("breast_cancer", "cifar10", "cifar10_gpu", "digits", "fashion_mnist", "fashion_mnist_resnet"),
-    *("mnist_5k", "mnist_mlp", "search_digits", "transfer_digits", "transfer_fashion"),
-)
 OTHERS = (
     *("activation", "batch_norm", "batch_size", "combinations", "data_size"),
     *("dropout_and_data_size", "ensembles", "flip", "flip_and_shift", "initialization"),

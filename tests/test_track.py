@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from offline import wait_for_wandb
 from PIL import Image
 
 from pipeline import track
@@ -44,6 +45,7 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.delenv("WANDB_DIR", raising=False)
     monkeypatch.chdir(tmp_path)
+    wait_for_wandb(monkeypatch)
     set_tracking()
     for phase, seed in (("exploration", 0), ("confirmation", 1000)):
         write_phase(phase, seed)

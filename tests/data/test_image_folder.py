@@ -375,26 +375,38 @@ def test_white_of_images_of_eight_bits(root):
     assert "levels up to 15 of 255 are used" in notes[0]
 
 
+def replace_by_levels(root, level):
+    """Write an image of one level, a number of 32 bits whose range no file says."""
+    Image.fromarray(np.full((8, 8), level)).save(root / "cat" / "0.tif")
+    (root / "cat" / "0.png").unlink()
+
+
 @pytest.mark.parametrize(
-    ("levels", "white", "result"),
+    ("level", "white", "byte"),
     [
         (np.float32(0.5), 1.0, 128),
         (np.int32(2000), 4000, 128),
         (np.float32(1.0000001), 1.0, 255),
         (np.float32(-1e-9), 1.0, 0),
+    ],
+)
+def test_levels_of_unknown_range_are_fractions_of_white(root, level, white, byte):
+    replace_by_levels(root, level)
+    assert only(read(root, white=white).pool) == [byte] * 3
+
+
+@pytest.mark.parametrize(
+    ("level", "white", "words"),
+    [
         (np.float32(-0.5), 1.0, "levels from -0.5 to -0.5; expected >= 0"),
         (np.int32(-7), 100, "levels from -7 to -7; expected >= 0"),
         (np.float32("nan"), 1.0, "levels from nan to nan"),
         (np.int32(7), None, "whose range is unknown: set source.white"),
     ],
 )
-def test_levels_of_unknown_range(root, levels, white, result):
-    Image.fromarray(np.full((8, 8), levels)).save(root / "cat" / "0.tif")
-    (root / "cat" / "0.png").unlink()
-    if isinstance(result, str):
-        assert result in refusal(root, white=white)
-    else:
-        assert only(read(root, white=white).pool) == [result] * 3
+def test_levels_below_zero_and_of_no_range_are_refused(root, level, white, words):
+    replace_by_levels(root, level)
+    assert words in refusal(root, white=white)
 
 
 def test_the_range_of_portable_maps(root):

@@ -176,15 +176,17 @@ def test_a_first_line_may_have_many_names(saved):
     assert data.describe("table", saved(WIDE + "2," * 300 + "z\n", "y")).shape == (300, 1, 1)
 
 
-@pytest.mark.parametrize("first", ["a,y", "a,n", "1.5,y", "c,y"])
-def test_a_label_may_be_called_like_a_class(saved, first):
-    """A column `y` of y and n; only if all names are values does the first line look like a row."""
-    rows = "1,y\n2,n\n" if first != "c,y" else "a,y\nb,n\n"
-    source = saved(f"{first}\n{rows}", first[-1])
-    if first == "1.5,y":
-        assert "looks like a row" in refusal(source)
-    else:
-        assert data.read("table", source).class_names == ("n", "y")
+@pytest.mark.parametrize(
+    "table", ["a,y\n1,y\n2,n\n", "a,n\n1,y\n2,n\n", "c,y\na,y\nb,n\n"], ids=["y", "n", "texts"]
+)
+def test_a_label_may_be_called_like_a_class(saved, table):
+    """The classes are y and n, and the first line ends with the label."""
+    label = table.partition("\n")[0][-1]
+    assert data.read("table", saved(table, label)).class_names == ("n", "y")
+
+
+def test_a_first_line_of_values_alone_looks_like_a_row(saved):
+    assert "looks like a row" in refusal(saved("1.5,y\n1,y\n2,n\n", "y"))
 
 
 def test_columns_that_are_numbered_may_be_called_like_a_class(saved):

@@ -18,9 +18,7 @@ IDENTITY = ("-c", "user.name=t", "-c", "user.email=t@example.org")
 
 
 def git(*words):
-    ended = subprocess.run(
-        ["git", *IDENTITY, *words], check=True, capture_output=True, text=True, timeout=30
-    )
+    ended = subprocess.run(["git", *IDENTITY, *words], check=True, capture_output=True, text=True)
     return ended.stdout
 
 

@@ -7,15 +7,18 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from misbehaving import misbehave
+from waiting import wait_until
 
 from pipeline.config.parameters import Execution
 from pipeline.execution.processes import run_jobs, worker_environments
 from pipeline.runtime.errors import Refusal
 
 HELD = []  # what a job leaves behind in its worker
+FOREVER = 600  # seconds of a job that has to be ended
 
 
 def work(job):
@@ -28,7 +31,7 @@ def work(job):
         case "full":
             raise OSError(errno.ENOSPC, "No space left on device", "/some/file")
         case "sleep":
-            time.sleep(30)
+            time.sleep(FOREVER)
         case "fork and exit" if os.fork():
             os._exit(7)
         case "fork and exit":
@@ -36,7 +39,7 @@ def work(job):
             os._exit(0)
         case "close":
             os.closerange(3, 100)  # its pipe too
-            time.sleep(30)
+            time.sleep(FOREVER)
         case "real time signal":
             os.kill(os.getpid(), signal.SIGRTMIN + 3)
         case "untellable":
@@ -101,11 +104,11 @@ def others(number=6):
     [
         (
             {"do": "sleep"},
-            {"time_limit": 0.5},
-            "took longer than the time limit of 0.5 s (execution.time_limit)",
+            {"time_limit": 2.0},
+            "took longer than the time limit of 2 s (execution.time_limit)",
         ),
         (
-            {"do": "grow", "megabytes": 2000, "seconds": 30},
+            {"do": "grow", "megabytes": 2000, "seconds": FOREVER},
             {"memory_limit": 1500},
             "held more than 1500 MB (execution.memory_limit)",
         ),
@@ -114,7 +117,7 @@ def others(number=6):
 def test_a_job_past_a_limit_is_ended_and_the_others_finish(job, limits, reason):
     began = time.monotonic()
     results = ended([{"id": "bad", **job}, *others()], **limits)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < FOREVER / 2
     assert results["bad"]["state"] == "failed"
     assert results["bad"]["reason"] == reason
     assert sum(outcome["state"] == "done" for outcome in results.values()) == 6
@@ -174,18 +177,18 @@ def test_more_gpus_than_there_are_are_refused(monkeypatch, count, settings):
         worker_environments(Execution(**settings))
 
 
-def test_a_worker_sees_the_gpu_of_its_place(monkeypatch):
+def test_a_worker_sees_the_gpu_of_its_place(monkeypatch, tmp_path):
     gpus(monkeypatch, 2)
-    seen = {
-        outcome["gpu"]
-        for _, outcome in run_jobs([{"id": "a"}, {"id": "b"}], where, Execution(runs_per_gpu=1))
-    }
-    assert seen == {"0", "1"}
+    jobs = [{"id": name, "folder": str(tmp_path)} for name in ("a", "b")]
+    outcomes = run_jobs(jobs, visible_gpus, Execution(runs_per_gpu=1))
+    assert {outcome["gpu"] for _, outcome in outcomes} == {"0", "1"}
 
 
-def where(job):
-    """Return the GPUs that the job may see; long enough that each worker gets one of two."""
-    time.sleep(1)
+def visible_gpus(job):
+    """Return the GPUs that a job may see, as soon as each worker has one of the two jobs."""
+    folder = Path(job["folder"])
+    (folder / job["id"]).touch()
+    wait_until(lambda: len(list(folder.iterdir())) == 2)
     return {"state": "done", "gpu": os.environ["CUDA_VISIBLE_DEVICES"]}
 
 

@@ -8,6 +8,7 @@ import time
 import psutil
 import pytest
 from tiny import trained
+from waiting import wait_until
 
 from pipeline import prepare
 from pipeline.config.parameters import Execution
@@ -135,8 +136,7 @@ def test_a_finished_run_that_is_damaged_before_the_end_of_the_stage_ends_it_in_a
     def damaging(job):
         first, last = min(job["all"]), max(job["all"])
         if job["id"] == last:
-            while not open_store().finished(first):
-                time.sleep(0.05)
+            wait_until(lambda: open_store().finished(first))
             (open_store().folder(first) / "weights.safetensors").write_bytes(b"1")
         return perform({**job, "all": []})
 

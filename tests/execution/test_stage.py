@@ -5,9 +5,9 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 
 import pytest
+from waiting import wait_until
 
 from pipeline.execution.stage import Incomplete, report_errors, stage
 from pipeline.runtime.errors import Refusal
@@ -90,17 +90,14 @@ def test_a_stage_ends_with_its_parent(tmp_path):
         child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         child.stdout.readline()
         print(child.pid, flush=True)
-        time.sleep(30)
+        child.wait()
     """)
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     pid = int(parent.stdout.readline())
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and alive(pid):
-        time.sleep(0.05)
-    assert not alive(pid)
+    wait_until(lambda: not alive(pid))
 
 
 def alive(pid):

@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from waiting import PATIENCE
 
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy, read_plan
 from pipeline.records.runs import read_history, read_record
@@ -257,12 +258,13 @@ def test_the_store_is_in_the_folder_of_the_project(tmp_path, monkeypatch, layout
 
 
 RACE = """
-import sys, time
+import sys
 from pathlib import Path
 from pipeline.records.store import Store
-store, begin = Store(Path(sys.argv[1])), float(sys.argv[2])
+store = Store(Path(sys.argv[1]))
 record = {"state": "done", "reason": "", "audit": {}, "cost": {}, "machine": {}}
-time.sleep(max(0, begin - time.time()))
+print("ready", flush=True)
+sys.stdin.readline()
 for number in range(300):
     store.write(f"run{number}", {"weights.safetensors": bytes(1000)}, record, {})
     assert store.finished(f"run{number}"), number
@@ -270,8 +272,13 @@ for number in range(300):
 
 
 def test_two_processes_that_write_the_same_runs_lose_none(tmp_path):
-    words = [sys.executable, "-c", RACE, str(tmp_path), str(time.time() + 2)]
-    both = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    assert [process.communicate(timeout=60)[1] for process in both] == ["", ""]
+    words = [sys.executable, "-c", RACE, str(tmp_path)]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    both = [subprocess.Popen(words, **pipes, text=True) for _ in range(2)]
+    assert [process.stdout.readline() for process in both] == ["ready\n"] * 2
+    for process in both:
+        process.stdin.write("begin\n")
+        process.stdin.flush()
+    assert [process.communicate(timeout=PATIENCE) for process in both] == [("", "")] * 2
     assert len(list(tmp_path.glob("run*/record.json"))) == 300
     assert [path.name for path in tmp_path.glob(".*")] == [".lock"]

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 
 import pytest
+from waiting import PATIENCE
 
 from pipeline.reporting.web_page import web_page
 
@@ -146,7 +147,7 @@ def measured(tmp_path_factory):
     (folder / "frames.html").write_text(FRAMES)
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000"]
     command += ["--dump-dom", f"--user-data-dir={folder / 'user'}", f"file://{folder}/frames.html"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
     heard = re.search(r'data-heard="([^"]*)"', ended.stdout)[1].replace("&quot;", '"')
     return {frame["width"]: frame for frame in json.loads(heard)}
 

@@ -1,10 +1,15 @@
-"""What W&B's own program reads in the folder of offline runs."""
+"""Offline runs: time for W&B to write them, and what its own program reads in their folder."""
 
 import json
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import pytest
+from waiting import PATIENCE
+
+from pipeline.tracking import mirror
 
 
 def folder_of(place: Path, name: str) -> Path:
@@ -32,3 +37,10 @@ def curve(folder: Path) -> list[dict[str, Any]]:
     return [
         {key: value for key, value in point.items() if not key.startswith("_")} for point in points
     ]
+
+
+def wait_for_wandb(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give W&B as long as a busy machine takes, for tests whose subject is no limit."""
+    for name in ("SEND_SECONDS", "WRITE_SECONDS", "CLOSE_SECONDS"):
+        monkeypatch.setattr(mirror, name, float(PATIENCE))
+    monkeypatch.setattr(mirror, "PATIENCE", PATIENCE)

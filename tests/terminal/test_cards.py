@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from shipped import SHIPPED
+
 from pipeline import regularizers
 from pipeline.execution.git import committed_texts, names
 from pipeline.records.reports import FILES, WrittenReport, parse_report
@@ -11,19 +13,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def committed_reports():
-    """Return the committed reports of protocols, by name."""
-    folders = [Path(name) for name in names("ls-tree", "-z", "--name-only", "HEAD", "reports/")]
-    texts = {
-        folder.name: committed_texts("HEAD", [f"{folder}/{name}" for name in FILES])
-        for folder in folders
-        if not folder.suffix and "+" not in folder.name
-    }
-    return {
-        name: parse_report(
-            {path.removeprefix(f"reports/{name}/"): text for path, text in found.items()}, name
-        )
-        for name, found in texts.items()
-    }
+    """Return the committed reports of the protocols of this project, by name."""
+    listed = names("ls-tree", "-z", "--name-only", "HEAD", "reports/")
+    folders = [folder for folder in map(Path, listed) if folder.name in SHIPPED]
+    return {folder.name: committed_report(folder) for folder in folders}
+
+
+def committed_report(folder):
+    """Return the committed report in a folder."""
+    texts = committed_texts("HEAD", [f"{folder}/{name}" for name in FILES])
+    by_name = {path.removeprefix(f"{folder}/"): text for path, text in texts.items()}
+    return parse_report(by_name, folder.name)
 
 
 def test_the_page_is_what_the_code_and_the_committed_reports_say(monkeypatch):

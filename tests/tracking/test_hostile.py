@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from loopback import Server, absent, answering, silent
+from waiting import PATIENCE
 
 from pipeline.tracking import mirror
 
@@ -40,7 +41,7 @@ def mirrored(address, folder, key=CANARY, patience=3):
     given |= {"WANDB_API_KEY": key} if key else {}
     command = [sys.executable, "-c", SCRIPT, str(folder), str(patience)]
     ended = subprocess.run(
-        command, env=given, capture_output=True, text=True, timeout=300, check=False
+        command, env=given, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     return ended, json.loads(ended.stdout.splitlines()[-1])
 

@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-import time
 import uuid
 
 import psutil
@@ -11,9 +10,10 @@ import pytest
 from interrupted import killed_after
 from loopback import silent
 from marked import MARK, marked, survivors
-from offline import curve, folder_of
+from offline import curve, folder_of, wait_for_wandb
 from stages import run_stages
 from tiny import ROOT
+from waiting import PATIENCE, wait_until
 from wandb_server import behaving
 
 from pipeline import choose, confirm, prepare, track, train
@@ -24,7 +24,6 @@ from pipeline.records.history import points
 from pipeline.records.runs import read_history
 from pipeline.records.store import Store
 from pipeline.tracking import logger as module
-from pipeline.tracking import mirror
 from pipeline.tracking.logger import LiveLogger
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.payloads import Payload
@@ -48,10 +47,9 @@ SHIFT = {"name": "augmentation", "shift": 1}  # draws from the generator that ev
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch):
     """Wait for W&B as long as it takes on a busy machine, where a test sets no limit of its own."""
-    monkeypatch.setattr(module, "PATIENCE", 120.0)
-    monkeypatch.setattr(module, "LEAST", 120.0)
-    monkeypatch.setattr(mirror, "PATIENCE", 120)
-    monkeypatch.setattr(mirror, "SEND_SECONDS", 120.0)
+    monkeypatch.setattr(module, "PATIENCE", float(PATIENCE))
+    monkeypatch.setattr(module, "LEAST", float(PATIENCE))
+    wait_for_wandb(monkeypatch)
 
 
 @pytest.fixture(autouse=True)
@@ -183,15 +181,32 @@ def test_trouble_is_waited_for_once_and_said_in_a_line(project, monkeypatch, cap
     )
 
 
+class Clock:
+    """A clock that goes on by so many seconds for each point."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+        self.now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def answer(self):
+        self.now += self.seconds
+        return FakeLogger()
+
+
 def test_what_is_slow_on_every_point_is_trouble_too(tmp_path, monkeypatch):
     """Each wait is within its bound, all together are more than their share of the run."""
-    monkeypatch.setattr(module, "LEAST", 0.2)
-    told = logger(tmp_path)
-    monkeypatch.setattr(LiveLogger, "_started", lambda self: time.sleep(0.15) or FakeLogger())
-    told.log_metrics({"epoch": 1}, 1)
-    assert told.trouble == ""
-    told.log_metrics({"epoch": 2}, 2)
-    assert told.trouble == "slow, training has waited 0 s"
+    clock = Clock(seconds=3.0)
+    monkeypatch.setattr(module, "LEAST", 5.0)
+    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(LiveLogger, "_started", lambda self: clock.answer())
+    slow = logger(tmp_path)
+    slow.log_metrics({"epoch": 1}, 1)
+    assert slow.trouble == ""
+    slow.log_metrics({"epoch": 2}, 2)
+    assert slow.trouble == "slow, training has waited 6 s"
 
 
 class FakeLogger:
@@ -227,8 +242,7 @@ def test_killed_while_it_streams_it_leaves_no_process(project, environment):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    while not list(project.glob("wandb/offline-run-*")) and stage.poll() is None:
-        time.sleep(0.02)
+    wait_until(lambda: list(project.glob("wandb/offline-run-*")) or stage.poll() is not None)
     assert len(marked(mark)) > 1  # workers too
     assert stage.poll() is None
     stage.kill()

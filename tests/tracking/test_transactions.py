@@ -1,11 +1,11 @@
 """Whether the end of an offline run is in its file, for files of W&B itself and cut ones."""
 
-import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from offline import folder_of
+from offline import folder_of, wait_for_wandb
+from waiting import wait_until
 
 from pipeline.tracking import mirror as module
 from pipeline.tracking.mirror import Mirror
@@ -29,6 +29,7 @@ PAYLOAD = Payload(
 @pytest.fixture
 def mirror(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
+    wait_for_wandb(monkeypatch)
     with closing(Mirror("offline", "gapwise", None, str(tmp_path))) as mirror:
         yield mirror
 
@@ -40,8 +41,7 @@ def file_of(folder: Path) -> Path:
 
 def settled(file: Path) -> None:
     """Wait until W&B has written a file."""
-    while not is_complete(file.read_bytes()):
-        time.sleep(0.01)
+    wait_until(lambda: is_complete(file.read_bytes()))
 
 
 def test_a_file_is_complete_with_its_last_byte_only(tmp_path, mirror):
