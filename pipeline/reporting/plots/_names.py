@@ -65,7 +65,7 @@ class Box:
         """Return which points (points, 2) are inside, or nearer than a margin."""
         low = np.array([self.left, self.bottom]) - margin
         high = np.array([self.right, self.top]) + margin
-        is_inside: NDArray[np.bool_] = ((points > low) & (points < high)).all(axis=1)
+        is_inside: NDArray[np.bool_] = np.all((points > low) & (points < high), axis=1)
         return is_inside
 
     def covered(self, points: Floats) -> int:
