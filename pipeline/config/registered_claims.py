@@ -22,6 +22,9 @@ class _Registered(Settings):
 def read_claims(root: Path = Path()) -> dict[str, tuple[Claim, ...]]:
     """Return the claims of every study file of a project, by study; studies without any too.
 
+    Args:
+        root: The folder of the project; by default the current one.
+
     Raises:
         Refusal: A claim is invalid, two have one id, or an alternative does not exist; a line for
             each mistake.

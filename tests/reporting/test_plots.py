@@ -630,7 +630,7 @@ def test_one_far_interval_does_not_squeeze_the_others() -> None:
     cut = drawn_forest(far)
     low, high = cut.axes[0].get_xlim()
     assert high - low < 4 * 100 * (frame["high"].max() - frame["low"].min())
-    assert "→ beyond the axis" in texts(cut)
+    assert any("beyond the axis" in word for word in texts(cut))
     assert any("-50.0 [-90.0, -10.0]" in word for word in texts(cut))
 
 

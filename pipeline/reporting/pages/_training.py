@@ -40,7 +40,8 @@ def rate_section(data: ReportData, study: PlannedStudy) -> str:
     table = md.format_table(cells, caption, words=("arm",))
     image = (
         f"![Learning rates of {study.name}: validation accuracy of every trial against learning "
-        f"rate, the chosen one starred](../figures/rates_{study.name}.png)"
+        "rate, the chosen one starred, each panel on its own scale; an arrow is a trial below it, "
+        f"with its accuracy](../figures/rates_{study.name}.png)"
     )
     return md.join_parts(table, image)
 

@@ -65,8 +65,8 @@ class Box:
         """Return which points (points, 2) are inside, or nearer than a margin."""
         low = np.array([self.left, self.bottom]) - margin
         high = np.array([self.right, self.top]) + margin
-        is_between = (points > low) & (points < high)
-        return is_between[:, 0] & is_between[:, 1]
+        is_inside: NDArray[np.bool_] = np.all((points > low) & (points < high), axis=1)
+        return is_inside
 
     def covered(self, points: Floats) -> int:
         """Return how many points are inside, or so near that their markers are."""
