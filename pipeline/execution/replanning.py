@@ -169,8 +169,8 @@ def _swapped(
     starts = [
         identities[start.fingerprint] for start in stored.starts if start.fingerprint in identities
     ]
-    planned = [_settings(phase.identities[start.fingerprint]) for start in phase.plan.starts]
-    if any(_settings(identity) not in planned for identity in starts):
+    planned_starts = [_settings(phase.identities[start.fingerprint]) for start in phase.plan.starts]
+    if any(_settings(identity) not in planned_starts for identity in starts):
         yield (
             f"{folder}: a run that others start from was trained from other settings; "
             f"remove {folder} and run: make run"
