@@ -107,25 +107,17 @@ def test_nothing_is_said_where_nothing_was_lost():
     assert rate_table(none) == ""
 
 
-def test_the_arms_that_lost_runs_are_named_with_their_rates():
+def test_the_arms_that_lost_runs_are_named_with_their_rates(golden):
     some = rates(baseline=(1, 0, 12), dropout=(1, 2, 12), mixup=(0, 0, 12))
-    (said,) = collapse_sentences(some)
-    assert (
-        "**dropout** 3 of 12 runs (25 % [5, 57]) and **baseline** 1 of 12 runs (8 % [0, 38])"
-        in said
-    )
-    assert "mixup" not in said
-    assert "No arm is shown to lose" in said
+    (undecided,) = collapse_sentences(some)
     some.loc[1, ["often", "p_holm"]] = ["more", 0.03]
-    assert (
-        "**dropout** loses runs more often than its reference (p 0.030)"
-        in collapse_sentences(some)[0]
-    )
+    (decided,) = collapse_sentences(some)
+    golden(undecided, decided)
     cells = [line.split(" | ")[1:4] for line in rate_table(some).splitlines()[2:5]]
     assert cells == [["12", "1", "0"], ["12", "1", "2"], ["12", "0", "0"]]
 
 
-def test_an_arm_without_a_verdict_because_of_its_losses_is_in_no_other_sentence():
+def test_an_arm_without_a_verdict_because_of_its_losses_is_in_no_other_sentence(golden):
     found = report_data({"layers": dict.fromkeys(VERDICTS, "deterministic")}, VERDICTS)
     table = found.contrasts.copy()
     lost = table["arm"] == "augmentation"
@@ -139,14 +131,9 @@ def test_an_arm_without_a_verdict_because_of_its_losses_is_in_no_other_sentence(
     for name, value in columns.items():
         counted.loc[counted["arm"] == "augmentation", name] = value
     data = dataclasses.replace(found, contrasts=table, collapses=counted)
-    said = front.headline(data)
-    assert "**dropout** (+1.0 points [+0.2, +1.8]) helps" in said
-    (withheld,) = re.findall(
-        r"Inconclusive because runs [^:]*: (\*\*augmentation\*\* .*?)\. Lost", said
-    )
-    assert withheld.split()[3:6] == ["3", "of", "12"]
-    assert "+2.0 points" in withheld
-    assert said.count("**augmentation**") == 2  # the other one is its rate
+    headline = front.headline(data)
+    assert headline.count("**augmentation**") == 2  # without a verdict, and with its rate
+    golden(headline)
     pages = all_pages(data)
     assert "## Collapsed and diverged runs" in pages["pages/verdicts.md"]
     assert "| inconclusive; 3 of 12 lost, reference 0 of 3 |" in pages["report.md"]

@@ -247,9 +247,9 @@ def test_arms_that_differ_only_in_case_are_a_warning(judged_accuracies):
     assert "only in case" not in judgement_page(judged_accuracies, "x")
 
 
-def test_a_difference_without_spread_is_a_warning():
+def test_a_difference_without_spread_is_a_warning(golden):
     (line,) = warning_lines(judge(ACCURACIES | {"alike": BASELINE + 0.01}))
-    assert line == "**alike** has the same difference at every seed: no interval, no p."
+    golden(line)
 
 
 def test_seeds_without_a_partner_are_a_warning():
@@ -265,9 +265,7 @@ def test_a_margin_below_what_the_test_set_resolves_is_a_warning():
     assert margin < example
     by_chance = stats.norm.ppf(0.975) * math.sqrt(0.1 / n_test)  # a tenth of examples differ
     lines = warning_lines(judge(long_table().assign(n_test=n_test)))
-    assert lines[0] == (
-        "The margin of 1 point is smaller than the effect of one of 50 test examples."
-    )
+    assert re.findall(r"\d+", lines[0]) == ["1", "50"]  # points; test examples
     assert f"by up to {100 * by_chance:.2f} points by chance" in lines[1]
 
 

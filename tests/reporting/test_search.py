@@ -160,17 +160,13 @@ def test_a_rank_is_a_range_where_intervals_overlap(found, study):
         assert cells["rank"] == (str(first) if first == last else f"{first} to {last}")
 
 
-def test_what_matters_is_above_chance_and_ranked_where_it_can_be(found, study):
+def test_what_matters_is_above_chance_and_ranked_where_it_can_be(found, study, golden):
     rows = found.search_importance[found.search_importance["arm"] == "sgd"]
     shares = rows.assign(importance=[0.6, 0.3, 0.1], chance=0.2, first_rank=1, last_rank=2)
     names = words(study)
-    first, second, third = (names[name] for name in rows["hyperparameter"])
-    line = search._rank_line("sgd", shares, names)
-    assert f"{first} and {second} are shown to matter; their order is not shown;" in line
-    assert f"{third} is not shown to matter." in line
+    unranked = search._rank_line("sgd", shares, names)
     ranked = search._rank_line("sgd", shares.assign(last_rank=[1, 2, 2]), names)
-    assert f"{first} has rank 1" in ranked
-    assert "order" not in ranked
+    golden(unranked, ranked)
 
 
 def test_lost_runs_are_counted(found, study):
@@ -178,7 +174,11 @@ def test_lost_runs_are_counted(found, study):
         study="methods", state=["done", "diverged", "diverged", "failed"], fingerprint=list("abcd")
     )
     text = search.lost_runs(dataclasses.replace(found, runs=runs), study)
-    assert text == "Of 4 runs (including those of the baseline), 1 failed and 2 diverged."
+    assert re.findall(r"(\d+) (runs|failed|diverged)", text) == [
+        ("4", "runs"),
+        ("1", "failed"),
+        ("2", "diverged"),
+    ]
     assert search.lost_runs(found, study) == ""
 
 
@@ -190,8 +190,9 @@ def test_a_method_whose_searches_find_too_little_is_not_tested(found, study):
     rows.loc[own, ["ended", "random_ended"]] = (0.74, 0.9)
     text = search.method_section(dataclasses.replace(found, search_methods=rows), study)
     (line,) = [line for line in text.splitlines() if line.startswith("- **adam**")]
-    assert "not tested, because too many searches find nothing: halving" in line
-    assert "halving" not in line.partition("not tested")[0]
+    tested_methods, _, untested_methods = line.partition("not tested")
+    assert "halving" in untested_methods
+    assert "halving" not in tested_methods
     tested = tables_of(text)[1]
     (cell,) = [
         row["minus random (points) [95 % interval]"]

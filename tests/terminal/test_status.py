@@ -73,7 +73,7 @@ def test_missing_done_and_failed_runs_are_counted_with_reasons(project, capsys, 
     text = said(capsys)
     assert "failed: " not in text
     assert rows(text) == {("explore", "dropout"): [6, 6], ("explore", "others"): [6, 6]}
-    assert "10 of 10 runs done, each counted once" in text
+    assert re.findall(r"(\d+) of (\d+) runs done", text) == [("10", "10")]
 
 
 def test_a_plan_is_stored_before_its_runs_are_trained(project, capsys, monkeypatch):
@@ -141,9 +141,11 @@ def test_a_phase_in_progress_has_a_speed_and_a_time_left(finished, monkeypatch, 
         numbers = [float(number) for number in re.findall(r"[\d.]+", line)]
         assert line.startswith("confirmation: in progress, ")
         assert numbers == pytest.approx([ended / 10, 6, 6 / (ended / 10)], abs=0.1)
-        assert total == "43 of 49 runs done, each counted once"
+        assert re.findall(r"\d+", total) == ["43", "49"]
         os.utime(lock, (now, now))
-        assert "in progress, 6 runs left, none has ended yet" in said(capsys)
+        line = said(capsys).splitlines()[-2]
+        assert line.startswith("confirmation: in progress, ")
+        assert re.findall(r"\d+", line) == ["6"]  # runs left; no speed yet
     assert said(capsys).endswith("; run: gapwise run\n")
 
 
