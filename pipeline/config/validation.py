@@ -118,8 +118,8 @@ def suggestion(name: str, names: Collection[str]) -> str:
 def description(kind: Any, rules: list[Any]) -> str:
     """Return in words what an annotation accepts under its constraints."""
     if get_origin(kind) is Annotated:
-        inner, *metadata = get_args(kind)
-        return description(inner, [rule for each in metadata for rule in _constraints(each)])
+        inner, *given = get_args(kind)
+        return description(inner, [rule for each in given for rule in _constraints(each)])
     if len(branches := _branches(kind)) > 1:
         return " or ".join(description(branch, rules) for branch in branches)
     if choices := _choices(kind):
@@ -145,8 +145,8 @@ def _lines(
             item["type"] == "too_short" and place in inside
         ):
             continue  # follows from the error of another field, or of an item
-        keys = _keys_in_file(model, place)
-        key = ".".join([where, *keys] if where else keys)
+        written = _written(model, place)
+        key = ".".join([where, *written] if where else written)
         full = f"{source}: {key}" if key else str(source)
         if item["type"] == "extra_forbidden":
             yield unknown_key(full, list(_fields(_annotation(model, place[:-1])[0])))
@@ -193,7 +193,7 @@ def _annotation(model: type[BaseModel], place: Place) -> tuple[Any, list[Any]]:
     return kind, rules
 
 
-def _keys_in_file(model: type[BaseModel], place: Place) -> list[str]:
+def _written(model: type[BaseModel], place: Place) -> list[str]:
     """Return the parts of a place that a file has: all but the branches of unions."""
     return [
         str(part)

@@ -170,8 +170,8 @@ def _require_loaded(protocol: Protocol, start: Start) -> None:
     if not path:
         return
     texts = (json.dumps(settings[key]) for key in ("source", "model"))
-    read_named = settings["name"], _dataset(settings)
-    every, names = _random(*read_named, *texts, path, weights_digest(path))
+    network = settings["name"], _dataset(settings)
+    every, names = _random(*network, *texts, path, weights_digest(path))
     frozen = every[: len(every) - len(trained_layers(every, start.train, start.k))]
     random = [name for layer in frozen for name in layer.tensors if name in names]
     if random:

@@ -25,10 +25,9 @@ def split_settings(protocol: Protocol) -> dict[str, Any]:
         protocol: The protocol.
     """
     data = protocol.data.model_dump(mode="json")
-    apart = {
-        name: {key: settings[key] for key in ("data", "source", "share")}
-        for name, settings in protocol.pretraining.items()
-    }
+    apart = {}
+    for name, settings in protocol.pretraining.items():
+        apart[name] = {key: settings[key] for key in ("data", "source", "share")}
     return {"test_fraction": data["test_fraction"], "selected": data["classes"], "apart": apart}
 
 

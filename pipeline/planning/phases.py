@@ -253,32 +253,35 @@ def describe_study(
         seeds: The seeds of the phase.
         spaces: The values that arms search, by arm.
     """
-    arms = tuple(
-        PlannedArm(
-            name=arm.name,
-            factor=arm.factor,
-            against=arm.against,
-            rule=arm.rule,
-            family=family_of(
-                [one.family for one in arm.trials[0].regularizers], arm.factor.protocol
-            ),
-            train_size=arm.trials[0].protocol.data.train_size,
-            space=(spaces or {}).get(arm.name, ()),
-            design=arm.design if study.search else None,
-            search=_rounds(arm) if spaces else None,
-        )
-        for arm in study.arms
-    )
     grouped = study.ensemble or study.variance
     return PlannedStudy(
         name=study.name,
         question=study.question,
         kind=study.kind,
-        arms=arms,
+        arms=tuple(_describe_arm(study, arm, spaces or {}) for arm in study.arms),
         groups=tuple(seeds[: grouped.groups]) if grouped else (),
         size=study.ensemble.size if study.ensemble else 0,
         claims=study.claims,
         search=study.search,
+    )
+
+
+def _describe_arm(
+    study: Study, arm: Arm, spaces: Mapping[str, tuple[Dimension, ...]]
+) -> PlannedArm:
+    """Return an arm as a plan holds it."""
+    first = arm.trials[0]
+    families = [regularizer.family for regularizer in first.regularizers]
+    return PlannedArm(
+        name=arm.name,
+        factor=arm.factor,
+        against=arm.against,
+        rule=arm.rule,
+        family=family_of(families, arm.factor.protocol),
+        train_size=first.protocol.data.train_size,
+        space=spaces.get(arm.name, ()),
+        design=arm.design if study.search else None,
+        search=_rounds(arm) if spaces else None,
     )
 
 

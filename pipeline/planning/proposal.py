@@ -91,10 +91,10 @@ class ProtocolOptions:
             "training": ("batch_size", "epochs", "learning_rate"),
             "seeds": ("exploration", "confirmation"),
         }
-        values: dict[str, Any] = {
-            section: {key: getattr(self, key) for key in keys if getattr(self, key) is not None}
-            for section, keys in sections.items()
-        }
+        values: dict[str, Any] = {}
+        for section, keys in sections.items():
+            options = {key: getattr(self, key) for key in keys}
+            values[section] = {key: value for key, value in options.items() if value is not None}
         return values if self.margin is None else values | {"margin": self.margin}
 
 

@@ -216,8 +216,10 @@ def has_stops(search: Search, epochs: int, points: int) -> bool:
     """
     shares = stops(epochs, points)
     budgets = {budget for _, budget in rounds(search)}
-    used = {next(share for share in shares if share >= budget - EPSILON) for budget in budgets}
-    return len(used) == len(budgets)
+    scores = set()
+    for budget in budgets:
+        scores.add(next(share for share in shares if share >= budget - EPSILON))
+    return len(scores) == len(budgets)
 
 
 def require_optuna(where: str, use: str = "tpe") -> None:

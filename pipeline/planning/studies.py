@@ -243,15 +243,12 @@ def _unknown_requests(parameters: Parameters, protocol: str, root: Path) -> list
     protocols = {*yaml_names(root / PROTOCOLS), protocol}
     studies = {*yaml_names(root / EXPERIMENTS), TUNING}
     where = f"{PARAMETERS}: resolve"
-    errors = [
-        unknown_name(where, name, sorted(protocols)) for name in resolve if name not in protocols
+    unknown_protocols = [name for name in resolve if name not in protocols]
+    unknown_studies = [name for name in resolve.get(protocol, {}) if name not in studies]
+    return [
+        *(unknown_name(where, name, protocols) for name in unknown_protocols),
+        *(unknown_name(f"{where}.{protocol}", name, studies) for name in unknown_studies),
     ]
-    errors += [
-        unknown_name(f"{where}.{protocol}", study, sorted(studies))
-        for study in resolve.get(protocol, {})
-        if study not in studies
-    ]
-    return errors
 
 
 def tuning_study(arm: Arm) -> Study:
