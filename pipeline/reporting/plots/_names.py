@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pipeline.reporting.style import GREY, TYPE
 
 LINE_HEIGHT = 1.2 * TYPE
+WIDER = 1.04  # times the width of its outlines is that of a drawn name, at most
 DISTANCE = 8.0  # between a point and its name
 ROW_HEIGHT = 0.9 * LINE_HEIGHT  # between two places that are tried
 ROWS = 6  # places that are tried above and below a point
@@ -208,7 +209,7 @@ def _cheapest_place(
         taken: The boxes of the names before.
         leaders: Points on the lines from these names to their points (points, 2).
     """
-    width = TextPath((0, 0), name, size=TYPE).get_extents().width
+    width = WIDER * TextPath((0, 0), name, size=TYPE).get_extents().width
     choices = []
     for place in _places(width):
         box = place.box(point, width)
