@@ -169,8 +169,8 @@ def _swapped(
     starts = [
         identities[start.fingerprint] for start in stored.starts if start.fingerprint in identities
     ]
-    planned = [_settings(phase.identities[start.fingerprint]) for start in phase.plan.starts]
-    if any(_settings(identity) not in planned for identity in starts):
+    starts_of_plan = [_settings(phase.identities[start.fingerprint]) for start in phase.plan.starts]
+    if any(_settings(identity) not in starts_of_plan for identity in starts):
         yield (
             f"{folder}: a run that others start from was trained from other settings; "
             f"remove {folder} and run: make run"
