@@ -120,8 +120,9 @@ def unit(text: str | None) -> str | None:
     Raises:
         Refusal: There is no such unit.
     """
-    if text is not None and text not in list(Unit):
-        raise Refusal(unknown_name("--unit", text, list(Unit)))
+    units = [each.value for each in Unit]
+    if text is not None and text not in units:
+        raise Refusal(unknown_name("--unit", text, units))
     return text
 
 
