@@ -30,13 +30,13 @@ def test_chances_are_those_of_an_enumeration(trials):
     validation, test = [0.1, 0.4, 0.3, 0.5], [0.2, 0.3, 0.6, 0.3]
     other_validation, other_test = [0.9, 0.2, 0.4], [0.3, 0.5, 0.1]
 
-    def test_scores_of_best(validation, test):
+    def scores_of_best(validation, test):
         """Return the test score of the best setting by validation, for all that can be drawn."""
         draws = itertools.combinations(range(len(validation)), trials)
         return [test[max(drawn, key=lambda point: validation[point])] for drawn in draws]
 
-    scores = np.array(test_scores_of_best(validation, test))
-    other_scores = np.array(test_scores_of_best(other_validation, other_test))
+    scores = np.array(scores_of_best(validation, test))
+    other_scores = np.array(scores_of_best(other_validation, other_test))
     outcomes = (np.sign(scores[:, None] - other_scores) + 1) / 2  # a tie is half a win
     arrays = [np.array(one) for one in (validation, test, other_validation, other_test)]
     (chance,) = wins(*arrays, np.array([trials]))
