@@ -389,7 +389,7 @@ LAYOUT = {  # file, function and call -> what is done there besides a statistic
     ("reporting/judgement.py", "metric_of", "median"): "the number of decimals",
     ("reporting/labels.py", "setting_ticks", "sum"): "letters on an axis",
     ("reporting/verdict_sentences.py", "verdict_sentences", "idxmax"): "the row to name",
-    ("reporting/pages/method.py", "_seeds", "nunique"): "the number of planned seeds",
+    ("reporting/pages/method.py", "_confirmed", "nunique"): "the number of planned seeds",
     ("reporting/pages/study.py", "_curves", "size"): "the number of done runs",
     ("reporting/pages/study.py", "rules_section", "transform"): "the rows to show",
     ("reporting/pages/study.py", "strength_table", "sum"): "the number of planned runs",

@@ -43,7 +43,7 @@ METRICS = [
     "points.weight_decay",
 ]
 RUNS = ["runs.done", "runs.planned"]
-HEADLINE = re.compile(r"\| (\w+) \| \w+ \| ([+-]?[\d.]+) \|")
+HEADLINE = re.compile(r"\| (\w+) \| \w+ \| ([+-]?[\d.]+)[^|]*\|")
 
 
 @pytest.fixture

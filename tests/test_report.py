@@ -574,7 +574,7 @@ def test_no_number_of_the_headline_sentence_is_typed(artifacts: Path) -> None:
     }
     rates = pd.read_csv(artifacts / "collapses.csv")
     counts = [*rates[["runs", "diverged"]].to_numpy().ravel()]
-    counts += [*(100 * rates[["low", "high"]].to_numpy().ravel())]
+    counts += [*(100 * rates[["rate", "low", "high"]].to_numpy().ravel())]
     known |= {f"{value:.0f}" for value in counts}
     assert set(re.findall(r"[+-]?\d+(?:\.\d+)?", sentence)) <= known
     assert "Conditions: up to 6 fresh seeds, 6 epochs (" in sentence
@@ -621,7 +621,7 @@ def test_what_the_validation_set_resolves_is_on_the_page_of_the_method(artifacts
     # 1.96 sqrt(0.02 / 928) and 1.96 sqrt(0.1 / 928)
     (line,) = [line for line in page.splitlines() if line.startswith("- **Validation set**")]
     numbers = re.findall(r"\d[\d.]*(?<!\.)", line)
-    assert numbers == ["928", "2", "0.9", "10", "2.0", "95", "2", "1.04", "1.41", "86"]
+    assert numbers == ["928", "2", "0.9", "95", "10", "2.0", "2", "1.04", "1.41", "86"]
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -830,7 +830,7 @@ def test_averages_are_told_with_numbers_of_their_tables(artifacts: Path) -> None
     assert [row["difference"] for row in passes] == ["+10.0", "-0.150"]
     assert {row["n"] for row in passes} == {"6"}
     costs = next(table for head, table in found.items() if "method" in head)
-    assert [(row["method"], row["training"], row["accuracy (%)"]) for row in costs] == [
+    assert [(row["method"], row["training cost"], row["accuracy (%)"]) for row in costs] == [
         ("**one model**", "1.00", "80.5"),
         ("**independent**", "2.00", "86.0"),
         ("**greedy**", "3.00", "87.5"),

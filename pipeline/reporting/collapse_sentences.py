@@ -50,7 +50,7 @@ def collapse_sentences(rates: pd.DataFrame) -> list[str]:
     differs = (
         md.format_list(shown)
         if shown
-        else "No arm is shown to lose runs more or less often than its reference"
+        else "No arm is shown to lose more or fewer runs than its reference"
     )
     return [
         f"Lost runs (collapsed or diverged): {md.format_list([*named, *more])}. {differs}. "

@@ -104,14 +104,14 @@ def joint_intervals(contrasts: int, rows: pd.DataFrame, looks: str = "") -> str:
     ranked = rows[rows["verdict"].isin(RANKED)]
     is_stricter = ((ranked["low_all"] < 0) & (ranked["high_all"] > 0)).any()
     strict = (
-        " They are wider than the tests of the verdicts require, so an arm can help or hurt "
-        "although its interval includes 0."
+        " They are wider than the verdicts require, so one may include 0 although its arm helps "
+        "or hurts."
         if is_stricter
         else ""
     )
     return (
-        f"(Differences are in points of test accuracy. Their {md.INTERVAL}s hold for all "
-        f"{md.format_count(contrasts, 'contrast')} (tested comparisons) at once{looks}.{strict})"
+        f"(Differences are in points of test accuracy. The {md.INTERVAL}s hold for all "
+        f"{md.format_count(contrasts, 'contrast')} at once{looks}.{strict})"
     )
 
 
@@ -123,11 +123,11 @@ def _withheld(
     if not rows:
         return []
     names = [
-        f"**{row['label']}** ({lost_words(row, reference)}; the other runs have a difference of "
+        f"**{row['label']}** ({lost_words(row, reference)}; other runs "
         f"{formatter.joint_change(row, metric)})"
         for row in rows
     ]
-    return [f"Inconclusive because runs collapsed or diverged: {md.format_few(names)}."]
+    return [f"Inconclusive because of lost runs: {md.format_few(names)}."]
 
 
 def _finding(row: md.Row, formatter: md.Formatter, metric: Metric) -> str:

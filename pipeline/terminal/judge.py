@@ -23,7 +23,7 @@ from pipeline.reporting.judgement import (
     warnings,
 )
 from pipeline.reporting.labels import verdict_cell
-from pipeline.reporting.markdown import format_p
+from pipeline.reporting.markdown import NO_BREAK, format_p
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import new_folder, write_bytes, write_text
 from pipeline.runtime.imports import without_collection
@@ -221,7 +221,7 @@ def _show(judged: Judgement, name: str) -> None:
             formatter.score(metric, row["arm_mean"]),
             formatter.change(row, metric, unit=""),
             verdict_cell(row),
-            format_p(row["p_holm"]),
+            format_p(row["p_holm"]).replace(NO_BREAK, " "),
         )
     show(rows)
     for warning in warnings(judged, judged_rows(judged)):

@@ -294,7 +294,7 @@ def test_the_figure_has_a_line_for_every_claim_in_points():
     (ax,) = figure_of(rows).axes
     assert [tick.get_text() for tick in ax.get_yticklabels()] == names
     texts = [text.get_text() for text in ax.texts]
-    assert texts[1:3] == ["+90.0 →", "< 0: supported"]
+    assert texts[1:3] == ["+90.0 [+80.0, +100.0] →", "< 0: supported"]
     assert texts.count("< 0: supported") == 6
     places = [scatter.get_offsets().data.tolist()[0] for scatter in ax.collections]
     assert places == [[-2.0, height] for height in (0, 2, 3, 4, 5)]  # one is beyond the axis

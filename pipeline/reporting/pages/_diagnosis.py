@@ -69,10 +69,9 @@ def _closing(data: ReportData) -> str:
     if not names:
         return ""
     return (
-        f"{format_list(names)} {'is' if len(names) == 1 else 'are'} shown to have a smaller gap "
-        "(difference in brackets), but not shown to have a higher test accuracy. (Tested with "
-        "Holm's correction over all arms. The intervals hold for all arms at once. They are wider "
-        "than the tests require, so one may include 0.)"
+        f"{format_list(names)} {'is' if len(names) == 1 else 'are'} shown to have a smaller "
+        "gap, but not shown to have a higher test accuracy. (Holm's correction is over all arms. "
+        "The intervals hold for all arms at once, so one may include 0.)"
     )
 
 

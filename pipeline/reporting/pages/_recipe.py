@@ -139,9 +139,9 @@ def _test_time(data: ReportData) -> str:
     groups = md.format_count(int(best["pairs"]), "group")
     return (
         f"Averaging at test (**{best['method']}**) adds {data.format.change(row)} for "
-        f"{md.format_ratio(costs['test_cost'])} times the test cost. (The gain is the mean over "
-        f"{groups} of models in the ensemble study; each group has its own data split. It is not "
-        "tested for significance. Averaging was chosen on validation examples.)"
+        f"{md.format_ratio(costs['test_cost'])} times the test cost. (Mean over {groups} of "
+        "models in the ensemble study, each with its own data split. Averaging was chosen on "
+        "validation examples and is not tested for significance.)"
     )
 
 
@@ -176,8 +176,7 @@ def _not_better(data: ReportData) -> str:
         for words in places
     ]
     return (
-        f"{' '.join(lines)} (Differences are those to {recommended}. Their tests have Holm's "
-        f"correction over {pairs}; their intervals are not corrected.)"
+        f"{' '.join(lines)} (Holm's correction is over {pairs}; the intervals are not corrected.)"
     )
 
 
@@ -241,9 +240,7 @@ def _next(data: ReportData) -> list[str]:
         lines.append(f"{checks} failed and {verb} this recipe: see [Trust checks](#trust-checks).")
     untried = _untried_pair(data)
     if untried:
-        lines.append(
-            f"Try a combination that this report does not have: {md.format_list(untried)}."
-        )
+        lines.append(f"Not tried yet: {md.format_list(untried)} together.")
     lines.append(_more_seeds(data))
     return lines
 

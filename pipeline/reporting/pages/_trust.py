@@ -209,7 +209,7 @@ def _budgets(data: ReportData, rows: Rows, failed: Rows) -> str:
             f"Validation accuracy still rises by more than {margin} over the last third of "
             f"training: {_names(data, _sorted(measured)[::-1], _change(data))}. Train longer: "
             f"`training.epochs: {2 * epochs}` in {_value_file(data, EPOCHS)}. If the learning "
-            "curve of an arm falls early in training, try a weaker setting of this arm instead."
+            "curve of an arm falls early, try a weaker setting of it."
         )
     most = max(rows, key=lambda row: row["value"])
     return (
@@ -255,8 +255,8 @@ def _other_images(data: ReportData, rows: Rows, failed: Rows) -> str:
     return (
         f"{_part(failed, rows, 'verdict')} other than inconclusive {_verb(failed, 'does', 'do')} "
         "not hold when the choice of test examples also counts as a source of error, not the "
-        f"seeds alone: {_names(data, failed, _change(data))}; these intervals are not corrected, "
-        f"verdicts are. Raise {_seeds_key(data)} in "
+        f"seeds alone: {_names(data, failed, _change(data))}; intervals are not corrected. "
+        f"Raise {_seeds_key(data)} in "
         f"{_value_file(data, 'seeds.confirmation')}. If the dataset has no test set, a larger "
         "`data.test_fraction` also helps."
     )

@@ -44,9 +44,9 @@ from pipeline.reporting.verdict_sentences import (
 )
 
 INTERVAL_WORDS = (
-    f"with the {md.INTERVAL} of the mean over seeds, not corrected (the intervals in the answer "
-    "above are). It holds for new seeds with these test examples and this pool of training "
-    "examples (for other test examples, see [verdicts](pages/verdicts.md))"
+    f"with the {md.INTERVAL} of the mean over seeds, not corrected, unlike those in the answer "
+    "above. It holds for these test examples and this pool of training examples (for other test "
+    "examples, see [verdicts](pages/verdicts.md))"
 )
 LEDGER_LINK = f"[ledger]({LEDGER})"
 TRAINED = ("training.optimizer", "training.schedule", "training.warm_up")
@@ -355,8 +355,8 @@ def cost_figure(data: ReportData) -> str:
     rows = rows.sort_values(["training_ratio", "test_ratio"], kind="stable")
     shown = rows.assign(percent=rows["accuracy"].map(data.format.percent))
     names = [
-        f"**{efficiency_name(row)}** ({_verdict_of(data, row)}{row['percent']} %; training "
-        f"{md.format_ratio(row['training_ratio'])}, test {md.format_ratio(row['test_ratio'])})"
+        f"**{efficiency_name(row)}** ({_verdict_of(data, row)}{row['percent']} %; "
+        f"{md.format_ratio(row['training_ratio'])}, {md.format_ratio(row['test_ratio'])})"
         for row in shown.drop_duplicates("percent").to_dict("records")
     ]
     has_ensembles = (data.efficiency["kind"] == ENSEMBLE).any()
@@ -364,9 +364,9 @@ def cost_figure(data: ReportData) -> str:
     words = (
         "A choice is efficient if no other choice is at least as accurate without a higher cost of "
         "training or of a test example. This is not tested for significance. The efficient "
-        "choices, the cheapest to train first (with the verdict of an arm, mean test accuracy, and "
-        f"both costs, divided by those of the baseline): {'; '.join(names)}. Each panel shows one "
-        "of the costs; filled marks are efficient if only that cost counts. "
+        "choices, the cheapest to train first (in brackets: verdict of an arm; mean test accuracy; "
+        "cost of training and of a test example, divided by those of the baseline): "
+        f"{'; '.join(names)}. Filled marks are efficient if only the cost of their panel counts. "
         f"{fewer}[Numbers](pages/cost.md).{cost_note(data, FROM_FRONT)}"
     )
     return md.join_parts(f"![{EFFICIENCY}](figures/cost_accuracy.png)", words)

@@ -32,7 +32,7 @@ an interval that holds for other test examples. Coverage is 95 % for normally di
 differences, and 88 to 92 % for exponentially distributed ones with 3 to 20 seeds.
 - **p**: two-sided paired t test; Holm's correction over {{family}} ({{arms}}). The page of \
 each study also has the p of the exact sign-flip test, which assumes no normal distribution.
-- **Equivalence**: two one-sided paired t tests at level {LEVEL:g}. The margin is \
+- **Equivalence**: two one-sided paired t tests at level {LEVEL:g} for a margin of \
 {{margin}}{{share}}. Holm's correction is over the same contrasts, but separate from that of the p \
 values.
 - **Intervals in sentences**: differences and changes of gap have intervals that hold for all \
