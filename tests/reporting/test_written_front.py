@@ -201,7 +201,7 @@ def test_every_cell_of_the_table_of_arms_is_compared(report, tables):
 @pytest.mark.parametrize(
     ("name", "old", "new", "words"),
     [
-        ("report.md", " contrasts (tested", " contrast (tested", "the answer lacks"),
+        ("report.md", " contrasts at once", " contrast at once", "the answer lacks"),
         ("report.md", "helps", "hurts", ""),
         ("metrics.json", '"accuracy": 89.0', '"accuracy": 55.1', "of the baseline, metrics.json"),
         ("metrics.json", '"dropout": 3.0', '"dropout": 3.5', "points.dropout"),

@@ -70,8 +70,8 @@ def _closing(data: ReportData) -> str:
         return ""
     return (
         f"{format_list(names)} {'is' if len(names) == 1 else 'are'} shown to have a smaller "
-        "gap, but not shown to have a higher test accuracy. (Holm's correction is over all arms. "
-        "The intervals hold for all arms at once, so one may include 0.)"
+        "gap, but not shown to have a higher test accuracy. (Tests have Holm's correction; "
+        "intervals hold for all arms at once.)"
     )
 
 

@@ -69,12 +69,10 @@ def _flow(value: Any) -> str:
 
 
 def _gain(data: ReportData, chosen: md.Row) -> str:
-    contrasts = md.format_count(data.contrast_count, "contrast")
     return (
-        f"It gains {data.format.change(chosen)} of test accuracy; the interval holds for all "
-        f"{contrasts} at once. {_cost(chosen)}{cost_note(data, FROM_FRONT)} It was selected from "
-        "the arms that help: apart from those shown to be worse than another one, it is the "
-        "cheapest to train."
+        f"It gains {data.format.change(chosen)} of test accuracy. "
+        f"{_cost(chosen)}{cost_note(data, FROM_FRONT)} It was selected from the arms that help: "
+        "apart from those shown to be worse than another one, it is the cheapest to train."
     )
 
 
