@@ -147,6 +147,21 @@ ROWS = (
         "allowed_widening",
     ),
     Row(
+        "points of validation accuracy that the baseline of `digits` gains with twice the epochs",
+        "budgets",
+        "{:+.2f}",
+        "epochs digits 120 gain",
+    ),
+    Row("the same for `mnist_5k`", "budgets", "{:+.2f}", "epochs mnist_5k 24 gain"),
+    Row("the same for `fashion_mnist`", "budgets", "{:+.2f}", "epochs fashion_mnist 12 gain"),
+    Row(
+        "the same for `fashion_mnist_resnet`",
+        "budgets",
+        "{:+.2f}",
+        "epochs fashion_mnist_resnet 12 gain",
+    ),
+    Row("the same for `cifar10`", "budgets", "{:+.2f}", "epochs cifar10 30 gain"),
+    Row(
         "accuracy lost by the choice among 5 settings with 2 seeds, in points, simulated",
         "choice",
         "{:.2f}",
