@@ -13,26 +13,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from measure_run import settings
+from measure_run import ROOT, settings
 
+from pipeline.comparison.trust import _last_change
 from pipeline.config.run import RunConfig
 from pipeline.config.streams import Streams
 from pipeline.data.prepared import read_development
 from pipeline.execution.processes import keep_freed_memory
+from pipeline.records.ledger import LEDGER, read_ledger
 from pipeline.training.trainer import train
 
-RATES = {
-    "digits": 0.05,
-    "mnist_5k": 0.05,
-    "fashion_mnist": 0.2,
-    "fashion_mnist_resnet": 0.1,
-    "cifar10": 0.05,
-}
+PROTOCOLS = ("digits", "mnist_5k", "fashion_mnist", "fashion_mnist_resnet", "cifar10")
+RATE = "training.learning_rate"
 FACTORS = (1, 2, 4)
 SEEDS = 3
-LAST = 2 / 3  # where the last third of training begins
 RESULT = Path(__file__).parent / "results" / "budgets.json"
 
 
@@ -45,15 +40,19 @@ def accuracies(protocol: str, factor: int, seed: int, pool: Any) -> tuple[float,
         seed: The seed of split, weights and batches.
         pool: The development examples.
     """
-    given = settings(protocol)
-    epochs = given["training"]["epochs"] * factor
-    changed = {"epochs": epochs, "learning_rate": RATES[protocol]}
-    given = given | {"training": given["training"] | changed}
-    config = RunConfig(**given, regularizers=(), streams=Streams.of(seed))
-    rows = [row for row in train(config, pool).history if row["split"] == "validation"]
-    values = np.array([row["accuracy"] for row in rows])
-    start = np.interp(LAST * epochs, [row["epoch"] for row in rows], values)
-    return float(values[-1]), float(values[-1] - start)
+    plain = settings(protocol)
+    epochs = plain["training"]["epochs"] * factor
+    changed = {"epochs": epochs, "learning_rate": tuned_rate(protocol)}
+    tuned = plain | {"training": plain["training"] | changed}
+    history = train(RunConfig(**tuned, regularizers=(), streams=Streams.of(seed)), pool).history
+    scores = [row["accuracy"] for row in history if row["split"] == "validation"]
+    return scores[-1], _last_change(history)
+
+
+def tuned_rate(protocol: str) -> float:
+    """Return the learning rate that the last report of a protocol tuned for its baseline."""
+    plan = read_ledger(ROOT / "reports" / protocol / LEDGER)[-1]
+    return float(plan["tuned"][RATE])
 
 
 def case(protocol: str, artifacts: Path) -> dict[str, Any]:
@@ -89,7 +88,7 @@ def main() -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
     result: dict[str, Any] = {"seeds": SEEDS, "epochs": {}}
-    for protocol in RATES:
+    for protocol in PROTOCOLS:
         result["epochs"][protocol] = case(protocol, folder)
         print(protocol, json.dumps(result["epochs"][protocol]), flush=True)
     RESULT.write_text(json.dumps(result, indent=1) + "\n")

@@ -177,6 +177,22 @@ def test_the_tests_of_identities_exist():
         assert f"\ndef {name}(" in (ROOT / path).read_text(), (path, name)
 
 
+def test_the_table_of_budgets_has_the_numbers_of_the_benchmark():
+    measured = json.loads((ROOT / "benchmarks/results/budgets.json").read_text())["epochs"]
+    page = (ROOT / "docs/statistics.md").read_text()
+    _, _, table = page.partition("| protocol | margin | gain with twice the epochs |")
+    shown = {
+        name: [float(number) for number in re.findall(r"-?[\d.]+", numbers)]
+        for name, numbers in re.findall(r"^\| `(\w+)` \| [\d.]+ \| (.*) \|$", table, re.MULTILINE)
+    }
+    assert shown.keys() == measured.keys()
+    for name, by_epochs in measured.items():
+        once, twice, four = by_epochs.values()
+        gains = [twice["gain"], four["gain"]]
+        rises = [row["change_over_last_third"] for row in (once, twice, four)]
+        assert shown[name] == pytest.approx([*gains, *rises], abs=0.0501), name
+
+
 def test_the_shares_that_limit_the_verdicts_are_those_of_the_benchmark():
     result = json.loads((ROOT / "benchmarks/results/verdicts.json").read_text())
     page = " ".join((ROOT / "docs/statistics.md").read_text().split())

@@ -154,13 +154,13 @@ def claims_summary(claims: Sequence[Judged], registered: Registered) -> str:
 def _untested(claims: Sequence[Judged], registered: Registered) -> str:
     """Return how many claims no report tested, and how to test them; "" for none."""
     tested = {judged.claim["claim"] for judged in claims}
-    left = [claim for each in registered.values() for claim in each if claim.id not in tested]
-    if not left:
+    others = [claim for each in registered.values() for claim in each if claim.id not in tested]
+    if not others:
         return ""
-    settled = len([claim for claim in left if claim.rule == "identity"])
-    known = f" ({settled} of them cannot be: they follow from the settings)" if settled else ""
-    count = md.format_count(len(left), "registered claim")
-    return f"Not tested by these reports: {count}{known}. {OTHERS}"
+    number = len([claim for claim in others if claim.rule == "identity"])
+    identities = f" ({number} of them cannot be: they follow from the settings)" if number else ""
+    count = md.format_count(len(others), "registered claim")
+    return f"Not tested by these reports: {count}{identities}. {OTHERS}"
 
 
 def outcome_cell(row: Row) -> str:
