@@ -34,7 +34,7 @@ from scipy import stats
 from pipeline.comparison.family import Family, family
 from pipeline.comparison.intervals import half_width
 from pipeline.comparison.levels import LEVEL
-from pipeline.comparison.looks import Tests, look_tests, outlook, weighted_p
+from pipeline.comparison.look_tests import Tests, look_tests, outlook, weighted_p
 from pipeline.comparison.significance import holm
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import PlannedLooks

@@ -13,14 +13,7 @@ import numpy as np
 import pandas as pd
 import scipy  # imports its parts on first use
 
-from pipeline.comparison.claim_samples import (
-    NO_PAIR,
-    Estimate,
-    Sample,
-    SampleReader,
-    Sources,
-    reference_of,
-)
+from pipeline.comparison.claim_samples import SampleReader, reference_of
 from pipeline.comparison.family import family
 from pipeline.comparison.intervals import (
     Array,
@@ -31,6 +24,7 @@ from pipeline.comparison.intervals import (
     signed_rank_seeds,
 )
 from pipeline.comparison.levels import LEVEL
+from pipeline.comparison.samples import NO_PAIR, Estimate, Sample, Sources
 from pipeline.comparison.verdicts import Outcome
 from pipeline.config.claims import FRACTIONS, LOGARITHMIC, TIMES, Claim, Contrast, Measure
 from pipeline.config.plan import Plan, PlannedStudy

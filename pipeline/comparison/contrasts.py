@@ -12,7 +12,7 @@ import pandas as pd
 from pipeline.comparison.family import Family, family
 from pipeline.comparison.intervals import Array, interval, standard_error
 from pipeline.comparison.levels import COSTS, PRIMARY, SCORES
-from pipeline.comparison.looks import sides_by_look
+from pipeline.comparison.look_tests import sides_by_look
 from pipeline.comparison.matching import Arm, Outcomes, Side, compared, finite
 from pipeline.comparison.other_images import Hits, statistics_over_images
 from pipeline.comparison.paired import (

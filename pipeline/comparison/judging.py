@@ -4,7 +4,6 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from itertools import combinations
 from typing import Any
 
@@ -27,6 +26,7 @@ from pipeline.comparison.other_images import Hits, statistics_over_images
 from pipeline.comparison.paired import SEEDS_NEEDED, judged_statistics, paired_statistics
 from pipeline.comparison.resolution import chance_difference
 from pipeline.comparison.score_tables import Names, Scores, read_hits, read_scores, table_of
+from pipeline.comparison.score_units import WHOLE, Direction, Unit, direction_of, margin_of, unit_of
 from pipeline.comparison.significance import holm
 from pipeline.comparison.trust import seeds_required
 from pipeline.comparison.verdicts import LOST_RUNS, Judged, Losses, Verdict, judged_with_losses
@@ -46,31 +46,11 @@ RATES = ("arm", "reference", *RATE, "p_holm", "often", "undone")
 P_VALUES = ("p", "p_equivalence")
 IMAGE_P_VALUES = ("p_images", "p_equivalence_images")
 SCORED = ["arm", "seed", "score", "fingerprint", "diverged"]
-LOSSES = re.compile(r"loss|error|nll|mse|mae|perplexity|ppl|brier|\bece\b|\bfid\b|\bwer\b", re.I)
 
 ROUNDED = 0.005  # of an accuracy; the share of correct examples differs by no more from a score
 SHARE = 0.1  # of the test examples on which exactly one of two networks is right
 
 Run = tuple[str, str]  # arm, seed
-
-
-class Unit(StrEnum):
-    """What scores are: fractions (0.93), percentages (93.0), or other numbers."""
-
-    FRACTION = "fraction"
-    PERCENT = "percent"
-    NUMBER = "number"
-
-
-MARGINS = {Unit.FRACTION: 0.01, Unit.PERCENT: 1.0}  # one point; other scores have no usual margin
-WHOLE = {Unit.FRACTION: 1.0, Unit.PERCENT: 100.0}  # the score of a network that is always right
-
-
-class Direction(StrEnum):
-    """Which scores are better."""
-
-    HIGHER = "higher"
-    LOWER = "lower"
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,9 +171,9 @@ def judge(
     """
     names = Names(arm, seed, score, against, wide, keep_going)
     loaded = read_scores(table_of(scores, source), names, source)
-    better = _direction(direction or loaded.constants.get("direction"), loaded.title, source)
-    kind = _unit(unit, loaded.pairs, better, margin, source)
-    limit = _margin(margin, kind, source)
+    better = direction_of(direction or loaded.constants.get("direction"), loaded.title, source)
+    kind = unit_of(unit, loaded.pairs, better, margin, source)
+    limit = margin_of(margin, kind, source)
     runs = _runs(loaded.pairs, limit, better)
     groups = dict(iter(_with_losses(loaded.pairs, runs).groupby("arm", sort=False)))
     if not any(rows["counts"].sum() > 1 for rows in groups.values()):
@@ -222,74 +202,6 @@ def judge(
         n_test=_examples(loaded.constants.get("n_test"), hits, source, images_source),
         rows_are_seeds=loaded.rows_are_seeds,
     )
-
-
-def _direction(given: str | None, title: str, source: str) -> Direction:
-    """Return which scores are better: higher ones, if none is given and the name is no loss."""
-    if given:
-        try:
-            return Direction(given)
-        except ValueError:
-            raise Refusal(
-                f"{source}: direction: invalid value {given!r}; expected higher or lower"
-            ) from None
-    if LOSSES.search(title):
-        raise Refusal(
-            f"{source}: {title}: reads like a loss; expected --lower if lower is better, "
-            "or --higher"
-        )
-    return Direction.HIGHER
-
-
-def _unit(
-    given: str | None, pairs: pd.DataFrame, direction: Direction, margin: float | None, source: str
-) -> Unit:
-    """Return what scores are; fractions are recognized where higher ones are better."""
-    values = pairs[["score", "reference_score"]].stack().dropna().to_numpy(float)
-    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
-    if given is not None:
-        return _checked_unit(given, low, high, source)
-    if direction is Direction.HIGHER and 0 <= low <= high <= 1:
-        return Unit.FRACTION
-    if margin is None:
-        raise Refusal(
-            f"{source}: scores from {low:g} to {high:g} are not taken for fractions; expected "
-            "--margin, the largest difference that does not matter, or --unit percent or fraction"
-        )
-    return Unit.NUMBER
-
-
-def _checked_unit(given: str, low: float, high: float, source: str) -> Unit:
-    """Return the unit that is given, if scores from `low` to `high` can have it."""
-    try:
-        unit = Unit(given)
-    except ValueError:
-        raise Refusal(
-            f"{source}: unit: invalid value {given!r}; expected one of {', '.join(Unit)}"
-        ) from None
-    largest = WHOLE.get(unit)
-    if largest is not None and not 0 <= low <= high <= largest:
-        raise Refusal(
-            f"{source}: scores from {low:g} to {high:g}; "
-            f"expected 0 to {largest:g} for --unit {unit}"
-        )
-    return unit
-
-
-def _margin(given: float | None, unit: Unit, source: str) -> float:
-    """Return the margin of equivalence, one point if none is given."""
-    if given is None:
-        if unit not in MARGINS:
-            raise Refusal(
-                f"{source}: margin: missing; expected the largest difference that does not matter, "
-                "in the units of the scores"
-            )
-        return MARGINS[unit]
-    whole = WHOLE.get(unit, math.inf)
-    if not 0 < given < whole:
-        below = f" and < {whole:g}, such as {whole / 100:g} for a point" if unit in WHOLE else ""
-        raise Refusal(f"{source}: margin: invalid value {given:g}; expected a number > 0{below}")
-    return given
 
 
 def _examples(
@@ -378,7 +290,7 @@ def _table(
         row = _row(arm, group, scores.left[arm], corrected.level, margin)
         rows.append(row | _over_images(arm, group, hits, margin, whole))
     table = pd.DataFrame(rows)
-    gains = _sign(direction) * table["difference"].to_numpy(float)
+    gains = direction.sign * table["difference"].to_numpy(float)
     losses = [_losses(group) for group in groups.values()]
 
     def adjusted(names: tuple[str, str]) -> tuple[Array, Array]:
@@ -445,11 +357,6 @@ def _over_images(
     return statistics_over_images([(differences, runs)], (1.0,), hits, margin, whole)
 
 
-def _sign(direction: Direction) -> int:
-    """Return what a score is multiplied by so that a higher one is better."""
-    return 1 if direction is Direction.HIGHER else -1
-
-
 def _runs(pairs: pd.DataFrame, margin: float, direction: Direction) -> pd.DataFrame:
     """Return the runs of all arms, references first: `SCORED`, `COLLAPSED` and `collapsed`.
 
@@ -462,14 +369,14 @@ def _runs(pairs: pd.DataFrame, margin: float, direction: Direction) -> pd.DataFr
         for arm, rows in runs.groupby("arm", sort=False)
     }
     runs["first"] = runs["arm"].map(first_of)
-    known = runs[(runs["arm"] == runs["first"]) & runs["score"].notna()]
-    scored = known.assign(score=_sign(direction) * known["score"].astype(float))
+    counted = runs[(runs["arm"] == runs["first"]) & runs["score"].notna()]
+    scored = counted.assign(score=direction.sign * counted["score"].astype(float))
     medians, distances = robust_losses(scored)
     judged = pd.DataFrame(
         {
-            "first": known["arm"].tolist(),
-            "seed": known["seed"].tolist(),
-            "median": _sign(direction) * medians,
+            "first": counted["arm"].tolist(),
+            "seed": counted["seed"].tolist(),
+            "median": direction.sign * medians,
             "robust_z": distances,
             "collapsed": collapsed(scored, margin),
         }
@@ -575,7 +482,7 @@ def _depth(runs: pd.DataFrame, unit: Unit, direction: Direction) -> float:
     distinct = runs[runs["arm"] == runs["first"]]
     has_diverged = distinct["diverged"].astype(bool)
     is_lost = distinct["collapsed"].astype(bool) | has_diverged
-    scores = _sign(direction) * distinct["score"].mask(has_diverged, worst).astype(float)
+    scores = direction.sign * distinct["score"].mask(has_diverged, worst).astype(float)
     of_arms = []
     for _, values in scores.groupby(distinct["arm"]):
         lost = is_lost[values.index]

@@ -74,7 +74,7 @@ def random_means(design: Design, sizes: Whole) -> tuple[Array, Array]:
     return chances @ design.ranked[is_scored], chances @ design.test[is_scored]
 
 
-def random_found(design: Design, sizes: Whole) -> Array:
+def random_success(design: Design, sizes: Whole) -> Array:
     """Return the chance that not all of some points drawn are lost (sizes,).
 
     Args:

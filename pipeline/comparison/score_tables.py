@@ -17,6 +17,7 @@ import pandas as pd
 from pipeline.comparison.levels import PRIMARY
 from pipeline.comparison.other_images import Hits
 from pipeline.config.plan import BASELINE
+from pipeline.config.validation import suggestion
 from pipeline.runtime.errors import Refusal
 
 PAIRS = (
@@ -32,6 +33,7 @@ RUNS_TABLE = "the table of runs with --arm, --seed and --score, or --wandb entit
 LONG = "or, of a table with a row per run, its columns as --arm, --seed and --score"
 INDEX = re.compile(r"(Unnamed: \d+)?")  # names that pandas gives the column of an index
 SHOWN = 8  # names that an error lists
+MOST_LINES = 5  # for one kind of error in a table
 LARGEST = 1e100  # absolute value, whose square is finite
 ROLES = {  # what a user can name -> what is expected
     **dict.fromkeys(("arm", "seed", "score"), "the name of a column"),
@@ -187,6 +189,13 @@ class _Reader:
     def error(self, what: str, expected: str) -> Refusal:
         return Refusal(f"{self.source}: {what}; expected {expected}")
 
+    def errors(self, what: Sequence[str], expected: str) -> Refusal:
+        """Return a line for each thing that is wrong, as far as `MOST_LINES` go."""
+        lines = [f"{self.source}: {one}; expected {expected}" for one in what[:MOST_LINES]]
+        if len(what) > MOST_LINES:
+            lines.append(f"{self.source}: {len(what) - MOST_LINES} more such errors")
+        return Refusal(*lines)
+
     @staticmethod
     def line(row: int) -> str:
         """Return the place of a row in a file whose first line has the names of columns."""
@@ -219,7 +228,9 @@ class _Reader:
             wanted = getattr(self.names, role) or role
             listed = _listed(self.table.columns)
             wide = ", or --wide where each column is an arm" if role == "score" else ""
-            raise self.error(f"{wanted}: no such column", f"one of {listed} as --{role}{wide}")
+            near = suggestion(wanted, list(self.table.columns))
+            expected = f"one of {listed} as --{role}{wide}{near}"
+            raise self.error(f"{wanted}: no such column", expected)
         return name
 
     def score_column(self) -> str:
@@ -352,7 +363,8 @@ class _Reader:
             return wanted
         listed = _listed(arms)
         if self.names.against:
-            raise self.error(f"--against {wanted}: no such arm", f"one of {listed}")
+            near = suggestion(wanted, arms)
+            raise self.error(f"--against {wanted}: no such arm", f"one of {listed}{near}")
         rows = "" if self.names.wide or not self.is_wide else f"; {LONG}"
         raise self.error(f"no arm is named {BASELINE}", f"--against one of {listed}{rows}")
 
@@ -400,7 +412,8 @@ class _Reader:
         texts = [_text(cell) for cell in self.table[column]]
         empty = [row for row, text in enumerate(texts) if _is_nothing(text)]
         if empty:
-            raise self.error(f"{self.line(empty[0])}: {column}: empty", "a name or a number")
+            cells = [f"{self.line(row)}: {column}: empty" for row in empty]
+            raise self.errors(cells, "a name or a number")
         return texts
 
     def seeds(self, column: str) -> list[str]:
@@ -416,11 +429,11 @@ class _Reader:
             numbers.abs().gt(LARGEST) & np.isfinite(numbers)
         )
         if wrong.any():
-            row = int(wrong.idxmax())
-            raise self.error(
-                f"{self.line(row)}: {column}: invalid value {texts[row]!r}",
-                "a number such as 0.913",
-            )
+            cells = [
+                f"{self.line(row)}: {column}: invalid value {texts[row]!r}"
+                for row in np.flatnonzero(wrong).tolist()
+            ]
+            raise self.errors(cells, "a number such as 0.913")
         return numbers.where(np.isfinite(numbers))
 
     def costs(self, column: str) -> Any:
@@ -430,10 +443,11 @@ class _Reader:
         costs = self.numbers(column)
         wrong = costs <= 0
         if wrong.any():
-            row = int(wrong.idxmax())
-            raise self.error(
-                f"{self.line(row)}: {column}: invalid value {costs[row]:g}", "a number > 0"
-            )
+            cells = [
+                f"{self.line(row)}: {column}: invalid value {costs[row]:g}"
+                for row in np.flatnonzero(wrong).tolist()
+            ]
+            raise self.errors(cells, "a number > 0")
         return costs
 
     def runs(self, column: str) -> Any:
@@ -448,22 +462,25 @@ class _Reader:
     def truths(self, column: str, words: Mapping[str, bool] = TRUTH) -> np.ndarray:
         """Return a column of true and false."""
         texts = [_text(cell) for cell in self.table[column]]
-        for row, text in enumerate(texts):
-            if text.lower() not in words:
-                wrong = f"{self.line(row)}: {column}: invalid value {text!r}"
-                raise self.error(wrong, "True or False")
+        cells = [
+            f"{self.line(row)}: {column}: invalid value {text!r}"
+            for row, text in enumerate(texts)
+            if text.lower() not in words
+        ]
+        if cells:
+            raise self.errors(cells, "True or False")
         return np.array([words[text.lower()] for text in texts], dtype=bool)
 
     def require_once(self, rows: pd.DataFrame, places: Sequence[str]) -> None:
         """Check that no arm has two scores at one seed."""
-        again = rows.duplicated(["arm", "seed"])
-        if again.any():
-            number = int(again.idxmax())
-            arm, seed = rows.loc[number, "arm"], rows.loc[number, "seed"]
-            raise self.error(
-                f"{places[number]}: a second score of arm {arm!r} at seed {seed}",
-                "one per arm and seed",
-            )
+        again = np.flatnonzero(rows.duplicated(["arm", "seed"])).tolist()
+        if again:
+            cells = [
+                f"{places[row]}: a second score of arm {rows['arm'].iloc[row]!r} "
+                f"at seed {rows['seed'].iloc[row]}"
+                for row in again
+            ]
+            raise self.errors(cells, "one per arm and seed")
 
     def require_scores(self, scores: pd.Series, counted: np.ndarray, places: Sequence[str]) -> None:
         """Check that the rows that count have a score."""

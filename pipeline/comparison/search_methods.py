@@ -15,9 +15,9 @@ from pipeline.comparison.levels import LEVEL
 from pipeline.comparison.random_search import (
     cost_of,
     random_bands,
-    random_found,
     random_means,
     random_quantiles,
+    random_success,
 )
 from pipeline.comparison.replays import DRAWN, Replayed, replayed, replayed_on
 from pipeline.config.schema import Method
@@ -198,7 +198,7 @@ def _random_curve(design: Design, search: Search) -> list[dict[str, Any]]:
         "regret": float(design.ranked.max()) - means,
         "test": test,
         "optimism": means - test,
-        "ended": random_found(design, sizes),
+        "ended": random_success(design, sizes),
         **dict(zip(QUANTILES, random_quantiles(design, sizes, QUANTILES.values()), strict=True)),
     }
     if design.is_random:
@@ -286,7 +286,7 @@ def random_references(
         sizes = np.arange(1, size + 1)
         subsets = [design.subset(points) for points in parts]
         return [
-            Reference(sizes, *random_means(part, sizes), random_found(part, sizes))
+            Reference(sizes, *random_means(part, sizes), random_success(part, sizes))
             for part in subsets
         ]
     search = Search(method="random", trials=min(most, size))

@@ -45,12 +45,12 @@ def scales(study: str, arm: str, design: Design, rate: str | None) -> pd.DataFra
     if rate is None or design.spaces[rate].scale != "log":
         return pd.DataFrame(columns=list(SCALES))
     values = np.array([row[list(design.spaces).index(rate)] for row in design.values], dtype=float)
-    log_test, uniform_test = _found(design, values)
+    log_test, uniform_test = _mean_scores(design, values)
     generator = np.random.default_rng(derive(0, "scales", study, arm))
     differences = []
     for _ in range(HALVES):
         points = design.half(generator)
-        of_log, of_uniform = _found(design.subset(points), values[points])
+        of_log, of_uniform = _mean_scores(design.subset(points), values[points])
         differences.append(of_uniform - of_log)
     error = float(np.std(differences, ddof=1))
     width = stats.t.ppf(1 - LEVEL / 2, HALVES - 1) * error if error > 0 else nan
@@ -61,7 +61,7 @@ def scales(study: str, arm: str, design: Design, rate: str | None) -> pd.DataFra
     return pd.DataFrame([(*row, *bounds)], columns=list(SCALES))
 
 
-def _found(design: Design, values: Array) -> tuple[float, float]:
+def _mean_scores(design: Design, values: Array) -> tuple[float, float]:
     """Return the mean test score of searches on the logarithmic and on the uniform scale."""
     is_scored = design.ranked >= 0
     if not is_scored.any():

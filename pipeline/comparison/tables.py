@@ -8,7 +8,6 @@ import pandas as pd
 
 from pipeline.comparison.arms import Records, arm_means, audit_means, rule_means, run_outcomes
 from pipeline.comparison.calibration import pooled_bins
-from pipeline.comparison.claim_samples import Sources
 from pipeline.comparison.claims import claims
 from pipeline.comparison.collapses import collapses, with_collapses
 from pipeline.comparison.contrasts import METRICS, contrasts
@@ -26,13 +25,14 @@ from pipeline.comparison.interactions import (
     interactions,
     part_contrasts,
 )
-from pipeline.comparison.looks import look_table
+from pipeline.comparison.look_table import look_table
 from pipeline.comparison.matching import Outcomes, outcomes
 from pipeline.comparison.norms import norm_means
 from pipeline.comparison.other_images import hits_of, image_shares
 from pipeline.comparison.overtuning import overtuning
 from pipeline.comparison.rates import batch_norm_ranges, rate_ranges, rates_tried, seed_ranges
 from pipeline.comparison.recipe import pairs, recipe
+from pipeline.comparison.samples import Sources
 from pipeline.comparison.seeds import seed_scores
 from pipeline.comparison.targets import time_to_target, times
 from pipeline.comparison.transfer import (

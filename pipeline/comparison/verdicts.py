@@ -58,13 +58,13 @@ class Losses:
         """
         both = ended.all(axis=0)
         alone = lost & ~lost[::-1] & both
-        (reference_lost, own_lost), (reference_ended, own_ended), (reference_alone, own_alone) = (
+        (reference_lost, arm_lost), (reference_ended, arm_ended), (reference_alone, arm_alone) = (
             rows.sum(axis=1).tolist() for rows in (lost, ended, alone)
         )
         return cls(
-            lost=own_lost,
-            ended=own_ended,
-            lost_alone=own_alone,
+            lost=arm_lost,
+            ended=arm_ended,
+            lost_alone=arm_alone,
             reference_lost=reference_lost,
             reference_ended=reference_ended,
             reference_lost_alone=reference_alone,

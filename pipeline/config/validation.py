@@ -36,6 +36,8 @@ ELSEWHERE = {  # keys of other libraries, and what they are here
     "betas": BETAS,
 }
 LONGEST = 80  # characters of a value in a line
+MOST_NAMES = 20  # names that a line lists; of more, the closest
+CLOSEST = 3
 
 
 def checked(model: type[Model], value: Any, source: Path | str, where: str = "") -> Model:
@@ -68,6 +70,9 @@ def errors_in(source: Path | str) -> Iterator[None]:
 def invalid(where: str, value: Any, expected: str) -> str:
     """Return the error line for a value; `where` is the file and the key."""
     shown = json.dumps(value)
+    if len(shown) > LONGEST and isinstance(value, Mapping):
+        name = value.get("id") or value.get("name")
+        return f"{where}: invalid values{f' of {name!r}' if name else ''}; expected {expected}"
     if len(shown) > LONGEST:
         shown = f"{shown[: LONGEST - 3]}..."
     return f"{where}: invalid value {shown}; expected {expected}"
@@ -78,9 +83,14 @@ def unknown_name(
 ) -> str:
     """Return the error line for a name that does not exist, with the closest that does.
 
-    `synonyms` maps names used elsewhere, in lowercase, to those in `names`.
+    Of more than `MOST_NAMES` names, only the three closest are listed. `synonyms` maps names used
+    elsewhere, in lowercase, to those in `names`.
     """
-    line = f"{where}: unknown name {name!r}; expected {one_of(sorted(names))}"
+    line = f"{where}: unknown name {name!r}; expected "
+    if len(names) > MOST_NAMES:
+        near = difflib.get_close_matches(name, sorted(names), n=CLOSEST, cutoff=0)
+        return f"{line}one of {len(names)} names, the closest: {', '.join(near)}"
+    line += one_of(sorted(names))
     return line + suggestion((synonyms or {}).get(name.lower(), name), names)
 
 
@@ -118,8 +128,8 @@ def suggestion(name: str, names: Collection[str]) -> str:
 def description(kind: Any, rules: list[Any]) -> str:
     """Return in words what an annotation accepts under its constraints."""
     if get_origin(kind) is Annotated:
-        inner, *given = get_args(kind)
-        return description(inner, [rule for each in given for rule in _constraints(each)])
+        inner, *metadata = get_args(kind)
+        return description(inner, [rule for each in metadata for rule in _constraints(each)])
     if len(branches := _branches(kind)) > 1:
         return " or ".join(description(branch, rules) for branch in branches)
     if choices := _choices(kind):
@@ -145,8 +155,8 @@ def _lines(
             item["type"] == "too_short" and place in inside
         ):
             continue  # follows from the error of another field, or of an item
-        written = _written(model, place)
-        key = ".".join([where, *written] if where else written)
+        keys = _keys_in_file(model, place)
+        key = ".".join([where, *keys] if where else keys)
         full = f"{source}: {key}" if key else str(source)
         if item["type"] == "extra_forbidden":
             yield unknown_key(full, list(_fields(_annotation(model, place[:-1])[0])))
@@ -193,7 +203,7 @@ def _annotation(model: type[BaseModel], place: Place) -> tuple[Any, list[Any]]:
     return kind, rules
 
 
-def _written(model: type[BaseModel], place: Place) -> list[str]:
+def _keys_in_file(model: type[BaseModel], place: Place) -> list[str]:
     """Return the parts of a place that a file has: all but the branches of unions."""
     return [
         str(part)
@@ -222,6 +232,8 @@ def _is_label(part: int | str, kind: Any) -> bool:
 
 def _item(kind: Any) -> Any:
     """Return the annotation of the items of a list or of the values of a mapping."""
+    if get_origin(kind) is Annotated:
+        return _item(get_args(kind)[0])
     position = ITEMS.get(get_origin(kind))
     return None if position is None else get_args(kind)[position]
 

@@ -95,8 +95,8 @@ def pieces(images: Images) -> Iterator[NDArray[Any]]:
 
 def extremes(images: Images) -> tuple[float, float]:
     """Return the lowest and the highest level; NaN if there is one."""
-    found = [(piece.min(), piece.max()) for piece in pieces(images)]
-    lowest, highest = zip(*found, strict=True)
+    bounds = [(piece.min(), piece.max()) for piece in pieces(images)]
+    lowest, highest = zip(*bounds, strict=True)
     return float(np.min(lowest)), float(np.max(highest))
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from pipeline.runtime.imports import without_collection
 from pipeline.runtime.signals import interruptible
 
-UNTOLD = {  # loggers of DVC -> how messages begin that tell a user nothing
+OMITTED = {  # loggers of DVC -> how messages begin that tell a user nothing
     "dvc_data.index.checkout": ("No file hash info found",),  # of outputs that the run will make
     "dvc_data.hashfile.checkout": ("No file hash info found",),
     "dvc.dvcfile": ("Generating lock file", "Updating lock file"),
@@ -19,11 +19,11 @@ UNTOLD = {  # loggers of DVC -> how messages begin that tell a user nothing
 
 def quiet() -> None:
     """Leave out messages of DVC that tell a user nothing."""
-    for name, starts in UNTOLD.items():
-        logging.getLogger(name).addFilter(partial(_is_told, starts))
+    for name, starts in OMITTED.items():
+        logging.getLogger(name).addFilter(partial(_is_useful, starts))
 
 
-def _is_told(starts: tuple[str, ...], record: logging.LogRecord) -> bool:
+def _is_useful(starts: tuple[str, ...], record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith(starts)
 
 

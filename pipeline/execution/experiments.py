@@ -47,7 +47,7 @@ def run_studies(
         Incomplete: A stage failed.
         KeyboardInterrupt: Control-C was pressed; DVC has ended.
     """
-    _require_known(studies)
+    _require_studies(studies)
     if problem := copy_problem():
         raise Refusal(f"run: {', '.join(studies)} alone: {problem}")
     parts = [label] if label else [*studies]
@@ -122,7 +122,7 @@ def copy_problem() -> str:
     return ""
 
 
-def _require_known(studies: Sequence[str]) -> None:
+def _require_studies(studies: Sequence[str]) -> None:
     """Check that the studies exist, before DVC copies the project.
 
     Raises:

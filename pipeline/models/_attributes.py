@@ -48,15 +48,15 @@ def _trained(value: Any) -> list[Any]:
         return []
     if value.grad_fn is None:
         return [value]
-    left, seen, found = [value.grad_fn], set(), []
+    left, seen, leaves = [value.grad_fn], set(), []
     while left:
         node = left.pop()
         if node not in seen:
             seen.add(node)
             left += [following for following, _ in node.next_functions if following is not None]
             if hasattr(node, "variable"):  # a leaf of the graph
-                found.append(node.variable)
-    return found
+                leaves.append(node.variable)
+    return leaves
 
 
 def trained_parameters(value: Tensor) -> list[nn.Parameter]:
@@ -94,8 +94,8 @@ def contents(network: nn.Module) -> dict[str, Any]:
     Those of the network's modules, of their classes and of the files that define these; buffers
     that are not persistent too.
     """
-    found = _walk((*_attributes(network), *_globals(network), *_buffers(network)))
-    return {name: _content(value) for name, value in found if not isinstance(value, nn.Module)}
+    attributes = _walk((*_attributes(network), *_globals(network), *_buffers(network)))
+    return {name: _content(value) for name, value in attributes if not isinstance(value, nn.Module)}
 
 
 def _attributes(network: nn.Module) -> Iterator[Named]:
@@ -115,8 +115,10 @@ def _attributes(network: nn.Module) -> Iterator[Named]:
 def _classes(network: nn.Module) -> list[type]:
     """Return the classes of all modules, but for those of torch."""
     kinds = [kind for module in network.modules() for kind in type(module).__mro__]
-    own = (kind for kind in kinds if kind.__module__.partition(".")[0] not in ("torch", "builtins"))
-    return list(dict.fromkeys(own))
+    defined = (
+        kind for kind in kinds if kind.__module__.partition(".")[0] not in ("torch", "builtins")
+    )
+    return list(dict.fromkeys(defined))
 
 
 def _globals(network: nn.Module) -> Iterator[Named]:

@@ -12,7 +12,7 @@ DRAWS = "your own; seeded by the run"
 KEEPS = "your own; its buffers are stored with the weights"
 
 
-def own_parts(network: nn.Module, shape: tuple[int, ...]) -> dict[str, list[str]]:
+def stateful_parts(network: nn.Module, shape: tuple[int, ...]) -> dict[str, list[str]]:
     """Return name -> notes of the modules that draw in a training pass, or have stored buffers.
 
     Of a module that draws and its parts that do, the parts are named.
@@ -32,15 +32,15 @@ def own_parts(network: nn.Module, shape: tuple[int, ...]) -> dict[str, list[str]
 def _drawing(network: nn.Module, shape: tuple[int, ...]) -> set[str]:
     copied = copy.deepcopy(network).train()
     before: dict[str, dict[str, Any]] = {}
-    found: set[str] = set()
+    drawing: set[str] = set()
 
     def enter(name: str) -> None:
         before[name] = global_states()
 
     def leave(name: str) -> None:
-        has_part = any(other.startswith(f"{name}.") for other in found)
+        has_part = any(other.startswith(f"{name}.") for other in drawing)
         if not has_part and global_states() != before[name]:
-            found.add(name)
+            drawing.add(name)
 
     for name, module in copied.named_modules():
         if name:  # the network as a whole has a row for no other reason
@@ -49,4 +49,4 @@ def _drawing(network: nn.Module, shape: tuple[int, ...]) -> set[str]:
     with restored_globals(), torch.no_grad():
         seed_globals(0, "probe")
         copied(torch.randn(2, *shape, generator=torch.Generator().manual_seed(0)))
-    return found
+    return drawing

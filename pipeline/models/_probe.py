@@ -72,8 +72,8 @@ def probe(network: nn.Module, images: Tensor) -> Probe:
 
 def probe_of(network: nn.Module) -> Probe | None:
     """Return what is known of a network from its probe, None for one of this package."""
-    known = getattr(network, "probe", None)
-    return known if isinstance(known, Probe) else None
+    probe = getattr(network, "probe", None)
+    return probe if isinstance(probe, Probe) else None
 
 
 def _probed(network: nn.Module, images: Tensor, memory_format: torch.memory_format) -> Probe:
@@ -252,8 +252,8 @@ class _Products(TorchDispatchMode):
         return set[str]().union(*(kind.get(place, set()) for kind in kinds)) - self.of_layers
 
     def _look(self, operands: Iterable[Any]) -> None:
-        found = [self.names.get(place_of(value), set()) for value in tensors_in(operands)]
-        of_parameters = [names for names in found if names]
+        named = [self.names.get(place_of(value), set()) for value in tensors_in(operands)]
+        of_parameters = [names for names in named if names]
         if len(of_parameters) > 1:
             of_layers = [names for names in of_parameters if names & self.of_layers]
             of_parameters = of_layers or of_parameters

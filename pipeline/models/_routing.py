@@ -31,21 +31,21 @@ class Route:
 def routes(network: nn.Module) -> list[Route]:
     """Return the routes of all parameters, in order of registration."""
     first: dict[nn.Parameter, str] = {}
-    found = []
+    listed = []
     for owner, module in network.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
             full = f"{owner}.{name}".removeprefix(".").removeprefix("network.")
             group, reason = _group(full, parameter, module, probe_of(network))
             if first.setdefault(parameter, full) != full:
                 reason = f"tied with {first[parameter]}"
-            found.append(Route(full, parameter, group, reason))
-    return found
+            listed.append(Route(full, parameter, group, reason))
+    return listed
 
 
-def routing_table(found: Iterable[Route]) -> list[dict[str, Any]]:
+def routing_table(listed: Iterable[Route]) -> list[dict[str, Any]]:
     """Return plain rows: group, reason and the names of the parameters that have both."""
     names: dict[tuple[str, str], list[str]] = {}
-    for route in found:
+    for route in listed:
         names.setdefault((route.group, route.reason), []).append(route.name)
     return [
         {"group": group, "reason": reason, "names": members}
@@ -101,6 +101,6 @@ def _group(
     return DECAYED, "matrix or kernel"
 
 
-def decayed(found: Sequence[Route]) -> dict[str, nn.Parameter]:
+def decayed(listed: Sequence[Route]) -> dict[str, nn.Parameter]:
     """Return name -> parameter of the routes in the group of weights that are decayed."""
-    return {route.name: route.parameter for route in found if route.group == DECAYED}
+    return {route.name: route.parameter for route in listed if route.group == DECAYED}

@@ -95,10 +95,10 @@ def require_plain_weights(network: nn.Module, user: str) -> None:
                 f"{user}: {plain(name)} changes its weight in its forward; "
                 "expected layers that multiply by their weight itself"
             )
-    known = probe_of(network)
-    if known is not None and known.changed:
+    probe = probe_of(network)
+    if probe is not None and probe.changed:
         raise Refusal(
-            f"{user}: {min(known.changed)} is changed before its product; "
+            f"{user}: {min(probe.changed)} is changed before its product; "
             "expected layers that multiply by their weight itself"
         )
 
@@ -118,9 +118,9 @@ def reads_images(network: nn.Module, name: str, module: nn.Module) -> bool:
         name: The qualified name of the module.
         module: The module.
     """
-    known = probe_of(network)
-    if known is not None:
-        return isinstance(module, LAYERS) and plain(name) in known.reading
+    probe = probe_of(network)
+    if probe is not None:
+        return isinstance(module, LAYERS) and plain(name) in probe.reading
     return module is next((layer for _, layer in _in_order(network, *LAYERS)), None)
 
 
@@ -132,16 +132,16 @@ def why_not(network: nn.Module, name: str, module: nn.Module) -> list[str]:
         name: The qualified name of the module.
         module: The module.
     """
-    known = probe_of(network)
+    probe = probe_of(network)
     if not runs(network, name):
-        used = known is not None and f"{plain(name)}.weight" in known.factors
+        used = probe is not None and f"{plain(name)}.weight" in probe.factors
         return ["its weight is used, not its forward" if used else "its forward does not run"]
     if isinstance(module, tuple(NOT_COVERED)):
         return [text for kind, text in NOT_COVERED.items() if isinstance(module, kind)]
     notes = []
     if is_computed(module):
         notes.append("computed weight")
-    if changes_its_weight(plain(name), module, known):
+    if changes_its_weight(plain(name), module, probe):
         notes.append("changes its weight")
     if module._parameters.get("weight") is not None and not module.weight.requires_grad:
         notes.append("frozen")

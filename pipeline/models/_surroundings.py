@@ -67,7 +67,7 @@ class _Variables(MutableMapping[str, str]):
 
     def __getitem__(self, name: str) -> str:
         value = self.real[name]
-        if not _is_read_by_own_file():
+        if not _is_read_by_user_file():
             return value
         self.read.add(name)
         if name != self.changed:
@@ -98,14 +98,14 @@ class _Variables(MutableMapping[str, str]):
         return {**others, **self.real}
 
 
-def _is_read_by_own_file() -> bool:
+def _is_read_by_user_file() -> bool:
     """Return whether a file of the user has asked for what is read."""
-    between = (_is_read_by_own_file, os.getenv, MutableMapping.get)
+    between = (_is_read_by_user_file, os.getenv, MutableMapping.get)
     files = {function.__code__.co_filename for function in between}
     frame = sys._getframe()
     while frame.f_back and frame.f_code.co_filename in files:
         frame = frame.f_back
-    return behaviour.is_own(Path(frame.f_code.co_filename))
+    return behaviour.is_user_file(Path(frame.f_code.co_filename))
 
 
 def _later() -> timedelta:
@@ -140,7 +140,7 @@ def other_surroundings(module: str, changed: str = "") -> Iterator[set[str]]:
         for owner, name, value in (*_replacements(), (os, "environ", variables)):
             ending.callback(setattr, owner, name, getattr(owner, name))
             setattr(owner, name, value)
-        kept = {name: sys.modules.pop(name) for name in _own_modules(module)}
+        kept = {name: sys.modules.pop(name) for name in _user_modules(module)}
         ending.callback(_put_back, kept)
         try:
             imported(module)
@@ -202,13 +202,15 @@ def _dated(stat: Callable[..., os.stat_result]) -> Callable[..., os.stat_result]
     return read
 
 
-def _own_modules(module: str) -> list[str]:
+def _user_modules(module: str) -> list[str]:
     """Return the names of the user's files in this folder that are imported."""
     try:
         files = behaviour.modules(module)
     except (Refusal, OSError, SyntaxError, UnicodeDecodeError):
         return []
-    return [name for name, path in files.items() if name in sys.modules and behaviour.is_own(path)]
+    return [
+        name for name, path in files.items() if name in sys.modules and behaviour.is_user_file(path)
+    ]
 
 
 def _put_back(kept: dict[str, ModuleType]) -> None:

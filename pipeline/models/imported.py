@@ -80,8 +80,8 @@ def _built(settings: Model, shape: tuple[int, ...], classes: int) -> nn.Module:
     if drawn := [name for pair in zip(later, first, strict=True) for name in _unequal(*pair)]:
         raise _refusal(
             settings,
-            f"draws from the global generator of {drawn[0]} on its first use and not later; "
-            "expected numbers that no network keeps for the next, as in a cache of its class",
+            f"draws from the global generator of {drawn[0]} for the first network of a process "
+            "only; expected no random numbers that networks share, such as a cache in the class",
         )
     try:
         with restored_globals():
@@ -351,7 +351,7 @@ def _require_logits(
             settings, f"returns {given} for {where}; expected logits of shape {expected}"
         )
     if training:
-        _require_own(settings, network, logits)
+        _require_registered_weights(settings, network, logits)
     if not logits.isfinite().all():
         raise _refusal(
             settings, f"returns values that are not finite for {where}; expected finite logits"
@@ -376,7 +376,7 @@ def _require_unswitched(settings: Model, before: Mapping[str, Any]) -> None:
         )
 
 
-def _require_own(settings: Model, network: nn.Module, logits: torch.Tensor) -> None:
+def _require_registered_weights(settings: Model, network: nn.Module, logits: torch.Tensor) -> None:
     """Check that a copy uses its own weights, and leaves their gradients to training.
 
     `logits` are those of its first training pass.
@@ -384,8 +384,8 @@ def _require_own(settings: Model, network: nn.Module, logits: torch.Tensor) -> N
     Raises:
         Refusal: It uses others, or has gradients.
     """
-    own = {id(parameter) for parameter in network.parameters()}
-    if any(id(parameter) not in own for parameter in trained_parameters(logits)):
+    registered = {id(parameter) for parameter in network.parameters()}
+    if any(id(parameter) not in registered for parameter in trained_parameters(logits)):
         raise _refusal(
             settings,
             "uses weights that a copy of it does not hold, as those of a layer in a global or of a "
@@ -429,8 +429,8 @@ def _require_real(settings: Model, network: nn.Module) -> None:
         if _overlap(first, second):
             raise _refusal(
                 settings,
-                f"has two parameters in the same memory, {one} and {other}, which part when they "
-                "are moved; expected one parameter under both names",
+                f"has two parameters in the same memory, {one} and {other}, which become "
+                "separate on another device; expected one parameter under both names",
             )
 
 
@@ -480,20 +480,20 @@ def _require_repeatable(settings: Model, shape: tuple[int, ...], made: States) -
     if not _is_stored(settings, used, fresh, images, others):
         raise _refusal(
             settings,
-            f"does something else after its state is restored{cause}; expected generators, "
+            f"gives other results after its state is restored{cause}; expected generators, "
             "counters and statistics in persistent buffers, or draws from the global generators",
         )
     if changed:
         raise _refusal(
             settings,
-            f"changes {changed[0]} from pass to pass, which its state lacks; "
+            f"changes {changed[0]} in every pass, and its state_dict does not contain it; "
             "expected a persistent buffer, as of register_buffer",
         )
     if not _is_steady(used, images):
         raise _refusal(
             settings,
             "gives other logits after further passes in evaluation mode; expected weights and "
-            "buffers that such passes leave, or write once",
+            "buffers that such passes do not change, or change once",
         )
 
 
@@ -549,7 +549,7 @@ def _changed(
     Each pass begins with this state and with equal generators. There are other images between, or
     none, since contents may alternate.
     """
-    found: list[dict[Any, Any]] = []
+    passes: list[dict[Any, Any]] = []
     for batch in (images, others, images, images):
         seen: dict[Any, Any] = {}
         for mode in (False, True):
@@ -557,8 +557,8 @@ def _changed(
             with torch.no_grad():
                 _seeded(network.train(mode), batch)
             seen |= {(name, mode): content for name, content in contents(network).items()}
-        found.append(seen)
-    first, _, later, last = found
+        passes.append(seen)
+    first, _, later, last = passes
     keys = {**first, **last}
     return [
         attribute_of(key[0])
@@ -627,15 +627,15 @@ def _trained(settings: Model, network: nn.Module, images: torch.Tensor) -> dict[
     """
     logits = _seeded(network, images)
     functional.cross_entropy(logits, torch.zeros(len(images), dtype=torch.long)).backward()
-    found = {"the logits": logits.detach()}
+    tensors = {"the logits": logits.detach()}
     for name, parameter in network.named_parameters():
         if parameter.grad is not None:
-            found[name], parameter.grad = parameter.grad, None
-            if found[name].is_sparse:
+            tensors[name], parameter.grad = parameter.grad, None
+            if tensors[name].is_sparse:
                 raise _refusal(
                     settings, f"has a sparse gradient, that of {name}; expected sparse=False"
                 )
-    return found
+    return tensors
 
 
 def _alike(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> bool:

@@ -46,7 +46,10 @@ def applicable(
     if refusals and not studies:
         raise refusals[0]
     if not studies:
-        raise Refusal(f"{EXPERIMENTS}: none of {', '.join(names)}; expected a study, or --studies")
+        raise Refusal(
+            f"{EXPERIMENTS}: no file for {', '.join(names)}; "
+            "expected at least one study, or --studies NAMES"
+        )
     return studies
 
 

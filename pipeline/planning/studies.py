@@ -345,7 +345,7 @@ def read_study(name: str, protocol: Protocol, root: Path = Path(), is_tuned: boo
     path = EXPERIMENTS / f"{name}.yaml"
     checked(_Name, {"study": name}, path)
     if name in (TUNING, OVERTUNING):
-        raise Refusal(f"{path}: the name of a study that every report may have; expected another")
+        raise Refusal(f"{path}: reserved name; expected another name")
     document = checked(StudyFile, read_yaml(root / path), path)
     if document.protocols and protocol.name not in document.protocols:
         expected = f"a list with {protocol.name}; or leave {name} out of studies"
@@ -484,8 +484,8 @@ def _stop_mistakes(search: Search, protocol: Protocol, arm: Arm, path: Path) -> 
         enough = [number for number in range(1, epochs + 1) if has_stops(search, epochs, number)]
         key, value = ("curve_points", points) if enough else ("epochs", epochs)
         least = enough[0] if enough else _least_epochs(search)
-        is_own = value != getattr(protocol.training, key)
-        where = f"{path}: arms.{arm.name}" if is_own else file
+        is_changed = value != getattr(protocol.training, key)
+        where = f"{path}: arms.{arm.name}" if is_changed else file
         expected = f"an integer >= {least} for {words}, which needs {needs}"
         yield invalid(f"{where}: training.{key}", value, expected)
 

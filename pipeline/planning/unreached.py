@@ -20,7 +20,7 @@ def unreached_notes(experiment: Experiment) -> list[str]:
     keys_of_arms = {}
     for study in experiment.studies:
         for arm in study.arms:
-            keys_of_arms[f"{study.name}.{arm.name}"] = _own_keys(arm)
+            keys_of_arms[f"{study.name}.{arm.name}"] = _given_keys(arm)
     notes = []
     for key in experiment.overridden:
         names = [name for name, keys in keys_of_arms.items() if _replaces(keys, key)]
@@ -35,7 +35,7 @@ def _replaces(keys: Sequence[str], override_protocol: str) -> bool:
     return any(is_replaced(override_protocol, [key]) for key in keys)
 
 
-def _own_keys(arm: Arm) -> list[str]:
+def _given_keys(arm: Arm) -> list[str]:
     """Return the keys of the protocol that an arm gives a value or a space."""
     values = arm.definition.fixed.get(PROTOCOL, {})
     return [

@@ -55,10 +55,10 @@ def _require_one_draw(network: nn.Module) -> None:
     Raises:
         Refusal: One does, in a network with noise layers.
     """
-    known, layers = probe_of(network), noise_layers(network)
-    if known is not None and known.again and layers:
+    probe, layers = probe_of(network), noise_layers(network)
+    if probe is not None and probe.again and layers:
         raise Refusal(
-            f"{layers[0].regularizer}: the forward of {min(known.again)} runs again in the "
+            f"{layers[0].regularizer}: the forward of {min(probe.again)} runs again in the "
             "backward pass, with other noise; expected a network without activation checkpointing"
         )
 

@@ -34,7 +34,7 @@ class _Kinds:
     others: Sequence[str]
 
 
-def own_buffers(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+def other_buffers(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Yield name and value of all buffers but those of torch's batch norms that update theirs.
 
     Args:
@@ -82,12 +82,12 @@ def refresh_statistics(
     with mode(network, training=True, sampling=False), restored_globals():
         kinds = _kinds(network, as_fractions(images[:batch_size].to(device)))
         _load(network, {name: averages[name] for name in kinds.others if name in averages})
-        own = dict(own_buffers(network))
-        counts = {name: own[name].clone() for name in kinds.counts}
+        buffers = dict(other_buffers(network))
+        counts = {name: buffers[name].clone() for name in kinds.counts}
         owners = {_owner(name) for name in kinds.rates}
         # on which a rate may depend, as in a cumulative mean
         steady = {name: value for name, value in counts.items() if _owner(name) in owners}
-        sums = {name: torch.zeros_like(own[name]) for name in kinds.rates}
+        sums = {name: torch.zeros_like(buffers[name]) for name in kinds.rates}
         kept = [{key: value.clone() for key, value in norm.named_buffers()} for norm in norms]
         for norm in norms:
             norm.reset_running_stats()
@@ -96,7 +96,7 @@ def refresh_statistics(
         for batch in itertools.islice(images.split(batch_size), number):
             _load(network, {name: torch.zeros_like(value) for name, value in sums.items()})
             _logits(network, as_fractions(batch.to(device)))
-            after = dict(own_buffers(network))
+            after = dict(other_buffers(network))
             sums = {name: value + after[name] for name, value in sums.items()}
             _load(network, steady)
         _load(network, counts)
@@ -113,20 +113,20 @@ def refresh_statistics(
 def _kinds(network: nn.Module, images: Tensor) -> _Kinds:
     """Return the kinds of a network's own buffers; leave the buffers as they are."""
     start = {name: value.clone() for name, value in network.named_buffers()}
-    own = [name for name, _ in own_buffers(network)]
+    names = [name for name, _ in other_buffers(network)]
     logits, after = _pass(network, images, start)
-    changed = [name for name in own if not _equal(after[name], start[name])]
+    changed = [name for name in names if not _equal(after[name], start[name])]
     # a norm would hide another scale
     _, of_others = _pass(network, images.square().flip(-1), start)
     counts = [
-        name for name in own if start[name].numel() == 1 and _equal(after[name], of_others[name])
+        name for name in names if start[name].numel() == 1 and _equal(after[name], of_others[name])
     ]
     rates: dict[str, float] = {}
     left = [name for name in changed if name not in counts]
     for owner in dict.fromkeys(map(_owner, left)):
         mine = [name for name in left if _owner(name) == owner]
         rates |= _rates(network, images, start, mine, (logits, after))
-    return _Kinds(rates, counts, [name for name in own if name not in (*counts, *rates)])
+    return _Kinds(rates, counts, [name for name in names if name not in (*counts, *rates)])
 
 
 def _rates(
@@ -144,7 +144,7 @@ def _rates(
     logits, after = seen
     if not all(start[name].is_floating_point() for name in names):
         return {}
-    found: list[dict[str, float]] = []
+    rates: list[dict[str, float]] = []
     for shift in (1, 3):
         moved = {name: start[name] + shift for name in names}
         shifted_logits, shifted = _pass(network, images, start | moved)
@@ -154,11 +154,11 @@ def _rates(
         if not _equal(shifted_logits, logits):
             return {}
         shares = {name: (shifted[name] - after[name]) / shift for name in names}
-        found.append({name: float(share.mean()) for name, share in shares.items()})
-        means = found[-1]
+        rates.append({name: float(share.mean()) for name, share in shares.items()})
+        means = rates[-1]
         if any(float((shares[name] - means[name]).abs().max()) > TOLERANCE for name in names):
             return {}
-    once, again = found
+    once, again = rates
     is_fixed = all(math.isclose(once[name], again[name], abs_tol=TOLERANCE) for name in names)
     is_moving = all(TOLERANCE < rate < 1 - TOLERANCE for rate in again.values())
     return again if is_fixed and is_moving else {}

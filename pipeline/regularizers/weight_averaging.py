@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from pipeline.regularizers._audit import AuditInputs, Measures, require_effect
 from pipeline.regularizers._callback import TrainingCallback
-from pipeline.regularizers._refresh import own_buffers, refresh_statistics
+from pipeline.regularizers._refresh import other_buffers, refresh_statistics
 from pipeline.regularizers._regularizer import Regularizer
 
 Weights = dict[str, Tensor]
@@ -119,7 +119,7 @@ class Averager(TrainingCallback):
             return
         for name, parameter in _all_parameters(task.network):
             self._add(self.average, name, parameter.detach())
-        for name, buffer in own_buffers(task.network):
+        for name, buffer in other_buffers(task.network):
             if buffer.is_floating_point():
                 self._add(self.buffers, name, buffer)
         self.count += 1

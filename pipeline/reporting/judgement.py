@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.comparison.judging import Direction, Judgement, Unit
+from pipeline.comparison.judging import Judgement
 from pipeline.comparison.levels import POWER
+from pipeline.comparison.score_units import Direction, Unit
 from pipeline.comparison.verdicts import Verdict
 from pipeline.reporting import markdown as md
 from pipeline.reporting.collapse_sentences import (

@@ -102,7 +102,7 @@ def arm_colors(data: ReportData) -> dict[str, str]:
     """
     arms = [(study, arm) for study, arm in data.planned_arms if arm.name != BASELINE]
     if not colored_families(data):
-        return _own_colors([(study, arm.name) for study, arm in arms])
+        return _study_colors([(study, arm.name) for study, arm in arms])
     counts: Counter[tuple[str, Family]] = Counter()
     palette = {BASELINE: DARK}
     for study, arm in arms:
@@ -112,7 +112,7 @@ def arm_colors(data: ReportData) -> dict[str, str]:
     return palette
 
 
-def _own_colors(arms: Sequence[tuple[str, str]]) -> dict[str, str]:
+def _study_colors(arms: Sequence[tuple[str, str]]) -> dict[str, str]:
     """Return a color for every arm, another one for each arm of a study as long as they suffice."""
     palette = {BASELINE: DARK}
     for study, name in arms:

@@ -1,6 +1,7 @@
 """Digest what code does: files may move and messages may change, and the digest stays.
 
-Docstrings, comments, layout, the order of imports and the text of a raised error do not count.
+Docstrings, comments, layout, the order of imports and the text of a raised error do not count, nor
+does the module that checks values.
 What an imported name stands for does count: another function behind it is another behaviour.
 Code of this package is also read without type annotations and without imports it does not use;
 code of the user may act on its annotations or by being imported, so it keeps both.
@@ -21,6 +22,7 @@ from pipeline.runtime.errors import Refusal
 
 PACKAGE = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = ("pyvenv.cfg", "conda-meta")  # what marks a folder of installed packages
+CHECKS = "pipeline.config.validation"  # words errors; a value that it accepts is as it was
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ def _is_of_package(module: str) -> bool:
 
 
 def _is_followed(name: str, path: Path | None, start: str) -> bool:
-    if path is None or name == PACKAGE.name:
+    if path is None or name in (PACKAGE.name, CHECKS):
         return False
     return _is_of_package(name) or _top(name) == _top(start) or _is_of_this_folder(path)
 
@@ -309,7 +311,7 @@ def _module_of(path: Path) -> str:
     return name.removesuffix(".__init__")
 
 
-def is_own(path: Path) -> bool:
+def is_user_file(path: Path) -> bool:
     """Return whether a file is the user's: under the current folder, not installed there."""
     return not path.is_relative_to(PACKAGE) and _is_of_this_folder(path)
 

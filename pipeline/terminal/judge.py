@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.comparison.judging import Direction, Judgement, Unit, judge
+from pipeline.comparison.judging import Judgement, judge
 from pipeline.comparison.score_tables import HITS
+from pipeline.comparison.score_units import Direction, Unit
 from pipeline.config.validation import invalid, unknown_name
 from pipeline.records.score_files import read_score_files, read_score_table
 from pipeline.records.tables import write_table

@@ -3,7 +3,7 @@
 from math import isnan
 from pathlib import Path
 
-from pipeline.comparison.looks import expected_runs, explored_spread
+from pipeline.comparison.look_forecast import expected_runs, explored_spread
 from pipeline.execution.forecast import Forecast
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import read_sealed

@@ -18,7 +18,7 @@ from pipeline.config.validation import errors_in
 from pipeline.data.description import describe
 from pipeline.execution.stage import ARTIFACTS
 from pipeline.models._additions import passed_over
-from pipeline.models._draws import own_parts
+from pipeline.models._draws import stateful_parts
 from pipeline.models._probe import probe_of
 from pipeline.models._residuals import ResidualBlock, residual_blocks
 from pipeline.models._routing import Route, routes
@@ -89,7 +89,7 @@ def show_sites(name: str) -> None:
     show(
         _table(
             ("module", "kind", "acted on by", "note"),
-            _module_rows(network, acting.modules, _own_parts(network, kind.shape)),
+            _module_rows(network, acting.modules, _stateful_parts(network, kind.shape)),
             f"{name}: {model}, {weights:,} parameters",
         )
     )
@@ -157,11 +157,11 @@ def _name(site: ResidualBlock | tuple[str, nn.Module]) -> str:
     return site.name if isinstance(site, ResidualBlock) else site[0]
 
 
-def _own_parts(network: nn.Module, shape: tuple[int, ...]) -> Mapping[str, Sequence[str]]:
+def _stateful_parts(network: nn.Module, shape: tuple[int, ...]) -> Mapping[str, Sequence[str]]:
     """Return name -> notes of modules that draw or keep statistics, none for a built-in network."""
     if probe_of(network) is None:
         return {}
-    parts = own_parts(network, shape)
+    parts = stateful_parts(network, shape)
     return {name: notes for name, notes in parts.items() if name}  # not those of `Standardized`
 
 

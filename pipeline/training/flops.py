@@ -177,14 +177,14 @@ def unfused() -> Iterator[None]:
 def _nodes(output: Tensor, inputs: Sequence[Any]) -> set[Node]:
     """Return the nodes of the backward pass from an output to the inputs it was computed from."""
     ends = {tensor.grad_fn for tensor in inputs if isinstance(tensor, Tensor)}
-    found: set[Node] = set()
+    nodes: set[Node] = set()
     waiting = [output.grad_fn]
     while waiting:
         node = waiting.pop()
-        if node is not None and node not in ends and node not in found:
-            found.add(node)
+        if node is not None and node not in ends and node not in nodes:
+            nodes.add(node)
             waiting += [before for before, _ in node.next_functions]
-    return found
+    return nodes
 
 
 def _name(func: Any) -> str:

@@ -74,18 +74,18 @@ def _with_numbers(trained: Trained) -> Trained:
 
     The squared norm of weights overflows long before a loss does.
     """
-    found = [
+    lines = [
         f"{name}: {measure} is {value} after the last epoch"
         for name, measures in trained.audit.items()
         for measure, value in measures.items()
         if not math.isfinite(value)
     ]
-    if not found:
+    if not lines:
         return trained
     last = trained.history[-1]["epoch"]
     return replace(
         trained,
-        diverged=found[0],
+        diverged=lines[0],
         history=[row for row in trained.history if row["epoch"] < last],
         validation_logits=None,
         audit={},

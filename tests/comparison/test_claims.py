@@ -18,15 +18,12 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
 
-from pipeline.comparison.claim_samples import (
-    Sources,
-    change_over_levels,
-    rank_correlation,
-    times_on_one_scale,
-)
+from pipeline.comparison.claim_samples import change_over_levels, rank_correlation
 from pipeline.comparison.claims import COLUMNS, claims
 from pipeline.comparison.intervals import interval
 from pipeline.comparison.matching import Outcomes, outcomes
+from pipeline.comparison.run_measures import times_on_one_scale
+from pipeline.comparison.samples import Sources
 from pipeline.comparison.search_methods import HALVES
 from pipeline.config.claims import Claim, claims_digest, largest_change
 from pipeline.config.plan import Plan, PlannedArm, PlannedLooks, PlannedRun, PlannedStudy

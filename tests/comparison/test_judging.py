@@ -6,6 +6,7 @@ which have to get the verdicts of the report.
 """
 
 import doctest
+import re
 
 import numpy as np
 import pandas as pd
@@ -15,10 +16,12 @@ from scipy import stats
 
 from pipeline.comparison import judge, judging
 from pipeline.comparison.contrasts import contrasts
-from pipeline.comparison.judging import COLUMNS, Direction, Unit
+from pipeline.comparison.judging import COLUMNS
 from pipeline.comparison.levels import SCORES
 from pipeline.comparison.matching import WHERE, outcomes
 from pipeline.comparison.resolution import chance_difference
+from pipeline.comparison.score_tables import MOST_LINES
+from pipeline.comparison.score_units import Direction, Unit
 from pipeline.comparison.seeds import seed_scores
 from pipeline.runtime.errors import Refusal
 
@@ -425,8 +428,50 @@ def test_a_bad_column_is_refused_in_one_line(name, values, line):
     refused_in_one_line(two_seeds(**{name: values}), line)
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "places"),
+    [
+        ("score", [0.4, "x", "y", 0.6], [3, 4]),
+        ("seed", ["", 1, 2, ""], [2, 5]),
+        ("seed", [1, 1, 1, 1], [4, 5]),
+        ("cost", [0, 1, 1, -1], [2, 5]),
+        ("diverged", ["no", "true", "maybe", ""], [2, 4]),
+    ],
+)
+def test_each_of_several_bad_cells_has_a_line(name, values, places):
+    with pytest.raises(Refusal) as raised:
+        judge(two_seeds(**{name: values}), source="x.csv")
+    lines = raised.value.lines
+    assert [re.match(r"x\.csv: line (\d+): ", line)[1] for line in lines] == list(map(str, places))
+    assert all("; expected " in line for line in lines)
+
+
+@pytest.mark.parametrize("more", [0, 1, 7])
+def test_of_many_bad_cells_the_first_have_lines_and_the_others_are_counted(more):
+    count = MOST_LINES + more
+    table = {"arm": ["baseline"] * count, "seed": range(count), "score": ["x"] * count}
+    with pytest.raises(Refusal) as raised:
+        judge(table, source="x.csv")
+    *lines, last = raised.value.lines
+    assert len(lines) == MOST_LINES - (not more)
+    assert last == f"x.csv: {more} more such errors" if more else last.startswith("x.csv: line ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ({"score": "Scores"}, "score"),
+        ({"arm": "arms"}, "arm"),
+        ({"against": "base_line"}, "baseline"),
+    ],
+)
+def test_a_name_that_nearly_exists_is_suggested(arguments, name):
+    with pytest.raises(Refusal, match=f"; did you mean '{name}'\\?$"):
+        judge(TWO_SEEDS, **arguments)
+
+
 def test_whether_runs_are_paired_is_true_or_false():
-    table = two_seeds(reference_score=[0.1] * 4, paired="maybe")
+    table = two_seeds(reference_score=[0.1] * 4, paired=["maybe", True, True, True])
     refused_in_one_line(table, "line 2: paired: invalid value 'maybe'; expected True or False")
 
 

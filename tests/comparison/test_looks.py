@@ -24,16 +24,10 @@ from pipeline.comparison.family import family
 from pipeline.comparison.interactions import estimate
 from pipeline.comparison.intervals import sign_flip_p
 from pipeline.comparison.levels import PRIMARY
-from pipeline.comparison.looks import (
-    decide,
-    decision_chance,
-    expected_runs,
-    explored_spread,
-    look_table,
-    look_tests,
-    outlook,
-    weighted_p,
-)
+from pipeline.comparison.look_forecast import expected_runs, explored_spread
+from pipeline.comparison.look_table import look_table
+from pipeline.comparison.look_tests import decision_chance, look_tests, outlook, weighted_p
+from pipeline.comparison.looks import decide
 from pipeline.comparison.matching import WHERE, Outcomes, outcomes
 from pipeline.comparison.paired import paired_statistics
 from pipeline.comparison.significance import holm

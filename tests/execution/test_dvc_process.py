@@ -10,7 +10,7 @@ from pipeline.execution import dvc_process
 
 def test_lines_that_tell_nothing_are_left_out(caplog):
     names = (dvcfile.logger.name, checkout.logger.name)
-    assert set(names) <= dvc_process.UNTOLD.keys()
+    assert set(names) <= dvc_process.OMITTED.keys()
     dvc_process.quiet()
     try:
         with caplog.at_level(logging.INFO):
@@ -19,5 +19,5 @@ def test_lines_that_tell_nothing_are_left_out(caplog):
             checkout.logger.warning("Failed to remove '%s'", "a")
         assert caplog.messages == ["Failed to remove 'a'"]
     finally:
-        for name in dvc_process.UNTOLD:
+        for name in dvc_process.OMITTED:
             logging.getLogger(name).filters.clear()

@@ -359,7 +359,7 @@ def test_what_follows_from_the_last_images_is_allowed(network):
 
 @pytest.mark.parametrize("network", [PlainFlag, DrawnOnce])
 def test_what_the_first_pass_sets_and_the_state_lacks_is_an_error(network):
-    with pytest.raises(Refusal, match=f"{network.__name__} does something else after its state"):
+    with pytest.raises(Refusal, match=f"{network.__name__} gives other results after its state"):
         built(network)
 
 

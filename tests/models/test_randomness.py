@@ -358,7 +358,7 @@ def test_randomness_that_cannot_be_seeded_is_an_error(configure, pool, network, 
 def test_state_that_a_run_would_lose_is_an_error(configure, pool, network):
     """It would differ in a resumed run and in predictions."""
     with pytest.raises(
-        Refusal, match=rf"drawing:{network.__name__} does something else after its "
+        Refusal, match=rf"drawing:{network.__name__} gives other results after its "
     ):
         train(config_of(configure, network), pool)
 

@@ -386,7 +386,7 @@ def test_files_that_cannot_be_imported_twice_stay(own):
 
 @pytest.mark.parametrize("name", ["Annealed", "Unseeded"])
 def test_gradients_that_follow_from_no_state_are_an_error(own, name):
-    with pytest.raises(Refusal, match=f"{name} does something else after its state is restored"):
+    with pytest.raises(Refusal, match=f"{name} gives other results after its state is restored"):
         built(name)
 
 

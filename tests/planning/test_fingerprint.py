@@ -98,6 +98,14 @@ def test_what_does_nothing_does_not_count(configure, code, change):
     assert names(configure) == before
 
 
+def test_how_values_are_checked_does_not_count(configure, code):
+    before = names(configure)
+    edit(code / "config" / "validation.py", "LONGEST = 80", "LONGEST = 90")
+    assert names(configure) == before
+    edit(code / "config" / "settings.py", "frozen=True", "frozen=False")
+    assert names(configure) != before
+
+
 def test_a_file_that_moves_does_not_count(configure, code):
     before = names(configure)
     (code / "models" / "_sites.py").rename(code / "models" / "_places.py")

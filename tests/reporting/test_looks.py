@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from report_data import report_data
 
-from pipeline.comparison.looks import COLUMNS
+from pipeline.comparison.look_table import COLUMNS
 from pipeline.config.plan import PlannedLooks, Stop
 from pipeline.reporting.latex import latex_table
 from pipeline.reporting.pages import method, verdicts

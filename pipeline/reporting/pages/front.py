@@ -162,15 +162,15 @@ def training_findings(data: ReportData) -> str:
     single study has its link after its last answer.
     """
     studies = data.confirmation.studies_of("comparison")
-    found = {study.name: findings(data, study) for study in studies}
-    links = {name: f"[{name}](pages/study_{name}.md)" for name, each in found.items() if each}
+    answers_of = {study.name: findings(data, study) for study in studies}
+    links = {name: f"[{name}](pages/study_{name}.md)" for name, each in answers_of.items() if each}
     if len(links) == 1:
         ((name, link),) = links.items()
-        lines = md.format_bullets([str(one) for one in found[name]])
+        lines = md.format_bullets([str(one) for one in answers_of[name]])
         return f"{lines}\n\nFrom the study {link}."
     answers: dict[str, dict[str, list[str]]] = {}
     for name, link in links.items():
-        for one in found[name]:
+        for one in answers_of[name]:
             answers.setdefault(one.question, {}).setdefault(one.answer, []).append(link)
     return "\n".join(
         line for question, each in answers.items() for line in _answered(question, each)

@@ -127,8 +127,8 @@ def _protocol(data: ReportData) -> Iterator[str]:
 
 def _in_words(model: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a network, with words for weights that it draws itself."""
-    is_own = model.get("initialization") == "own"
-    return {**model, "initialization": OWN_INITIALIZATION} if is_own else dict(model)
+    draws_itself = model.get("initialization") == "own"
+    return {**model, "initialization": OWN_INITIALIZATION} if draws_itself else dict(model)
 
 
 def _shared(data: ReportData) -> str:

@@ -170,14 +170,14 @@ def _distant_groups(
         groups: The labels of every reference.
         heights: The mean accuracy of every label.
     """
-    known = {
+    drawn = {
         name: [heights[label] for label in labels if not math.isnan(heights[label])]
         for name, labels in groups.items()
     }
-    order = sorted(groups, key=lambda name: max(known[name], default=math.inf), reverse=True)
+    order = sorted(groups, key=lambda name: max(drawn[name], default=math.inf), reverse=True)
     clusters: list[list[str]] = []
     for name in order:
-        if clusters and not _are_distant([known[other] for other in clusters[-1]], known[name]):
+        if clusters and not _are_distant([drawn[other] for other in clusters[-1]], drawn[name]):
             clusters[-1].append(name)
         else:
             clusters.append([name])

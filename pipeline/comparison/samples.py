@@ -1,0 +1,142 @@
+"""Define what claims are judged by: values of a contrast, at seeds or of groups."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import nan
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.comparison.curves import Histories
+from pipeline.comparison.intervals import Array, mean, signed_rank, standard_error, varies
+from pipeline.comparison.matching import Outcomes, finite
+from pipeline.comparison.verdicts import Losses
+from pipeline.config.claims import COSTS, Claim
+
+NO_PAIR = "no pair of runs is done"
+
+Records = Mapping[str, Mapping[str, Any]]  # fingerprint -> record
+Unit = str | int  # a run, or a group of an ensemble
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What is measured of runs and groups.
+
+    Attributes:
+        outcomes: States, machines and scores of the runs.
+        records: Their records by fingerprint.
+        histories: Their learning curves by fingerprint.
+        passes: The table of that name.
+        ensembles: The table of that name.
+        sizes: The table of that name.
+        target_times: The table of that name.
+        search_methods: The table of that name.
+        search_scales: The table of that name.
+        search_shifts: The table of that name.
+        search_importance: The table of that name.
+        rate_seeds: The table of that name.
+    """
+
+    outcomes: Outcomes
+    records: Records
+    histories: Histories
+    passes: pd.DataFrame
+    ensembles: pd.DataFrame
+    sizes: pd.DataFrame
+    target_times: pd.DataFrame
+    search_methods: pd.DataFrame
+    search_scales: pd.DataFrame
+    search_shifts: pd.DataFrame
+    search_importance: pd.DataFrame
+    rate_seeds: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The value of a contrast.
+
+    Attributes:
+        value: The value.
+        error: Its standard error; NaN where it is unknown or 0.
+        n: The number of values that the error is from: one more than its degrees of freedom.
+    """
+
+    value: float
+    error: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a claim is judged by.
+
+    Attributes:
+        differences: The value of the contrast at every seed or group (n,).
+        before: That of the first side (n,), empty where there are not two sides; times to target as
+            they are, infinite for runs that never reach it.
+        after: That of the second.
+        key: Equal for claims about the same values.
+        weight: The share of the level of 5 % that the looks had leave; 1 without looks.
+        lost: The runs that an arm and its reference lost, where two arms are compared.
+        units: The runs or groups that the values are of; () where they are of seeds.
+        reason: Why nothing can be tested, "" where something can.
+        is_planned: Whether it was to be tested, so that it counts in corrections.
+        given: The value with its error, where it is no mean of differences.
+        is_ranked: Whether signed ranks judge it, as they do times to target, of which some are
+            infinite; its value is then the estimate that belongs to them.
+    """
+
+    differences: Array = field(default_factory=lambda: np.empty(0))
+    before: Array = field(default_factory=lambda: np.empty(0))
+    after: Array = field(default_factory=lambda: np.empty(0))
+    key: Any = None
+    weight: float = 1.0
+    lost: Losses | None = None
+    units: tuple[Unit, ...] = ()
+    reason: str = ""
+    is_planned: bool = True
+    given: Estimate | None = None
+    is_ranked: bool = False
+
+    @property
+    def estimate(self) -> Estimate:
+        """Return the value with its error."""
+        values = self.differences
+        error = standard_error(values) if varies(values) else nan
+        middle = signed_rank(values)[0] if self.is_ranked else mean(values)
+        return self.given or Estimate(middle, error, len(values))
+
+
+def key_of(claim: Claim, compared_runs: Any) -> Any:
+    """Return what is equal for claims about the same values.
+
+    Args:
+        claim: The claim.
+        compared_runs: What identifies the runs of both sides.
+    """
+    return (claim.measure, compared_runs, claim.rule in ("slope", "interaction"), claim.threshold)
+
+
+def sample_of_units(
+    rows: Mapping[Unit, Sequence[float]], claim: Claim, compared_runs: Any, absent: str
+) -> Sample:
+    """Return the sample of two values of every run or group; those without both are left out.
+
+    Args:
+        rows: Before and after, by run or group.
+        claim: The claim.
+        compared_runs: What identifies both sides.
+        absent: The reason where no unit has both.
+    """
+    complete = {unit: row for unit, row in rows.items() if np.isfinite(row).all()}
+    values = finite(list(complete.values()), 2)
+    if claim.measure in COSTS:
+        values = values / values[0]
+    if claim.measure == "error":
+        values = 1 - values
+    key = key_of(claim, compared_runs)
+    reason = "" if complete else absent
+    before, after = values
+    return Sample(after - before, before, after, key, units=tuple(complete), reason=reason)
