@@ -75,7 +75,7 @@ def _connect(ray: Any, address: str) -> None:
         raise Refusal(f"{EXECUTOR}: no token for the cluster here; {ACCESS}") from None
     except ConnectionError:
         raise Refusal(
-            f"{EXECUTOR}: what answers at {address} is no Ray or rejects the token; {ACCESS}"
+            f"{EXECUTOR}: {address} is not a Ray cluster, or it rejects the token; {ACCESS}"
         ) from None
     except (RuntimeError, ValueError) as error:  # other versions, no node on this machine
         raise Refusal(f"{EXECUTOR}: the cluster at {address}: {error}") from None

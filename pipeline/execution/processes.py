@@ -198,7 +198,7 @@ def _collect(worker: Worker) -> tuple[Job, Outcome]:
         while worker.process.is_alive() and time.monotonic() < deadline:
             time.sleep(0.01)  # a join waits without end where a job has closed its files
         code = worker.process.exitcode
-        closed = "its worker closed its pipe and went on"
+        closed = "its worker closed its pipe but is still running"
         return _lost(worker, closed if code is None else exit_reason(code))
     job, worker.job = worker.job or {}, None
     worker.first = worker.first or worker.megabytes()
@@ -215,9 +215,9 @@ def _lost(worker: Worker, reason: str) -> tuple[Job, Outcome]:
 def exit_reason(code: int) -> str:
     """Return in words how a worker ended; negative exit codes are signals."""
     if code >= 0:
-        return f"its worker ended itself with exit code {code}"
+        return f"its worker exited with code {code}"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-    hint = ", often for want of memory" if -code == signal.SIGKILL else ""
+    hint = ", often because memory ran out" if -code == signal.SIGKILL else ""
     return f"its worker was ended by {name}{hint}"
 
 

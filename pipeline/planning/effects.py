@@ -296,8 +296,8 @@ def _require_no_draws(network: nn.Module, shape: tuple[int, ...], optimizer: str
         draws = global_states() != before
     if draws:
         raise Refusal(
-            f"noise of the network's own with {optimizer}: a line search compares losses of the "
-            "same function, and this changes it; expected another optimizer"
+            f"{optimizer}: the network draws random numbers, but a line search needs the same loss "
+            "function in every evaluation; expected another optimizer"
         )
 
 

@@ -265,10 +265,10 @@ def require_steady(network: Standardized, shape: tuple[int, ...]) -> None:
         return
     first, second = states
     moved = [name for name, value in first.items() if not torch.equal(value, second[name])]
-    part = f" in {moved[0]}" if moved else ""
+    part = f" ({moved[0]})" if moved else ""
     raise Refusal(
-        f"model.import: passes in evaluation mode leave traces of their images{part}, on which "
-        "later logits depend; expected statistics that change in training mode alone"
+        f"model.import: passes in evaluation mode change its state{part}, and later logits "
+        "depend on it; expected statistics that change in training mode only"
     )
 
 

@@ -73,10 +73,10 @@ def test_every_job_ends_once_on_workers_that_live_on():
     [
         ("raise", "ValueError: no good"),
         ("exit", "exit code 7"),
-        ("kill", "SIGKILL, often for want of memory"),
+        ("kill", "SIGKILL, often because memory ran out"),
         ("fork and exit", "exit code 7"),
         ("real time signal", "was ended by signal 37"),
-        ("close", "its worker closed its pipe and went on"),
+        ("close", "its worker closed its pipe but is still running"),
         ("untellable", "TypeError: Object of type object is not JSON serializable"),
     ],
 )

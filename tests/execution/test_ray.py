@@ -171,8 +171,8 @@ def test_bad_jobs_fail_with_their_reasons_and_the_others_finish(carry, tmp_path)
     results = dict(carry("raise", "exit", "kill", "orphan", *["run"] * 4))
     assert [results[str(number)]["state"] for number in range(8)] == ["failed"] * 4 + ["done"] * 4
     assert "ValueError: no good" in results["0"]["reason"]
-    assert results["1"]["reason"] == "its worker ended itself with exit code 7"
-    assert results["2"]["reason"] == "its worker was ended by SIGKILL, often for want of memory"
+    assert results["1"]["reason"] == "its worker exited with code 7"
+    assert results["2"]["reason"] == "its worker was ended by SIGKILL, often because memory ran out"
     assert "was lost" in results["3"]["reason"]
     tries = {
         name: [node for other, _, node in begun(tmp_path) if other == name] for name in results

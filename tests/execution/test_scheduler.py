@@ -29,8 +29,8 @@ WAYS = {  # way -> state and reason in the record
     "hangs": ("failed", "took longer than the time limit of 6 s (execution.time_limit)"),
     "exhausts": ("failed", "held more than 1500 MB (execution.memory_limit)"),
     "asks for all": ("failed", "MemoryError: "),
-    "leaves": ("failed", "its worker ended itself with exit code 7"),
-    "is ended": ("failed", "its worker was ended by SIGKILL, often for want of memory"),
+    "leaves": ("failed", "its worker exited with code 7"),
+    "is ended": ("failed", "its worker was ended by SIGKILL, often because memory ran out"),
     "diverges": ("diverged", "the train loss is nan after epoch 1"),
 }
 

@@ -220,7 +220,9 @@ def test_weights_that_a_copy_does_not_hold_are_an_error(network):
 
 
 def test_parameters_in_the_same_memory_are_an_error():
-    with pytest.raises(Refusal, match=r"same memory, middle.weight and again.weight, which part"):
+    with pytest.raises(
+        Refusal, match=r"same memory, middle.weight and again.weight, which become separate"
+    ):
         built(SameMemory)
     assert built(OneBuffer).training
 

@@ -422,7 +422,9 @@ class CachedInTraining(Drawing):
 @pytest.mark.parametrize("network", [CachedAtInit, CachedInForward, CachedInTraining])
 def test_numbers_that_are_drawn_once_for_a_process_are_an_error(configure, pool, network):
     network.CACHE.clear()
-    with pytest.raises(Refusal, match=r"draws from the global generator of .* on its first use"):
+    with pytest.raises(
+        Refusal, match=r"draws from the global generator of .* for the first network"
+    ):
         train(config_of(configure, network), pool)
 
 

@@ -121,7 +121,7 @@ def test_networks_that_count_are_built_if_no_file_reads_the_count(
         (tmp_path / f"{name}.py").write_text(f"{reading}{text.replace(f'{name}_more.', '')}")
     model = {"name": "imported", "import": f"{name}:Net"}
     if is_read:
-        with pytest.raises(Refusal, match="Net changes kept from pass to pass"):
+        with pytest.raises(Refusal, match="Net changes kept in every pass"):
             models.build(model, (1, 8, 8), 10)
     else:
         assert models.build(model, (1, 8, 8), 10).network.kept == 0

@@ -438,7 +438,9 @@ def test_of_many_tensors_of_other_shapes_some_are_named(made):
 
 
 def test_statistics_that_evaluation_moves_are_an_error(made):
-    with pytest.raises(Refusal, match="leave traces of their images in mean, on which"):
+    with pytest.raises(
+        Refusal, match=r"evaluation mode change its state \(mean\), and later logits"
+    ):
         require_steady(made(Centered)[0], SHAPE)
 
 
