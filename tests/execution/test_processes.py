@@ -72,9 +72,9 @@ def test_every_job_ends_once_on_workers_that_live_on():
     ("do", "reason"),
     [
         ("raise", "ValueError: no good"),
-        ("exit", "exit code 7"),
+        ("exit", "exited with code 7"),
         ("kill", "SIGKILL, often because memory ran out"),
-        ("fork and exit", "exit code 7"),
+        ("fork and exit", "exited with code 7"),
         ("real time signal", "was ended by signal 37"),
         ("close", "its worker closed its pipe but is still running"),
         ("untellable", "TypeError: Object of type object is not JSON serializable"),
