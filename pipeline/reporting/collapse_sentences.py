@@ -131,9 +131,9 @@ def undone_note(rates: pd.DataFrame, contrasts: pd.DataFrame) -> str:
     if not named:
         return ""
     return (
-        " Verdicts leave out lost runs. Over all runs, a verdict would not hold if the arm that is "
-        "better lost runs more often than the other one, by the percentage points given here. "
-        f"These seeds do not exclude that: {md.format_few(named)}."
+        " Verdicts leave out lost runs. If lost runs counted, a verdict would change where the "
+        "better side loses runs more often than the other one by the points in brackets. With so "
+        f"few runs, this is not excluded for {md.format_few(named)}."
     )
 
 

@@ -38,8 +38,8 @@ DIFFERENCES = (
     "points, arm minus reference, paired by seed. Bold: helps or hurts, and not shown to be below "
     "the margin. "
     "Protocols are ordered by the gap of the baseline, the smallest first. An arm may have "
-    "different settings in different protocols. Intervals are in the reports. Reports of older "
-    f"code have no verdicts. {VOID}: not tried."
+    "different settings in different protocols. Intervals are in the reports. Verdicts of "
+    f"reports of older code are left out. {VOID}: not tried."
 )
 RARE = (
     "Verdict, and difference in test accuracy in points, arm minus reference. Bold: helps or "

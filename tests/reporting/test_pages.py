@@ -56,11 +56,8 @@ def test_the_wording_of_all_pages(found: ReportData, golden) -> None:
     [
         ([], None),
         ([0.01], "evaluated under one plan ([ledger](ledger.jsonl))."),
-        ([0.01, 0.02], "evaluated 2 times, under different plans ([ledger](ledger.jsonl)). "),
-        (
-            [0.01, 0.02, 0.01, 0.03],
-            "evaluated 4 times, under different plans ([ledger](ledger.jsonl)). ",
-        ),
+        ([0.01, 0.02], "evaluated under 2 plans ([ledger](ledger.jsonl)), "),
+        ([0.01, 0.02, 0.01, 0.03], "evaluated under 4 plans ([ledger](ledger.jsonl)), "),
     ],
 )
 def test_the_front_page_says_how_often_the_test_set_was_opened(
@@ -422,6 +419,27 @@ def test_the_diagnosis_of_variance(found: ReportData, golden) -> None:
     other = dataclasses.replace(found, confirmation=stated)
     other = dataclasses.replace(other, **derived(other, found.outcomes))
     golden(*(_diagnosis.diagnosis_section(data) for data in (found, other)))
+
+
+@pytest.mark.parametrize(
+    ("withheld", "p", "words"),
+    [
+        (True, 0.001, " and a higher test accuracy over the runs that were not lost."),
+        (True, 0.5, ", but not shown to have a higher test accuracy."),
+        (False, 0.001, ", but not shown to have a higher test accuracy."),
+    ],
+)
+def test_of_an_arm_whose_verdict_is_withheld_the_runs_that_were_not_lost_count(
+    found: ReportData, withheld: bool, p: float, words: str
+) -> None:
+    """`early` is the one arm with a smaller gap that does not help."""
+    table = found.contrasts.copy()
+    changed = (table["arm"] == "early") & (table["metric"] == "test_accuracy")
+    table.loc[changed, ["difference", "withheld", "p_holm"]] = (0.02, withheld, p)
+    text = _diagnosis.diagnosis_section(dataclasses.replace(found, contrasts=table))
+    (line,) = [line for line in text.splitlines() if "smaller gap" in line]
+    assert line.startswith("- **early** ")
+    assert f"is shown to have a smaller gap{words} (" in line
 
 
 def test_where_bias_is_the_problem_arms_that_fit_better_are_named(

@@ -1,5 +1,7 @@
 """Write the diagnosis of a protocol: bias or variance, and which arms address it."""
 
+from collections.abc import Sequence
+
 from pipeline.comparison.levels import LEVEL
 from pipeline.comparison.verdicts import Verdict
 from pipeline.reporting.evidence import ReportData
@@ -61,18 +63,26 @@ def _closing(data: ReportData) -> str:
     helping = set(data.primary.loc[helps, "label"])
     gaps = data.contrasts[(data.contrasts["metric"] == "gap") & ~data.contrasts["repeats"]]
     gaps = gaps[gaps["p_holm"].lt(LEVEL) & gaps["difference"].lt(0)]
-    names = [
-        _arm(data, row)
-        for row in gaps.sort_values("difference", kind="stable").to_dict("records")
-        if data.label(row["study"], row["arm"]) not in helping
-    ]
-    if not names:
+    higher = data.primary["withheld"].astype(bool) & data.primary["difference"].gt(0)
+    withheld = set(data.primary.loc[higher & data.primary["p_holm"].lt(LEVEL), "label"])
+    names: list[str] = []
+    lossy: list[str] = []
+    for row in gaps.sort_values("difference", kind="stable").to_dict("records"):
+        label = data.label(row["study"], row["arm"])
+        if label not in helping:
+            (lossy if label in withheld else names).append(_arm(data, row))
+    parts = [_smaller(names, ", but not shown to have a higher test accuracy")]
+    parts.append(_smaller(lossy, " and a higher test accuracy over the runs that were not lost"))
+    lines = [part for part in parts if part]
+    if not lines:
         return ""
-    return (
-        f"{format_list(names)} {'is' if len(names) == 1 else 'are'} shown to have a smaller "
-        "gap, but not shown to have a higher test accuracy. (Tests have Holm's correction; "
-        "intervals hold for all arms at once.)"
-    )
+    return f"{' '.join(lines)} (Tests have Holm's correction; intervals hold for all arms at once.)"
+
+
+def _smaller(names: Sequence[str], more: str) -> str:
+    """Return that these arms are shown to have a smaller gap, and what more; "" without arms."""
+    are = "is" if len(names) == 1 else "are"
+    return f"{format_list(names)} {are} shown to have a smaller gap{more}." if names else ""
 
 
 def _fitting(data: ReportData) -> str:

@@ -67,12 +67,12 @@ def scaled_gains(methods: Sequence[Gain]) -> str:
     for sign, words in FATES.items():
         names = [f"**{gain.name}**" for gain in gains if gain.sign(SCALED) == sign]
         if names:
-            parts.append(f"the gains {words.format(md.format_few(names))}")
+            parts.append(f"those {words.format(md.format_few(names))}")
     start = (
-        "**NLL gains after temperature scaling** (those whose uncorrected interval excludes 0 "
-        "before it; gains in calibration vanish)"
+        "**NLL after temperature scaling**, which removes gains that are only better calibration. "
+        "Of the gains whose uncorrected interval excludes 0 before scaling"
     )
-    return f"{start}: {'; '.join(parts)}." if parts else ""
+    return f"{start}, {'; '.join(parts)}." if parts else ""
 
 
 def size_gains(sizes: pd.DataFrame, formatter: md.Formatter) -> str:
@@ -89,7 +89,8 @@ def size_gains(sizes: pd.DataFrame, formatter: md.Formatter) -> str:
         )
     if not parts:
         return ""
-    return f"**More members** (difference in accuracy to one member): {'; '.join(parts)}."
+    start = "**More members** (difference in accuracy to one; of independent models, to their mean)"
+    return f"{start}: {'; '.join(parts)}."
 
 
 def overconfidence(methods: Sequence[Gain], shown: Sequence[str], formatter: md.Formatter) -> str:

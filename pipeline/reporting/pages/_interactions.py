@@ -38,8 +38,9 @@ def interaction_table(data: ReportData, study: str) -> str:
     cells, same = md.without_constant([_cells(data, row) for row in rows], ("pair", "parts", "n"))
     caption = (
         f"{same} Interaction: the difference of the pair minus the sum of the differences of its "
-        "parts. n: seeds with all four runs done, on the same kind of machine. Rule: the test "
-        f"rule of each arm; gaps are always deterministic. Interval: {md.CONFIDENCE} Student-t "
+        "parts. n: seeds with all four runs done, on the same kind of machine; tables above may "
+        "have more. Rule: the test rule of each arm; gaps are always deterministic. "
+        f"Interval: {md.CONFIDENCE} Student-t "
         "interval of the mean over seeds. p: two-sided paired t test. p (Holm): corrected over the "
         "pairs of the report. p (sign flips): exact, not corrected. No verdict."
         f"{weight_note(data, 'all four arms', ', and intervals are at its level')}"

@@ -71,8 +71,8 @@ def _flow(value: Any) -> str:
 def _gain(data: ReportData, chosen: md.Row) -> str:
     return (
         f"It gains {data.format.change(chosen)} of test accuracy. "
-        f"{_cost(chosen)}{cost_note(data, FROM_FRONT)} It was selected from the arms that help: "
-        "apart from those shown to be worse than another one, it is the cheapest to train."
+        f"{_cost(chosen)}{cost_note(data, FROM_FRONT)} Of the arms that help and are "
+        "not shown to be worse than another one, it is the cheapest to train."
     )
 
 

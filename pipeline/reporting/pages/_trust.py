@@ -157,7 +157,7 @@ def _interior(data: ReportData, rows: Rows, failed: Rows) -> str:
             "space, but no value beyond is allowed or has an effect: "
             f"{_names(data, bounds, _place)}."
         )
-    return f"Every chosen value ({len(rows)}) is inside its search space."
+    return f"No chosen value (of {len(rows)}) is at an end of its search space."
 
 
 def _gains(data: ReportData, rows: Rows, failed: Rows) -> str:
@@ -253,12 +253,12 @@ def _other_images(data: ReportData, rows: Rows, failed: Rows) -> str:
             "examples also counts as a source of error, not the seeds alone."
         )
     return (
-        f"{_part(failed, rows, 'verdict')} other than inconclusive {_verb(failed, 'does', 'do')} "
-        "not hold when the choice of test examples also counts as a source of error, not the "
-        f"seeds alone: {_names(data, failed, _change(data))}; intervals are not corrected. "
-        f"Raise {_seeds_key(data)} in "
-        f"{_value_file(data, 'seeds.confirmation')}. If the dataset has no test set, a larger "
-        "`data.test_fraction` also helps."
+        f"{_part(failed, rows, 'verdict')} other than inconclusive "
+        f"{_verb(failed, 'changes', 'change')} when the choice of test examples also counts as a "
+        f"source of error, not only the seeds: {_names(data, failed, _change(data))}; verdicts are "
+        "corrected, these intervals are not. "
+        f"Raise {_seeds_key(data)} in {_value_file(data, 'seeds.confirmation')}. "
+        "[Precision](pages/verdicts.md#precision) says whether more test examples would also help."
     )
 
 

@@ -14,7 +14,8 @@ A failed check changes no verdict. It limits what a verdict means.
 - **Baseline tuned**: at least two of the values under `tune` of the protocol were tried. \
 The best value is not at an end of its range, unless the values beyond this end are invalid or \
 would change nothing.
-- **Search spaces**: the same for every arm that searches a number.
+- **Search spaces**: the chosen value of every other searched number is not at an end of its \
+range either, with the same exceptions.
 - **Chosen settings**: the mean validation accuracy of every chosen setting, on the exploration \
 seeds, is above that of its reference.
 - **Budget**: over the last third of training, validation accuracy (interpolated between the \

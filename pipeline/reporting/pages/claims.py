@@ -162,11 +162,11 @@ def registration(data: ReportData) -> str:
         return ""
     between = [changes(*pair) for pair in itertools.pairwise(data.openings)]
     changed = len([each for each in between if "claims" in {change.kind for change in each}])
-    since = "It is the same in all of its entries: these claims were registered before test scores."
+    since = "It is the same in all entries: these claims were registered before test scores."
     if changed:
         since = (
-            f"It changed {md.format_count(changed, 'time')} between entries: a claim that was "
-            "added or changed then may have been written with results in view."
+            f"The hash changed {md.format_count(changed, 'time')} between entries: a claim that "
+            "was added or changed then may have been written with results in view."
         )
     return (
         f"The hash of all claims of this report, `{data.exploration.claims[:SHOWN]}`…, is in the "

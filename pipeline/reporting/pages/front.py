@@ -258,8 +258,8 @@ def openings_line(data: ReportData) -> str:
         ]
     plans = len(data.openings)
     return (
-        f"**Test set**: evaluated {plans} times, under different plans ({LEDGER_LINK}). "
-        f"Changes from one plan to the next: {', '.join(changed)}."
+        f"**Test set**: evaluated under {plans} plans ({LEDGER_LINK}), each after results of the "
+        f"one before. This report has the last one. Changes between them: {', '.join(changed)}."
     )
 
 
@@ -362,12 +362,12 @@ def cost_figure(data: ReportData) -> str:
     has_ensembles = (data.efficiency["kind"] == ENSEMBLE).any()
     fewer = "Ensembles have fewer seeds than arms. " if has_ensembles else ""
     words = (
-        "A choice is efficient if no other choice is at least as accurate without a higher cost of "
-        "training or of a test example. This is not tested for significance. The efficient "
+        "A choice is efficient if every other choice is less accurate, or costs more for training "
+        "or for a test example. This is not tested for significance. The efficient "
         "choices, the cheapest to train first (in brackets: verdict of an arm; mean test accuracy; "
         "cost of training and of a test example, divided by those of the baseline): "
-        f"{'; '.join(names)}. Filled marks are efficient if only the cost of their panel counts. "
-        f"{fewer}[Numbers](pages/cost.md).{cost_note(data, FROM_FRONT)}"
+        f"{'; '.join(names)}. In each panel, filled marks are efficient by the cost on its axis "
+        f"alone. {fewer}[Numbers](pages/cost.md).{cost_note(data, FROM_FRONT)}"
     )
     return md.join_parts(f"![{EFFICIENCY}](figures/cost_accuracy.png)", words)
 

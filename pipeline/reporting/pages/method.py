@@ -35,17 +35,18 @@ each study also has the p of the exact sign-flip test, which assumes no normal d
 - **Equivalence**: two one-sided paired t tests at level {LEVEL:g} for a margin of \
 {{margin}}{{share}}. Holm's correction is over the same contrasts, but separate from that of the p \
 values.
-- **Intervals in sentences**: differences and changes of gap have intervals that hold for all \
-arms at once (Bonferroni). They are therefore valid for an arm that is named because it is the \
-best. Intervals in tables are not corrected. An arm can help although its simultaneous interval \
-includes 0, because Holm's procedure is less strict.
+- **Simultaneous intervals**: those of the differences and changes of gap in the first paragraph \
+of the report, in its diagnosis, and of the gain in its recipe hold for all arms at once \
+(Bonferroni). They are therefore valid for an arm that is named because it is the best. Other \
+intervals are not corrected, unless they say so. An arm can help although its simultaneous \
+interval includes 0, because Holm's procedure is less strict.
 - **Collapsed and diverged runs**: {RULE}. Collapsed and diverged runs are called lost. They \
 are counted separately: the rate of each arm has an exact {md.INTERVAL} (Clopper and Pearson) \
 and an exact McNemar test against the reference, with Holm's correction over the same \
 contrasts. If one run of a pair is lost, the pair is left out of the differences, so verdicts are \
 about typical runs. An arm that lost more runs than its reference cannot have the verdict "helps" \
-or "equivalent". An arm has lost more runs if it has over all runs, or if it has over the seeds at \
-which both its run and that of its reference ended (done or diverged). {{rare}}
+or "equivalent". Lost runs are compared over all runs, and over the seeds at which the runs of \
+both arms ended (done or diverged): more in either count is enough. {{rare}}
 - **Detectable difference**: the smallest true difference that this number of seeds detects with \
 {100 * POWER:g} % power. **Seeds needed**: the number of seeds that would detect the observed \
 difference with the same power, if it were the true difference. The level of the test is {LEVEL:g} \
@@ -65,12 +66,15 @@ another arm.
 shown to be smaller than the margin of equivalence.
 - **equivalent**: two one-sided tests show that the difference is inside the margin. This is \
 evidence that no effect of practical size exists.
-- **inconclusive**: none of these. This does not show that there is no effect. Tables give the \
-*detectable* difference, which this number of seeds detects with {100 * POWER:g} % power after the \
-correction. A smaller effect is easily missed.
+- **inconclusive**: none of these, or lost runs contradict the verdict: an arm that lost more runs \
+than its reference cannot help or be equivalent, and one that lost fewer cannot hurt, whatever its \
+p. This does not show that there is no effect. Tables give the *detectable* difference, which this \
+number of seeds detects with {100 * POWER:g} % power after the correction. A smaller effect is \
+easily missed.
 
-Only test accuracy has verdicts; every other metric has an interval and an uncorrected p. The \
-aim is not a small gap, but high accuracy on validation and test examples."""
+Only test accuracy has verdicts; other metrics have intervals, and p values that are uncorrected \
+unless a sentence says otherwise. The aim is not a small gap, but high accuracy on validation and \
+test examples."""
 
 
 def pages(data: ReportData) -> Iterator[Page]:
@@ -157,8 +161,8 @@ def _tuning(data: ReportData) -> Iterator[str]:
             yield (
                 f"**Tuned on the baseline**: {values}, chosen from {trials}. {users} use this "
                 f"value, except those that change the data, the model, {start}the batch size, the "
-                "optimizer or the schedule, or that have `retune: true`. These are tuned "
-                "separately, but not in ensembles"
+                "optimizer or the schedule, or that have `retune: true`. For these the value is "
+                "tuned separately, except in studies of ensembles"
             )
 
 

@@ -48,8 +48,9 @@ def overtuning_body(data: ReportData) -> str:
     )
     return md.join_parts(
         "# Overtuning",
-        "A search may choose a setting that only by luck had a high validation accuracy. To check "
-        "this, the default of an arm and its first setting are trained on the seeds that confirm "
-        "the chosen setting, if the default is among the settings tried and they differ.",
+        "A search may choose a setting whose validation accuracy was high by chance. To check "
+        "this, other settings are trained on the confirmation seeds too: the default and the first "
+        "setting of every arm that tried its default and chose another one. A difference below 0 "
+        "is a sign of overtuning.",
         md.format_table(cells, caption, words=("arm", "chosen", "compared with", "other setting")),
     )

@@ -77,9 +77,9 @@ def _widest(most: float) -> str:
     if pd.isna(most):
         return ""
     return (
-        f". An interval for other pools would be wider, by a factor of at most {most:.2f}. The "
-        "factor has this value if seeds differ only in the training examples that they draw. A "
-        "study of kind `variance` estimates it"
+        f". An interval for other pools would be wider, by a factor of at most {most:.2f}: the "
+        "value if seeds differ only in the training examples that they draw. A study of kind "
+        "`variance` estimates the factor"
     )
 
 
