@@ -136,6 +136,11 @@ class Design:
     def redrawn(self, generator: np.random.Generator) -> tuple[NDArray[np.int64], Array]:
         """Draw points and seeds again, with replacement.
 
+        Bootstrap: Efron, Bootstrap Methods, Annals of Statistics 7, 1979.
+
+        Args:
+            generator: The source of the draws.
+
         Returns:
             The numbers of the points (points,), and their mean validation scores (points,), -1
             where a run is lost.

@@ -35,6 +35,9 @@ def references(pool: Arrays, data: Data, seeds: Sequence[int]) -> pd.DataFrame:
     are those the network sees, noise included. Of large splits they see a random part. The test set
     is not read.
 
+    Nearest neighbour: Cover and Hart, Nearest Neighbor Pattern Classification, IEEE Trans. Inf.
+    Theory 13, 1967.
+
     Args:
         pool: The development pool.
         data: The data settings of the protocol.

@@ -56,7 +56,15 @@ class Model:
         return self.predictions.kinds("test")
 
     def logits(self, kind: str = "deterministic") -> tuple[Logits, Logits]:
-        """Return its members of a kind on validation and on test, (members, examples, classes)."""
+        """Return its members of a kind on validation and on test, (members, examples, classes).
+
+        Args:
+            kind: The kind of members, as in `View`: deterministic, noise, draws, crops, snapshots
+                or raw.
+
+        Raises:
+            KeyError: The predictions have no members of this kind.
+        """
         logits = self.predictions.logits
         return logits[View("validation", kind)], logits[View("test", kind)]
 
@@ -138,9 +146,14 @@ def selected(group: Group, labels: Labels) -> tuple[Method, dict[str, float]]:
     It minimizes the NLL of every other validation example. Gains are over the mean of all models,
     on the selecting half and on the other.
 
+    Caruana, Niculescu-Mizil, Crew and Ksikes, ICML 2004; see `ensembles.greedy`.
+
     Args:
         group: The models of the group.
         labels: The labels (examples,) of validation.
+
+    Returns:
+        The method; and `nll_gain_selecting` and `nll_gain_held_out` (nats).
     """
     library = [*group.compared.values(), *group.baseline[1:]]
     every = _method(GREEDY, EVERY_ARM, library)

@@ -63,6 +63,9 @@ def versions(*modules: str) -> dict[str, str]:
 
     Returns:
         Distribution name -> version, without a suffix such as +cpu.
+
+    Raises:
+        Refusal: A module is not found.
     """
     names = set().union(*(behaviour.libraries(module) for module in modules or (TRAINER,)))
     distributions = sorted(

@@ -50,6 +50,9 @@ def done_records(folder: Path, runs: Iterable[str]) -> dict[str, dict[str, Any]]
     Args:
         folder: The folder of the phase.
         runs: Fingerprints.
+
+    Raises:
+        Refusal: A record is damaged.
     """
     records = {run: read_record(folder / run) for run in runs}
     return {run: record for run, record in records.items() if record and record["state"] == "done"}
@@ -86,6 +89,9 @@ def read_validation(folder: Path) -> "tuple[NDArray[Any], NDArray[Any]]":
 
     Args:
         folder: The folder of the run.
+
+    Raises:
+        FileNotFoundError: The run has no validation logits, since it is not done.
     """
     from safetensors.numpy import load_file  # imports numpy, for which no command should wait
 

@@ -77,7 +77,14 @@ class Store:
         return valid_record(self.folder(fingerprint))
 
     def ended_at(self, fingerprint: str) -> float:
-        """Return when a run was stored, in seconds since the epoch."""
+        """Return when a run was stored, in seconds since the epoch.
+
+        Args:
+            fingerprint: The run.
+
+        Raises:
+            FileNotFoundError: The store has no record of the run.
+        """
         return (self.folder(fingerprint) / RECORD).stat().st_mtime
 
     def identity(self, fingerprint: str) -> dict[str, Any]:

@@ -63,12 +63,12 @@ class MaskLayer(NoiseLayer):
 def mean_rate(name: str, layers: Sequence[NoiseLayer]) -> float:
     """Return the share dropped over all layers.
 
-    Returns:
-        The share, in [0, 1].
-
     Args:
         name: The name of the regularizer, for the error.
         layers: Its layers, with their counts of units and of dropped ones.
+
+    Returns:
+        The share, in [0, 1].
 
     Raises:
         NoEffect: No mask was drawn.

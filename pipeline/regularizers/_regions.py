@@ -171,6 +171,8 @@ def fractional_max_pool(inputs: Tensor, rows: Tensor, columns: Tensor) -> Tensor
 
     They have the layout of the inputs, as those of torch's pooling.
 
+    Graham, arXiv 1412.6071, 2014.
+
     Args:
         inputs: (N, C, H, W).
         rows: Those of `edges`, (N, 2 * h).

@@ -37,6 +37,8 @@ def dropconnect(
 ) -> Tensor:
     """Return ((M * weight) inputs + m * bias) / keep, with a mask for every row of inputs.
 
+    Wan et al., ICML 2013.
+
     Args:
         inputs: (N, in).
         weight: (out, in).
@@ -185,7 +187,12 @@ class DropConnect(Regularizer):
             place_instead(module, layer, "dropconnect_noise")
 
     def audit(self, inputs: AuditInputs) -> Measures:
-        """Return sites and the share of weights dropped; every site has to have acted."""
+        """Return sites and the share of weights dropped; every site has to have acted.
+
+        Raises:
+            NoEffect: No mask was drawn, or a site dropped another share of its weights than the
+                rate.
+        """
         layers = layers_of(inputs.network, WeightMaskLayer)  # type: ignore[type-abstract]
         realised = mean_rate(self.name, layers)
         expected = parts(self.rate) / PARTS

@@ -55,6 +55,10 @@ class EarlyStopping(Regularizer):
 
         It may validly never fire, but it has to look, and the weights it kept have to be those at
         the end.
+
+        Raises:
+            NoEffect: No point of the learning curve was seen, or the final weights are not those
+                that were kept.
         """
         (stopper,) = inputs.callbacks
         require_effect(

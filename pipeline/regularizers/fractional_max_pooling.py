@@ -122,7 +122,11 @@ class FractionalMaxPooling(Regularizer):
         return {**settings, "sizes": [[axis.incoming, axis.outgoing] for axis in axes]}
 
     def audit(self, inputs: AuditInputs) -> Measures:
-        """Return sites, sizes after each, and the sequences seen in the first batches."""
+        """Return sites, sizes after each, and the sequences seen in the first batches.
+
+        Raises:
+            NoEffect: A layer did not pool, or its drawn regions did not vary.
+        """
         layers = _layers(inputs.network)
         pooled = [axes for layer in layers for axes in layer.sizing.axes.values()]
         idle = [layer.sizing.site for layer in layers if not layer.sizing.axes]

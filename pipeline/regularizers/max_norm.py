@@ -25,6 +25,8 @@ ROUNDING = 1e-4  # relative
 def max_norm(weight: Tensor, strength: float) -> Tensor:
     """Return weights with the norm of each unit's vector at most `strength`.
 
+    Srebro and Shraibman, COLT 2005.
+
     Args:
         weight: (units, ...).
         strength: The largest norm, above 0.
