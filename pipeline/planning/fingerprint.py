@@ -46,6 +46,9 @@ def identity(config: RunConfig, data_digest: str, start: str | None = None) -> d
 def fingerprint(identity: dict[str, Any]) -> str:
     """Return the name of a run: equal for equal identities, on every machine.
 
+    Args:
+        identity: What `identity` returns.
+
     Returns:
         The first `LENGTH` hexadecimal digits of the sha256 of the identity, as JSON with sorted
         keys.

@@ -35,6 +35,9 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
 def read_record(folder: Path) -> dict[str, Any] | None:
     """Return the record of the run in `folder`, None if there is none.
 
+    Args:
+        folder: The folder of the run.
+
     Raises:
         Refusal: The record is damaged.
     """
@@ -60,6 +63,9 @@ def done_records(folder: Path, runs: Iterable[str]) -> dict[str, dict[str, Any]]
 
 def checked_record(folder: Path) -> dict[str, Any] | None:
     """Return the record of the run in `folder`, None if there is none.
+
+    Args:
+        folder: The folder of the run.
 
     Raises:
         Refusal: The record or a file of the run is missing or damaged.

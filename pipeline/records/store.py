@@ -203,6 +203,9 @@ class Store:
     def restore(self, phases: Iterable[Path]) -> int:
         """Copy finished runs from phase folders, such as a pull brought, that the store lacks.
 
+        Args:
+            phases: Folders of phases, as `assemble` writes them.
+
         Returns:
             The number of runs copied.
         """
@@ -227,6 +230,9 @@ def open_store(start: Path = Path()) -> Store:
 
     Linked work trees share the store of the main one, and the copies that DVC makes of a project
     for an experiment that of the project.
+
+    Args:
+        start: A folder inside the project.
     """
     if os.environ.get("GAPWISE_STORE"):
         return Store(Path(os.environ["GAPWISE_STORE"]).absolute())

@@ -210,7 +210,7 @@ def _followed_by_relu(network: nn.Module) -> set[nn.Module]:
 
 
 class WeightMaskLayer(NoiseLayer, ABC):
-    """Drops part of the weights of `owners`, and counts them.
+    """A layer that drops part of the weights of `owners`, and counts them.
 
     The modules are in a tuple: as submodules they would be their own descendants.
     """
@@ -263,7 +263,9 @@ class LinearLayer(WeightMaskLayer):
 
 @final
 class ConvolutionsLayer(WeightMaskLayer):
-    """Thins the weights of a network's convolutions while it runs, one mask for the whole batch.
+    """A layer that thins the weights of convolutions by one mask for the whole batch.
+
+    The weights are thinned while the network runs.
 
     All are drawn and multiplied at once: one by one costs several times as much.
     """

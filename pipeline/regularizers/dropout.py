@@ -133,7 +133,10 @@ class Dropout(Regularizer):
 
 @final
 class DropoutLayer(MaskLayer):
-    """Drops single units; `number` is the place of its site, whatever the order of registration."""
+    """A layer that drops single units.
+
+    `number` is the place of its site, whatever the order of registration.
+    """
 
     def __init__(self, site: str, rate: float, number: int = 0):
         super().__init__("dropout", site, rate)

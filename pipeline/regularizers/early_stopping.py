@@ -85,7 +85,7 @@ class EarlyStopping(Regularizer):
 
 @final
 class Stopper(TrainingCallback):
-    """Keeps the best weights at points of the curve and stops once patience is exhausted."""
+    """A callback that keeps the best weights of the curve and stops once patience is exhausted."""
 
     state: ClassVar = ("best", "best_epoch", "waited", "fired", "weights")
 

@@ -201,7 +201,7 @@ class Sizing:
 
 @final
 class FixedRegions(nn.Module):
-    """Pools over the same regions for every example: no noise layer."""
+    """A pooling layer with the same regions for every example: no noise layer."""
 
     def __init__(self, sizing: Sizing):
         super().__init__()
@@ -214,7 +214,7 @@ class FixedRegions(nn.Module):
 
 @final
 class DrawnRegions(NoiseLayer):
-    """Pools over regions drawn for every example, the same for its channels."""
+    """A pooling layer with regions drawn for every example, the same for its channels."""
 
     def __init__(self, sizing: Sizing):
         super().__init__(NAME, sizing.site)
@@ -236,7 +236,12 @@ class DrawnRegions(NoiseLayer):
         return _fixed(inputs, self.sizing)
 
     def draw(self, axis: Axis, number: int) -> Tensor:
-        """Return steps (number, axis.steps)."""
+        """Return steps (number, axis.steps).
+
+        Args:
+            axis: The sizes of the axis.
+            number: The number of sequences of steps.
+        """
         if self.sizing.settings.regions == "pseudorandom":
             return pseudorandom_steps(axis, torch.rand(number, 1, generator=self.generator))
         return random_steps(axis, torch.rand(number, axis.steps, generator=self.generator))

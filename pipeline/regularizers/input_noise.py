@@ -91,7 +91,7 @@ def _is_likely(ratio: float, number: int) -> bool:
 
 @final
 class InputNoiseLayer(NoiseLayer):
-    """Adds its noise and counts the values and the squares of their changes."""
+    """A layer that adds noise and counts the values and the squares of their changes."""
 
     def __init__(self, site: str, sigma: float):
         super().__init__("input_noise", site)

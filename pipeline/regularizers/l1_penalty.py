@@ -93,7 +93,10 @@ class L1Penalty(Regularizer):
 
 @final
 class ProximalStep(TrainingCallback):
-    """Shrinks the weights right after the optimizer's step, before the learning rate changes."""
+    """A callback that shrinks the weights right after the optimizer's step.
+
+    The step is taken before the learning rate changes.
+    """
 
     state: ClassVar = ("updates", "shrunk")
 

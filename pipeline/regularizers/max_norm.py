@@ -105,7 +105,7 @@ class MaxNorm(Regularizer):
 
 @final
 class Projection(TrainingCallback):
-    """Projects right after the optimizer's step, and counts."""
+    """A callback that projects right after the optimizer's step, and counts."""
 
     state: ClassVar = ("armed", "fired")
 

@@ -80,7 +80,7 @@ class SpatialDropout(Regularizer):
 
 @final
 class SpatialDropoutLayer(MaskLayer):
-    """Drops whole maps of single examples."""
+    """A layer that drops whole maps of single examples."""
 
     units = "feature maps"
 

@@ -162,7 +162,7 @@ class StochasticDepth(Regularizer):
 
 @final
 class BranchLayer(NoiseLayer, Gate):
-    """Replaces the addition of shortcut and branch, and computes the branch or skips it."""
+    """The addition of shortcut and branch, which computes the branch or skips it."""
 
     def __init__(self, site: str, survival: float, each: bool):
         super().__init__("stochastic_depth", site)

@@ -107,7 +107,10 @@ class WeightAveraging(Regularizer):
 
 @final
 class Averager(TrainingCallback):
-    """Averages after every update from `start` on; the average replaces the weights at the end."""
+    """A callback that averages the weights after every update from `start` on.
+
+    The average replaces the weights at the end.
+    """
 
     state: ClassVar = ("count", "average", "buffers")
 

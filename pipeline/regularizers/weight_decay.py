@@ -103,7 +103,7 @@ class WeightDecay(Regularizer):
 
 @final
 class DecoupledDecay(TrainingCallback):
-    """Shrinks the weights once their gradients are there, before the optimizer's step."""
+    """A callback that shrinks the weights after the backward pass, before the optimizer's step."""
 
     state: ClassVar = ("left",)
 
