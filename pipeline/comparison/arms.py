@@ -109,7 +109,11 @@ def audit_means(plan: Plan, records: Records) -> pd.DataFrame:
 
 
 def planned_runs(plan: Plan) -> pd.DataFrame:
-    """Return the compared runs of a plan: study, arm, seed, fingerprint."""
+    """Return the compared runs of a plan: study, arm, seed, fingerprint.
+
+    Args:
+        plan: The confirmation plan.
+    """
     runs = plan.runs_of("comparison")
     rows = [(run.study, run.arm, run.seed, run.fingerprint) for run in runs]
     return pd.DataFrame(rows, columns=[*KEYS, "seed", "fingerprint"])

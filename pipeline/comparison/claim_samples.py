@@ -24,7 +24,10 @@ Key = tuple[str, str]  # study, arm
 
 
 def rank_correlation(first: Array, second: Array) -> float:
-    """Return Spearman's correlation of two arrays (n,), -1 to 1; NaN where either is constant."""
+    """Return Spearman's correlation of two arrays (n,), -1 to 1; NaN where either is constant.
+
+    Spearman, American Journal of Psychology 15, 1904.
+    """
     if not (varies(first) and varies(second)):
         return nan
     ranks = [scipy.stats.rankdata(values) for values in (first, second)]
@@ -62,6 +65,9 @@ class SampleReader:
         Args:
             claim: The claim.
             study: Its study in the plan.
+
+        Raises:
+            Refusal: A run that is done has no score.
         """
         return replace(self._sample(claim, study), is_ranked=claim.measure in TARGETS)
 

@@ -246,7 +246,15 @@ def _row(
 
 
 def relative_change(before: float, after: float) -> float:
-    """Return the change as a share of the first value; NaN where that is not above 0."""
+    """Return (after - before) / before.
+
+    Args:
+        before: The value of the first side.
+        after: The value of the second side, in the same unit.
+
+    Returns:
+        The change as a share of `before`; NaN where `before` is not above 0.
+    """
     return after / before - 1 if before > 0 else nan
 
 

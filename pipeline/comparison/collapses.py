@@ -130,6 +130,9 @@ def mcnemar_p(only_first: int, only_second: int) -> float:
     Args:
         only_first: The seeds at which only the first arm lost its run.
         only_second: Those at which only the second did.
+
+    Returns:
+        The p, in (0, 1]; 1 where no seed has a loss of one arm alone.
     """
     single = only_first + only_second
     return min(1.0, 2 * float(scipy.special.bdtr(min(only_first, only_second), single, 0.5)))

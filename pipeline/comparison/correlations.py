@@ -17,6 +17,8 @@ def gap_correlations(outcomes: pd.DataFrame) -> pd.DataFrame:
     A run that several arms share counts once. Within arms, the mean of each arm is subtracted
     first, so that one arm that collapsed does not decide the number.
 
+    Spearman, American Journal of Psychology 15, 1904.
+
     Args:
         outcomes: The table `outcomes`.
 

@@ -82,7 +82,11 @@ class Design:
         return {json.dumps(row): number for number, row in enumerate(self.values)}
 
     def number_of(self, values: Values) -> int | None:
-        """Return the number of the point with given values; None without one."""
+        """Return the number of the point with given values; None without one.
+
+        Args:
+            values: The values of a point, in the order of `spaces`.
+        """
         return self.numbers.get(json.dumps(values))
 
     @cached_property
@@ -93,9 +97,16 @@ class Design:
         return np.array(ordered, dtype=bool)
 
     def distances(self, settings: Sequence[Values]) -> Array:
-        """Return how far each point is from given settings in the unit cube (settings, points).
+        """Return the distance of each point from each of some settings, in the unit cube.
 
-        Different values that are no numbers are at distance 1.
+        Along a hyperparameter whose values are not numbers, equal values are at distance 0, others
+        at distance 1.
+
+        Args:
+            settings: Values in the order of `spaces`, one tuple for each setting.
+
+        Returns:
+            Euclidean distances (settings, points).
         """
         spaces = self.spaces.values()
         rows = [
@@ -129,12 +140,20 @@ class Design:
         The variance of a statistic over halves is that over designs of this size: the delete-d
         jackknife with d of half the points (Shao and Wu, Annals of Statistics 17, 1989). Unlike the
         usual jackknife it also holds for a statistic that is not smooth.
+
+        Args:
+            generator: The source of the draws.
         """
         count = len(self.values)
         return np.sort(generator.permutation(count)[: count // 2])
 
     def redrawn(self, generator: np.random.Generator) -> tuple[NDArray[np.int64], Array]:
         """Draw points and seeds again, with replacement.
+
+        Bootstrap: Efron, Bootstrap Methods, Annals of Statistics 7, 1979.
+
+        Args:
+            generator: The source of the draws.
 
         Returns:
             The numbers of the points (points,), and their mean validation scores (points,), -1

@@ -41,7 +41,11 @@ class Family:
         return [first != number or same_runs for number, (first, same_runs) in places]
 
     def holm(self, p_values: Array) -> Array:
-        """Return Holm's adjusted p-values (contrasts,); NaN for an arm that is its reference."""
+        """Return Holm's adjusted p-values (contrasts,); NaN for an arm that is its reference.
+
+        Args:
+            p_values: The p-values of all contrasts (contrasts,).
+        """
         counted = self.counted
         adjusted = dict(zip(counted, holm(p_values[counted]), strict=True)) if counted else {}
         return np.array([adjusted.get(first, nan) for first in self.firsts])

@@ -51,6 +51,9 @@ def importance(study: str, arm: str, design: Design) -> pd.DataFrame:
         intervals overlap are not ranked; `lead`, its share minus that of its `rival`, the other one
         that it is least certainly above, with a 95 % interval that holds for all others
         (Bonferroni). No rows with fewer than `SMALL_DESIGN` trials.
+
+    Raises:
+        ModuleNotFoundError: Optuna is not installed; from `SMALL_DESIGN` trials on.
     """
     count = len(design.values)
     if count < SMALL_DESIGN:
@@ -129,7 +132,14 @@ def ranks(low: Array, high: Array) -> tuple[list[int], list[int]]:
 
 
 def study_of(design: Design) -> "optuna.Study":
-    """Return the points of a design as the trials of a study of Optuna, in their order."""
+    """Return the points of a design as the trials of a study of Optuna, in their order.
+
+    Args:
+        design: The design.
+
+    Raises:
+        ModuleNotFoundError: Optuna is not installed.
+    """
     import optuna  # an extra, and slow
 
     kinds: dict[str, optuna.distributions.BaseDistribution] = {
@@ -155,6 +165,8 @@ def study_of(design: Design) -> "optuna.Study":
 def divergences(design: Design, study: "optuna.Study", scores: Array) -> Array:
     """Return the importance of each hyperparameter by PED-ANOVA, not divided by their sum.
 
+    Watanabe, Bansal and Hutter, PED-ANOVA, IJCAI 2023; computed by Optuna.
+
     Args:
         design: The design.
         study: What `study_of` returns for it; to fill one takes longer than to evaluate it.
@@ -162,6 +174,9 @@ def divergences(design: Design, study: "optuna.Study", scores: Array) -> Array:
 
     Returns:
         Sizes (hyperparameters,).
+
+    Raises:
+        ModuleNotFoundError: Optuna is not installed.
     """
     from optuna.importance import PedAnovaImportanceEvaluator
 

@@ -121,6 +121,9 @@ def against_better_parts(plan: Plan, outcomes: Outcomes, parts: Parts) -> list[A
         plan: The confirmation plan.
         outcomes: States, machines and scores of its runs.
         parts: The `changes` of each arm.
+
+    Raises:
+        Refusal: A run that is done has no validation score.
     """
     return [
         replace(both, against=_better(first, second, outcomes))

@@ -52,11 +52,16 @@ class Interval:
 
 
 def interval(differences: Array) -> Interval:
-    """Return the Student-t interval and two-sided p of the mean of differences (n,).
+    """Return the Student-t interval and two-sided p of the mean of differences.
 
     This is the paired t test. Coverage is 95 % for normal differences, at any n, and lower for
     skewed ones: of exponential differences 89 % at n = 3, 88 % at 5, 90 % at 10, 92 % at 20. The
     difference of two equally skewed scores is symmetric.
+
+    Student, The Probable Error of a Mean, Biometrika 6, 1908.
+
+    Args:
+        differences: (n,).
     """
     n, middle = len(differences), mean(differences)
     if not varies(differences):
@@ -178,6 +183,10 @@ def _signed_sums(values: Array) -> Array:
 def detectable(sd: float, n: int, level: float, is_ranked: bool = False) -> float:
     """Return the smallest true mean difference that a paired test finds with 80 % power.
 
+    The power of the t test is that of the noncentral t distribution (Cohen, Statistical Power
+    Analysis for the Behavioral Sciences, 1988); the other tail is neglected. That of signed ranks
+    is simulated with normal differences.
+
     Args:
         sd: The standard deviation of the differences.
         n: Their number.
@@ -209,6 +218,9 @@ def detectable_range(sd: float, n: int, level: float, is_ranked: bool = False) -
 
 def seeds_needed(mean: float, sd: float, level: float) -> float:
     """Return the smallest number of pairs that finds a true difference `mean` with 80 % power.
+
+    Power is that of the noncentral t distribution (Cohen, Statistical Power Analysis for the
+    Behavioral Sciences, 1988); the other tail is neglected.
 
     Args:
         mean: The difference.

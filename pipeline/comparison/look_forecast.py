@@ -38,8 +38,15 @@ def expected_runs(plan: Plan, effects: Mapping[Key, float], spread: float) -> fl
 
     Args:
         plan: The confirmation if every arm goes on to the last look.
-        effects: The true differences in validation accuracy that are assumed; 0 for other arms.
+        effects: The true differences in validation accuracy that are assumed (fractions), by study
+            and arm; 0 for other arms.
         spread: The standard deviation of a difference over seeds, a fraction.
+
+    Returns:
+        The mean over `DRAWS` simulations.
+
+    Raises:
+        ValueError: The plan has no looks.
     """
     arms, seeds = list(compared(plan)), looks_of(plan).seeds[-1]
     generator = np.random.default_rng(0)

@@ -44,6 +44,9 @@ def look_table(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
         Undefined numbers are NaN. At a look that `gapwise resolve` asked for, no validation score
         decided: the columns of the decision are NaN, and those of other arms are as they were
         before it was asked for.
+
+    Raises:
+        Refusal: A run that is done has no score.
     """
     if plan.looks is None:
         return pd.DataFrame(columns=list(COLUMNS))

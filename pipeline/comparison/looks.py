@@ -38,6 +38,9 @@ def decide(plan: Plan, scores: Mapping[str, Score]) -> dict[Key, Reason | None]:
     Args:
         plan: A confirmation plan with looks.
         scores: The validation scores of its runs that have ended, by fingerprint.
+
+    Raises:
+        ValueError: The plan has no looks.
     """
     arms, looks = list(compared(plan)), looks_of(plan)
     tests = look_tests(deciding_differences(plan, arms, scores), looks.seeds, plan.margin)
@@ -55,6 +58,9 @@ def deciding_differences(plan: Plan, arms: Sequence[Arm], scores: Mapping[str, S
         plan: A confirmation plan with looks.
         arms: Its compared arms.
         scores: The validation scores so far, by fingerprint.
+
+    Raises:
+        ValueError: The plan has no looks.
     """
     rules = {
         run.fingerprint: one.rule(DECIDING)

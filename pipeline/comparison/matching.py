@@ -63,7 +63,11 @@ class Arm:
         return (self.against or self), self
 
     def rule(self, metric: str) -> TestRule:
-        """Return the rule under which it is scored; parts of the gap are always deterministic."""
+        """Return the rule under which it is scored; parts of the gap are always deterministic.
+
+        Args:
+            metric: A key of `WHERE`.
+        """
         return DETERMINISTIC if metric in GAPS else self.described.rule
 
 
@@ -89,6 +93,9 @@ class Outcomes:
         Of several kinds of machine the most common one counts. A seed at which a run collapsed is
         left out for all arms.
 
+        Args:
+            arms: The arms that are compared, the reference first.
+
         Returns:
             The sides, in the order of the first arm's seeds, and the number of seeds left out for
             their machines alone.
@@ -100,6 +107,9 @@ class Outcomes:
         """Return how many runs an arm and its reference lost, on whatever machine.
 
         Seeds count that are planned for both.
+
+        Args:
+            arm: An arm with a reference.
         """
         sides = _all_sides(arm.pair())
         lost = [[self._is_lost(run) for run in side] for side in sides]
@@ -108,7 +118,11 @@ class Outcomes:
         return Losses.count(*tables)
 
     def lost_pairs(self, arms: Sequence[Arm]) -> int:
-        """Return the number of seeds that are left out because a run collapsed or diverged."""
+        """Return the number of seeds that are left out because a run collapsed or diverged.
+
+        Args:
+            arms: The arms that are compared, the reference first.
+        """
         alike, _ = self._alike(arms)
         collapsed = sum(bool(self.collapsed.intersection(side)) for side in alike)
         states = [[self.states[run] for run in side] for side in _all_sides(arms)]
@@ -214,6 +228,9 @@ def pretrainings(plan: Plan) -> dict[str, str]:
     """Return the name of the pretraining that a run starts from, "" without any, by fingerprint.
 
     The first phase of a training of two is none.
+
+    Args:
+        plan: The confirmation plan.
     """
     starts = {start.fingerprint: start for start in plan.starts}
     names = {}

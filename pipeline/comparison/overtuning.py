@@ -27,6 +27,9 @@ def overtuning(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
         A table with `COLUMNS`: the names of the arm with its chosen setting and with the other one,
         both settings, the number of seeds, the means of test accuracy (fractions), and chosen minus
         other with its 95 % interval. Undefined numbers are NaN.
+
+    Raises:
+        Refusal: A run that is done has no score.
     """
     rows = []
     for arm in compared(plan, "overtuning"):

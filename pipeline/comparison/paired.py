@@ -48,6 +48,8 @@ def simultaneous(middle: float, error: float, n: int, level: float) -> dict[str,
 
     It covers in 95 % of reports whichever arm is named for its result, as the best of many is.
 
+    Dunn, Multiple Comparisons among Means, JASA 56, 1961.
+
     Args:
         middle: The mean difference.
         error: Its standard error.

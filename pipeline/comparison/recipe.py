@@ -54,6 +54,9 @@ def pairs(plan: Plan, outcomes: Outcomes, contrasts: pd.DataFrame) -> pd.DataFra
 
     Returns:
         A table with the columns `PAIRS`; undefined numbers are NaN.
+
+    Raises:
+        Refusal: A run that is done has no score.
     """
     arms = helping_arms(plan, contrasts)
     rows: list[dict[str, Any]] = []

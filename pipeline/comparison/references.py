@@ -35,6 +35,9 @@ def references(pool: Arrays, data: Data, seeds: Sequence[int]) -> pd.DataFrame:
     are those the network sees, noise included. Of large splits they see a random part. The test set
     is not read.
 
+    Nearest neighbour: Cover and Hart, Nearest Neighbor Pattern Classification, IEEE Trans. Inf.
+    Theory 13, 1967.
+
     Args:
         pool: The development pool.
         data: The data settings of the protocol.
@@ -62,9 +65,15 @@ def references(pool: Arrays, data: Data, seeds: Sequence[int]) -> pd.DataFrame:
 
 
 def simple_error(sample: Arrays) -> float:
-    """Return the error (fraction) of the best reference classifier on a third of some examples.
+    """Return the error of the best reference classifier on a third of some examples.
 
     Classes with one example are left out.
+
+    Args:
+        sample: Examples with labels.
+
+    Returns:
+        The error, a fraction; 0 where fewer than two classes have two examples.
     """
     occurring = np.bincount(sample.labels, minlength=sample.classes)
     kept = sample.take(np.flatnonzero(occurring[sample.labels] > 1))

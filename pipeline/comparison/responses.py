@@ -80,6 +80,8 @@ def ends(study: str, arm: str, design: Design) -> pd.DataFrame:
     fifth by a one-sided Mann-Whitney test. An end fails where another fifth is better: the range
     is then wide enough on that side.
 
+    Test: Mann and Whitney, Annals of Mathematical Statistics 18, 1947.
+
     Args:
         study: The name of the study.
         arm: The name of the arm.
@@ -117,6 +119,9 @@ def surface(study: str, arm: str, design: Design, names: Sequence[str]) -> pd.Da
     It is a mean of all trials weighted by a Gaussian kernel (Nadaraya-Watson), whose width predicts
     each trial best from the others.
 
+    Nadaraya, Theory Probab. Appl. 9, 1964; Watson, Sankhya A 26, 1964. The width is chosen by
+    leave-one-out cross-validation.
+
     Args:
         study: The name of the study.
         arm: The name of the arm.
@@ -148,6 +153,8 @@ def shifts(study: str, arm: str, design: Design, rate: str | None) -> pd.DataFra
 
     Trials are split at the middle of the other's values. On each side the best place is the mean
     place of the best quarter of the trials.
+
+    Bootstrap: Efron, Bootstrap Methods, Annals of Statistics 7, 1979.
 
     Args:
         study: The name of the study.

@@ -63,6 +63,9 @@ class RunMeasures:
         Args:
             measure: A measure of runs, as a claim names it.
             arms: The arms, the reference first.
+
+        Raises:
+            Refusal: A run that is done has no score.
         """
         sides, _ = self.sources.outcomes.sides(arms)
         return finite([self.side(measure, side, arms) for side in sides], len(arms))
@@ -74,6 +77,9 @@ class RunMeasures:
             measure: A measure of runs, as a claim names it.
             side: The fingerprints of the runs, one for each arm.
             arms: The arms.
+
+        Raises:
+            Refusal: A run that is done has no score.
         """
         if measure in SCORED:
             scores = self.sources.outcomes.values([side], arms, SCORED[measure])

@@ -28,15 +28,16 @@ class Sources:
         outcomes: States, machines and scores of the runs.
         records: Their records by fingerprint.
         histories: Their learning curves by fingerprint.
-        passes: The table of that name.
-        ensembles: The table of that name.
-        sizes: The table of that name.
-        target_times: The table of that name.
-        search_methods: The table of that name.
-        search_scales: The table of that name.
-        search_shifts: The table of that name.
-        search_importance: The table of that name.
-        rate_seeds: The table of that name.
+        passes: Test scores of each run by number of noise passes averaged.
+        ensembles: Test scores and costs of every method of averaging, by study and group.
+        sizes: Test scores of every method by number of members, by study and group.
+        target_times: Updates and operations of each run until the target accuracy.
+        search_methods: Scores of each method of search and of random search at its cost, by arm.
+        search_scales: Test scores of random search on both scales of the learning rate, by arm.
+        search_shifts: How far the best learning rate moves with each other hyperparameter, by arm.
+        search_importance: The importance of each hyperparameter, by arm.
+        rate_seeds: The width of the range of learning rates that works, by arm and exploration
+            seed.
     """
 
     outcomes: Outcomes
@@ -114,7 +115,7 @@ def key_of(claim: Claim, compared_runs: Any) -> Any:
 
     Args:
         claim: The claim.
-        compared_runs: What identifies the runs of both sides.
+        compared_runs: What identifies the runs of both sides; it has to be hashable.
     """
     return (claim.measure, compared_runs, claim.rule in ("slope", "interaction"), claim.threshold)
 

@@ -240,7 +240,14 @@ class Reference:
     ended: Array
 
     def at(self, cost: float) -> dict[str, float]:
-        """Return the columns of `METHODS` about random search at one cost."""
+        """Return the columns of `METHODS` about random search at one cost.
+
+        Args:
+            cost: A cost in whole trainings.
+
+        Returns:
+            `random_validation` and `random_test` (fractions), and `random_ended` (share).
+        """
         columns = {"validation": self.validation, "test": self.test, "ended": self.ended}
         return {
             f"random_{name}": float(np.interp(cost, self.costs, values))

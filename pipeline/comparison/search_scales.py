@@ -30,6 +30,9 @@ def scales(study: str, arm: str, design: Design, rate: str | None) -> pd.DataFra
     A search of `TRIALS` trials chooses by validation. One that finds nothing, as every trial is
     lost, has the lowest test score of the design.
 
+    `points` is the effective sample size of Kish, Survey Sampling, 1965: (sum of weights)^2 / sum
+    of squared weights.
+
     Args:
         study: The name of the study.
         arm: The name of the arm.
@@ -76,6 +79,9 @@ def best_of_weighted(scores: Array, weights: Array, draws: int) -> Array:
     """Return the chance of each point to be the best of some drawn by weight, with replacement.
 
     Points of equal scores share the chance by their weights.
+
+    With F the cumulative share of the weights by score and n draws, the chance of all points of a
+    score s is F(s)^n - F(below s)^n.
 
     Args:
         scores: A score for each point (points,).

@@ -67,7 +67,11 @@ def tried(plan: Plan, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def choice(table: pd.DataFrame) -> dict[str, dict[str, Setting | None]]:
-    """Return study -> arm -> the setting that `tried` marked, None if none is."""
+    """Return study -> arm -> the setting that `tried` marked, None if none is.
+
+    Args:
+        table: What `tried` returns.
+    """
     choices: dict[str, dict[str, Setting | None]] = {}
     for study, arm, rows in _by_arm(table):
         if _is_chosen_for(study, arm):

@@ -163,6 +163,9 @@ def transfer_tables(
         read: A function that returns the settings of a run, None where it is not stored.
         scored: The tables of `evaluate`.
         tables: `contrasts` and `arms`.
+
+    Raises:
+        Refusal: A run that is done has no score.
     """
     starts = starts_of(plan, read)
     matched = _matched(plan, records, scored)
@@ -189,6 +192,9 @@ def claim_tables(
         histories: The learning curves of the runs that are compared and done.
         scored: The tables of `evaluate`.
         tables: `target_times`, `rate_seeds` and those of searches.
+
+    Raises:
+        Refusal: A run that is done has no score.
     """
     sources = Sources(
         outcomes=_matched(plan, records, scored),

@@ -74,6 +74,8 @@ def times(plan: Plan, histories: Histories, records: Records) -> pd.DataFrame:
 def time_to_target(plan: Plan, of_runs: pd.DataFrame) -> pd.DataFrame:
     """Return one row per (study, arm): the median time to target.
 
+    Rank test: Mann and Whitney, Annals of Mathematical Statistics 18, 1947.
+
     Args:
         plan: The confirmation plan.
         of_runs: What `times` returns.

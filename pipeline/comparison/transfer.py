@@ -207,6 +207,9 @@ def crossovers(cells: Cells, outcomes: Outcomes) -> pd.DataFrame:
 
     Returns:
         A table with `CROSSOVERS`.
+
+    Raises:
+        Refusal: A run that is done has no score.
     """
     rows: list[dict[str, Any]] = []
     for source, sizes in _sizes(cells).items():
@@ -231,6 +234,8 @@ def crossovers(cells: Cells, outcomes: Outcomes) -> pd.DataFrame:
 
 def crossover(differences: Array, sizes: Sequence[int]) -> tuple[float, float, float, float]:
     """Return the crossing of mean differences with its 95 % bootstrap interval.
+
+    Bootstrap: Efron, Bootstrap Methods, Annals of Statistics 7, 1979.
 
     Args:
         differences: Fine-tuning minus probe (sizes, seeds).
@@ -293,6 +298,9 @@ def leads(cells: Cells, outcomes: Outcomes, looks: PlannedLooks | None) -> pd.Da
 
     Returns:
         A table with `LEADS`.
+
+    Raises:
+        Refusal: A run that is done has no score.
     """
     sizes = _sizes(cells)
     rows = [
@@ -357,6 +365,9 @@ def gains(cells: Cells, outcomes: Outcomes, looks: PlannedLooks | None) -> pd.Da
 
     Returns:
         A table with `GAINS`.
+
+    Raises:
+        Refusal: A run that is done has no score.
     """
     rows = [*_gains(cells, outcomes, looks), *_leads(cells, outcomes, looks)]
     table = pd.DataFrame(rows, columns=list(GAINS[:-1]))

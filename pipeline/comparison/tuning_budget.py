@@ -83,7 +83,8 @@ def band(estimate: Array, resampled: Array) -> tuple[Array, Array]:
     """Return a band around estimates that holds for all of them at once, within [0, 1].
 
     Its half width is a multiple of the standard error of each; the multiple is the quantile of the
-    largest deviation of a resample (Montiel Olea and Plagborg-Moller, 2019).
+    largest deviation of a resample (Montiel Olea and Plagborg-Moller, Simultaneous Confidence
+    Bands, J. Appl. Econometrics 34, 2019).
 
     Args:
         estimate: Chances (k,).

@@ -87,6 +87,8 @@ def pools(plan: Plan, scores: pd.DataFrame, contrasts: pd.DataFrame, examples: i
     makes there, what another pool would add is s^2 f / (1 - f), with the share f of the pool that
     a run trains on: more seeds do not reduce it (sampling without replacement).
 
+    Cochran, Sampling Techniques, 1977, finite population correction.
+
     Args:
         plan: The confirmation plan.
         scores: The table `scores`.
@@ -119,6 +121,8 @@ def pools(plan: Plan, scores: pd.DataFrame, contrasts: pd.DataFrame, examples: i
 
 def pool_factor(split_sd: float, n: float, error: float, share: float) -> float:
     """Return the factor of an interval for another pool of training examples; NaN if unknown.
+
+    By the finite population correction: Cochran, Sampling Techniques, 1977.
 
     Args:
         split_sd: The standard deviation of a difference when the split alone is drawn again.

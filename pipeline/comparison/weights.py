@@ -53,11 +53,22 @@ class LookMean:
         return float(t_test_p(*self._arrays()))
 
     def equivalence_p(self, margin: float) -> float:
-        """Return the p of two one-sided t tests within the margin."""
+        """Return the p of two one-sided t tests within the margin.
+
+        Args:
+            margin: The margin, in the unit of the mean.
+        """
         return float(t_equivalence_p(*self._arrays(), margin))
 
     def interval(self, level: float) -> tuple[float, float]:
-        """Return the bounds of the interval at one minus this level."""
+        """Return the bounds of the interval at one minus this level.
+
+        Args:
+            level: One minus the confidence, 0 to 1.
+
+        Returns:
+            Both bounds, in the unit of the mean; NaN where the error is NaN.
+        """
         half = float(half_width(self.error, self.n, level))
         return self.value - half, self.value + half
 
@@ -81,6 +92,10 @@ def look_statistics(looks: Sequence[LookMean], weights: Sequence[float]) -> dict
     Args:
         looks: The mean difference at each look that the arm has had.
         weights: The weights of these looks.
+
+    Returns:
+        `low` and `high`, the bounds of the 95 % interval corrected for the looks, in the unit of
+        the differences; `excludes_zero`, whether 0 is outside it; and the corrected two-sided `p`.
     """
     last = looks[-1]
     p_values = [one.p if one.value * last.value > 0 else nan for one in looks[:-1]]
@@ -104,6 +119,10 @@ def look_equivalence(
         looks: As for `look_statistics`.
         weights: The weights of these looks.
         margin: The margin of equivalence, in the units of the differences.
+
+    Returns:
+        `low_90` and `high_90`, the bounds of the 90 % interval corrected for the looks, in the unit
+        of the differences; and the corrected `p_equivalence`.
     """
     low, high = looks[-1].interval(2 * LEVEL * weights[-1])
     is_within = abs(looks[-1].value) < margin

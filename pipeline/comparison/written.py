@@ -80,7 +80,11 @@ class WrittenContrasts:
         ).reset_index(drop=True)
 
     def against_words(self, key: tuple[str, str]) -> str:
-        """Return what to add to the name of an arm that is not compared with the baseline."""
+        """Return what to add to the name of an arm that is not compared with the baseline.
+
+        Args:
+            key: The names of the study and of the arm.
+        """
         reference = self.references.get(key, BASELINE)
         return "" if reference == BASELINE else f" (against {reference})"
 
@@ -187,7 +191,15 @@ class WrittenContrasts:
         return [rows[place] for place in places]
 
     def gap_and_costs(self, row: Row) -> tuple[Row | None, list[float]]:
-        """Return the contrast of the gap of an arm, None if unknown, and its costs."""
+        """Return the contrast of the gap of an arm, and its costs.
+
+        Args:
+            row: A row of `distinct`.
+
+        Returns:
+            The contrast, None if it is unknown; and the costs of training and of one test example,
+            as multiples of the reference's, NaN if unknown.
+        """
         of_arm = self.contrasts[self.contrasts["study"] == row["study"]]
         of_arm = of_arm[of_arm["arm"] == row["arm"]].set_index("metric")
         gap = of_arm.loc["gap"].to_dict() if "gap" in of_arm.index else None

@@ -81,6 +81,9 @@ def last_curve(logits: Logits, labels: Labels, score: Score) -> Array:
 def disagreement(logits: Logits) -> float:
     """Return the share of examples, 0 to 1, on which two members' top classes differ, over pairs.
 
+    Fort, Hu and Lakshminarayanan, Deep Ensembles: A Loss Landscape Perspective, arXiv 1912.02757,
+    2019.
+
     Args:
         logits: (members, examples, classes).
 

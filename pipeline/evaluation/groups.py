@@ -98,8 +98,8 @@ def group_tables(
 
     Args:
         group: The models of the group.
-        labels: Those of validation and of test.
-        costs: `training_flops` and `forward_flops` by run.
+        labels: The labels of validation and of test, (examples,) each.
+        costs: `training_flops` and `forward_flops` by run, in floating-point operations.
     """
     tables: dict[str, list[Row]] = {"ensembles": [], "sizes": [], "reliability": []}
     greedy, gains = selected(group, labels[0])

@@ -56,7 +56,15 @@ class Model:
         return self.predictions.kinds("test")
 
     def logits(self, kind: str = "deterministic") -> tuple[Logits, Logits]:
-        """Return its members of a kind on validation and on test, (members, examples, classes)."""
+        """Return its members of a kind on validation and on test, (members, examples, classes).
+
+        Args:
+            kind: The kind of members, as in `View`: deterministic, noise, draws, crops, snapshots
+                or raw.
+
+        Raises:
+            KeyError: The predictions have no members of this kind.
+        """
         logits = self.predictions.logits
         return logits[View("validation", kind)], logits[View("test", kind)]
 
@@ -102,7 +110,11 @@ class Method:
 
 
 def methods(group: Group) -> Iterator[Method]:
-    """Yield every method of a group but the greedy one; first one model alone."""
+    """Yield every method of a group but the greedy one; first one model alone.
+
+    Args:
+        group: The models of the group.
+    """
     first = group.baseline[0]
     yield _method(SINGLE, "baseline", [first])
     independent = _method(INDEPENDENT, "baseline", group.baseline)
@@ -138,9 +150,14 @@ def selected(group: Group, labels: Labels) -> tuple[Method, dict[str, float]]:
     It minimizes the NLL of every other validation example. Gains are over the mean of all models,
     on the selecting half and on the other.
 
+    Caruana, Niculescu-Mizil, Crew and Ksikes, ICML 2004; see `ensembles.greedy`.
+
     Args:
         group: The models of the group.
         labels: The labels (examples,) of validation.
+
+    Returns:
+        The method; and `nll_gain_selecting` and `nll_gain_held_out` (nats).
     """
     library = [*group.compared.values(), *group.baseline[1:]]
     every = _method(GREEDY, EVERY_ARM, library)
@@ -169,6 +186,12 @@ def scored(
         method: The members to average.
         labels: The labels of validation, for the temperature, and of test.
         forward_flops: The operations of one forward pass of one example, by run.
+
+    Returns:
+        The metrics of `METRICS` by name; `nll_scaled` (nats) and `calibration_error_scaled` (0 to
+        1) after temperature scaling; `temperature`; `disagreement`, 0 to 1, NaN for one member;
+        `forward_passes`; `test_flops`, the floating-point operations for one example; and
+        `trainings`, the number of runs.
     """
     probabilities = method.average(method.test)
     temperature = fitted_temperature(method.average(method.validation), labels[0])
@@ -188,7 +211,7 @@ def scored(
 
 
 def sizes(method: Method, labels: Labels) -> Iterator[tuple[int, str, float]]:
-    """Yield (members, metric, value) by number of members.
+    """Yield (members, metric, value) by number of members: accuracy (fraction) and nll (nats).
 
     All subsets of a size are averaged where the members are independent, else the last members.
 
@@ -204,6 +227,8 @@ def sizes(method: Method, labels: Labels) -> Iterator[tuple[int, str, float]]:
 
 def passes(logits: Logits, labels: Labels) -> Iterator[tuple[int, str, float]]:
     """Yield (passes, metric, value) of averages of the first 1, 2, ... passes.
+
+    Metrics are accuracy (fraction) and nll (nats).
 
     Args:
         logits: (passes, examples, classes).

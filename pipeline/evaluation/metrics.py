@@ -70,10 +70,16 @@ def calibration_error(probabilities: Array, labels: Labels, bins: int = BINS) ->
     Sizes of bins differ by at most one. Examples of equal confidence share their mean accuracy, so
     the order of the examples does not matter.
 
+    Bins of equal mass: Nguyen and O'Connor, Posterior Calibration and Exploratory Analysis for
+    Natural Language Processing Models, EMNLP 2015.
+
     Args:
         probabilities: (examples, classes).
         labels: (examples,).
-        bins: The number of bins.
+        bins: The number of bins, at least 1.
+
+    Raises:
+        ValueError: There are fewer than one bin.
     """
     correct = hits(probabilities, labels)
     confidences, level, counts = np.unique(

@@ -48,10 +48,15 @@ def correct_images(
 ) -> NDArray[np.int8]:
     """Return (examples,): 1 where a run classifies a test image correctly, else 0.
 
+    An example with a probability that is NaN counts as not correct.
+
     Args:
         predictions: The logits of the run.
         rule: The test rule of its arm.
         test_labels: (examples,).
+
+    Raises:
+        KeyError: The predictions have no members of the kind of the rule.
     """
     logits = predictions.logits[View("test", rule.view)][: rule.members]
     correct = np.nan_to_num(hits(arithmetic_mean(logits), test_labels))

@@ -19,6 +19,9 @@ def validation_scores(store: Store, plan: Plan) -> dict[str, Score]:
     Args:
         store: The run store.
         plan: The plan of a phase.
+
+    Raises:
+        Refusal: The record or a file of a run is missing or damaged.
     """
     unchanged = store.unchanged(plan)
     ended = [name for name in plan.fingerprints() if store.state(name) != "missing"]
@@ -29,7 +32,18 @@ def validation_scores(store: Store, plan: Plan) -> dict[str, Score]:
 
 
 def validation_score(folder: Path) -> Score:
-    """Return state, validation accuracy and NLL of a run under its test rule, and its machine."""
+    """Return the validation score of a run under its test rule.
+
+    Args:
+        folder: The folder of the run.
+
+    Returns:
+        Its state; accuracy (fraction) and NLL (nats), NaN for a run that is not done; and, for a
+        run that is done, its machine as JSON.
+
+    Raises:
+        Refusal: The record or a file of the run is missing or damaged.
+    """
     record = checked_record(folder)
     if record is None or record["state"] != "done":
         return Score(record["state"] if record else "missing")

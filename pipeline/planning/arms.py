@@ -44,6 +44,9 @@ class ArmDefinition:
         """Return the trials of the first round, or of that after the finished ones.
 
         Their values are in the order of `spaces`. There are none after the last round.
+
+        Args:
+            finished: The trials that have ended, with their scores.
         """
         if self.search and self.spaces:
             names = [f"{part}.{key}" for part, key in self.spaces]
@@ -53,6 +56,9 @@ class ArmDefinition:
 
     def trial(self, values: Sequence[Any]) -> "Trial":
         """Return the setting with these values of `spaces`, resolved.
+
+        Args:
+            values: One for each of `spaces`, in order.
 
         Raises:
             Refusal: A value is invalid.
@@ -153,6 +159,9 @@ class Arm:
     def trial_of(self, setting: Setting) -> Trial:
         """Return the trial of a setting that the arm has tried, also after widening.
 
+        Args:
+            setting: The values by part and key.
+
         Raises:
             KeyError: The setting lacks a value that the arm searches.
             Refusal: The arm cannot have this setting.
@@ -192,7 +201,11 @@ def baseline(protocol: Protocol) -> Arm:
 
 
 def searched_values(arm: Arm) -> tuple[Dimension, ...]:
-    """Return the values of which an arm tries several, with the ranges that a design fills."""
+    """Return the values of which an arm tries several, with the ranges that a design fills.
+
+    Args:
+        arm: The arm.
+    """
     return tuple(
         Dimension(
             part=part,

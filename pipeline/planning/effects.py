@@ -134,6 +134,9 @@ def start_effect(protocol: Protocol) -> dict[str, Any]:
 
     Args:
         protocol: A protocol whose start fits its network.
+
+    Raises:
+        Refusal: The network cannot be made for the data.
     """
     start = Start.model_validate(protocol.start)
     if start.is_fresh:

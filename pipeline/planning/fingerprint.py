@@ -46,6 +46,9 @@ def identity(config: RunConfig, data_digest: str, start: str | None = None) -> d
 def fingerprint(identity: dict[str, Any]) -> str:
     """Return the name of a run: equal for equal identities, on every machine.
 
+    Args:
+        identity: What `identity` returns.
+
     Returns:
         The first `LENGTH` hexadecimal digits of the sha256 of the identity, as JSON with sorted
         keys.
@@ -63,6 +66,9 @@ def versions(*modules: str) -> dict[str, str]:
 
     Returns:
         Distribution name -> version, without a suffix such as +cpu.
+
+    Raises:
+        Refusal: A module is not found.
     """
     names = set().union(*(behaviour.libraries(module) for module in modules or (TRAINER,)))
     distributions = sorted(

@@ -49,7 +49,11 @@ def overtuning_study(
 
 
 def most_compared(arm: Arm) -> Setting:
-    """Return a setting of an arm whose choice leads to the most runs of confirmation."""
+    """Return a setting of an arm whose choice leads to the most runs of confirmation.
+
+    Args:
+        arm: The arm.
+    """
     default = _default(arm, arm.trials[0].setting)
     others = [arm.trials[0].setting] + ([default.setting] if default else [])
     settings = [trial.setting for trial in arm.trials]

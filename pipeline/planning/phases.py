@@ -197,6 +197,9 @@ def plan_of(
         studies: The studies as the plan describes them.
         planned: Each run with its identity.
         looks: The looks of confirmation; None without any.
+
+    Raises:
+        Refusal: The file of pretrained weights does not fit the network.
     """
     protocol = experiment.protocol
     starts = distinct(described for _, described in planned)

@@ -55,14 +55,14 @@ class ProtocolOptions:
     """The values that a user has chosen; None for one to propose.
 
     Attributes:
-        minutes: From the command to the report.
+        minutes: The minutes from the command to the report.
         network: The name of a network of Gapwise.
         imported: A network of the user's own, as module:Class.
         arguments: What its class is given.
-        train_size: Training examples.
+        train_size: The number of training examples.
         test_fraction: The share of the examples that is held out for the test, in (0, 1).
-        batch_size: Examples of an update.
-        epochs: Those of a run.
+        batch_size: The number of examples of an update.
+        epochs: The number of epochs of a run.
         learning_rate: The middle of the range that is searched.
         exploration: The number of exploration seeds.
         confirmation: The number of confirmation seeds.
@@ -118,9 +118,9 @@ class Speed:
     """Seconds that parts of a run take, with all workers busy.
 
     Attributes:
-        start: What every run takes, however short it is.
-        update: One update.
-        score: The forward pass of one example.
+        start: Seconds of every run, however short it is.
+        update: Seconds of one update.
+        score: Seconds of the forward pass of one example.
     """
 
     start: float

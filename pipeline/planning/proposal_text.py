@@ -45,7 +45,11 @@ def _comment(text: str, indent: str) -> list[str]:
 
 
 def flow(value: Any) -> str:
-    """Return a value in YAML's flow style, which `read_yaml` reads back."""
+    """Return a value in YAML's flow style, which `read_yaml` reads back.
+
+    Args:
+        value: A value of YAML: a number, text, list or mapping.
+    """
     if isinstance(value, dict):
         return "{" + ", ".join(f"{flow(key)}: {flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):

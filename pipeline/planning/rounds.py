@@ -77,6 +77,9 @@ def explore(
         scores: Those of the runs that have ended.
         ahead: Also plan the arms where the baseline is not tuned yet, at the protocol's values.
         pool_digests: The digests of the data of its pretrainings, by name.
+
+    Raises:
+        Refusal: A file of settings is invalid under the tuned values, as `read` finds.
     """
     experiment = read({})
     rounds = _Rounds(experiment, Digests(data_digest, pool_digests or {}), scores)

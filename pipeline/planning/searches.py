@@ -39,6 +39,12 @@ STREAM = 0  # the seed of all searches: equal spaces have equal points in every 
 class Search(Settings):
     """How the settings of an arm are searched, over all its spaces at once.
 
+    Sources: Bergstra and Bengio, Random Search for Hyper-Parameter Optimization, JMLR 13, 2012
+    (random); Sobol, USSR Comput. Math. Math. Phys. 7, 1967, with a random digital shift (sobol);
+    Jamieson and Talwalkar, Non-stochastic Best Arm Identification and Hyperparameter Optimization,
+    AISTATS 2016 (halving); Bergstra, Bardenet, Bengio and Kegl, Algorithms for Hyper-Parameter
+    Optimization, NIPS 2011 (tpe).
+
     Attributes:
         method: grid: a grid of at most `trials` settings; random: independent draws; sobol:
             quasi-random, a power of 2 settings; coarse_to_fine: random settings with short
@@ -116,6 +122,8 @@ def propose(
 ) -> list[ProposedTrial]:
     """Return the trials of the next round.
 
+    `Search` has the sources of the methods.
+
     Args:
         spaces: The spaces by the full name of their key, as in dropout.rate.
         search: The method, and how many trials.
@@ -144,6 +152,8 @@ def design(spaces: Mapping[str, Space], search: Search, seed: int = STREAM) -> l
     Every hyperparameter draws from a stream of its own, so another one beside it moves none of its
     values.
 
+    `Search` has the sources of the methods.
+
     Args:
         spaces: The spaces by the full name of their key, as in dropout.rate.
         search: The method, one that is not adaptive, and the number of settings.
@@ -160,11 +170,13 @@ def rounds(search: Search) -> list[tuple[int, float]]:
     The first round of halving has all trials. Each further one has 1/eta of them and schedules eta
     times as long. The last has whole schedules and the last trials, fewer than eta.
 
-    Returns:
-        For each round: trials, and the share of the epochs in (0, 1].
+    Successive halving: Jamieson and Talwalkar, AISTATS 2016.
 
     Args:
         search: A search with its method, trials, eta and batch.
+
+    Returns:
+        For each round: trials, and the share of the epochs in (0, 1].
     """
     if search.method == "halving":
         last = 0

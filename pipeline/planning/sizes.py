@@ -22,6 +22,9 @@ ARTIFACTS = Path("artifacts")
 def require_protocol_sizes(protocol: Protocol) -> Arrays | None:
     """Check the sizes of a protocol before its data are prepared.
 
+    Args:
+        protocol: The protocol.
+
     Returns:
         The development pool without its images; None if its labels are not known without them.
 

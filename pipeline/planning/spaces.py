@@ -58,7 +58,11 @@ class Space:
     widened: int = 0
 
     def at(self, quantile: float) -> Any:
-        """Return the value at a quantile in [0, 1) on the scale; of a list, by number."""
+        """Return the value at a quantile in [0, 1) on the scale; of a list, by number.
+
+        Args:
+            quantile: In [0, 1).
+        """
         if self.scale is None:
             return self.values[int(quantile * len(self.values))]
         low, high = self._places
@@ -67,7 +71,14 @@ class Space:
         return min(max(value, int(self.low)), int(self.high)) if is_whole else value
 
     def quantile(self, value: Any) -> float:
-        """Return the quantile in [0, 1] at which a value is; of a list the middle of its share."""
+        """Return the quantile in [0, 1] at which a value is; of a list the middle of its share.
+
+        Args:
+            value: A value of the space.
+
+        Raises:
+            ValueError: The value is not in the list.
+        """
         if self.scale is None:
             return (self.values.index(value) + 0.5) / len(self.values)
         low, high = self._places
@@ -117,7 +128,14 @@ class Space:
         return value if in_domain(self.scale, value) and value != outermost else None
 
     def between(self, parts: int) -> list[Any]:
-        """Return what divides every step between two values of a range into equal parts."""
+        """Return evenly spaced values between each two neighboring values of a range.
+
+        Args:
+            parts: The number of parts into which each step is divided, at least 1.
+
+        Returns:
+            `parts` - 1 values for each step; none for a list.
+        """
         if self.scale is None:
             return []
         values = []
@@ -128,7 +146,11 @@ class Space:
         return values
 
     def with_value(self, value: Any) -> "Space":
-        """Return the space with a further value, and one widening less."""
+        """Return the space with a further value, and one widening less.
+
+        Args:
+            value: The value.
+        """
         ordered = tuple(sorted({*self.values, value}))
         extend = self.extend - 1
         return replace(self, values=ordered, extend=extend, widened=self.widened + 1)
@@ -162,7 +184,11 @@ def read_space(entry: Any, where: str, listed: bool = False) -> Space | None:
 
 
 def grid(spaces: Sequence[Space]) -> list[tuple[Any, ...]]:
-    """Return every combination of the values of spaces, the last one varying fastest."""
+    """Return every combination of the values of spaces, the last one varying fastest.
+
+    Args:
+        spaces: The search spaces of an arm.
+    """
     return list(itertools.product(*(space.values for space in spaces)))
 
 

@@ -161,6 +161,10 @@ def _config(
 
 
 def distinct(runs: Iterator[IdentifiedRun]) -> dict[str, tuple[PlannedStart, dict[str, Any]]]:
-    """Return every run that others start from, by fingerprint, each after its own start."""
+    """Return every run that others start from, by fingerprint, each after its own start.
+
+    Args:
+        runs: Runs with their identities and starts.
+    """
     rows = [row for run in runs for row in reversed(run.starts)]
     return {start.fingerprint: (start, described) for start, described in rows}

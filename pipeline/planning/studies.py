@@ -86,7 +86,8 @@ class Experiment:
         tuned: The chosen values by dotted key; empty where none are chosen yet.
         untuned: The values of the protocol in their place.
         overridden: The dotted keys whose values `params.yaml` gives.
-        asked: The number of the look that `params.yaml` asks for, by study and arm.
+        requested_looks: The number of the look (from 1) that `params.yaml` requests, by study and
+            arm.
     """
 
     protocol: Protocol

@@ -7,7 +7,15 @@ COMMON = ("updates", "learning_rate", "squared_weight_norm", "gradient_norm", "u
 
 
 def points(history: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a history, one per (epoch, split), merged by epoch, with the gap."""
+    """Yield one point for each epoch: its rows merged, with the gap.
+
+    Args:
+        history: Rows with epoch, split, loss (nats), accuracy (fraction) and values of `COMMON`.
+
+    Yields:
+        `epoch`, `<split>/loss`, `<split>/accuracy`, the values of `COMMON`, and `gap`, the training
+        accuracy minus the validation accuracy. Values that are None are left out.
+    """
     epochs: dict[int, dict[str, Any]] = {}
     for row in history:
         point = epochs.setdefault(row["epoch"], {"epoch": row["epoch"]})

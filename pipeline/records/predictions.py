@@ -76,7 +76,11 @@ def write_predictions(folder: Path, run: str, predictions: Predictions) -> None:
 
 
 def seal_predictions(folder: Path) -> None:
-    """Write the sha256 of every file in `folder` into its index."""
+    """Write the sha256 of every file in `folder` into its index.
+
+    Args:
+        folder: The folder of the predictions.
+    """
     write_sealed(
         folder / INDEX, {"files": {path.name: _digest(path) for path in sorted(folder.iterdir())}}
     )

@@ -47,6 +47,9 @@ class WrittenReport:
 def read_report(folder: Path) -> WrittenReport:
     """Return the report in a folder.
 
+    Args:
+        folder: The folder of the report.
+
     Raises:
         Refusal: There is none, or a file of it is damaged.
     """
@@ -59,6 +62,9 @@ def report_files(folder: Path) -> tuple[dict[str, str], dict[str, bytes]]:
     """Return the pages of a report and its figures, by their path in its folder.
 
     The front page, `report.md`, is the first.
+
+    Args:
+        folder: The folder of the report.
 
     Raises:
         Refusal: There is no report.
@@ -87,12 +93,20 @@ def is_report(folder: Path) -> bool:
 
 
 def report_names(reports: Path) -> list[str]:
-    """Return the names of the reports of protocols in a folder, in their order."""
+    """Return the names of the reports of protocols in a folder, in their order.
+
+    Args:
+        reports: The folder of all reports.
+    """
     return [name for name in _folders(reports) if "+" not in name]
 
 
 def partial_names(reports: Path) -> list[str]:
-    """Return the names of the reports of some studies alone, protocol+study, in their order."""
+    """Return the names of the reports of some studies alone, protocol+study, in their order.
+
+    Args:
+        reports: The folder of all reports.
+    """
     return [name for name in _folders(reports) if "+" in name]
 
 

@@ -28,6 +28,9 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 
     A whole number is an int, also in a column of others.
 
+    Args:
+        path: The CSV file.
+
     Raises:
         Refusal: The table is missing.
     """
@@ -37,7 +40,11 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def parse_rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Yield the rows of the table in these lines; an empty cell of a column of numbers is NaN."""
+    """Yield the rows of the table in these lines; an empty cell of a column of numbers is NaN.
+
+    Args:
+        lines: The lines of the file, the names of the columns first.
+    """
     for row in csv.DictReader(lines):
         yield {name: _value(name, cell) for name, cell in row.items()}
 

@@ -35,6 +35,9 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
 def read_record(folder: Path) -> dict[str, Any] | None:
     """Return the record of the run in `folder`, None if there is none.
 
+    Args:
+        folder: The folder of the run.
+
     Raises:
         Refusal: The record is damaged.
     """
@@ -50,6 +53,9 @@ def done_records(folder: Path, runs: Iterable[str]) -> dict[str, dict[str, Any]]
     Args:
         folder: The folder of the phase.
         runs: Fingerprints.
+
+    Raises:
+        Refusal: A record is damaged.
     """
     records = {run: read_record(folder / run) for run in runs}
     return {run: record for run, record in records.items() if record and record["state"] == "done"}
@@ -57,6 +63,9 @@ def done_records(folder: Path, runs: Iterable[str]) -> dict[str, dict[str, Any]]
 
 def checked_record(folder: Path) -> dict[str, Any] | None:
     """Return the record of the run in `folder`, None if there is none.
+
+    Args:
+        folder: The folder of the run.
 
     Raises:
         Refusal: The record or a file of the run is missing or damaged.
@@ -86,6 +95,9 @@ def read_validation(folder: Path) -> "tuple[NDArray[Any], NDArray[Any]]":
 
     Args:
         folder: The folder of the run.
+
+    Raises:
+        FileNotFoundError: The run has no validation logits, since it is not done.
     """
     from safetensors.numpy import load_file  # imports numpy, for which no command should wait
 

@@ -77,7 +77,14 @@ class Store:
         return valid_record(self.folder(fingerprint))
 
     def ended_at(self, fingerprint: str) -> float:
-        """Return when a run was stored, in seconds since the epoch."""
+        """Return when a run was stored, in seconds since the epoch.
+
+        Args:
+            fingerprint: The run.
+
+        Raises:
+            FileNotFoundError: The store has no record of the run.
+        """
         return (self.folder(fingerprint) / RECORD).stat().st_mtime
 
     def identity(self, fingerprint: str) -> dict[str, Any]:
@@ -196,6 +203,9 @@ class Store:
     def restore(self, phases: Iterable[Path]) -> int:
         """Copy finished runs from phase folders, such as a pull brought, that the store lacks.
 
+        Args:
+            phases: Folders of phases, as `assemble` writes them.
+
         Returns:
             The number of runs copied.
         """
@@ -220,6 +230,9 @@ def open_store(start: Path = Path()) -> Store:
 
     Linked work trees share the store of the main one, and the copies that DVC makes of a project
     for an experiment that of the project.
+
+    Args:
+        start: A folder inside the project.
     """
     if os.environ.get("GAPWISE_STORE"):
         return Store(Path(os.environ["GAPWISE_STORE"]).absolute())

@@ -25,6 +25,9 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 def read_table(path: Path) -> pd.DataFrame:
     """Return the table in `path`; an empty cell is NaN in a column of numbers, "" in one of text.
 
+    Args:
+        path: The CSV file.
+
     Raises:
         Refusal: The table is missing.
     """
@@ -38,6 +41,10 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def plain_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of a table as plain values, None where a number is undefined."""
+    """Return the rows of a table as plain values, None where a number is undefined.
+
+    Args:
+        table: The table.
+    """
     rows: list[dict[str, Any]] = table.astype(object).where(table.notna(), None).to_dict("records")
     return rows

@@ -27,12 +27,20 @@ def build(given: Sequence[Mapping[str, Any]]) -> tuple[Regularizer, ...]:
 
     Args:
         given: For each regularizer its `name` and its settings.
+
+    Raises:
+        ModuleNotFoundError: There is no regularizer of a name.
+        ValidationError: A setting is invalid.
     """
     return tuple(item for item in map(parse, given) if not item.is_neutral())
 
 
 def equip(network: nn.Module, regularizers: Sequence[Regularizer]) -> None:
     """Place the noise of every regularizer in the network, in order; weights stay unchanged.
+
+    Args:
+        network: The network, which is changed in place.
+        regularizers: The regularizers, in order.
 
     Raises:
         Refusal: A regularizer cannot act on the network, or two of them clash.
@@ -44,7 +52,14 @@ def equip(network: nn.Module, regularizers: Sequence[Regularizer]) -> None:
 
 
 def test_rule(regularizers: Sequence[Regularizer]) -> TestRule:
-    """Return the test rule of the first regularizer that declares one with noise."""
+    """Return the test rule of the first regularizer that declares one with noise.
+
+    Args:
+        regularizers: The regularizers, in order.
+
+    Returns:
+        The rule; deterministic if no regularizer declares another one.
+    """
     declared = (item.test_rule for item in regularizers)
     return next((rule for rule in declared if rule != DETERMINISTIC), DETERMINISTIC)
 

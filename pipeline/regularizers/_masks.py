@@ -11,7 +11,9 @@ from pipeline.regularizers._noise import NoiseLayer
 
 
 class MaskLayer(NoiseLayer):
-    """Draws a mask for every example, and counts what it dropped and how often its output differed.
+    """A layer that draws a mask for every example and counts what it drops.
+
+    It also counts how often its output differed from its input.
 
     Attributes:
         rate: The chance that a unit is dropped, in [0, 1).
@@ -31,7 +33,12 @@ class MaskLayer(NoiseLayer):
 
     @abstractmethod
     def masked(self, inputs: Tensor, kept: Tensor) -> Tensor:
-        """Return the inputs with the units dropped where `kept` (bool) is false."""
+        """Return the inputs with the units dropped where the mask is false.
+
+        Args:
+            inputs: (N, ...).
+            kept: The mask, bool, of the shape `mask_shape(inputs)`.
+        """
 
     def sample(self, inputs: Tensor) -> Tensor:
         """Return inputs (N, ...) with units dropped."""
@@ -44,6 +51,12 @@ class MaskLayer(NoiseLayer):
 
     def realised_rate(self, expected: float) -> float:
         """Return the share of units dropped.
+
+        Args:
+            expected: The rate, in [0, 1).
+
+        Returns:
+            The share, in [0, 1].
 
         Raises:
             NoEffect: `expected` does not give this share.
@@ -63,12 +76,12 @@ class MaskLayer(NoiseLayer):
 def mean_rate(name: str, layers: Sequence[NoiseLayer]) -> float:
     """Return the share dropped over all layers.
 
-    Returns:
-        The share, in [0, 1].
-
     Args:
         name: The name of the regularizer, for the error.
         layers: Its layers, with their counts of units and of dropped ones.
+
+    Returns:
+        The share, in [0, 1].
 
     Raises:
         NoEffect: No mask was drawn.

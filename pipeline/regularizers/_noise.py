@@ -37,16 +37,34 @@ class NoiseLayer(nn.Module, ABC):
         self.counts: dict[str | tuple[int, ...], Tensor | int] = {}
 
     def count(self, **amounts: Tensor | int) -> None:
-        """Add to the counts of this layer."""
+        """Add to the counts of this layer.
+
+        Args:
+            amounts: What to add to each count, by name; scalars.
+        """
         for name, amount in amounts.items():
             self.counts[name] = self.counts.get(name, 0) + amount
 
     @abstractmethod
     def sample(self, inputs: Tensor) -> Tensor:
-        """Return one noisy view of the inputs."""
+        """Return one noisy view of the inputs.
+
+        Args:
+            inputs: (N, ...).
+
+        Returns:
+            (N, ...); of the same shape unless the layer replaces a module.
+        """
 
     def deterministic(self, inputs: Tensor) -> Tensor:
-        """Return the form used without noise, by default the inputs."""
+        """Return the form used without noise, by default the inputs.
+
+        Args:
+            inputs: (N, ...).
+
+        Returns:
+            (N, ...); of the same shape unless the layer replaces a module.
+        """
         return inputs
 
     def form(self) -> Callable[..., Tensor]:
@@ -98,7 +116,12 @@ def require_draws(layers: Sequence[NoiseLayer]) -> None:
 
 
 def place_before(module: nn.Module, layer: NoiseLayer) -> None:
-    """Apply `layer` to the input of `module`; names and types in the network stay the same."""
+    """Apply `layer` to the input of `module`; names and types in the network stay the same.
+
+    Args:
+        module: A module of a network.
+        layer: The noise layer.
+    """
     name = attach(module, layer)
 
     def apply(
@@ -125,7 +148,12 @@ def first_named(module: nn.Module, named: Mapping[str, Any]) -> str:
 
 
 def place_after(module: nn.Module, layer: NoiseLayer) -> None:
-    """Apply `layer` to the output of `module`; names and types in the network stay the same."""
+    """Apply `layer` to the output of `module`; names and types in the network stay the same.
+
+    Args:
+        module: A module of a network.
+        layer: The noise layer.
+    """
     name = attach(module, layer)
     module.register_forward_hook(lambda owner, _, output: owner.get_submodule(name)(output))
 
@@ -144,7 +172,12 @@ def place_instead(module: nn.Module, layer: nn.Module, name: str) -> None:
 
 
 def place_at_input(network: nn.Module, layer: NoiseLayer) -> None:
-    """Apply `layer` to what the network reads, after standardization."""
+    """Apply `layer` to what the network reads, after standardization.
+
+    Args:
+        network: The network.
+        layer: The noise layer.
+    """
     first = network.network if isinstance(network, Standardized) else network
     # a child of a sequence would run as one more step of it
     while isinstance(first, nn.Sequential) and len(first) and _is_plain(first):
@@ -157,7 +190,12 @@ def _is_plain(sequence: nn.Sequential) -> bool:
 
 
 def attach(module: nn.Module, layer: NoiseLayer) -> str:
-    """Make `layer` a child of `module` and return its name, one that was free."""
+    """Make `layer` a child of `module` and return its name, one that was free.
+
+    Args:
+        module: A module of a network.
+        layer: The noise layer.
+    """
     name = f"{layer.regularizer}_noise"
     while hasattr(module, name):
         name += "_"

@@ -8,5 +8,12 @@ from torch.optim import Optimizer
 
 
 def groups_of(optimizer: Optimizer) -> Mapping[nn.Parameter, dict[str, Any]]:
-    """Return the group of each parameter of an optimizer; its `lr` follows the schedule."""
+    """Return the group of each parameter of an optimizer; its `lr` follows the schedule.
+
+    Args:
+        optimizer: The optimizer.
+
+    Returns:
+        The parameter group of torch for each parameter.
+    """
     return {parameter: group for group in optimizer.param_groups for parameter in group["params"]}

@@ -61,8 +61,11 @@ class Axis:
     def require_choice(self, where: str) -> None:
         """Check that the outgoing size is a possible one.
 
+        Args:
+            where: How the error begins.
+
         Raises:
-            Refusal: It is not; the error begins with `where`.
+            Refusal: It is not.
         """
         if self.choice:
             return
@@ -87,7 +90,12 @@ class Axis:
 
 
 def size(incoming: int, ratio: float) -> int:
-    """Return the pixels after pooling, incoming / ratio rounded down, for the ratio as written."""
+    """Return the pixels after pooling, incoming / ratio rounded down, for the ratio as written.
+
+    Args:
+        incoming: Pixels before pooling.
+        ratio: Size before over size after, above 1.
+    """
     return math.floor(incoming / Fraction(str(ratio)))
 
 
@@ -152,8 +160,8 @@ def corners(inputs: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
     Args:
         inputs: (N, C, H, W).
-        rows: (N, 2h).
-        columns: (N, 2w).
+        rows: The first and the last row of each region, as `edges` returns them, (N, 2h), int64.
+        columns: The first and the last column of each region, likewise, (N, 2w), int64.
 
     Returns:
         (N, C, 2h, 2w).
@@ -170,6 +178,8 @@ def fractional_max_pool(inputs: Tensor, rows: Tensor, columns: Tensor) -> Tensor
     """Return the maxima (N, C, h, w) of inputs over the regions with these edges.
 
     They have the layout of the inputs, as those of torch's pooling.
+
+    Graham, arXiv 1412.6071, 2014.
 
     Args:
         inputs: (N, C, H, W).

@@ -76,6 +76,9 @@ class Regularizer(Settings, ABC):
 
         `predict` evaluates the trained weights with each of them; they carry no verdict. A form
         that cannot act on the network is left out.
+
+        Args:
+            network: The network with its trained weights, which is left unchanged.
         """
         return {}
 
@@ -83,6 +86,9 @@ class Regularizer(Settings, ABC):
         """Return the modules or weights of a plain network on which these settings act.
 
         The network as a whole by default. An empty sequence: they cannot act on this network.
+
+        Args:
+            network: The plain network, which is left unchanged.
         """
         return [("", network)]
 
@@ -126,7 +132,11 @@ class Regularizer(Settings, ABC):
         self.require_sites(network)
 
     def modify_optimizer(self, groups: Groups) -> Groups:
-        """Return the optimizer's parameter groups: the weights first, everything else second."""
+        """Return the optimizer's parameter groups as this regularizer changes them.
+
+        Args:
+            groups: The parameter groups of torch: the weights first, all other parameters second.
+        """
         return groups
 
     def modify_batch(
@@ -138,6 +148,9 @@ class Regularizer(Settings, ABC):
             inputs: Images (examples, channels, height, width) in [0, 1], before standardization.
             targets: Distributions over classes (examples, classes).
             generator: The source of all draws, on the CPU, seeded for this batch and regularizer.
+
+        Returns:
+            Inputs and targets of the same shapes and ranges.
         """
         return inputs, targets
 

@@ -65,7 +65,17 @@ class MaskedProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weight: Tensor, masks: Iterable[Tensor]) -> Tensor:
-        """Return the product, drawing the masks."""
+        """Return the product, drawing the masks.
+
+        Args:
+            ctx: The context of torch, which keeps what `backward` needs.
+            inputs: (N, in).
+            weight: (out, in).
+            masks: Chunks (rows, out, in), whose rows add up to N.
+
+        Returns:
+            (N, out).
+        """
         ctx.save_for_backward(inputs, weight)
         ctx.masks = masks
         products = [
@@ -77,7 +87,16 @@ class MaskedProduct(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None]:
-        """Return the gradients of inputs and weight, drawing the same masks again."""
+        """Return the gradients of inputs and weight, drawing the same masks again.
+
+        Args:
+            ctx: The context of torch, as `forward` left it.
+            gradient: The gradient of the outputs, (N, out).
+
+        Returns:
+            (N, in), None where no gradient of the inputs is needed; (out, in); and None for the
+            masks.
+        """
         inputs, weight = ctx.saved_tensors
         of_inputs, of_weight = [], torch.zeros_like(weight)
         for mask, rows, back in _chunks(ctx.masks, inputs, gradient):
@@ -115,7 +134,13 @@ def _chunks(masks: Iterable[Tensor], *tensors: Tensor) -> Iterator[tuple[Tensor,
 
 
 def parts(rate: float) -> int:
-    """Return a rate in integer parts, by rounding neither none nor all of them."""
+    """Return a rate as an integer number of parts of `PARTS`.
+
+    Rounding never turns a rate above 0 into 0, or a rate below 1 into 1.
+
+    Args:
+        rate: The rate, in [0, 1).
+    """
     return min(max(round(rate * PARTS), 1), PARTS - 1) if rate else 0
 
 

@@ -67,6 +67,8 @@ def move(
 
     One bilinear resampling, black beyond the border.
 
+    Simard et al., ICDAR 2003.
+
     Args:
         images: (N, channels, height, width).
         shifts: Right and down in pixels, (N, 2).
@@ -132,6 +134,8 @@ def pca_jitter(images: Tensor, noise: Amount) -> Tensor:
 
 def cutout(images: Tensor, centres: Tensor, side: int) -> Tensor:
     """Return images (N, channels, height, width) with a black square each, clipped at the border.
+
+    DeVries and Taylor, arXiv 1708.04552, 2017.
 
     Args:
         images: (N, channels, height, width).
@@ -216,7 +220,11 @@ class Augmentation(Regularizer):
         return inputs, targets
 
     def audit(self, inputs: AuditInputs) -> Measures:
-        """Return the share of images changed and the mean absolute change of a pixel in [0, 1]."""
+        """Return the share of images changed and the mean absolute change of a pixel in [0, 1].
+
+        Raises:
+            NoEffect: No image was changed, or far fewer than the settings give.
+        """
         changes = inputs.changes
         floor = ROUNDING * changes.examples if self._any(MOVES + COLORS) else 0.0
         require_effect(

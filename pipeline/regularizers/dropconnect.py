@@ -37,6 +37,8 @@ def dropconnect(
 ) -> Tensor:
     """Return ((M * weight) inputs + m * bias) / keep, with a mask for every row of inputs.
 
+    Wan et al., ICML 2013.
+
     Args:
         inputs: (N, in).
         weight: (out, in).
@@ -185,7 +187,12 @@ class DropConnect(Regularizer):
             place_instead(module, layer, "dropconnect_noise")
 
     def audit(self, inputs: AuditInputs) -> Measures:
-        """Return sites and the share of weights dropped; every site has to have acted."""
+        """Return sites and the share of weights dropped; every site has to have acted.
+
+        Raises:
+            NoEffect: No mask was drawn, or a site dropped another share of its weights than the
+                rate.
+        """
         layers = layers_of(inputs.network, WeightMaskLayer)  # type: ignore[type-abstract]
         realised = mean_rate(self.name, layers)
         expected = parts(self.rate) / PARTS
@@ -203,7 +210,7 @@ def _followed_by_relu(network: nn.Module) -> set[nn.Module]:
 
 
 class WeightMaskLayer(NoiseLayer, ABC):
-    """Drops part of the weights of `owners`, and counts them.
+    """A layer that drops part of the weights of `owners`, and counts them.
 
     The modules are in a tuple: as submodules they would be their own descendants.
     """
@@ -256,7 +263,9 @@ class LinearLayer(WeightMaskLayer):
 
 @final
 class ConvolutionsLayer(WeightMaskLayer):
-    """Thins the weights of a network's convolutions while it runs, one mask for the whole batch.
+    """A layer that thins the weights of convolutions by one mask for the whole batch.
+
+    The weights are thinned while the network runs.
 
     All are drawn and multiplied at once: one by one costs several times as much.
     """

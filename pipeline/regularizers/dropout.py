@@ -79,11 +79,19 @@ class Dropout(Regularizer):
         return hidden_layers(network) if self.where == "hidden" else [("input", network)]
 
     def effect(self, network: nn.Module, shape: tuple[int, ...]) -> dict[str, Any]:
-        """Return the rate of every site: one for all equals as many equal ones."""
+        """Return the rate of every site: one for all equals as many equal ones.
+
+        Raises:
+            Refusal: There is no site, or the number of rates is not that of the sites.
+        """
         return {"where": self.where, "rates": self._rate_of_each(self.require_sites(network))}
 
     def modify_model(self, network: nn.Module) -> None:
-        """Place a noise layer before every site."""
+        """Place a noise layer before every site.
+
+        Raises:
+            Refusal: There is no site, or the number of rates is not that of the sites.
+        """
         sites = self.require_sites(network)
         place = place_before if self.where == "hidden" else place_at_input
         for number, rate in enumerate(self._rate_of_each(sites)):
@@ -91,7 +99,12 @@ class Dropout(Regularizer):
             place(module, DropoutLayer(site, rate, number))
 
     def audit(self, inputs: AuditInputs) -> Measures:
-        """Return sites and the share of units dropped: overall, and by site if rates differ."""
+        """Return sites and the share of units dropped: overall, and by site if rates differ.
+
+        Raises:
+            NoEffect: No mask was drawn, a layer dropped another share than its rate, or its output
+                never changed.
+        """
         layers = sorted(layers_of(inputs.network, DropoutLayer), key=lambda layer: layer.number)
         rates = self._rate_of_each(layers)
         realised = [layer.realised_rate(rate) for layer, rate in zip(layers, rates, strict=True)]
@@ -120,7 +133,10 @@ class Dropout(Regularizer):
 
 @final
 class DropoutLayer(MaskLayer):
-    """Drops single units; `number` is the place of its site, whatever the order of registration."""
+    """A layer that drops single units.
+
+    `number` is the place of its site, whatever the order of registration.
+    """
 
     def __init__(self, site: str, rate: float, number: int = 0):
         super().__init__("dropout", site, rate)

@@ -55,6 +55,10 @@ class EarlyStopping(Regularizer):
 
         It may validly never fire, but it has to look, and the weights it kept have to be those at
         the end.
+
+        Raises:
+            NoEffect: No point of the learning curve was seen, or the final weights are not those
+                that were kept.
         """
         (stopper,) = inputs.callbacks
         require_effect(
@@ -81,7 +85,7 @@ class EarlyStopping(Regularizer):
 
 @final
 class Stopper(TrainingCallback):
-    """Keeps the best weights at points of the curve and stops once patience is exhausted."""
+    """A callback that keeps the best weights of the curve and stops once patience is exhausted."""
 
     state: ClassVar = ("best", "best_epoch", "waited", "fired", "weights")
 

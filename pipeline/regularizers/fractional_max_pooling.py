@@ -122,7 +122,11 @@ class FractionalMaxPooling(Regularizer):
         return {**settings, "sizes": [[axis.incoming, axis.outgoing] for axis in axes]}
 
     def audit(self, inputs: AuditInputs) -> Measures:
-        """Return sites, sizes after each, and the sequences seen in the first batches."""
+        """Return sites, sizes after each, and the sequences seen in the first batches.
+
+        Raises:
+            NoEffect: A layer did not pool, or its drawn regions did not vary.
+        """
         layers = _layers(inputs.network)
         pooled = [axes for layer in layers for axes in layer.sizing.axes.values()]
         idle = [layer.sizing.site for layer in layers if not layer.sizing.axes]
@@ -197,7 +201,7 @@ class Sizing:
 
 @final
 class FixedRegions(nn.Module):
-    """Pools over the same regions for every example: no noise layer."""
+    """A pooling layer with the same regions for every example: no noise layer."""
 
     def __init__(self, sizing: Sizing):
         super().__init__()
@@ -210,7 +214,7 @@ class FixedRegions(nn.Module):
 
 @final
 class DrawnRegions(NoiseLayer):
-    """Pools over regions drawn for every example, the same for its channels."""
+    """A pooling layer with regions drawn for every example, the same for its channels."""
 
     def __init__(self, sizing: Sizing):
         super().__init__(NAME, sizing.site)
@@ -232,7 +236,12 @@ class DrawnRegions(NoiseLayer):
         return _fixed(inputs, self.sizing)
 
     def draw(self, axis: Axis, number: int) -> Tensor:
-        """Return steps (number, axis.steps)."""
+        """Return steps (number, axis.steps).
+
+        Args:
+            axis: The sizes of the axis.
+            number: The number of sequences of steps.
+        """
         if self.sizing.settings.regions == "pseudorandom":
             return pseudorandom_steps(axis, torch.rand(number, 1, generator=self.generator))
         return random_steps(axis, torch.rand(number, axis.steps, generator=self.generator))

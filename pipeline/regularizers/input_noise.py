@@ -26,6 +26,8 @@ ROUNDING = 0.01  # of the variance, by single precision
 def input_noise(inputs: Tensor, noise: Tensor, sigma: float) -> Tensor:
     """Return inputs with Gaussian noise added.
 
+    Bishop, Neural Computation 7, 1995.
+
     Args:
         inputs: Any shape.
         noise: Standard normal draws of the same shape.
@@ -54,7 +56,12 @@ class InputNoise(Regularizer):
         place_at_input(network, InputNoiseLayer("input", self.sigma))
 
     def audit(self, inputs: AuditInputs) -> Measures:
-        """Return the standard deviation of what was added, measured at the layer's output."""
+        """Return the standard deviation of what was added, measured at the layer's output.
+
+        Raises:
+            NoEffect: No value was changed, or the noise has another standard deviation than
+                `sigma`.
+        """
         (layer,) = layers_of(inputs.network, InputNoiseLayer)
         drawn, squares = int(layer.counts["drawn"]), int(layer.counts["squares"]) / FINE
         realised = math.sqrt(squares / max(drawn, 1))
@@ -84,7 +91,7 @@ def _is_likely(ratio: float, number: int) -> bool:
 
 @final
 class InputNoiseLayer(NoiseLayer):
-    """Adds its noise and counts the values and the squares of their changes."""
+    """A layer that adds noise and counts the values and the squares of their changes."""
 
     def __init__(self, site: str, sigma: float):
         super().__init__("input_noise", site)

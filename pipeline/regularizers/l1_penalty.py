@@ -71,7 +71,11 @@ class L1Penalty(Regularizer):
         return [ProximalStep(self.strength)]
 
     def audit(self, inputs: AuditInputs) -> Measures:
-        """Return the share of weights that are 0, and the share of the penalty in the loss."""
+        """Return the share of weights that are 0, and the share of the penalty in the loss.
+
+        Raises:
+            NoEffect: The proximal steps shrank no weight.
+        """
         (step,) = inputs.callbacks
         require_effect(
             step.shrunk > 0,
@@ -89,7 +93,10 @@ class L1Penalty(Regularizer):
 
 @final
 class ProximalStep(TrainingCallback):
-    """Shrinks the weights right after the optimizer's step, before the learning rate changes."""
+    """A callback that shrinks the weights right after the optimizer's step.
+
+    The step is taken before the learning rate changes.
+    """
 
     state: ClassVar = ("updates", "shrunk")
 

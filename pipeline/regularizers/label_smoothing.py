@@ -51,7 +51,11 @@ class LabelSmoothing(Regularizer):
         return inputs, smoothed(targets, self.amount)
 
     def audit(self, inputs: AuditInputs) -> Measures:
-        """Return the share of targets changed."""
+        """Return the share of targets changed.
+
+        Raises:
+            NoEffect: No target was changed.
+        """
         changes = inputs.changes
         require_effect(
             changes.changed > 0,

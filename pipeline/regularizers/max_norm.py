@@ -25,6 +25,8 @@ ROUNDING = 1e-4  # relative
 def max_norm(weight: Tensor, strength: float) -> Tensor:
     """Return weights with the norm of each unit's vector at most `strength`.
 
+    Srebro and Shraibman, COLT 2005.
+
     Args:
         weight: (units, ...).
         strength: The largest norm, above 0.
@@ -103,7 +105,7 @@ class MaxNorm(Regularizer):
 
 @final
 class Projection(TrainingCallback):
-    """Projects right after the optimizer's step, and counts."""
+    """A callback that projects right after the optimizer's step, and counts."""
 
     state: ClassVar = ("armed", "fired")
 

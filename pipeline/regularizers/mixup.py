@@ -24,6 +24,8 @@ SEEDS = 2**63 - 1
 def mixed(values: Tensor, partners: Tensor, share: float) -> Tensor:
     """Return share * own + (1 - share) * partner's value.
 
+    Zhang et al., ICLR 2018.
+
     Args:
         values: (N, ...).
         partners: The number of each example's partner (N,).
@@ -79,7 +81,11 @@ class Mixup(Regularizer):
         return mixed(inputs, partners, share), mixed(targets, partners, share)
 
     def audit(self, inputs: AuditInputs) -> Measures:
-        """Return the share of examples changed and the mean change of a pixel in [0, 1]."""
+        """Return the share of examples changed and the mean change of a pixel in [0, 1].
+
+        Raises:
+            NoEffect: No example was changed, although some should have been.
+        """
         changes = inputs.changes
         # a bound on the chance that the weights of all batches round to 1
         chance = (2 * ROUNDING) ** (self.alpha * changes.batches)

@@ -25,6 +25,8 @@ from pipeline.regularizers._regularizer import Regularizer
 def spatial_dropout(maps: Tensor, kept: Tensor, rate: float) -> Tensor:
     """Return maps / (1 - rate) where kept, and zero elsewhere.
 
+    Tompson et al., CVPR 2015.
+
     Args:
         maps: (N, channels, ...).
         kept: The mask (N, channels), bool.
@@ -55,12 +57,21 @@ class SpatialDropout(Regularizer):
         return convolutions(network)
 
     def modify_model(self, network: nn.Module) -> None:
-        """Place a noise layer after every site."""
+        """Place a noise layer after every site.
+
+        Raises:
+            Refusal: There is no such convolution.
+        """
         for site, module in self.require_sites(network):
             place_after(module, SpatialDropoutLayer(site, self.rate))
 
     def audit(self, inputs: AuditInputs) -> Measures:
-        """Return sites and the share of feature maps dropped; every site has to have acted."""
+        """Return sites and the share of feature maps dropped; every site has to have acted.
+
+        Raises:
+            NoEffect: No mask was drawn, a layer dropped another share than its rate, or its output
+                never changed.
+        """
         layers = layers_of(inputs.network, SpatialDropoutLayer)
         for layer in layers:
             layer.realised_rate(self.rate)
@@ -69,7 +80,7 @@ class SpatialDropout(Regularizer):
 
 @final
 class SpatialDropoutLayer(MaskLayer):
-    """Drops whole maps of single examples."""
+    """A layer that drops whole maps of single examples."""
 
     units = "feature maps"
 

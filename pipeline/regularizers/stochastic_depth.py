@@ -32,6 +32,8 @@ def stochastic_depth(
     The branch is computed for the examples kept, and not at all if there are none; batch norm in it
     sees these alone.
 
+    Huang et al., ECCV 2016.
+
     Args:
         shortcut: (N, ...).
         inputs: What the branch reads, each (N, ...).
@@ -95,24 +97,32 @@ class StochasticDepth(Regularizer):
         return super().require_sites(network)
 
     def effect(self, network: nn.Module, shape: tuple[int, ...]) -> dict[str, Any]:
-        """Return every branch's chance: with a single branch, both kinds of decay are one."""
+        """Return every branch's chance: with a single branch, both kinds of decay are one.
+
+        Raises:
+            Refusal: There is no residual branch, or what may be one cannot be traced.
+        """
         return {"chances": self.chances(_branches(self.require_sites(network))), "mode": self.mode}
 
     def chances(self, branches: int) -> list[float]:
         """Return each branch's chance of survival, in order.
 
-        Returns:
-            (branches,) Chances in [0, 1], from the input to the output.
-
         Args:
             branches: The number of residual branches of the network.
+
+        Returns:
+            (branches,) Chances in [0, 1], from the input to the output.
         """
         numbers = range(1, branches + 1)
         steps = [number / branches if self.decay == "linear" else 1.0 for number in numbers]
         return [1 - step * (1 - self.survival) for step in steps]
 
     def modify_model(self, network: nn.Module) -> None:
-        """Compute the addition of every block by a noise layer."""
+        """Compute the addition of every block by a noise layer.
+
+        Raises:
+            Refusal: There is no residual branch, or what may be one cannot be traced.
+        """
         blocks = self.require_sites(network)
         chances = iter(self.chances(_branches(blocks)))
         for block in blocks:
@@ -127,6 +137,10 @@ class StochasticDepth(Regularizer):
         """Return blocks and the share of branch computations skipped: realised, and expected.
 
         `passed_over`: modules that cannot be traced, and sums of which neither side is the branch.
+
+        Raises:
+            NoEffect: No branch was reached, or the share of branches skipped is not the expected
+                one.
         """
         layers = layers_of(inputs.network, BranchLayer)
         drawn = [int(layer.counts.get("drawn", 0)) for layer in layers]
@@ -148,7 +162,7 @@ class StochasticDepth(Regularizer):
 
 @final
 class BranchLayer(NoiseLayer, Gate):
-    """Replaces the addition of shortcut and branch, and computes the branch or skips it."""
+    """The addition of shortcut and branch, which computes the branch or skips it."""
 
     def __init__(self, site: str, survival: float, each: bool):
         super().__init__("stochastic_depth", site)

@@ -36,6 +36,8 @@ def ema(average: Tensor, value: Tensor, decay: float) -> Tensor:
 def running_mean(average: Tensor, value: Tensor, count: int) -> Tensor:
     """Return the mean of count + 1 values.
 
+    Polyak and Juditsky, SIAM J. Control Optim. 30, 1992.
+
     Args:
         average: The mean of the first `count` values.
         value: The new one, of the same shape.
@@ -77,7 +79,12 @@ class WeightAveraging(Regularizer):
         return [Averager(self.kind, self.decay, self.start)]
 
     def audit(self, inputs: AuditInputs) -> Measures:
-        """Return how many weights were averaged, and the relative distance to the raw weights."""
+        """Return how many weights were averaged, and the relative distance to the raw weights.
+
+        Raises:
+            NoEffect: The average of several weights equals the raw weights, or the final weights
+                are not the average.
+        """
         (averager,) = inputs.callbacks
         require_effect(
             averager.distance > 0 or averager.count == 1,
@@ -100,7 +107,10 @@ class WeightAveraging(Regularizer):
 
 @final
 class Averager(TrainingCallback):
-    """Averages after every update from `start` on; the average replaces the weights at the end."""
+    """A callback that averages the weights after every update from `start` on.
+
+    The average replaces the weights at the end.
+    """
 
     state: ClassVar = ("count", "average", "buffers")
 

@@ -26,7 +26,13 @@ from pipeline.regularizers._regularizer import Regularizer
 
 
 def half_squared_norm(parameters: Sequence[Tensor]) -> Tensor:
-    """Return half the sum of squares of all parameters, a scalar."""
+    """Return half the sum of squares of all parameters, a scalar.
+
+    Krogh and Hertz, NIPS 1991.
+
+    Args:
+        parameters: Tensors of any shape, at least one.
+    """
     zero = parameters[0].new_zeros(())
     return sum((parameter.square().sum() for parameter in parameters), start=zero) / 2
 
@@ -76,6 +82,9 @@ class WeightDecay(Regularizer):
 
         `share_of_loss`: the penalty's share of penalty + training loss. Of decoupled decay, which
         is no part of a loss, `decayed`: the share of the first weights that it alone removes.
+
+        Raises:
+            NoEffect: No weight was decayed.
         """
         if self.decoupled:
             (decay,) = inputs.callbacks
@@ -94,7 +103,7 @@ class WeightDecay(Regularizer):
 
 @final
 class DecoupledDecay(TrainingCallback):
-    """Shrinks the weights once their gradients are there, before the optimizer's step."""
+    """A callback that shrinks the weights after the backward pass, before the optimizer's step."""
 
     state: ClassVar = ("left",)
 
