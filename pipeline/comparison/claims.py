@@ -61,9 +61,9 @@ def claims(plan: Plan, sources: Sources) -> pd.DataFrame:
       to lie within the margin; for equal, if it differs and is not shown to lie within;
     - inconclusive: neither; `detectable` is the value that these seeds find with 80 % power at the
       hardest step of Holm's procedure, with its range. It is NaN where signed ranks cannot be
-      significant at that step; `reason` then says how many seeds they need. So is an outcome
-      about accuracy to which the numbers of lost runs are opposed. `reason` says so, and where a
-      difference is below the margin;
+      significant at that step; `reason` then gives the number of seeds that they need. An outcome
+      about accuracy is also inconclusive where the numbers of lost runs contradict it. `reason`
+      states this, and where a difference is below the margin;
     - not testable: `reason` says why, as where neither side ever reaches the target;
     - identity: it follows from the settings.
 
@@ -344,10 +344,10 @@ def _holds_at_all(claim: Claim, sample: Sample) -> bool:
 
 
 def _is_opposed(claim: Claim, sample: Sample, value: float, is_close: bool) -> bool:
-    """Return whether the numbers of lost runs are opposed to what an outcome says of two arms.
+    """Return whether the numbers of lost runs contradict the outcome of a claim about two arms.
 
-    No arm of which more runs are lost is better than its reference or close to it, and none of
-    which fewer are is worse.
+    An arm that lost more runs than its reference is not better than it or equivalent. An arm that
+    lost fewer is not worse.
     """
     if sample.lost is None or claim.measure not in ("accuracy", "error") or claim.rule not in ARMS:
         return False

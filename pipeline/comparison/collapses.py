@@ -1,9 +1,10 @@
 """Find runs that collapsed, and compare how often the runs of arms collapse.
 
-A mean over runs of which a few are lost says little about either kind, and a t test on it errs. So
-runs that diverged or are far worse than the others of their arm are a result of their own: a rate
-with an exact interval and an exact test. Differences between arms are about the typical runs.
-Means of single arms, learning curves and figures are over all runs that are done.
+If a few runs of an arm are lost, the mean over all runs describes neither the lost nor the typical
+runs, and a t test is unreliable. So runs that diverged or are far worse than the other runs of
+their arm are a separate result: a rate with an exact interval and an exact test. Differences
+between arms are about the typical runs. Means of single arms, learning curves and figures are over
+all runs that are done.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -108,10 +109,10 @@ def rate_interval(lost: int, runs: int, weight: float = 1.0) -> tuple[float, flo
 
 
 def highest_rate(runs: int, weight: float = 1.0) -> float:
-    """Return the rate at which not one of these runs collapses in only 5 % of reports, or fewer.
+    """Return the highest rate of collapses that is not excluded if none of these runs collapsed.
 
-    It is the upper 95 % bound where no run collapsed, about 3 / n ("rule of three", Hanley and
-    Lippman-Hand, JAMA 249, 1983).
+    At this rate the chance that none collapses is 5 %, times `weight`. The rate is the upper 95 %
+    bound, about 3 / n ("rule of three", Hanley and Lippman-Hand, JAMA 249, 1983).
 
     Args:
         runs: The number of runs.

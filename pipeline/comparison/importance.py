@@ -84,7 +84,9 @@ def importance(study: str, arm: str, design: Design) -> pd.DataFrame:
 
 
 def leads(names: Sequence[str], shares: Array, drawn: Array) -> dict[str, list[Any]]:
-    """Return how far each share is above the other one that it is least certainly above.
+    """Return the lead of each share over its rival.
+
+    The rival is the other share over which the lead is smallest in standard errors.
 
     Args:
         names: Of the shares (k,).
@@ -114,7 +116,7 @@ def leads(names: Sequence[str], shares: Array, drawn: Array) -> dict[str, list[A
 
 
 def ranks(low: Array, high: Array) -> tuple[list[int], list[int]]:
-    """Return the first and the last rank of each that intervals leave open.
+    """Return the best and the worst rank of each hyperparameter that the intervals allow.
 
     Args:
         low: Lower bounds (k,).

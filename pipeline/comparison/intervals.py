@@ -256,8 +256,9 @@ def _effect(n: int, level: float) -> float:
 def _rank_effect(n: int, level: float) -> float:
     """Return the effect that signed ranks of n normal differences find with 80 % power.
 
-    A shift is found if it is above minus the lower bound of the interval without it, so the effect
-    is a quantile of these bounds over samples. NaN for too few differences.
+    A shift is significant if it exceeds the negative lower bound of the interval of unshifted
+    differences. The effect is therefore a quantile of this negative bound over samples. NaN for too
+    few differences.
     """
     outside = int((2 * np.cumsum(_rank_sums(np.arange(1, n + 1))) < level).sum())
     if not outside:

@@ -69,8 +69,8 @@ class Judgement:
             `judge` reads.
         collapses: Runs whose score is far worse than those of their arm; no pair counts them.
         rates: A row per arm, references first, with the columns `RATES`, which mean what they do in
-            the table `collapses` of a report. A diverged run has the worst score of its unit; of
-            numbers that have none, `undone` knows the runs that collapsed alone.
+            the table `collapses` of a report. A diverged run has the worst score of its unit; for
+            scores without a worst value, `undone` includes collapsed runs only.
         twins: Arms with the same scores at every seed, whose runs are not known to be the same.
         seeds_required: The fewest seeds at which the sign-flip test can find anything.
         ties: For every arm that helps, the others with its reference that help and are not shown to
@@ -395,15 +395,16 @@ def _distinct_runs(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _content(arm: str, rows: pd.DataFrame) -> Any:
-    """Return what identifies the runs of an arm: their names if known, else its own."""
+    """Return the identity of the runs of an arm: their names if known, otherwise the arm's name."""
     return arm if (rows["fingerprint"] == "").all() else _named_runs(rows)
 
 
 def _with_losses(pairs: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the pairs with what was lost: `lost`, `ended`, both of references too, and two more.
+    """Return the pairs with six more columns, on runs that were lost or have ended.
 
-    `is_lost` is whether one of them is lost where the pair would count otherwise, `counts` whether
-    the pair counts in the contrast.
+    `lost` and `ended` are of the arm, `reference_lost` and `reference_ended` of its reference.
+    `is_lost` is whether both runs have ended and one of them is lost. `counts` is whether the pair
+    counts in the contrast.
     """
     collapses = runs.set_index(["arm", "seed"])["collapsed"]
     columns: dict[str, Any] = {}
@@ -491,7 +492,7 @@ def _depth(runs: pd.DataFrame, unit: Unit, direction: Direction) -> float:
 
 
 def _ties(groups: Mapping[str, pd.DataFrame], table: pd.DataFrame) -> dict[str, tuple[str, ...]]:
-    """Return the arms that help and are not shown to differ from another one, by that one."""
+    """Return, for each arm that helps, the other ones that are not shown to differ from it."""
     helping = table[(table["verdict"] == Verdict.HELPS) & ~table["repeats"]]
     references = helping.set_index("arm")["reference"]
     pairs = [

@@ -1,13 +1,16 @@
 """Replay searches on a stored design: what each method would have chosen, and how soon.
 
-A search proposes settings. Each is taken from the design: the point that has these values, else the
-nearest one that is not trained as far yet. So a method that reacts to scores chooses among the
-stored points only. The first trials of a method of `DRAWN` are independent draws, which later ones
-at most go on with: they are points drawn at random, since the points are such draws. A point that
-is nearest to a proposal has other scores on average than one that is drawn. So random search can
-be taken to the nearest points as well, to be compared with methods that are taken there. A short
-schedule is the stored curve up to there, and a longer one resumes it: a search pays for each epoch
-of a point once.
+A search proposes settings. Each is taken from the design: the point that has these values,
+otherwise the nearest one that is not trained as far yet. So a method that reacts to scores chooses
+among the stored points only.
+
+The first trials of a method of `DRAWN` are independent draws, and later trials only continue them.
+They are replaced by random points of the design, because the design itself consists of such draws.
+Points nearest to a proposal have other scores on average than random points. For a fair comparison
+with methods that use nearest points, random search can be replayed with nearest points too.
+
+A short schedule is the beginning of the stored curve, and a longer one resumes it: a search pays
+for each epoch of a point once.
 """
 
 from collections.abc import Iterable, Sequence

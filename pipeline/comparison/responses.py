@@ -43,7 +43,7 @@ Mask = NDArray[np.bool_]
 def responses(study: str, arm: str, design: Design) -> pd.DataFrame:
     """Return the validation scores over each tenth of each range, or at each value of a list.
 
-    All other hyperparameters vary, too: this is what one value leaves open.
+    All other hyperparameters vary too, so the quartiles show the spread that remains at a value.
 
     Args:
         study: The name of the study.

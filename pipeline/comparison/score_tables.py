@@ -209,7 +209,10 @@ class _Reader:
 
     @property
     def is_wide(self) -> bool:
-        """Return whether there is a column per arm; one that a score is named of is long."""
+        """Return whether the table has a column per arm.
+
+        Without `wide`, a table has the long layout if a column of arms or scores is named or found.
+        """
         unnamed = self.names.arm is None and self.names.score is None
         named = self.named_column("arm") or self.named_column("score")
         return self.names.wide or (unnamed and named is None)

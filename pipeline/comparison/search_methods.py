@@ -251,9 +251,9 @@ class Reference:
 def random_reference(design: Design, method: Method, most: int, replays: int) -> Reference:
     """Return the random search that a method is compared with.
 
-    It is exact for methods whose trials are points drawn. The others are taken to the points
-    nearest to what they propose. There a random search finds other scores too, so it is
-    replayed likewise. What it has found at a cost does not depend on how long it goes on.
+    It is exact for methods whose trials are random points. For other methods each proposal is
+    replaced by the nearest point. This changes the scores that random search finds too, so it is
+    replayed in the same way. Its result at a cost does not depend on the largest cost.
 
     Args:
         design: The design.

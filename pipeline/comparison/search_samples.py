@@ -20,8 +20,8 @@ def sample_of_method(
 ) -> Sample:
     """Return the sample of a method of search against random search at the same cost.
 
-    A grid, or a method whose later rounds follow scores, is not the search that a claim is about if
-    it is taken to stored points: few points are where it would go.
+    A claim about a grid or an adaptive method is not tested by a replay on stored points. The
+    replay evaluates other settings than the method proposes, since few points are near them.
 
     Args:
         claim: The claim.

@@ -38,8 +38,8 @@ def scales(study: str, arm: str, design: Design, rate: str | None) -> pd.DataFra
 
     Returns:
         A table with the columns `SCALES`: the mean test scores of both searches (fractions);
-        `points`, on how many equally weighted points of the design that of the uniform scale rests;
-        uniform minus logarithmic with its 95 % interval, by the delete-half jackknife, see
+        `points`, the effective number of equally weighted points behind the mean of the uniform
+        scale; uniform minus logarithmic with its 95 % interval, by the delete-half jackknife, see
         `Design.half`.
     """
     if rate is None or design.spaces[rate].scale != "log":

@@ -73,10 +73,11 @@ def mean_over_seeds(differences: Array) -> LookMean:
 
 
 def look_statistics(looks: Sequence[LookMean], weights: Sequence[float]) -> dict[str, float]:
-    """Return the interval and p of an arm after its looks, in place of those of one fixed number.
+    """Return the interval and p-value of an arm, corrected for its looks.
 
-    A look whose mean difference has another sign than that of the last one does not count: a
-    verdict says the direction of the last one.
+    They replace the interval and p-value for a fixed number of seeds. A look whose mean difference
+    has another sign than the last one does not count, since a verdict has the direction of the last
+    look.
 
     Args:
         looks: The mean difference at each look that the arm has had.

@@ -92,7 +92,10 @@ def strict_pixel_limit() -> Iterator[None]:
 
 
 def decode(path: Path, folder: Path, image_format: ImageFormat) -> Decoded | str:
-    """Return the image, or the reason why it is unreadable; damaged metadata are none."""
+    """Return the image, or the reason why it cannot be read.
+
+    Damaged metadata alone are no such reason.
+    """
     try:
         _require_file(path, folder)
         try:

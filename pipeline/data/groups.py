@@ -1,8 +1,9 @@
-"""Divide examples into two parts by whole groups, with the classes shared as evenly as may be.
+"""Divide examples into two parts by whole groups, with class shares as equal as possible.
 
-Of many random orders of the groups, the one counts whose first groups have class shares nearest to
-those of all examples. scikit-learn's `GroupShuffleSplit` does not look at classes, and its
-`StratifiedGroupKFold` has no sizes.
+Many random orders of the groups are compared. The first part consists of the first groups of the
+order in which their class shares are nearest to the shares of all examples, and their size to the
+size wanted. scikit-learn's `GroupShuffleSplit` ignores classes, and its `StratifiedGroupKFold` has
+no sizes.
 """
 
 import numpy as np

@@ -52,7 +52,7 @@ def _orientation(image: Image.Image) -> Any:
 
 
 def without_metadata(content: bytes) -> bytes:
-    """Return a PNG or JPEG file without what neither its pixels nor its orientation needs."""
+    """Return a PNG or JPEG file with only the parts that its pixels and its orientation need."""
     if content.startswith(PNG):
         return PNG + b"".join(_png_chunks(content))
     if content.startswith(JPEG):

@@ -101,7 +101,10 @@ def _write_arrays(
 
 
 def _digest_of(sums: Mapping[str, str], validation: int) -> str:
-    """Return the digest of arrays with these sha256, `validation` of them the dataset's own."""
+    """Return the digest of arrays with these SHA-256 values.
+
+    `validation` is the number of examples in the dataset's own validation set.
+    """
     sizes = {"validation": str(validation)} if validation else {}
     text = json.dumps({**sums, **sizes}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

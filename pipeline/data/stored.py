@@ -1,8 +1,8 @@
 """Leave images where they are stored, and read them in pieces: they may be larger than the memory.
 
 Few images are arrays in memory. Many are `StoredImages`, of which each use reads what it needs from
-a mapped file. What was read of the file is given back to the system: it stays in the cache of the
-disk, and counts as memory of no process.
+a mapped file. Pages of the file are released after they are read. They remain in the disk cache and
+do not count as memory of a process.
 """
 
 import math

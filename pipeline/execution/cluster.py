@@ -56,7 +56,7 @@ def connection(address: str) -> Iterator[Any]:
             signal.signal(signal.SIGTERM, terminate)  # Ray has installed its own
         yield ray
     except SystemExit:
-        raise SystemExit(TERMINATED) from None  # Ray gives the signal's another exit code
+        raise SystemExit(TERMINATED) from None  # Ray's handler uses another exit code
     finally:
         ray.shutdown()
 

@@ -1,4 +1,4 @@
-"""Repair what a kill leaves of DVC's locks: a damaged `dvc.lock`, and paths locked by the dead."""
+"""Repair DVC's locks after a kill: a damaged `dvc.lock`, and paths locked by ended processes."""
 
 import json
 from collections.abc import Mapping

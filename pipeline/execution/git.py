@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.runtime.errors import Refusal
 
-SETTINGS = {  # messages in English, and no parents of commits but those that the commits name
+SETTINGS = {  # English messages; no grafts, which replace the parents of commits
     "LC_ALL": "C",
     "GIT_GRAFT_FILE": os.devnull,
 }

@@ -141,7 +141,7 @@ def _of_plan(written: WrittenReport, plan: Planned) -> Iterator[tuple[str, str]]
 
 
 def _of_planned_arms(written: WrittenReport, plan: Planned) -> Iterator[tuple[str, str]]:
-    """Yield which arms, or what of them, the table of seeds has otherwise than planned."""
+    """Yield the arms, and their properties, in which the table of seeds differs from the plan."""
     rows: dict[Key, list[Row]] = {}
     for row in written.seeds:
         rows.setdefault((str(row["study"]), str(row["arm"])), []).append(row)
@@ -164,7 +164,7 @@ def _planned_arms(plan: Planned, studies: Collection[str]) -> dict[Key, Mapping[
 
 
 def _unplanned(rows: Sequence[Row], arm: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what of an arm the rows of its seeds have otherwise than planned."""
+    """Yield the properties of an arm in which the rows of its seeds differ from the plan."""
     if sorted(row["seed"] for row in rows) != arm["seeds"]:
         yield "seeds"
     if {row["reference"] for row in rows} != {arm["against"]}:

@@ -65,7 +65,7 @@ class Nodes:
         return task.remote(function.__module__, function.__name__, *arguments)
 
     def answer(self, task: Any, timeout: float | None = None) -> tuple[str, str]:
-        """Return what a function returned, after ""; or a node that cannot work, and in which way.
+        """Return "" and the result of a function, or a node that cannot work and the problem.
 
         Raises:
             ray.exceptions.RayError: The worker or the node was lost, or did not end in time.
@@ -100,7 +100,7 @@ class Nodes:
             }
 
     def _reported_problem(self, task: Any) -> str:
-        """Return the problem that a check has found, or the one that kept it from its end."""
+        """Return the problem that a check has found, or that prevented it from finishing."""
         errors = self.ray.exceptions
         try:
             _, text = self.answer(task, timeout=0)

@@ -139,7 +139,7 @@ def _buffers(network: nn.Module) -> Iterator[Named]:
 def _walk(roots: Iterable[Named]) -> Iterator[Named]:
     """Yield the modules, tensors, arrays and numbers in these attributes; modules as a whole."""
     left = list(roots)
-    seen: dict[int, Any] = {}  # the objects too, so that no other takes the place of one
+    seen: dict[int, Any] = {}  # keeps the objects alive, so that no id is reused
     while left:
         name, value = left.pop()
         if isinstance(value, FOUND) and not _is_of_objects(value):

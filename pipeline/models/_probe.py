@@ -148,10 +148,10 @@ def _of_layers(network: nn.Module) -> set[str]:
 
 
 class _Products(TorchDispatchMode):
-    """Collects the names of the parameters that are factors of a product; views count too.
+    """Collect the names of the parameters that are factors of a product; views count too.
 
-    Of a product of parameters alone, as that of a class token and a projection, those of layers
-    are the factors if there are any.
+    If several operands are parameters, as in the product of a class token and a projection, only
+    parameters of layers count, if there are any.
     """
 
     def __init__(self, parameters: Mapping[str, Tensor], of_layers: set[str]) -> None:
@@ -261,10 +261,9 @@ class _Products(TorchDispatchMode):
 
 
 class _GroupNorms(TorchDispatchMode):
-    """Raises RuntimeError where torch 2.13 would end the process.
+    """Raise RuntimeError where torch 2.13 would end the process.
 
-    It does in the backward pass of a group norm of inputs in channels_last layout that need no
-    gradient.
+    It crashes in the backward pass of a group norm whose channels_last inputs need no gradient.
     """
 
     def __torch_dispatch__(

@@ -31,7 +31,7 @@ _read = itertools.count(1)  # readings of the clock
 
 
 class _LaterDate(date):
-    """Dates, of which today is another one."""
+    """A `date` whose `today` is in the future."""
 
     @classmethod
     def today(cls) -> Self:
@@ -39,7 +39,7 @@ class _LaterDate(date):
 
 
 class _LaterDatetime(datetime):
-    """Moments, of which the present is another one."""
+    """A `datetime` whose `now`, `today` and `utcnow` are in the future."""
 
     @classmethod
     def now(cls, tz: tzinfo | None = None) -> Self:
@@ -55,10 +55,10 @@ class _LaterDatetime(datetime):
 
 
 class _Variables(MutableMapping[str, str]):
-    """The environment's variables, of which one is another one for the files of the user.
+    """Environment variables, one of which has another value for files of the user.
 
     Attributes:
-        read: The names of those that the user's files have read.
+        read: The names of the variables that files of the user have read.
     """
 
     def __init__(self, real: MutableMapping[str, str], changed: str):
@@ -99,7 +99,7 @@ class _Variables(MutableMapping[str, str]):
 
 
 def _is_read_by_user_file() -> bool:
-    """Return whether a file of the user has asked for what is read."""
+    """Return whether the code that reads a variable is in a file of the user."""
     between = (_is_read_by_user_file, os.getenv, MutableMapping.get)
     files = {function.__code__.co_filename for function in between}
     frame = sys._getframe()
@@ -109,7 +109,7 @@ def _is_read_by_user_file() -> bool:
 
 
 def _later() -> timedelta:
-    """Return by how much the clock is changed, at every reading by more."""
+    """Return the offset of the changed clock, which increases with every reading."""
     return next(_read) * timedelta(days=1, hours=5, seconds=7)
 
 
@@ -214,7 +214,7 @@ def _user_modules(module: str) -> list[str]:
 
 
 def _put_back(kept: dict[str, ModuleType]) -> None:
-    """Make modules those of their names again, also in the packages that hold them."""
+    """Restore modules under their names, in `sys.modules` and in their packages."""
     sys.modules.update(kept)
     for name, module in kept.items():
         package, _, last = name.rpartition(".")

@@ -28,7 +28,10 @@ class CheckedTracer(fx.Tracer):
     """
 
     def to_bool(self, obj: fx.Proxy) -> bool:
-        """Return what makes the check pass that asks; anything else that asks is an error."""
+        """Return the truth value by which the calling check passes.
+
+        Any other caller gets the error of `torch.fx`.
+        """
         outcome = _outcome_of_check()
         return super().to_bool(obj) if outcome is None else outcome
 

@@ -131,9 +131,10 @@ def _flat(content: Any, path: str) -> dict[str, Tensor]:
 
 
 def _without_prefix(given: dict[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors under the names that the network uses most of.
+    """Return the tensors, without a prefix of their names if more of these then fit the network.
 
-    A prefix is removed from the names that have it; other names, as of a saved optimizer, stay.
+    A prefix is removed only from the names that have it. Other names, such as the names of a saved
+    optimizer, stay.
     """
     stripped = [
         {name.removeprefix(prefix): value for name, value in given.items()} for prefix in PREFIXES

@@ -101,9 +101,10 @@ def best(settings: Sequence[ScoredSetting], space: Sequence[Dimension]) -> int |
 def comparable(settings: Sequence[ScoredSetting]) -> list[ScoredSetting]:
     """Return settings whose scores can be compared although some have further runs.
 
-    A seed shifts the scores of all settings, as its split is an easy or a hard one. So the scores
-    at a seed that some settings lack are shifted by what it differs from the others: the least
-    squares fit of a constant for each setting and each seed.
+    A seed shifts the scores of all settings, since its split may be easy or hard. Scores at a seed
+    that some settings lack are therefore corrected by the effect of that seed, compared with the
+    seeds that all settings have. The effects are from a least-squares fit of one constant per
+    setting and per seed.
 
     Args:
         settings: Complete settings of an arm. The seeds of each are the first ones of those of all.
@@ -118,7 +119,7 @@ def comparable(settings: Sequence[ScoredSetting]) -> list[ScoredSetting]:
 
 
 def _shifts_of_seeds(settings: Sequence[ScoredSetting]) -> Array:
-    """Return what each seed adds to accuracy and NLL (seeds, 2), by least squares.
+    """Return the effect of each seed on accuracy and NLL (seeds, 2), by least squares.
 
     Args:
         settings: The settings; a score is the sum of a constant of its setting and one of its seed.
@@ -216,7 +217,7 @@ def at_edge(chosen: Setting, settings: Sequence[ScoredSetting], dimension: Dimen
 
 
 def _shifted(scores: tuple[Score, ...], shifts: Array, common: int) -> tuple[Score, ...]:
-    """Return scores, those beyond the seeds that all settings have without what shifts them."""
+    """Return the scores, without the effect of the seed at seeds that some settings lack."""
     further = zip(scores[common:], shifts[common : len(scores)].tolist(), strict=True)
     return (
         *scores[:common],

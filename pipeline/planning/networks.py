@@ -1,4 +1,4 @@
-"""Check a user's network for what its building cannot see: more images, and other weights."""
+"""Check properties of a user's network that show only with more images or with other weights."""
 
 import contextlib
 import copy
@@ -117,10 +117,11 @@ def require_usable(network: Standardized, initialization: str, shape: tuple[int,
 
 
 def require_known_layers(network: Standardized, shape: tuple[int, ...]) -> None:
-    """Check that further images run no layer and train no parameter that was not seen to do so.
+    """Check that other images call no layer and train no parameter besides those of the probe.
 
-    A network may choose layers by its images, as a sparse mixture of experts. Noise and penalties
-    would act on those alone that two images choose. A network that was seen whole is not run.
+    A network may choose layers by its images, such as a sparse mixture of experts. Noise and
+    penalties would then act only on the layers that the two images of the probe choose. A network
+    of which the probe has called all layers and trained all parameters is not run again.
 
     Args:
         network: The plain network.
@@ -205,7 +206,7 @@ def require_stored_draws(
 ) -> None:
     """Check that all numbers that a network has drawn are in its state.
 
-    Else a network with the weights of another computes something else than that one.
+    Otherwise a network that loads the weights of another one would return other logits.
 
     Args:
         network: The network.
@@ -240,9 +241,9 @@ def require_stored_draws(
 
 
 def require_steady(network: Standardized, shape: tuple[int, ...]) -> None:
-    """Check that passes in evaluation mode leave nothing of their images in a network.
+    """Check that logits do not depend on the images of earlier passes in evaluation mode.
 
-    Else its logits would follow the order of predictions, and training those of validation.
+    Otherwise logits would depend on the order of predictions, and training on validation images.
 
     Args:
         network: The plain network.

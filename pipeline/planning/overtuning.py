@@ -1,8 +1,8 @@
 """Plan what shows overtuning: the chosen setting of an arm beside its default and its first one.
 
-A search may choose a setting that is worse than the default, because it was lucky on validation:
-Schneider, Bischl and Feurer, Overtuning in Hyperparameter Optimization, arXiv 2506.19540, 2025. All
-are trained on the seeds of confirmation, which no choice has used.
+A search may choose a setting that is worse than the default, because it scored well on validation
+by chance: Schneider, Bischl and Feurer, Overtuning in Hyperparameter Optimization, arXiv
+2506.19540, 2025. All are trained on the seeds of confirmation, which no choice has used.
 """
 
 from collections import Counter

@@ -258,8 +258,8 @@ ATTEMPTS = (
 def splits_of(inspection: Inspection, options: ProtocolOptions) -> Splits:
     """Return the sizes of the splits: of few examples a fifth each for validation and test.
 
-    More than `ENOUGH_TEST` examples resolve nothing that seeds would not blur, so of a million
-    examples one in a hundred is held out.
+    Above `ENOUGH_TEST` test examples the variance over seeds dominates, so a larger test set gains
+    little: of a million examples one percent is held out.
 
     Args:
         inspection: The data.

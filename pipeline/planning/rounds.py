@@ -400,10 +400,11 @@ def _widened_spaces(
 def _last_values(
     arm: Arm, trials: tuple[Trial, ...], settings: list[ScoredSetting]
 ) -> list[dict[str, dict[str, Any]]]:
-    """Return the best setting and those beside it, where one is the last that widening has added.
+    """Return the best setting and its neighbours, where one of these has a last, added value.
 
-    By chance the last value may look worse than the one before it. A space that is widened no
-    further anyway has none, nor has one whose last value has collapsed: that is no chance.
+    The last value that widening has added may be worse than the one before it by chance. There are
+    no such settings if the space is not widened further, or if the last value has collapsed, which
+    does not happen by chance.
     """
     chosen = _best_setting(arm, settings)
     if chosen is None:
@@ -428,9 +429,9 @@ def _last_values(
 
 
 def _neighbours(space: Space, end: int, value: Any) -> list[Any]:
-    """Return the values on both sides of the last but one at an end, that of the end first.
+    """Return both neighbours of the second value from an end, the value at the end first.
 
-    There are none if `value` is not the last but one, or if widening has not added the last.
+    There are none if `value` is not this second value, or if widening has not added the last one.
     """
     values = space.values if end < 0 else space.values[::-1]
     last, second, *third = values[:3]

@@ -93,7 +93,7 @@ def lost_note(rates: pd.DataFrame) -> str:
 
 
 def rare_note(rates: pd.DataFrame) -> str:
-    """Return what the runs of an arm can know of rare collapses, of the arm with the fewest runs.
+    """Return the rate of collapses that runs cannot exclude, for the arm with the fewest runs.
 
     Args:
         rates: As `collapse_sentences` takes them.

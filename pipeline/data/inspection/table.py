@@ -218,7 +218,7 @@ def _useless(name: str, column: "pd.Series[Any]") -> str:
 
 
 def _quantities(name: str, column: "pd.Series[Any]") -> list[str]:
-    """Return a line if a column that is left out as text has numbers, in a form that none has."""
+    """Return a line if a column that is left out as text has numbers with units or separators."""
     if not is_text(column):
         return []
     present = texts(column).dropna()

@@ -1,6 +1,6 @@
-"""A table in a CSV or Parquet file: a column of labels, and numbers and categories to tell them by.
+"""A table in a CSV or Parquet file: a column of labels, and columns of features.
 
-Its own splits and groups are columns, too.
+Features are numbers and categories. Splits and groups of the dataset are columns, too.
 """
 
 import functools
