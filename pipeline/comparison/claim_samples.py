@@ -57,7 +57,7 @@ class SampleReader:
         self.measures = RunMeasures(sources)
 
     def sample(self, claim: Claim, study: PlannedStudy) -> Sample:
-        """Return what a claim of a study is judged by.
+        """Return the sample by which a claim of a study is judged.
 
         Args:
             claim: The claim.

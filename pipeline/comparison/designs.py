@@ -33,7 +33,7 @@ Values = tuple[Any, ...]
 
 @dataclass(frozen=True, eq=False)
 class Design:
-    """The settings of an arm, none of which depends on a score, with the scores of their runs.
+    """The settings of an arm, which do not depend on scores, with the scores of their runs.
 
     Scores are accuracies, fractions, means over seeds; NaN where a run has diverged by then, has
     failed or is missing.
@@ -95,7 +95,7 @@ class Design:
     def distances(self, settings: Sequence[Values]) -> Array:
         """Return how far each point is from given settings in the unit cube (settings, points).
 
-        Different values that are no numbers are at distance 1.
+        Different values that are not numbers are at distance 1.
         """
         spaces = self.spaces.values()
         rows = [
@@ -262,7 +262,7 @@ def _spaces(dimensions: Sequence[Dimension], values: Sequence[Values]) -> dict[s
 
 
 def _order(value: Any) -> tuple[bool, list[float], str]:
-    """Return what orders the values of a list: numbers, lists of them, then others as text."""
+    """Return the sort key for values of a list: numbers, lists of them, then others as text."""
     numbers = _numbers(value)
     return numbers is None, numbers or [], json.dumps(value)
 

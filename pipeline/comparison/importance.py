@@ -36,8 +36,8 @@ def importance(study: str, arm: str, design: Design) -> pd.DataFrame:
     2023; computed by Optuna). A trial with a lost run counts as the worst.
 
     The interval is by the delete-half jackknife, see `Design.half`. A bootstrap is no alternative:
-    repeated trials look like a concentration of values, so that what does not matter would seem to
-    (benchmarks/measure_searches.py).
+    repeated trials look like a concentration of values, so that hyperparameters without effect
+    would seem important (benchmarks/measure_searches.py).
 
     Args:
         study: The name of the study.
@@ -176,7 +176,7 @@ def divergences(design: Design, study: "optuna.Study", scores: Array) -> Array:
 
 
 def _among(scores: Array, points: NDArray[np.int64]) -> Array:
-    """Return the scores of some points, NaN for the others."""
+    """Return the scores of some points, NaN for all other points."""
     kept: Array = np.full(len(scores), nan)
     kept[points] = scores[points]
     return kept

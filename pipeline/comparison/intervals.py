@@ -112,7 +112,7 @@ def signed_rank(differences: Array, level: float = LEVEL) -> tuple[float, float,
 
     This is Wilcoxon's signed-rank test (Biometrics Bulletin 1, 1945) with the estimate that belongs
     to it (Hodges and Lehmann, Annals of Mathematical Statistics 34, 1963): the largest differences
-    count by their rank alone. Differences of 0 keep their rank and have no sign (Pratt, JASA 54,
+    count by their rank only. Differences of 0 keep their rank and have no sign (Pratt, JASA 54,
     1959).
 
     Args:
@@ -159,7 +159,7 @@ def _signed_rank_p(differences: Array) -> float:
 
 
 def _rank_sums(ranks: NDArray[np.int64]) -> Array:
-    """Return the chance of each sum of those ranks that are positive, from 0 to the sum of all."""
+    """Return the chance of each sum of positive ranks, from 0 to the sum of all ranks."""
     chances = np.ones(1)
     for rank in ranks:
         moved = np.concatenate([np.zeros(rank), chances])
@@ -285,10 +285,11 @@ def standard_error(values: Array) -> float:
 def total_error(seed_error: float, images: Array, disagreement: float, seeds: int) -> float:
     """Return the standard error of a difference in accuracy over seeds and test images together.
 
-    With fresh seeds and other test images, the variance of the mean is that of seeds, of images,
-    and of single predictions (their interaction), which the spread over seeds and the spread over
-    images both contain: it is subtracted once, as in a crossed analysis of variance. A bootstrap of
-    seeds and images at once (Owen, Ann. Appl. Stat. 1, 2007) counts it three times.
+    With fresh seeds and other test images, the variance of the mean is the sum of the variances of
+    seeds, of images, and of single predictions (their interaction). The spread over seeds and the
+    spread over images both contain the interaction: it is subtracted once, as in a crossed analysis
+    of variance. A bootstrap of seeds and images at once (Owen, Ann. Appl. Stat. 1, 2007) counts it
+    three times.
 
     Args:
         seed_error: The standard error over seeds.

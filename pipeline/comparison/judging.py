@@ -59,7 +59,7 @@ class Judgement:
 
     Attributes:
         score: The name of the score.
-        unit: What scores are.
+        unit: The unit of the scores.
         direction: Which are better.
         margin: The margin of equivalence, in the units of the scores.
         table: A row per arm that is compared, with the columns `COLUMNS`, which mean what they do
@@ -67,14 +67,15 @@ class Judgement:
             pair, `left` those of its reference; `cost` is a multiple of the reference's.
         seeds: The scores by arm and seed; `paired` is whether they count. It is a table that
             `judge` reads.
-        collapses: Runs whose score is far worse than those of their arm; no pair counts them.
+        collapses: Runs whose score is far worse than the other scores of their arm; no pair counts
+            them.
         rates: A row per arm, references first, with the columns `RATES`, which mean what they do in
             the table `collapses` of a report. A diverged run has the worst score of its unit; for
             scores without a worst value, `undone` includes collapsed runs only.
         twins: Arms with the same scores at every seed, whose runs are not known to be the same.
         seeds_required: The fewest seeds at which the sign-flip test can find anything.
-        ties: For every arm that helps, the others with its reference that help and are not shown to
-            differ from it, by paired t tests with Holm's correction.
+        ties: For every arm that helps, the other arms with its reference that help and are not
+            shown to differ from it, by paired t tests with Holm's correction.
         n_test: The number of test examples, None where it is not known.
         rows_are_seeds: Whether no column has seeds, so that each row was taken for one.
     """
@@ -95,7 +96,7 @@ class Judgement:
 
     @property
     def example(self) -> float:
-        """Return what one test example is worth in the score; NaN where that is not known."""
+        """Return the change of the score by one test example; NaN if unknown."""
         whole = WHOLE.get(self.unit, math.nan)
         return whole / self.n_test if self.n_test else math.nan
 
@@ -103,8 +104,8 @@ class Judgement:
     def chance(self) -> float:
         """Return the difference that two equally good networks show by chance; NaN if unknown.
 
-        It is that of `chance_difference` on these test examples, where exactly one of the two is
-        right on a tenth of them.
+        It is the result of `chance_difference` on these test examples, if exactly one of the two
+        networks is right on a tenth of them.
         """
         whole = WHOLE.get(self.unit, math.nan)
         return whole * chance_difference(SHARE, self.n_test) if self.n_test else math.nan
@@ -128,12 +129,12 @@ def judge(
 ) -> Judgement:
     """Return the verdict on every arm of a table of scores, paired by seed.
 
-    The table has a row per arm and seed, or a column per arm and a row per seed. Verdicts are those
-    of a report: two-sided paired t tests, corrected over all arms by Holm's procedure, and two
-    one-sided tests of equivalence within the margin, corrected likewise. Runs that diverged or are
-    far worse than the others of their arm are counted by themselves. Optional columns: `reference`
-    (the arm that an arm is compared with), `reference_<score>`, `cost`, `n_test`, `direction`,
-    `paired`, `diverged` (whether a run diverged; it needs no score).
+    The table has a row per arm and seed, or a column per arm and a row per seed. Verdicts are as in
+    a report: two-sided paired t tests, corrected over all arms by Holm's procedure, and two
+    one-sided tests of equivalence within the margin, corrected in the same way. Runs that diverged
+    or are far worse than the other runs of their arm are counted separately. Optional columns:
+    `reference` (the arm that an arm is compared with), `reference_<score>`, `cost`, `n_test`,
+    `direction`, `paired`, `diverged` (whether a run diverged; it needs no score).
 
     Example:
         >>> from pipeline.comparison import judge
@@ -253,7 +254,7 @@ def _counting_scores(groups: Mapping[str, pd.DataFrame]) -> Iterator[tuple[Run, 
 
 
 def _identities(arm: str, rows: pd.DataFrame) -> tuple[Any, Any]:
-    """Return what identifies the runs of the reference and of the arm: their names if known."""
+    """Return the identities of the runs of the reference and of the arm: their names if known."""
     if (rows[["fingerprint", "reference_fingerprint"]] == "").all(axis=None):
         return rows["reference"].iloc[0], arm
     return _named_runs(rows, "reference_"), _named_runs(rows)
@@ -386,7 +387,7 @@ def _runs(pairs: pd.DataFrame, margin: float, direction: Direction) -> pd.DataFr
 
 
 def _distinct_runs(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs that have a score or diverged with `SCORED`, those of references first."""
+    """Return the runs that have a score or diverged, with `SCORED`; reference runs come first."""
     of_arms = pairs[SCORED]
     columns = ["reference", "seed", *(f"reference_{name}" for name in SCORED[2:])]
     of_references = pairs[columns].set_axis(of_arms.columns, axis=1)
@@ -433,7 +434,7 @@ def _rates(
 
     Args:
         groups: The pairs of every arm.
-        runs: Those of all arms.
+        runs: The runs of all arms.
         corrected: The arms that are corrected together.
         lost_by: As `_depth` returns it.
     """
@@ -471,7 +472,7 @@ def _typical(rows: pd.DataFrame) -> float:
 
 
 def _depth(runs: pd.DataFrame, unit: Unit, direction: Direction) -> float:
-    """Return how far lost runs are worse than the median of the others of their arm, on average.
+    """Return the mean distance of lost runs from the median of the other runs of their arm.
 
     Args:
         runs: Those of all arms, as `_runs` returns them; arms with the same runs count once.
@@ -517,7 +518,7 @@ def _ties(groups: Mapping[str, pd.DataFrame], table: pd.DataFrame) -> dict[str, 
 
 
 def _twins(groups: Mapping[str, pd.DataFrame]) -> tuple[tuple[str, ...], ...]:
-    """Return the arms that have the same scores and, as far as is known, other runs."""
+    """Return the groups of arms with the same scores whose runs have no names."""
     alike: dict[Any, list[str]] = {}
     for name, rows in groups.items():
         if (rows["fingerprint"] == "").all():

@@ -1,4 +1,4 @@
-"""Tell what every look at a confirmation showed, and what was decided there."""
+"""Tabulate the results of every look at a confirmation, and the decisions made there."""
 
 from collections.abc import Sequence
 from math import nan
@@ -84,7 +84,7 @@ def look_table(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
 
 
 def _decision(chances: Outlook, number: int, is_last: bool) -> dict[str, float]:
-    """Return what decided about an arm at a look, with the columns `DECISION`.
+    """Return the values that decided about an arm at a look, with the columns `DECISION`.
 
     Args:
         chances: The outlook of all arms at the look, from validation scores.

@@ -116,7 +116,7 @@ def _collapsed(arms: Sequence[Arm], scores: Mapping[str, Score], margin: float) 
 
 
 def with_references(arms: Sequence[Arm]) -> list[Arm]:
-    """Return every arm after what it is compared with; a reference appears once for each.
+    """Return every arm after its reference; a reference appears once for each.
 
     Args:
         arms: The compared arms.

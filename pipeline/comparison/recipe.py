@@ -139,6 +139,6 @@ def _times_beaten(between: pd.DataFrame) -> dict[tuple[str, str], int]:
 
 
 def _preference(row: Mapping[str, Any]) -> tuple[float, ...]:
-    """Return what orders arms: less is better. Costs within a percent are equal."""
+    """Return the sort key of arms: less is better. Costs within a percent are equal."""
     costs = round(row["training_ratio"], 2), round(row["test_ratio"], 2)
     return row["beaten"], *costs, row["changes"], -row["validation_accuracy"]

@@ -30,10 +30,10 @@ def references(pool: Arrays, data: Data, seeds: Sequence[int]) -> pd.DataFrame:
     """Return the validation accuracy of every reference classifier at every seed.
 
     They are the majority class, 1-nearest neighbour (Euclidean) and multinomial logistic regression
-    with the defaults of scikit-learn, but the faster solver. Examples are standardized per channel
-    (rows of a table: per feature) by those of training, as the network's are, and training labels
-    are those the network sees, noise included. Of large splits they see a random part. The test set
-    is not read.
+    with the defaults of scikit-learn except for a faster solver. Examples are standardized per
+    channel (rows of a table: per feature) by the training examples, as for the network. Training
+    labels are the network's, noise included. Of large splits a random part is used. The test set is
+    not read.
 
     Args:
         pool: The development pool.

@@ -1,4 +1,4 @@
-"""Replay searches on a stored design: what each method would have chosen, and how soon.
+"""Replay searches on a stored design: the choice of each method, and its cost.
 
 A search proposes settings. Each is taken from the design: the point that has these values,
 otherwise the nearest one that is not trained as far yet. So a method that reacts to scores chooses
@@ -38,7 +38,7 @@ class Step:
     Attributes:
         point: The number of its point.
         share: The share of the schedule that it is trained for.
-        cost: What the search has spent up to and with it, in whole trainings.
+        cost: The cost of the search up to and including this trial, in whole trainings.
         distance: How far the point is from the proposed values in the unit cube; 0 where drawn.
     """
 
@@ -56,7 +56,7 @@ class Replayed:
         costs: Costs in whole trainings (costs,).
         chosen: The number of the point with the best validation score among those trained to the
             end; -1 without any.
-        spent: What each search has spent at its end (searches,).
+        spent: The cost of each search at its end (searches,).
         settings: How many points each has trained (searches,).
         distance: The mean distance of a proposal from its point.
     """

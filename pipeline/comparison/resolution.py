@@ -12,10 +12,10 @@ NORMAL = 1.96  # standard deviations to either side of 95 % of a normal distribu
 def resolution(images: int, seeds: int, overlap: float) -> pd.DataFrame:
     """Return a row per share in `SHARES`, with the columns `COLUMNS`.
 
-    `difference` (fraction) is what two equally good networks differ by in 95 of 100 draws of a
-    validation set, if exactly one of them is right on the share. The mean over seeds divides it by
-    `least` (the same images decide at every seed) to `most` (other images do), NaN for fewer than
-    two seeds.
+    `difference` (fraction) is the difference that two equally good networks do not exceed in 95 of
+    100 draws of a validation set, if exactly one of them is right on the share. The mean over seeds
+    divides it by `least` (the same images decide at every seed) to `most` (other images do), NaN
+    for fewer than two seeds.
 
     Args:
         images: The number of validation images.

@@ -144,9 +144,9 @@ def surface(study: str, arm: str, design: Design, names: Sequence[str]) -> pd.Da
 
 
 def shifts(study: str, arm: str, design: Design, rate: str | None) -> pd.DataFrame:
-    """Return how far the best place of a hyperparameter moves when another one changes.
+    """Return the shift of the best place of a hyperparameter when another one changes.
 
-    Trials are split at the middle of the other's values. On each side the best place is the mean
+    Trials are split at the median of the other's values. On each side the best place is the mean
     place of the best quarter of the trials.
 
     Args:
@@ -202,7 +202,7 @@ def _lowest_for_lost(design: Design) -> Array:
 
 
 def _parts(places: Array, count: int) -> NDArray[np.int64]:
-    """Return in which of equal parts of [0, 1] each place is."""
+    """Return the number of the equal part of [0, 1] in which each place is."""
     return np.minimum(places * count, count - 1).astype(int)
 
 
@@ -239,7 +239,7 @@ def _p_worse(group: Array, others: Sequence[Array]) -> float:
 
 
 def _best_places(places: Array, scores: Array, is_above: Mask) -> tuple[float, float]:
-    """Return the best place of the trials below a split, and of those above it."""
+    """Return the best place of the trials below a split, and of the trials above it."""
     below = _best_place(places[~is_above], scores[~is_above])
     return below, _best_place(places[is_above], scores[is_above])
 

@@ -1,7 +1,7 @@
-"""Read what a table of scores from elsewhere means: which score of which arm at which seed.
+"""Read the scores by arm and seed from a table of any origin.
 
-Three layouts are told apart by their columns: *long*, a row per arm and seed; *wide*, a row per
-seed and a column per arm; *paired*, a long one that has the score of the reference in every row,
+Three layouts are distinguished by their columns: *long*, a row per arm and seed; *wide*, a row per
+seed and a column per arm; *paired*, a long table with the score of the reference in every row, such
 as the `seeds.csv` of a report.
 """
 
@@ -43,7 +43,7 @@ ROLES = {  # what a user can name -> what is expected
 
 @dataclass(frozen=True)
 class Names:
-    """What the columns of a table are called; None stands for the usual names.
+    """The names of the columns of a table; None stands for the usual names.
 
     Attributes:
         arm: The column of arms.
@@ -190,7 +190,7 @@ class _Reader:
         return Refusal(f"{self.source}: {what}; expected {expected}")
 
     def errors(self, what: Sequence[str], expected: str) -> Refusal:
-        """Return a line for each thing that is wrong, as far as `MOST_LINES` go."""
+        """Return an error with a line for each mistake, up to `MOST_LINES`."""
         lines = [f"{self.source}: {one}; expected {expected}" for one in what[:MOST_LINES]]
         if len(what) > MOST_LINES:
             lines.append(f"{self.source}: {len(what) - MOST_LINES} more such errors")

@@ -1,4 +1,4 @@
-"""Tabulate what each method of search finds on a design, by cost and at its end."""
+"""Tabulate the results of each search method on a design, by cost and at its end."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ METHODS = (
     *("ended", "random_ended", "difference", "low", "high", "p"),
 )
 STORED = "stored points only"
-BASIS: dict[Method, str] = {  # what a replay rests on
+BASIS: dict[Method, str] = {  # basis of a replay
     "random": "points drawn, all searches (exact)",
     "grid": STORED,
     "sobol": "nearest points",
@@ -55,7 +55,7 @@ Array = NDArray[np.float64]
 def method_tables(
     study: str, arm: str, design: Design, searches: Sequence[Search], replays: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return what searches find on a design, by cost and at their ends.
+    """Return the results of searches on a design, by cost and at their ends.
 
     Args:
         study: The name of the study.
@@ -125,10 +125,11 @@ def method_tables(
 def difference_to_random(
     design: Design, search: Search, replays: int, end: Mapping[str, Any]
 ) -> dict[str, float]:
-    """Return how a method's test score differs from that of random search at the same cost.
+    """Return the difference in test score between a method and random search at the same cost.
 
-    Another design would give another difference. Its variance is that of the delete-half jackknife,
-    see `Design.half`; that of the replays is in it, so that few replays make it too wide.
+    Another design would give another difference. Its variance is from the delete-half jackknife,
+    see `Design.half`. It includes the variance of the replays, so few replays make the interval too
+    wide.
 
     Args:
         design: The design.
@@ -225,7 +226,7 @@ def _quantiles(scores: Array, searches: int) -> Array:
 
 @dataclass(frozen=True)
 class Reference:
-    """What random search finds at each cost, in whole trainings (costs,).
+    """The results of random search at each cost, in whole trainings (costs,).
 
     Attributes:
         costs: The costs 1, 2 and so on.
@@ -305,7 +306,7 @@ def _most(searched: Replayed) -> int:
 
 
 def _totals(searched: Replayed) -> dict[str, float]:
-    """Return what replayed searches took, on average."""
+    """Return the mean costs of replayed searches."""
     return {
         "replays": len(searched.chosen),
         "settings": float(searched.settings.mean()),

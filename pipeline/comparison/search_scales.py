@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 
 
 def scales(study: str, arm: str, design: Design, rate: str | None) -> pd.DataFrame:
-    """Return what random search finds if it draws a hyperparameter on either scale.
+    """Return the results of random search if it draws a hyperparameter on either scale.
 
     A search of `TRIALS` trials chooses by validation. One that finds nothing, as every trial is
     lost, has the lowest test score of the design.

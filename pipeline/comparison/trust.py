@@ -1,6 +1,6 @@
-"""Check what a careful reader asks of a comparison: was it fair, and is it safe?
+"""Check whether a comparison is fair and its verdicts are reliable.
 
-A failed check changes no verdict. It limits what a verdict means.
+A failed check changes no verdict, but limits its meaning.
 """
 
 import json

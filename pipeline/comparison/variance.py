@@ -83,9 +83,9 @@ def _accuracies(plan: Plan, scores: pd.DataFrame) -> pd.DataFrame:
 def pools(plan: Plan, scores: pd.DataFrame, contrasts: pd.DataFrame, examples: int) -> pd.DataFrame:
     """Return by which factor intervals are too narrow for another pool of training examples.
 
-    Every seed draws its training examples from the same pool. Of the variance s^2 that the split
-    makes there, what another pool would add is s^2 f / (1 - f), with the share f of the pool that
-    a run trains on: more seeds do not reduce it (sampling without replacement).
+    Every seed draws its training examples from the same pool. If the split causes a variance s^2
+    there, another pool would add s^2 f / (1 - f), with the share f of the pool that a run trains
+    on. More seeds do not reduce it (sampling without replacement).
 
     Args:
         plan: The confirmation plan.
@@ -152,7 +152,7 @@ def finite_test_set(accuracy: float, images: int) -> float:
 
 
 def advice(seed_error: float, image_error: float) -> str:
-    """Return what reduces the error of a difference: "seeds", test "images" or "both".
+    """Return how to reduce the error of a difference: by "seeds", test "images" or "both".
 
     Args:
         seed_error: The standard error of the difference over seeds.

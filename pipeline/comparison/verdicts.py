@@ -84,7 +84,7 @@ class Losses:
 
 @dataclass(frozen=True)
 class Judged:
-    """A verdict, and what limits it.
+    """A verdict and its limits.
 
     Attributes:
         verdict: The verdict.

@@ -1,4 +1,4 @@
-"""Recompute the contrasts of a written report from the scores of its seeds, and find what differs.
+"""Recompute the contrasts of a written report from the scores of its seeds; find differences.
 
 A report has the table `contrasts`, the scores of every seed and its margin and looks. They suffice
 for all tests of a verdict, so that an edit of one of them contradicts the others.
@@ -31,7 +31,7 @@ from pipeline.records.tables import read_table
 
 PLOTTED = (*("n", "difference", "low", "high", "verdict", "below_margin", "withheld"), *LOST_RUNS)
 PRECISION = 1e-7  # of a fraction: tables have ten digits
-NEAR = 1e-4  # of a p-value, which is less exact than what it is computed from
+NEAR = 1e-4  # of a p-value, which is less exact than its inputs
 KEYS = ("study", "arm")
 REFERENCE = "reference_"  # how columns of the scores of references begin
 
@@ -80,12 +80,12 @@ class WrittenContrasts:
         ).reset_index(drop=True)
 
     def against_words(self, key: tuple[str, str]) -> str:
-        """Return what to add to the name of an arm that is not compared with the baseline."""
+        """Return the addition to the name of an arm that is not compared with the baseline."""
         reference = self.references.get(key, BASELINE)
         return "" if reference == BASELINE else f" (against {reference})"
 
     def contradictions(self) -> Iterator[str]:
-        """Yield what contradicts the scores of every seed, or the verdict that p-values give."""
+        """Yield the contradictions to the scores of every seed, or to the verdict from p-values."""
         scores = pd.DataFrame(list(self.written.seeds))
         groups = dict(iter(scores.groupby(["study", "arm"], sort=False))) if len(scores) else {}
         for row in self.contrasts.to_dict("records"):
@@ -102,7 +102,7 @@ class WrittenContrasts:
             yield from self._of_plots(row)
 
     def _of_seeds(self, row: Row, runs: pd.DataFrame) -> Iterator[str]:
-        """Yield the numbers of a contrast that are not those of the scores of its seeds."""
+        """Yield the numbers of a contrast that do not follow from the scores of its seeds."""
         metric, name = row["metric"], f"{row['arm']}: {row['metric']}"
         at_looks, weights = self._pairs(runs, metric)
         values = at_looks[-1]
@@ -120,7 +120,7 @@ class WrittenContrasts:
         expected = look_statistics(looks, weights)
         if metric == PRIMARY:
             expected |= look_equivalence(looks, weights, self.margin)
-            expected.pop("p_equivalence")  # that of the table is corrected over arms
+            expected.pop("p_equivalence")  # p of the table is corrected over arms
         expected |= {"baseline_mean": reference, "arm_mean": mean, "difference": mean - reference}
         for column, value in expected.items():
             if not np.isclose(value, row[column], rtol=NEAR, atol=PRECISION, equal_nan=True):
@@ -249,9 +249,9 @@ def written_contrasts(path: Path, written: WrittenReport) -> WrittenContrasts:
 
 
 def _counts(row: Row) -> Iterator[int]:
-    """Yield for how many contrasts at once each end of the wide interval of an arm holds.
+    """Yield the number of contrasts for which each end of an arm's wide interval holds at once.
 
-    It is the level of the single interval over that of the wider one.
+    It is the level of the single interval over the level of the wider one.
     """
     error, freedom = row["seed_error"], row["n"] - 1
     if error > 0 and not isnan(row["low_all"]):

@@ -184,7 +184,7 @@ class PlannedRun(Settings):
 
     @model_serializer(mode="wrap")
     def _without_budget(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out the budget of a whole schedule: a plan of these is what it always was."""
+        """Leave out the budget of whole schedules: the stored form of such plans is unchanged."""
         values: dict[str, Any] = handler(self)
         if self.budget == 1:
             values.pop("budget", None)
