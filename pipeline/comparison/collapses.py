@@ -160,7 +160,7 @@ def collapses(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
 
     `runs` counts the runs that are done or diverged, `collapsed` the done runs that are far below
     the other runs of their arm. `rate` is the share of both kinds of lost runs with its exact 95 %
-    interval; `unseen` is the highest rate that no loss in as many runs does not exclude
+    interval; `unseen` is the highest rate that stays possible without a loss in as many runs
     (`highest_rate`). `pairs` are the seeds at which both arm and reference have such runs, with the
     numbers of seeds at which only one of the two is lost. `p` is McNemar's, `p_holm` corrected over
     the contrasts of the report; `often` is "more" or "less" where it is significant. Under looks, p

@@ -65,7 +65,7 @@ def contrasts(
     typical runs; lost runs are counted in the columns `LOST_RUNS`. Differences are arm minus
     reference; costs are multiples of the reference's in the same pair. `excludes_zero` is whether 0
     lies outside the interval, which is not corrected over arms. Under looks, p, intervals and
-    equivalence are corrected for the number of looks that the arm has had (`looks`).
+    equivalence are corrected for the looks that the arm has had (`looks`).
 
     On the primary metric and the gap, each a family over all arms, `p_holm`, and `low_all`,
     `high_all`: the interval that holds for all arms at once. On the primary metric only:

@@ -70,7 +70,7 @@ class Decoded:
     Attributes:
         pixels: (channels, height, width), upright.
         transparent: Whether it was laid on the background.
-        highest: The highest level in the file but for marks; `white` for a transparent image.
+        highest: The highest level in the file, without marks; `white` for a transparent image.
         white: The level that became 1.
         deep_color: Whether it has colors of 16 bits, of which 8 are read.
     """

@@ -78,7 +78,7 @@ def _number(ends: Indices, first: int, fills: bool) -> int:
 
 
 def _distance(counts: Indices, one: Indices, first: int) -> float:
-    """Return how far class shares and size of a part are from those wanted, the larger of both."""
+    """Return the distance of a part from the wanted class shares and size, the larger of both."""
     part = counts[one].sum(axis=0)
     shares = np.abs(part / part.sum() - counts.sum(axis=0) / counts.sum()).max()
     return float(max(shares, abs(part.sum() - first) / first))

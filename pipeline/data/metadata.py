@@ -15,7 +15,7 @@ TRANSPOSED = {
     6: Image.Transpose.ROTATE_270,
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
-}  # EXIF orientation -> what turns the image upright
+}  # EXIF orientation -> operation that turns the image upright
 PNG = b"\x89PNG\r\n\x1a\n"
 PNG_KEPT = (b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT")  # of the ancillary chunks
 PNG_OVERHEAD = 12  # bytes of a chunk beside its data
@@ -27,7 +27,7 @@ START_OF_SCAN = 0xDA
 
 
 def load_upright(image: Image.Image) -> Image.Image:
-    """Load the pixels and return the image as its EXIF orientation says.
+    """Load the pixels and return the image, turned by its EXIF orientation.
 
     `ImageOps.exif_transpose` writes the other tags again, and fails where it cannot.
     """

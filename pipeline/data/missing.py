@@ -20,7 +20,7 @@ CHUNK = 1000  # rows
 
 @dataclass(frozen=True)
 class Filling:
-    """What rows are completed with; None for images, which have no missing values.
+    """The values that complete rows; None for images, which have no missing values.
 
     Attributes:
         means: (features, 1, 1) The mean of each feature over the training rows that have it.

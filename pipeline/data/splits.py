@@ -61,9 +61,9 @@ def train_validation(
 
     Validation is the remainder, or `size` examples of it. Where the dataset has its own validation
     set, its last `given` examples are the validation set of every seed. With `groups`, training has
-    `train_size` examples of as many groups as have these, and validation examples of others.
-    With `per_class`, training has this number of each class, the first ones of a larger number.
-    `seed` is that of the split stream.
+    `train_size` examples of as many groups as have these, and validation examples of others. With
+    `per_class`, training has this number of each class, the first ones of a larger number. `seed`
+    is the seed of the split stream.
 
     Raises:
         Refusal: The pool is too small for both.
@@ -138,7 +138,7 @@ def balanced(
 ) -> tuple[Indices, Indices]:
     """Return ascending indices of `per_class` examples of each class, and of all others.
 
-    A smaller number gives a part of what a larger one gives.
+    A smaller number gives a part of the result of a larger one.
 
     Args:
         labels: (N,), of every class at least `per_class` + `left`.

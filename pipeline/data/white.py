@@ -15,7 +15,7 @@ GAP = 0.25  # share of the range without a pixel between an image and its marks
 
 
 def without_rounding(levels: Images) -> Images:
-    """Return the levels, clipped to 0 to 1 if rounding alone puts them outside."""
+    """Return the levels, clipped to 0 to 1 if only rounding puts them outside."""
     lowest, highest = extremes(levels)
     within = lowest >= 0 and highest <= 1
     tolerance = max(ROUNDING, float(np.finfo(levels.dtype).eps))
@@ -27,7 +27,7 @@ def without_rounding(levels: Images) -> Images:
 def used_level(levels: Images, white: float, counts: NDArray[np.int64] | None = None) -> float:
     """Return the highest level, without few brighter pixels far above all others.
 
-    Such are burnt-in marks and defects of a sensor.
+    Such pixels are burnt-in marks and defects of a sensor.
 
     Args:
         levels: Those of all pixels, or each level that occurs.

@@ -83,7 +83,7 @@ def _connect(ray: Any, address: str) -> None:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Drop what Ray's own threads write to the standard error."""
+    """Drop the output of Ray's own threads on the standard error."""
     original = os.dup(2)
     null_device = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null_device, 2)

@@ -43,7 +43,7 @@ Key = tuple[str, str]  # study, arm
 
 
 def headline_differences(report: Path) -> list[str]:
-    """Return a line for each number of a headline that is not that of the report's tables.
+    """Return a line for each number of a headline that differs from the report's tables.
 
     Scores of every seed give the differences of arms, p-values and lost runs the verdicts; these
     give `metrics.json`, the answer of the front page and its table. The chain of the ledger is
@@ -67,7 +67,7 @@ def headline_differences(report: Path) -> list[str]:
 
 
 def index_differences(reports: Path) -> list[str]:
-    """Return a line for each page over all reports that is not that of their tables and studies.
+    """Return a line for each page over all reports that differs from their tables and studies.
 
     Args:
         reports: The folder of all reports.
@@ -97,9 +97,9 @@ def _all_differences(
 
     Args:
         report: The folder of the report.
-        written: What is in it.
+        written: The content of the report.
         front: The text of the front page.
-        plan: That of the last entry of the ledger, empty without a ledger.
+        plan: The plan in the last entry of the ledger, empty without a ledger.
 
     Raises:
         Refusal: A table is damaged.
@@ -190,7 +190,7 @@ def _of_numbers(written: WrittenReport, arms: Mapping[str, Row]) -> Iterator[tup
 
 
 def _of_older_front(arms: Mapping[str, Row], front: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield what the first sentences and the table of a report of older code have besides."""
+    """Yield the contradictions in the first sentences and the table of a report of older code."""
     answer = next((line for line in front[1:] if line), "")
     for name, shown in NAMED.findall(answer):
         if name in arms and not _all_agree(shown, arms[name]):
@@ -217,7 +217,7 @@ def _of_seeds(seeds: Sequence[Row], row: Row) -> float | None:
 
 
 def _agree(points: float | None, row: Row, tolerance: float) -> bool:
-    """Return whether points are the difference of a row, as far as they have decimals."""
+    """Return whether points are the difference of a row, to the precision of their decimals."""
     if points is None:
         return math.isnan(row["difference"])
     return bool(abs(points - 100 * row["difference"]) <= tolerance)
@@ -234,7 +234,7 @@ def _all_agree(shown: str, row: Row) -> bool:
 
 
 def _half(number: str) -> float:
-    """Return half of the last decimal of a number, and what rounding in between may add."""
+    """Return half of the last decimal of a number, plus a margin for rounding in between."""
     return 0.51 * 10.0 ** -len(number.partition(".")[2])
 
 

@@ -9,7 +9,7 @@ from pipeline.config.parameters import PARAMETERS
 from pipeline.execution.node_check import facts, hidden, probes, problem
 
 CHECK_SECONDS = 180.0  # the first task of a node imports torch, on a busy one for minutes
-EXECUTOR = f"{PARAMETERS}: execution.executor"  # what errors of a cluster are about
+EXECUTOR = f"{PARAMETERS}: execution.executor"  # the subject of errors of a cluster
 NODE_ID = "ray.io/node-id"
 
 
@@ -76,7 +76,7 @@ class Nodes:
         return node, text
 
     def _present(self) -> dict[str, int]:
-        """Return how many jobs at a time each node has processors for; not those without any."""
+        """Return the number of jobs at a time for the processors of each node, without zeros."""
         slots = {
             node["NodeID"]: int(node["Resources"].get("CPU", 0)) // self.processors
             for node in self.ray.nodes()
@@ -85,7 +85,7 @@ class Nodes:
         return {node: count for node, count in slots.items() if count}
 
     def _check(self, nodes: Sequence[str]) -> dict[str, str]:
-        """Return for each node what keeps it from taking part; "" for nothing."""
+        """Return the problem of each node; "" without one."""
         folders = [str(folder) for folder in self.shared]
         with probes(self.shared) as probe:
             checks = {}

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.records.store import Store
 
-KIND = ("model", "training", "regularizers")  # what decides how long an image takes
+KIND = ("model", "training", "regularizers")  # the sections that decide how long an image takes
 
 
 def longest_first(

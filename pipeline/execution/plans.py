@@ -16,7 +16,7 @@ ARTIFACTS = Path("artifacts")
 
 
 def write_current_plan(store: Store, plan: Plan) -> None:
-    """Store the plan of a phase before its runs are trained, unless it is that of an experiment."""
+    """Store the plan of a phase before its runs are trained, unless it is an experiment's."""
     if original() == Path.cwd():
         _write(store, plan, input_digests())
 

@@ -122,7 +122,7 @@ def worker_environments(settings: Execution) -> list[Environment]:
 
 def _gpus() -> list[str]:
     """Return the names of the GPUs that this process may use."""
-    import torch  # here, since commands ask this file for the number of processors alone
+    import torch  # here, since commands import this file only for the number of processors
 
     count = torch.cuda.device_count()
     named = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")

@@ -1,7 +1,7 @@
 """Run jobs as Ray tasks on all nodes of a cluster, with the contract of `processes.run_jobs`.
 
 Ray places the tasks and repeats one whose worker or node is lost; a task may run twice, and the
-first complete record counts. A job that a node could not even begin goes to another one. A task
+first complete record counts. A job that a node could not begin goes to another node. A task
 performs its job in a separate process, as on one machine, so that failures and limits read the
 same. Messages are JSON.
 """

@@ -116,7 +116,7 @@ def _modules_in_order(network: Standardized) -> list[str]:
 
 
 def _layer_of(owner: str, layers_of: dict[str, int]) -> int:
-    """Return the layer of a module, or of the closest one around it that has a layer; else 0."""
+    """Return the layer of a module, or of the closest module around it with one; otherwise 0."""
     while owner:
         if owner in layers_of:
             return layers_of[owner]

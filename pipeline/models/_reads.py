@@ -8,7 +8,7 @@ from torch import nn
 MUTATORS = ("append", "appendleft", "extend", "insert", "add", "update", "clear", "pop")
 PURE = ("abs", "bool", "float", "int", "len", "max", "min", "round", "sum")
 LOGGERS = ("log", "logger", "logging", "warnings")
-SHOWN = ("extra_repr", "__repr__", "__str__")  # these run for people alone
+SHOWN = ("extra_repr", "__repr__", "__str__")  # these run for people only
 CALLED = frozenset(dir(nn.Module)) - frozenset(SHOWN)  # by torch
 BY_NAME = ("getattr", "vars", "eval", "exec", "globals", "locals")
 
@@ -31,7 +31,7 @@ def may_be_read(attribute: str, sources: Sequence[str]) -> bool:
 
 
 def _statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
-    """Yield the statements of a file, those of its classes one by one, without its script."""
+    """Yield the statements of a file and of its classes one by one, without its script."""
     for part in body:
         if isinstance(part, ast.ClassDef):
             yield from _statements(part.body)
@@ -82,7 +82,7 @@ def _reads(part: ast.AST, attribute: str) -> bool:
 
 
 def _is_held(target: ast.expr, attribute: str) -> bool:
-    """Return whether a target is the attribute or a part of what it holds."""
+    """Return whether a target is the attribute or a part of its value."""
     while not (isinstance(target, ast.Attribute) and target.attr == attribute):
         if not isinstance(target, ast.Attribute | ast.Subscript):
             return False

@@ -1,6 +1,6 @@
-"""Let code of the user run in what looks like another process on another machine at another time.
+"""Let code of the user run as if in another process, on another machine and at another time.
 
-Whatever it reads of these is no part of a run's name, and nothing of a run may depend on it.
+The values that it reads of these are no part of a run's name, and no run may depend on them.
 """
 
 import contextlib
@@ -150,7 +150,7 @@ def other_surroundings(module: str, changed: str = "") -> Iterator[set[str]]:
 
 
 def _replacements() -> Iterator[tuple[Any, str, Any]]:
-    """Yield module, name and what replaces it there."""
+    """Yield module, name and the replacement of the name in the module."""
     for clock in (time.time, time.monotonic, time.perf_counter):
         yield time, clock.__name__, _ahead(clock, 1)
     for clock in (time.time_ns, time.monotonic_ns, time.perf_counter_ns):
@@ -179,7 +179,7 @@ def _ahead(clock: Callable[[], float], a_second: int) -> Callable[[], float]:
 
 
 def _of_present(kind: Callable[[float], Any]) -> Callable[..., Any]:
-    """Return what converts a time in seconds, by default that of the changed clock."""
+    """Return a function that converts a time in seconds, by default the changed clock's."""
     return lambda seconds=None: kind(time.time() if seconds is None else seconds)
 
 
@@ -188,7 +188,7 @@ def _one_more(number: Callable[[], int | None]) -> Callable[[], int]:
 
 
 def _dated(stat: Callable[..., os.stat_result]) -> Callable[..., os.stat_result]:
-    """Return what reads the entry of a file, with other dates."""
+    """Return a function that reads the entry of a file, with other dates."""
 
     def read(*path: Any, **options: Any) -> os.stat_result:
         entry = stat(*path, **options)

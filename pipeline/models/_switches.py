@@ -1,4 +1,4 @@
-"""Read and restore what holds for the whole process, and what code of the user may set."""
+"""Read and restore settings of the whole process that code of the user may change."""
 
 import contextlib
 import warnings

@@ -101,7 +101,7 @@ def _check(node: ast.AST) -> tuple[ast.expr, bool] | None:
 
 
 def _of_operand(test: ast.expr, outcome: bool) -> bool | None:
-    """Return what the operands of a test have to be for its outcome; None if they differ."""
+    """Return the truth value of the operands that gives a test its outcome; None if they differ."""
     while isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         test, outcome = test.operand, not outcome
     has_not = any(isinstance(part, ast.Not | ast.NotIn | ast.IfExp) for part in ast.walk(test))

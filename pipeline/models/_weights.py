@@ -22,7 +22,7 @@ NAMED = 4  # tensors named in one line
 
 @dataclass(frozen=True)
 class Match:
-    """Which tensors of a file are those of a network.
+    """The tensors of a file that fit a network.
 
     Attributes:
         loaded: Names of the network -> tensors of the file.
@@ -37,7 +37,7 @@ class Match:
     unused: tuple[str, ...]
 
     def note(self, path: str) -> str:
-        """Return one line on what was loaded and what was left out."""
+        """Return one line on the tensors that were loaded or left out."""
         total = len(self.loaded) + len(self.reshaped) + len(self.missing)
         parts = [f"{KEY}: {path}: {len(self.loaded)} of {total} tensors loaded"]
         if self.reshaped:

@@ -19,7 +19,7 @@ from pipeline.runtime.errors import Refusal
 
 @dataclass(frozen=True)
 class ArmDefinition:
-    """What the file of an arm says, from which all its settings are made.
+    """The content of the file of an arm, from which all its settings are made.
 
     Attributes:
         fixed: The values by regularizer, those of the protocol under `protocol`; None for a value
@@ -128,7 +128,7 @@ class Arm:
 
     @property
     def most_settings(self) -> int:
-        """Return how many settings it tries before any widening, those of later rounds too."""
+        """Return the number of settings before any widening, including later rounds."""
         search = self.definition.search
         return search.trials if search and search.is_adaptive else len(self.trials)
 
@@ -192,7 +192,7 @@ def baseline(protocol: Protocol) -> Arm:
 
 
 def searched_values(arm: Arm) -> tuple[Dimension, ...]:
-    """Return the values of which an arm tries several, with the ranges that a design fills."""
+    """Return the searched values of an arm, with the ranges that a design fills."""
     return tuple(
         Dimension(
             part=part,
@@ -207,7 +207,7 @@ def searched_values(arm: Arm) -> tuple[Dimension, ...]:
 
 
 def relative(arm: Arm, arms: Sequence[Arm]) -> Arm:
-    """Return the arm with its factor against its reference, without what both arms have.
+    """Return the arm with its factor against its reference, without the parts of both arms.
 
     Args:
         arm: The arm, its factor against the baseline.

@@ -83,7 +83,7 @@ def _building_error(
 
 
 def _logit_types(model: Mapping[str, Any], shape: tuple[int, ...]) -> list[torch.dtype]:
-    """Return the types of what a user's network returns in both modes; none where it fails."""
+    """Return the types of the outputs of a user's network in both modes; none where it fails."""
     images = _images(2, shape, 0)
     with contextlib.suppress(Exception), restored_globals(), torch.no_grad():
         network = pkgutil.resolve_name(model["import"])(**model.get("arguments", {}))
@@ -331,7 +331,7 @@ def require_passes(network: nn.Module, shape: tuple[int, ...], classes: int) -> 
 def evaluation_notes(network: Standardized, shape: tuple[int, ...]) -> list[str]:
     """Return a line for each way in which evaluation mode may surprise.
 
-    Logits are not those of an image alone, layers do not run, or weights are not trained.
+    Logits may depend on other images, layers may not run, or weights may not be trained.
 
     Args:
         network: The plain network.

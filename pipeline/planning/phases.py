@@ -102,7 +102,7 @@ def confirmation(
 def _arms_with_look(
     studies: Sequence[Study], look: int, look_counts: Mapping[Key, int]
 ) -> Iterator[tuple[Study, Arm]]:
-    """Yield the arms that have a look; one that `look_counts` does not name has the first alone."""
+    """Yield the arms that have a look; an arm not in `look_counts` has only the first."""
     for study in studies:
         for arm in study.arms:
             if look <= look_counts.get((study.name, arm.name), 1):

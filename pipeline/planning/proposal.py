@@ -118,7 +118,7 @@ class Speed:
     """Seconds that parts of a run take, with all workers busy.
 
     Attributes:
-        start: What every run takes, however short it is.
+        start: The seconds of every run, however short it is.
         update: One update.
         score: The forward pass of one example.
     """
@@ -136,7 +136,7 @@ class StudyRuns:
         explored: Settings that are candidate on every exploration seed.
         confirmed: The most settings that are trained on every confirmation seed.
         arms: Arms that are compared.
-        other: Runs whose number does not depend on seeds, as those of ensembles.
+        other: Runs whose number does not depend on seeds, such as runs of ensembles.
     """
 
     explored: int
@@ -337,7 +337,7 @@ def _models(inspection: Inspection, train: int, options: ProtocolOptions) -> lis
 def expected_margin(error: float, test: int) -> float:
     """Return the largest difference that does not matter: a tenth of the error to be expected.
 
-    It is at least one test image, as far as that is not too coarse for a margin.
+    It is at least one test image, unless that is too coarse for a margin.
 
     Args:
         error: The error (fraction) of a simple classifier.
@@ -403,7 +403,7 @@ def propose(
 
 @dataclass(frozen=True)
 class _Inputs:
-    """What the values of a protocol follow from, besides the candidate that was found."""
+    """The inputs for the values of a protocol, besides the candidate that was found."""
 
     inspection: Inspection
     options: ProtocolOptions

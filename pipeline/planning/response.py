@@ -4,7 +4,7 @@ The curve is a parabola plus a smooth departure from it, a Gaussian process. Its
 noise of the scores are not known. So the curve is the mean over several models, weighted by how
 well each explains the scores (marginal likelihood): Rasmussen and Williams, Gaussian Processes for
 Machine Learning, 2006, chapters 2 and 5. benchmarks/measure_choice.py compares choices by this
-curve, by a parabola alone, and by the plain mean.
+curve, by a parabola only, and by the plain mean.
 """
 
 import itertools

@@ -54,7 +54,7 @@ class Exploration:
     Attributes:
         plan: All their runs.
         identities: The identity of each run by fingerprint.
-        most_added: What further rounds may add.
+        most_added: The runs that further rounds may add.
     """
 
     plan: Plan
@@ -250,7 +250,7 @@ class _Rounds:
         return ScoredSetting(item.trial.setting, ended) if len(ended) == len(scores) else None
 
     def may_add(self, state: _ArmRounds) -> Added:
-        """Return what may follow for an arm at most."""
+        """Return the most runs that may follow for an arm."""
         seeds, search = len(self.seeds), state.arm.definition.search
         if search is None:
             repeats = 0 if state.is_repeated else _most_repeated(state.arm)
@@ -286,7 +286,7 @@ def dimensions(arm: Arm, trials: tuple[Trial, ...]) -> tuple[Dimension, ...]:
     Returns:
         A dimension for every space but those with a single value.
     """
-    spaces = arm.definition.spaces  # that of a design has no values of its own
+    spaces = arm.definition.spaces  # the space of a design has no values of its own
     searched = [place for place, space in spaces.items() if len(space.values) != 1]
     return tuple(_dimension(arm, trials, place) for place in searched)
 
@@ -330,8 +330,8 @@ def _best_setting(arm: Arm, settings: list[ScoredSetting]) -> dict[str, dict[str
 def _next_trials(arm: Arm, ended: Ended, skipped: list[FinishedTrial]) -> list[_Planned]:
     """Return the trials of the next round of a search, none where it has ended.
 
-    A trial whose values do not go together, or not with its schedule, is added to those skipped: it
-    counts as one without a score.
+    A trial whose values are invalid together, or with its schedule, is added to `skipped`: it
+    counts as a trial without a score.
     """
     finished = [_finished_trial(item.proposal, setting) for item, setting in ended.items()]
     while proposals := arm.definition.proposals([*finished, *skipped]):
@@ -372,7 +372,7 @@ def _widened(
         try:
             trial = widened.definition.trial(proposal.values)
         except Refusal:
-            continue  # this value does not go with that of another space
+            continue  # this value is invalid with the value of another space
         if trial.setting not in existing:
             new_trials.append(_Planned(trial, proposal))
     return widened, new_trials
@@ -456,9 +456,9 @@ def _next_value(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str], end
 
 
 def _is_extendable(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str]) -> bool:
-    """Return whether a value between those of a range, or of the choices of a list, would act.
+    """Return whether another value within a range, or another choice of a list, would act.
 
-    A list of values without such choices can always have more.
+    A list of values without such choices can always have more values.
     """
     space = arm.definition.spaces[place]
     part, key = place

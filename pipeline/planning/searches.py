@@ -32,7 +32,7 @@ BITS = 30  # of a coordinate of the sequence
 DRAWS = 16  # times the settings of a design: so often it is drawn until they are distinct
 EPSILON = 1e-9  # of a share of a schedule
 TOP = 1 - 1e-9  # of the quantiles of tpe: a space has none at 1
-TWO_VALUES = " with two values of each range"  # what an error says of the smallest grid
+TWO_VALUES = " with two values of each range"  # text of an error on the smallest grid
 STREAM = 0  # the seed of all searches: equal spaces have equal points in every arm
 
 
@@ -141,8 +141,8 @@ def design(spaces: Mapping[str, Space], search: Search, seed: int = STREAM) -> l
     On lists and integers several points may be the same setting. Then the design goes on until it
     has as many settings as it should, or has drawn `DRAWS` times as many points.
 
-    Every hyperparameter draws from a stream of its own, so another one beside it moves none of its
-    values.
+    Every hyperparameter draws from a stream of its own, so that its values do not depend on the
+    other hyperparameters.
 
     Args:
         spaces: The spaces by the full name of their key, as in dropout.rate.
@@ -357,7 +357,7 @@ def _value_at(space: Space, coordinate: Any) -> Any:
 
 
 def _coordinate(space: Space, value: Any) -> float:
-    """Return where a value is for Optuna: its number in a list, else its quantile below 1."""
+    """Return the coordinate of a value in Optuna: its number in a list, or a quantile below 1."""
     return space.values.index(value) if space.scale is None else min(space.quantile(value), TOP)
 
 
@@ -412,8 +412,8 @@ def _random(names: Sequence[str], count: int, seed: int) -> dict[str, Array]:
 def _sobol(names: Sequence[str], count: int, seed: int) -> dict[str, Array]:
     """Return points of a Sobol sequence, each coordinate shifted by bits from a stream of its own.
 
-    A digital shift keeps the strata of the sequence. The coordinate of a name depends on the
-    name alone, unless two names meet on the same one.
+    A digital shift keeps the strata of the sequence. The coordinate of a name depends on the name
+    only, unless two names have the same one.
     """
     coordinates: dict[int, str] = {}
     for name in sorted(names):
@@ -431,7 +431,7 @@ def _sobol(names: Sequence[str], count: int, seed: int) -> dict[str, Array]:
 @cache
 def _sobol_sequence(power: int) -> Array:
     """Return the bits of the first 2^power points, the same for all seeds."""
-    from scipy.stats import qmc  # slow, and needed for designs alone
+    from scipy.stats import qmc  # slow, and needed for designs only
 
     points = qmc.Sobol(DIMENSIONS, scramble=False, bits=BITS).random_base2(power)
     bits: Array = (points * 2**BITS).astype(np.int64)

@@ -85,7 +85,7 @@ def _without_effect(start: Start, key: str) -> str:
 
 
 def _require_number(values: Mapping[str, Any], where: str) -> None:
-    """Check that the number of layers is given for last_k, and for nothing else."""
+    """Check that the number of layers is given if and only if last_k is trained."""
     train, k = values.get("train", "all"), values.get("k")
     if train == "last_k" and k is None:
         raise Refusal(f"{where}: missing; expected an integer >= 1 with train: last_k")

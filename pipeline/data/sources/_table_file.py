@@ -1,4 +1,4 @@
-"""Read a table from a CSV or Parquet file; a bad file gives one line that says what to do.
+"""Read a table from a CSV or Parquet file; a bad file gives one line with a remedy.
 
 pandas is imported where it is used, since commands that read no table need not wait for it.
 """
