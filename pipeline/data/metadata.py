@@ -1,4 +1,4 @@
-"""Read images whose metadata are damaged: turn them upright, and leave out what Pillow refuses."""
+"""Read images with damaged metadata: turn them upright, leave out parts that Pillow refuses."""
 
 import contextlib
 import zlib

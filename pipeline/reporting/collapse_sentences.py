@@ -1,4 +1,4 @@
-"""Say which arms lost runs that collapsed or diverged, how often, and what is known of the rate."""
+"""Describe the arms that lost runs, which collapsed or diverged, and the rates of losses."""
 
 from math import nan
 
@@ -83,7 +83,7 @@ def rate_table(rates: pd.DataFrame, note: str = "") -> str:
 
 
 def lost_note(rates: pd.DataFrame) -> str:
-    """Return what a lost or collapsed run is, with a space at the end.
+    """Return the definition of a lost or collapsed run, with a space at the end.
 
     Args:
         rates: As `collapse_sentences` takes them.

@@ -80,7 +80,7 @@ def metric_of(judged: Judgement) -> Metric:
 
 
 def formatter_of(judged: Judgement) -> md.Formatter:
-    """Return the format of scores, which is that of a report for fractions."""
+    """Return the format of scores; fractions are formatted as in a report."""
     return md.Formatter(decimals(judged.table))
 
 
@@ -157,7 +157,7 @@ def judgement_latex(judged: Judgement, name: str) -> str:
 
 
 def warnings(judged: Judgement, rows: pd.DataFrame) -> Iterator[str]:
-    """Yield what limits the verdicts, as far as the table shows it.
+    """Yield the limits of the verdicts that the table shows.
 
     Args:
         judged: The verdicts.
@@ -278,7 +278,7 @@ def _has_costs(rows: pd.DataFrame) -> bool:
 
 
 def _caption(judged: Judgement, rows: pd.DataFrame) -> str:
-    """Return what the columns of the table mean."""
+    """Return the meaning of the columns of the table."""
     metric = metric_of(judged)
     images = (
         " Interval with other test examples: it also holds for other test examples (crossed "
@@ -338,7 +338,7 @@ def _unmatched(rows: pd.DataFrame) -> Iterator[str]:
 
 
 def _resolution(judged: Judgement, metric: Metric) -> Iterator[str]:
-    """Yield what the number of test examples says about the margin; nothing if it is unknown."""
+    """Yield the limits of the margin by the number of test examples; nothing if it is unknown."""
     if judged.n_test is None or math.isnan(judged.example):
         return
     examples = md.format_count(judged.n_test, "test example")
@@ -369,7 +369,7 @@ def _over_images(row: md.Row, formatter: md.Formatter, metric: Metric) -> str:
 
 
 def _unknown(judged: Judgement, rows: pd.DataFrame) -> str:
-    """Return what only the person who trained the arms can know."""
+    """Return the facts that the table does not show."""
     correlations = rows["correlation"].dropna()
     lines = [f"**{what}**: {why}" for what, why in UNKNOWN.items()]
     return md.join_parts(

@@ -1,4 +1,4 @@
-"""Say what arms do: those of a verdict in a sentence, a few by name and many by number."""
+"""Describe arms by verdict: a sentence for each, with a few names or a number of arms."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType

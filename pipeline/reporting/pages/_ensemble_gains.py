@@ -32,7 +32,7 @@ def with_role(methods: Sequence[Gain], *roles: str) -> list[Gain]:
 def efficient_methods(methods: Sequence[Gain], formatter: md.Formatter) -> str:
     """Return a sentence for every method that has the best accuracy for its cost, by cost.
 
-    Of those whose accuracy reads the same, the cheapest is named.
+    Of methods with the same printed accuracy, the cheapest is named.
     """
     lines: dict[str, str] = {}
     for method in methods:
@@ -76,7 +76,7 @@ def scaled_gains(methods: Sequence[Gain]) -> str:
 
 
 def size_gains(sizes: pd.DataFrame, formatter: md.Formatter) -> str:
-    """Return what all members of a method gain over one, and how much of it the second brings."""
+    """Return the gain of all members of a method over one member, and the gain of two members."""
     parts = []
     for method, rows in sizes.groupby("method", sort=False):
         most = int(rows["members"].max())
@@ -107,7 +107,7 @@ def overconfidence(methods: Sequence[Gain], shown: Sequence[str], formatter: md.
 
 
 def optimism(methods: Sequence[Gain]) -> str:
-    """Return what greedy selection gains on its half of validation, and on the other half."""
+    """Return the gain of greedy selection on its half of validation, and on the other half."""
     greedy = next((method for method in methods if "optimism" in method.rows), None)
     if greedy is None:
         return ""
@@ -130,5 +130,5 @@ def optimism(methods: Sequence[Gain]) -> str:
 
 
 def _against(method: Gain) -> str:
-    """Return the gain of a method over what it is compared with."""
+    """Return the gain of a method over its reference."""
     return f"{method.change('accuracy')} over {method.rows['accuracy']['against']}"

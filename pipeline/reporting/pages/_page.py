@@ -39,7 +39,7 @@ def study_page(name: str, body: str) -> Page:
 
 
 def changes(study: PlannedStudy) -> str:
-    """Return what the arms of a study change against the baseline."""
+    """Return the changes of the arms of a study against the baseline."""
     named = [factor_label(arm) for arm in study.arms if arm.name != BASELINE]
     if not named:
         return "No arm is compared with the baseline."

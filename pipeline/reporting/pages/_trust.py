@@ -123,7 +123,7 @@ def _tuned(data: ReportData, rows: Rows, failed: Rows) -> str:
 
 
 def _how_to_tune(data: ReportData, *, is_searched: bool) -> str:
-    """Return what to change, and in which file, for a baseline without several trials."""
+    """Return the remedy, with the file to change, for a baseline without several trials."""
     rate = data.confirmation.settings["training"]["learning_rate"]
     tune = f"`tune: {{{RATE}: {{log: [{0.1 * rate:g}, {10 * rate:g}], points: 5}}}}`"
     file, overridden = _protocol_file(data), data.confirmation.overridden
@@ -175,7 +175,7 @@ def _gains(data: ReportData, rows: Rows, failed: Rows) -> str:
 
 
 def _no_better(data: ReportData, failed: Rows) -> str:
-    """Return what to do about arms that do not beat their reference.
+    """Return the remedy for arms that do not beat their reference.
 
     More values are no cure where the best one is inside the space, or at the end of its field.
     """

@@ -132,7 +132,7 @@ def _in_words(model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shared(data: ReportData) -> str:
-    """Return what all arms of a seed share; weights only where they start from the same ones."""
+    """Return the common parts of all arms of a seed; weights only if they start from the same."""
     if not has_starts(data):
         return "For each seed, all arms share split, initial weights and batch order"
     sources = ["the same pretraining"] if has_pretrainings(data) else []
@@ -193,7 +193,7 @@ def _share_of_errors(data: ReportData) -> str:
 
 
 def _resolution(data: ReportData) -> str:
-    """Return which differences chance alone makes on validation, by number of seeds."""
+    """Return the differences on validation that are due to chance only, by number of seeds."""
     few, more = (f"{100 * value:.1f}" for value in data.resolution["difference"])
     row = data.resolution.iloc[0]
     single = (
