@@ -95,7 +95,7 @@ class Design:
     def distances(self, settings: Sequence[Values]) -> Array:
         """Return how far each point is from given settings in the unit cube (settings, points).
 
-        Different values that are not numbers are at distance 1.
+        Different values that are no numbers are at distance 1.
         """
         spaces = self.spaces.values()
         rows = [

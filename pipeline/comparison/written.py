@@ -80,7 +80,7 @@ class WrittenContrasts:
         ).reset_index(drop=True)
 
     def against_words(self, key: tuple[str, str]) -> str:
-        """Return the addition to the name of an arm that is not compared with the baseline."""
+        """Return what to add to the name of an arm that is not compared with the baseline."""
         reference = self.references.get(key, BASELINE)
         return "" if reference == BASELINE else f" (against {reference})"
 

@@ -192,7 +192,7 @@ def baseline(protocol: Protocol) -> Arm:
 
 
 def searched_values(arm: Arm) -> tuple[Dimension, ...]:
-    """Return the searched values of an arm, with the ranges that a design fills."""
+    """Return the values of which an arm tries several, with the ranges that a design fills."""
     return tuple(
         Dimension(
             part=part,

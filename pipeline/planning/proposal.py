@@ -118,7 +118,7 @@ class Speed:
     """Seconds that parts of a run take, with all workers busy.
 
     Attributes:
-        start: The seconds of every run, however short it is.
+        start: What every run takes, however short it is.
         update: One update.
         score: The forward pass of one example.
     """

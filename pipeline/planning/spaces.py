@@ -117,7 +117,7 @@ class Space:
         return value if in_domain(self.scale, value) and value != outermost else None
 
     def between(self, parts: int) -> list[Any]:
-        """Return the values that divide every step of a range into equal parts."""
+        """Return what divides every step between two values of a range into equal parts."""
         if self.scale is None:
             return []
         values = []

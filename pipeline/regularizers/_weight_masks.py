@@ -115,7 +115,7 @@ def _chunks(masks: Iterable[Tensor], *tensors: Tensor) -> Iterator[tuple[Tensor,
 
 
 def parts(rate: float) -> int:
-    """Return a rate as an integer number of 65536 parts, from 1 to 65535; 0 only for rate 0."""
+    """Return a rate in integer parts, by rounding neither none nor all of them."""
     return min(max(round(rate * PARTS), 1), PARTS - 1) if rate else 0
 
 
