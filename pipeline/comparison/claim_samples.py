@@ -145,7 +145,7 @@ class SampleReader:
         return replace(sample, lost=self.sources.outcomes.losses(replace(arm, against=reference)))
 
     def _absent(self, claim: Claim, arms: Sequence[Arm], values: Array) -> str:
-        """Return why there is no value, "" where there is one."""
+        """Return the reason why there is no value, "" where there is one."""
         if values.shape[1]:
             return ""
         sides, _ = self.sources.outcomes.sides(arms)

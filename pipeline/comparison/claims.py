@@ -170,7 +170,7 @@ def _margin(claim: Claim, default: float) -> float:
 
 
 def _side(claim: Claim) -> str:
-    """Return which tests decide that a value is within the margin."""
+    """Return the tests that decide whether a value is within the margin."""
     return claim.expect if claim.expect in ("not_lower", "not_higher") else ""
 
 

@@ -68,7 +68,7 @@ def _losses(runs: pd.DataFrame) -> tuple[tuple[Array, Array], tuple[Array, Array
 
 
 def _below(arms: pd.Series, scores: pd.Series) -> tuple[Array, Array]:
-    """Return how far scores (n,) are below their arm's median, also in robust deviations."""
+    """Return the distances of scores (n,) below their arm's median, also in robust deviations."""
     groups = scores.groupby(arms, sort=False)
     below = groups.transform("median") - scores
     spread = below.abs().groupby(arms, sort=False).transform("median")
@@ -156,7 +156,7 @@ def with_collapses(plan: Plan, outcomes: Outcomes) -> Outcomes:
 
 
 def collapses(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
-    """Return how often the runs of every arm collapsed, the baseline first.
+    """Return the rates at which the runs of every arm collapsed, the baseline first.
 
     `runs` counts the runs that are done or diverged, `collapsed` the done runs that are far below
     the other runs of their arm. `rate` is the share of both kinds of lost runs with its exact 95 %
@@ -276,7 +276,7 @@ def often(only_arm: int, only_reference: int, p_holm: float) -> str:
 
 
 def paired_losses(arm: Arm, outcomes: Outcomes) -> tuple[tuple[int, int, int], float]:
-    """Return how many runs of an arm and of its reference are lost at the same seeds.
+    """Return the numbers of lost runs of an arm and its reference at the same seeds.
 
     Args:
         arm: The arm.

@@ -79,7 +79,7 @@ def contrasts(
       `detectable_low` to `detectable_high`, since the spread is measured (`spread_range`);
     - `seeds_needed`: the pairs that find a difference like the observed one with 80 % power, with
       its range too. Both are at level 0.05 / contrasts, the hardest step of Holm's procedure, so
-      that "find" means a verdict whatever the other arms do;
+      that "find" means a verdict for any results of the other arms;
     - `seed_error`, `total_error`: standard errors of the difference over seeds, and over seeds and
       test images together; `image_error` is the contribution of the choice of images, so that
       total_error^2 = seed_error^2 + image_error^2;

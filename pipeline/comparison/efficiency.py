@@ -87,7 +87,7 @@ def _single(plan: Plan, costs: pd.DataFrame, rules: pd.DataFrame) -> list[dict[s
 
 
 def _ensembles(plan: Plan, equal_cost: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of methods that are no test rule of a compared arm."""
+    """Return the rows of methods that are not the test rule of a compared arm."""
     compared = {arm.name for study in plan.studies_of("comparison") for arm in study.arms}
     compared -= {BASELINE}
     rows = []

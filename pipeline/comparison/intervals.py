@@ -135,7 +135,7 @@ def signed_rank(differences: Array, level: float = LEVEL) -> tuple[float, float,
 
 
 def signed_rank_seeds(level: float) -> int:
-    """Return how many differences signed ranks need to be significant if all have the same sign.
+    """Return the fewest differences of equal sign at which signed ranks can be significant.
 
     With n of them the smallest two-sided p is 2 / 2^n.
 

@@ -421,7 +421,7 @@ def _with_losses(pairs: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _losses(rows: pd.DataFrame) -> Losses:
-    """Return how many runs an arm and its reference lost."""
+    """Return the numbers of runs that an arm and its reference lost."""
     lost = rows[["reference_lost", "lost"]].to_numpy(bool).T
     ended = rows[["reference_ended", "ended"]].to_numpy(bool).T
     return Losses.count(lost, ended)
@@ -430,7 +430,7 @@ def _losses(rows: pd.DataFrame) -> Losses:
 def _rates(
     groups: Mapping[str, pd.DataFrame], runs: pd.DataFrame, corrected: Family, lost_by: float
 ) -> pd.DataFrame:
-    """Return how often the runs of every arm collapsed or diverged, with `RATES`.
+    """Return the rates at which the runs of every arm collapsed or diverged, with `RATES`.
 
     Args:
         groups: The pairs of every arm.
@@ -475,8 +475,8 @@ def _depth(runs: pd.DataFrame, unit: Unit, direction: Direction) -> float:
     """Return the mean distance of lost runs from the median of the other runs of their arm.
 
     Args:
-        runs: Those of all arms, as `_runs` returns them; arms with the same runs count once.
-        unit: That of the scores. A diverged run has the worst score of the unit, if it has one.
+        runs: The runs of all arms, as `_runs` returns them; arms with the same runs count once.
+        unit: The unit of the scores. A diverged run has the worst score of the unit, if it has one.
         direction: Which scores are better.
     """
     whole = WHOLE.get(unit, math.nan)

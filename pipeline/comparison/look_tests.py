@@ -219,7 +219,7 @@ def outlook(
 
 
 def _undecided(p_values: Array, corrected: Family) -> int:
-    """Return how many contrasts of a family are not significant, by their corrected p-values."""
+    """Return the number of contrasts of a family that are not significant after correction."""
     return sum(not p_values[number] < LEVEL for number in corrected.counted)
 
 

@@ -125,7 +125,7 @@ def with_references(arms: Sequence[Arm]) -> list[Arm]:
 
 
 def numbers_had(arms: Sequence[Arm], looks: PlannedLooks) -> Integers:
-    """Return how many looks each arm has had (arms,).
+    """Return the number of looks that each arm has had (arms,).
 
     Args:
         arms: The compared arms.

@@ -129,7 +129,7 @@ def _is_choice(arm: Arm, with_more_data: Container[str]) -> bool:
 
 
 def _times_beaten(between: pd.DataFrame) -> dict[tuple[str, str], int]:
-    """Return how many other arms are significantly better, by study and arm."""
+    """Return the number of other arms that are significantly better, by study and arm."""
     counts: dict[tuple[str, str], int] = {}
     for row in between[between["p_holm"].astype(float) < LEVEL].to_dict("records"):
         loser = OTHER if row["difference"] > 0 else KEYS

@@ -1,6 +1,6 @@
 """Score reference classifiers on the splits of the confirmation seeds.
 
-A network that does not beat them was trained badly, whatever a regularizer adds to it.
+A network that does not beat them was trained badly, even if a regularizer improves it.
 """
 
 from collections.abc import Sequence

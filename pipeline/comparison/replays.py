@@ -210,7 +210,7 @@ def _replayed(design: Design, runs: Sequence[Sequence[Step]]) -> Replayed:
 
 
 def _chosen(design: Design, steps: Sequence[Step], costs: Whole) -> list[int]:
-    """Return which point a search has chosen at every cost, -1 before it has a candidate.
+    """Return the point that a search has chosen at every cost, -1 before it has a candidate.
 
     Only points trained to the end are candidates; of equal scores the first counts.
     """

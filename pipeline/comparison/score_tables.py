@@ -457,7 +457,7 @@ class _Reader:
         return self.table[column].map(_text) if column in self.table else ""
 
     def diverged(self, column: str) -> np.ndarray:
-        """Return which runs diverged; those of an empty cell, or without a column, did not."""
+        """Return whether each run diverged; False for an empty cell, or without a column."""
         if column not in self.table:
             return np.zeros(len(self.table), bool)
         return self.truths(column, TRUTH | dict.fromkeys(NOTHING, False))

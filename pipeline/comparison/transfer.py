@@ -75,7 +75,7 @@ class Started:
         per_class: The number of training examples of each class, None where none is given.
         train_size: The number of training examples.
         learning_rate: The highest one.
-        is_plain: Whether nothing else differs from the baseline but epochs and batch size.
+        is_plain: Whether only epochs and batch size differ from the baseline besides.
     """
 
     arm: Arm

@@ -81,7 +81,7 @@ def _accuracies(plan: Plan, scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def pools(plan: Plan, scores: pd.DataFrame, contrasts: pd.DataFrame, examples: int) -> pd.DataFrame:
-    """Return by which factor intervals are too narrow for another pool of training examples.
+    """Return the factor by which intervals are too narrow for another pool of training examples.
 
     Every seed draws its training examples from the same pool. If the split causes a variance s^2
     there, another pool would add s^2 f / (1 - f), with the share f of the pool that a run trains

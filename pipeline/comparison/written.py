@@ -199,7 +199,7 @@ class WrittenContrasts:
         return counts
 
     def rates(self) -> pd.DataFrame:
-        """Return how often the runs of every arm were lost, as a report has it, with `label`."""
+        """Return the rates of lost runs of every arm, as in a report, with `label`."""
         rows = self.distinct.to_dict("records")
         weights = np.array([self._weight((row["study"], row["arm"])) for row in rows])
         p_values = np.array([_lost_p(row) for row in rows])
@@ -269,7 +269,7 @@ def _lost_p(row: Row) -> float:
 
 
 def _rate(label: str, row: Row, side: str, weight: float, p_holm: float) -> dict[str, Any]:
-    """Return how often the runs of an arm were lost, as `collapse_sentences` takes it."""
+    """Return the rate of lost runs of an arm, as `collapse_sentences` takes it."""
     rate = rate_columns(int(row[f"{side}lost"]), 0, int(row[f"{side}ended"]), weight)
     shown = often(int(row["lost_alone"]), int(row["reference_lost_alone"]), p_holm)
     return {"label": label, **rate, "p_holm": p_holm, "often": shown}

@@ -94,7 +94,7 @@ def strict_pixel_limit() -> Iterator[None]:
 def decode(path: Path, folder: Path, image_format: ImageFormat) -> Decoded | str:
     """Return the image, or the reason why it cannot be read.
 
-    Damaged metadata alone are no such reason.
+    Damaged metadata are not such a reason.
     """
     try:
         _require_file(path, folder)
@@ -150,7 +150,7 @@ def _decode(file: Path | io.BytesIO, image_format: ImageFormat) -> Decoded:
 
 
 def _raw_mode(image: Image.Image) -> str:
-    """Return how the file holds the levels, in Pillow's words, before the image is loaded."""
+    """Return Pillow's name for the layout of levels in the file, before the image is loaded."""
     tiles = getattr(image, "tile", None)
     arguments = tiles[0].args if tiles else ""
     return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)

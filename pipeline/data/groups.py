@@ -69,7 +69,7 @@ def group_parts(
 
 
 def _number(ends: Indices, first: int, fills: bool) -> int:
-    """Return how many groups are in the first part, whose sizes sum up to `ends`."""
+    """Return the number of groups in the first part; `ends` are the cumulative sizes of groups."""
     enough = int(np.searchsorted(ends, first)) + 1  # groups that have `first` examples
     if fills or enough == 1:
         return enough

@@ -39,7 +39,7 @@ def hold_out(
 
 
 def development_and_test(splits: Splits, test_fraction: float) -> tuple[Arrays, Arrays]:
-    """Return the development pool and the test set: the dataset's own, else a share of the pool."""
+    """Return the development pool and the test set: the dataset's own, or a share of the pool."""
     pool, test = splits.pool, splits.test
     if test is None:
         kept = 1 if splits.validation else 2  # training, and validation unless it is given
@@ -127,7 +127,7 @@ def draw(pool: Arrays, data: Data, seed: int) -> tuple[Arrays, Arrays]:
 
 
 def train_and_validation(pool: Arrays, data: Data, seed: int) -> tuple[Arrays, Arrays]:
-    """Return what `draw` returns, with missing values filled in by the training examples."""
+    """Return the parts from `draw`, with missing values filled in by the training examples."""
     train, validation = draw(pool, data, seed)
     filling = Filling.of(train.images)
     return filling.apply(train), filling.apply(validation)

@@ -81,7 +81,7 @@ def _mapped_file(images: Images) -> mmap.mmap | None:
 
 
 def piece_size(images: Images) -> int:
-    """Return how many images are read at once."""
+    """Return the number of images that are read at once."""
     return max(1, PIECE // max(1, math.prod(images.shape[1:]) * images.dtype.itemsize))
 
 

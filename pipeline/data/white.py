@@ -43,7 +43,7 @@ def used_level(levels: Images, white: float, counts: NDArray[np.int64] | None = 
 
 
 def level_counts(levels: Images) -> NDArray[np.int64] | None:
-    """Return how many pixels have each level from 0, of at most 16 bits; None for other types."""
+    """Return the pixel count of each level from 0, of at most 16 bits; None for other types."""
     if levels.dtype not in (np.uint8, np.uint16):
         return None
     counts = np.zeros(np.iinfo(levels.dtype).max + 1, np.int64)

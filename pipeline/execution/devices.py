@@ -76,7 +76,7 @@ def main() -> None:
     if os.environ.get("LOCAL_RANK", "0") == "0":
         print(f"{OUTCOME}{json.dumps(outcome)}")
     elif outcome["state"] == "failed":
-        sys.exit(1)  # so that Lightning ends the others
+        sys.exit(1)  # so that Lightning ends the other processes
 
 
 if __name__ == "__main__":

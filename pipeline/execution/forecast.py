@@ -46,7 +46,7 @@ class Forecast:
 
 
 def forecast(protocol: str, scores: Callable[[Store, Plan], Scores], decide: Decide) -> Forecast:
-    """Return the plans of both phases, as far as data are prepared and settings are chosen.
+    """Return the plans of both phases, from the data and the settings that are known now.
 
     Until then no run has its final name, and the choices with the most runs are assumed.
 

@@ -49,7 +49,7 @@ def names(*words: str) -> list[str]:
 
 
 def is_commit(word: str) -> bool:
-    """Return whether git knows a commit by this name."""
+    """Return whether git has a commit of this name."""
     words = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{word}^{{commit}}")
     return not git_problem() and not _git(Path(), *words).returncode
 

@@ -1,7 +1,7 @@
 """Compare the headline of a committed report with its own tables, where predictions are not here.
 
 Of a report of the present code all numbers and verdicts of the answer and of the table of arms are
-made again. A report of older code has fewer tables; what it lacks is not compared.
+made again. A report of older code has fewer tables; missing tables are not compared.
 """
 
 import math
@@ -121,7 +121,7 @@ def _all_differences(
 
 
 def _of_plan(written: WrittenReport, plan: Planned) -> Iterator[tuple[str, str]]:
-    """Yield what is not as the last entry of the ledger planned it: arms, seeds, settings, margin.
+    """Yield the differences from the last entry of the ledger: arms, seeds, settings, margin.
 
     Studies whose arms are not compared one by one have no seeds in the report.
     """

@@ -26,7 +26,7 @@ class Nodes:
         self.by_name = ray.remote(_call_by_name(ray))
 
     def slots(self) -> dict[str, int]:
-        """Return how many jobs each node that may get some can perform at a time."""
+        """Return the number of jobs at a time for each node that may get jobs."""
         return {
             node: slots
             for node, slots in self._present().items()

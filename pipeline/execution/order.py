@@ -47,5 +47,5 @@ def _kind(identity: Mapping[str, Any]) -> str:
 
 
 def images(settings: Mapping[str, Any]) -> int:
-    """Return how many training images a run processes, over all epochs."""
+    """Return the number of training images that a run processes, over all epochs."""
     return int(settings["data"]["train_size"]) * int(settings["training"]["epochs"])

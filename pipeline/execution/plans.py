@@ -70,7 +70,7 @@ def _stored_plan(store: Store, protocol: str, phase: Phase) -> tuple[Plan, list[
 
 
 def reads_other_files(model: Mapping[str, Any]) -> bool:
-    """Return whether runs of a model depend on files that are no inputs of a stage.
+    """Return whether runs of a model depend on files that are not inputs of a stage.
 
     These are the code of a network of the user's own, and files of pretrained weights.
     """

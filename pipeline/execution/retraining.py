@@ -106,7 +106,7 @@ def retraining_differences(
 
 
 def _chosen(names: list[str], count: int, seed: int) -> list[str]:
-    """Return some runs in random order, whatever the order of all."""
+    """Return some runs in random order, independent of the order of `names`."""
     ordered = sorted(names)
     places = np.random.default_rng(seed).permutation(len(ordered))
     return [ordered[place] for place in places[:count]]

@@ -1,7 +1,7 @@
 """Order the tensors of a network by layers, from the images to the logits.
 
 A layer begins at each module that multiplies by a weight, in the order in which the forward calls
-them, and has whatever follows up to the next one, such as a batch norm or a scale.
+them. It includes all modules up to the next layer, such as a batch norm or a scale.
 """
 
 from collections.abc import Sequence

@@ -181,7 +181,7 @@ def _in_order(network: nn.Module, *kinds: type[nn.Module]) -> list[Site]:
 
 
 def runs(network: nn.Module, name: str) -> bool:
-    """Return whether the forward of a module runs in training, as far as that was probed."""
+    """Return whether the forward of a module ran in the probe of training; True without a probe."""
     probe = probe_of(network)
     return probe is None or plain(name) in probe.called
 

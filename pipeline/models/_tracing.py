@@ -67,7 +67,7 @@ def _only_reads(node: fx.Node) -> bool:
 
 
 def _outcome_of_check() -> bool | None:
-    """Return the outcome of the test that the traced code makes now, None if it is no check."""
+    """Return the outcome of the test that the traced code makes now, None if it is not a check."""
     frame = inspect.currentframe()
     while frame is not None and _is_here(frame):
         frame = frame.f_back

@@ -74,7 +74,7 @@ def load_weights(network: nn.Module, path: str) -> Match:
 
 
 def match_weights(network: nn.Module, path: str) -> Match:
-    """Return which tensors of a file `load_weights` would load; the network stays as it is.
+    """Return the tensors of a file that `load_weights` would load, without a change of the network.
 
     Raises:
         Refusal: As for `load_weights`.

@@ -39,7 +39,7 @@ FAILURES = (Exception, SystemExit)  # whatever code of the user raises
 DISTRIBUTED = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 States = dict[str, Any]  # of the global generators, by name
 
-BATCH = 4  # images of a second training pass: no number of images is built in
+BATCH = 4  # images of a second training pass, to find a built-in number of images
 STEPS = 3  # in training mode, after which state that is not stored shows; odd: it may alternate
 STEADY = 1e-3  # relative change: weights that a forward standardizes differ by its epsilon
 COMPARED = 8  # steps with that state: a layer that is skipped with chance 1/2 then shows
@@ -204,7 +204,7 @@ def _made(settings: Model) -> nn.Module:
         raise
     except FAILURES as error:
         raise _refusal(settings, f"cannot be made: {_line(error)}") from None
-    if "torch._dynamo" in sys.modules:  # imported by what compiles
+    if "torch._dynamo" in sys.modules:  # imported by code that compiles
         # compiled code skips noise layers, and what a process has compiled before changes bits
         torch.compiler.set_stance("force_eager")
     if not isinstance(network, nn.Module):

@@ -103,7 +103,7 @@ def _other_runs(study: Study) -> int:
 
 
 def _added_by_overtuning(study: Study, protocol: Protocol) -> int:
-    """Return how many further settings the study of overtuning trains, at most."""
+    """Return the largest number of further settings that the study of overtuning trains."""
     choice = {study.name: {arm.name: most_compared(arm) for arm in study.arms}}
     overtuning = overtuning_study(Experiment(protocol, (study,)), choice)
     return sum(arm.against != BASELINE for arm in overtuning.arms) if overtuning else 0

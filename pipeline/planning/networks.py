@@ -274,7 +274,7 @@ def require_steady(network: Standardized, shape: tuple[int, ...]) -> None:
 
 
 def require_logits(network: Standardized, shape: tuple[int, ...]) -> None:
-    """Check that a network returns logits that follow from its images, whatever its weights are.
+    """Check that a network returns logits that depend on its images, for any weights.
 
     Args:
         network: The plain network.

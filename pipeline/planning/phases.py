@@ -286,6 +286,6 @@ def _describe_arm(
 
 
 def _rounds(arm: Arm) -> dict[str, Any] | None:
-    """Return how the scores of an arm decide on its later trials, None where they do not."""
+    """Return the search in which scores of an arm decide on later trials, None without one."""
     search = arm.definition.search
     return search.acting() if search and search.is_adaptive else None

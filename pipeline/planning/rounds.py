@@ -108,7 +108,7 @@ class _Searched:
 class _Planned:
     """A trial with the fingerprints of its runs.
 
-    A trial with a short schedule is no candidate of the choice.
+    A trial with a short schedule is not a candidate of the choice.
     """
 
     trial: Trial
@@ -130,7 +130,7 @@ class _ArmRounds:
     Attributes:
         arm: The arm, with its spaces as they are now.
         planned: Its trials.
-        skipped: Proposals that are no trials, because their values do not go together.
+        skipped: Proposals that are not trials, because their values are invalid together.
         is_repeated: Whether the last values of its spaces have been looked at for further seeds.
     """
 
@@ -512,13 +512,13 @@ def _section(arm: Arm, part: str, key: str) -> type[Settings] | None:
 
 
 def _most_added(arm: Arm) -> int:
-    """Return how many settings widening may add to a grid at most."""
+    """Return the largest number of settings that widening may add to a grid."""
     spaces: list[Space] = list(arm.definition.spaces.values())
     return size(spaces, widened=True) - size(spaces)
 
 
 def _most_repeated(arm: Arm) -> int:
-    """Return how many runs of the last values may be added at most.
+    """Return the largest number of runs of the last values that may be added.
 
     A space that may be widened no more than once has none.
     """

@@ -1,7 +1,7 @@
 """Propose the trials of a search, round by round.
 
 Each method is a pure function of the trials that have finished: of equal spaces, trials and seed it
-proposes equal ones, whatever the order in which the trials ended.
+proposes equal ones, for any order in which the trials ended.
 """
 
 import importlib.metadata

@@ -103,7 +103,7 @@ def _require_training(start: Start, where: str) -> None:
 
 
 def _trained(start: Start) -> int | None:
-    """Return how many layers are trained in the end, the head among them; None for all."""
+    """Return the number of layers that are trained in the end, including the head; None for all."""
     if start.train == "last_k":
         return start.k
     is_probe = start.train == "head" or (start.train == "head_then_all" and start.head_share == 1)

@@ -57,10 +57,10 @@ class Study:
         name: The name of its file, without the suffix.
         question: The question, for the report.
         arms: The arms, the baseline first.
-        ensemble: The groups of a study whose arms are averaged, else None.
-        variance: The draws of a study whose arms are decomposed, else None.
+        ensemble: The groups of a study whose arms are averaged, otherwise None.
+        variance: The draws of a study whose arms are decomposed, otherwise None.
         claims: What lectures and papers say of these arms.
-        search: The searches that are replayed on the arms of a study, else None.
+        search: The searches that are replayed on the arms of a study, otherwise None.
         kind: What is done with the arms: they are compared, averaged, decomposed, searched again
             and again, or a part of tuning.
     """
@@ -422,7 +422,7 @@ def _single_mistakes(document: StudyFile, arms: list[Arm], path: Path) -> Iterat
 def _search_mistakes(
     document: StudyFile, protocol: Protocol, arms: list[Arm], path: Path
 ) -> Iterator[str]:
-    """Yield a line for each arm whose settings are no design on which searches can be replayed."""
+    """Yield a line for each arm whose settings are not a design for replays of searches."""
     if document.search is None:
         return
     try:

@@ -101,7 +101,7 @@ def effect_cell(row: md.Row, form: Formatter, interval: bool = True) -> str:
 
 
 def expected_words(row: md.Row, form: Formatter) -> str:
-    """Return what a claim expects of the second side against the first, and by how much."""
+    """Return the difference that a claim expects of the second side from the first, as text."""
     if row["expect"] == "equal":
         return "equal" if row["rule"] in ("exact", "identity") else _near(row, form)
     words = str(row["expect"]).replace("_", " ")

@@ -130,7 +130,7 @@ def claims_page(
 
 
 def claims_summary(claims: Sequence[Judged], registered: Registered) -> str:
-    """Return how many of all claims reports tested, and how they came out; "" for none.
+    """Return the number of claims that reports tested, and their outcomes; "" for none.
 
     A claim that only the plan of a report has is registered too.
 

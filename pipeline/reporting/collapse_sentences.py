@@ -59,7 +59,7 @@ def collapse_sentences(rates: pd.DataFrame) -> list[str]:
 
 
 def rate_table(rates: pd.DataFrame, note: str = "") -> str:
-    """Return how often the runs of every arm were lost; empty where none was.
+    """Return the rates of lost runs of every arm; empty where none was.
 
     Args:
         rates: As `collapse_sentences` takes them.
@@ -107,7 +107,7 @@ def rare_note(rates: pd.DataFrame) -> str:
 
 
 def undone_note(rates: pd.DataFrame, contrasts: pd.DataFrame) -> str:
-    """Return which verdicts the rates of lost runs may undo, for means over all runs.
+    """Return the verdicts that the rates of lost runs may undo, for means over all runs.
 
     A verdict is named where the exact interval of the arm that is better has the rate, beyond that
     of the other arm, at which its mean would be no better. "" without any.

@@ -146,12 +146,12 @@ class ReportData:
 
     @property
     def pair_count(self) -> int:
-        """Return how many pairs are compared with their better parts."""
+        """Return the number of pairs that are compared with their better parts."""
         return len(self.parts[~self.parts["repeats"].astype(bool)])
 
     @cached_property
     def rates(self) -> pd.DataFrame:
-        """Return how often the runs of every arm were lost, each comparison once, with `label`."""
+        """Return the rates of lost runs of every arm, each comparison once, with `label`."""
         return self.labelled(self.collapses[~self.collapses["repeats"].astype(bool)])
 
     @cached_property
@@ -241,7 +241,7 @@ class ReportData:
         return frozenset(self.trust.loc[~self.trust["passed"], "check"])
 
     def trials(self, study: str, arm: str) -> int:
-        """Return how many settings were tried for an arm, the baseline's in its tuning."""
+        """Return the number of settings tried for an arm, the baseline's in its tuning."""
         place = (TUNING, BASELINE) if arm == BASELINE else (study, arm)
         return self._trials.get(place, 1)
 
@@ -372,7 +372,7 @@ def tried_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def count_states(runs: pd.DataFrame) -> dict[str, int]:
-    """Return how many runs were planned and how many ended in each state, each run once."""
+    """Return the number of planned runs and the number in each state, each run once."""
     ends = dict(zip(runs["fingerprint"], runs["state"], strict=True))
     counts = Counter(ends.values())
     return {"planned": len(ends), **{state: counts[state] for state in STATES}}

@@ -51,7 +51,7 @@ def constant_words(row: md.Row) -> str:
 
 
 def seeds_words(least: int, most: int, futile: int | None) -> str:
-    """Return how many seeds the contrasts have.
+    """Return the number of seeds of the contrasts.
 
     Args:
         least: The pairs of the arm with the fewest.

@@ -229,7 +229,7 @@ def _headline(judged: Judgement, rows: pd.DataFrame) -> str:
 
 
 def _rates(judged: Judgement) -> pd.DataFrame:
-    """Return how often the runs of every arm were lost, with `label`."""
+    """Return the rates of lost runs of every arm, with `label`."""
     return judged.rates.assign(label=judged.rates["arm"].map(md.escape))
 
 
@@ -305,7 +305,7 @@ def _caption(judged: Judgement, rows: pd.DataFrame) -> str:
 
 
 def _changed_over_images(rows: pd.DataFrame) -> Iterator[str]:
-    """Yield which verdicts change if the choice of test examples counts as a source of error."""
+    """Yield the verdicts that change if the choice of test examples is a source of error."""
     names = [
         f"**{row['label']}** ({row['verdict_other_images']})"
         for row in rows.to_dict("records")
@@ -319,7 +319,7 @@ def _changed_over_images(rows: pd.DataFrame) -> Iterator[str]:
 
 
 def _unmatched(rows: pd.DataFrame) -> Iterator[str]:
-    """Yield which seeds count nowhere, and which arms have no interval."""
+    """Yield the seeds that count nowhere, and the arms without an interval."""
     for row in rows.to_dict("records"):
         parts = [
             f"{md.format_count(row[column], 'seed')} of {whose}"

@@ -198,7 +198,7 @@ class SettingAxis:
 def setting_axis(
     settings: Sequence[Setting], space: Sequence[Dimension], width: int = WIDEST, most: int = 2
 ) -> SettingAxis:
-    """Return the axis of the settings of an arm: by value for one number, else by rank.
+    """Return the axis of the settings of an arm: by value for one number, otherwise by rank.
 
     Args:
         settings: The settings.

@@ -65,7 +65,7 @@ class Formatter:
         return middle if math.isnan(row["detectable"]) else f"{middle} ({' to '.join(ends)})"
 
     def score(self, metric: str | Metric, value: float) -> str:
-        """Return a score in percent or, if it is no fraction, as a number."""
+        """Return a score in percent or, if it is not a fraction, as a number."""
         described = _described(metric)
         if described.fraction:
             return self.percent(value)

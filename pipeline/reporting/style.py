@@ -221,7 +221,7 @@ def svg(figure: Figure) -> bytes:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Apply matplotlib's defaults and the house style on top, whatever the user has set.
+    """Apply matplotlib's defaults and the house style on top, not the user's settings.
 
     A character that the font lacks is a box in the PNG, and itself in the SVG; no warning is shown.
     """
@@ -245,7 +245,7 @@ def add_legend(figure: Figure, looks: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def legend_columns(names: Iterable[str], handle: float = 0.6) -> int:
-    """Return how many entries of a legend fit in a row: all, or as the longest name allows.
+    """Return the number of legend entries that fit in a row: all, or as the longest name allows.
 
     `handle` is the width of a handle in inches.
     """

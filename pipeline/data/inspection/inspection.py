@@ -130,7 +130,7 @@ def inspection_of(
 def sample_of(labels: NDArray[np.int64], size: int = SAMPLE) -> NDArray[np.int64]:
     """Return ascending indices of some examples: all if they are few, otherwise about `size`.
 
-    Every class has two of them, or one if there are no more; many classes may exceed `size`.
+    Every class has two of them, or one if it has only one; many classes may exceed `size`.
     """
     generator = np.random.default_rng(0)
     if len(labels) <= size:

@@ -41,7 +41,7 @@ MOSTLY = 0.5  # share of values
 CODES = {sign * (10**digits - 1) for sign in (-1, 1) for digits in (2, 3, 4, 5)}  # as -999
 LEADING_ZERO = re.compile(r"0\d+")
 MOST_FOLDS = 20
-TELLTALE = 5  # mean rows of a value, from which one class for each value is no chance
+TELLTALE = 5  # mean rows of a value, from which one class for each value is not by chance
 
 
 @dataclass(frozen=True)
@@ -256,7 +256,7 @@ def _codes(frame: "pd.DataFrame", source: dict[str, Any]) -> Iterator[str]:
         for code in sorted(CODES & set(column.unique())):
             others = column[column != code]
             distance, spread = (others - code).abs().min(), others.max() - others.min()
-            if distance > spread:  # false where there are no others: both are NaN
+            if distance > spread:  # false without other values: both are NaN
                 rows = int((column == code).sum())
                 yield (
                     f"column {named([name])}: {code} in {rows} of {len(frame)} rows, far from all "

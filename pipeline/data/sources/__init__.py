@@ -2,9 +2,9 @@
 
 A source defines `Source`, the model of the `source` section of a protocol; `describe(source)`,
 which returns the `DatasetInfo` without reading all data; and `read(source)`, which returns the
-`Splits`. It logs what it leaves out as a warning. A source that can read its labels without its
-images may define `labels(source)`, which returns the `Splits` with images of one black pixel: their
-sizes are then checked before the data are prepared.
+`Splits`. It logs a warning for parts that it leaves out. A source that can read its labels without
+its images may define `labels(source)`, which returns the `Splits` with images of one black pixel:
+their sizes are then checked before the data are prepared.
 """
 
 import dataclasses

@@ -44,7 +44,7 @@ class Layout:
     folders: dict[str, Path]
 
     def minimum(self, split: str) -> int:
-        """Return how many images a class needs in a split.
+        """Return the number of images that a class needs in a split.
 
         The pool needs one to train on and one for each split without a folder.
         """

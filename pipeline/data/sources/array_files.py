@@ -256,7 +256,7 @@ def _fractions(pixels: NDArray[Any], scale: float) -> NDArray[np.float32]:
 
 
 def _label_cure(labels: ArrayFile, images: int) -> str:
-    """Return what makes labels of this type and shape those that are expected, if it is known."""
+    """Return a remedy for labels of another type or shape, "" if none is known."""
     if labels.shape == (images, 1):
         return "; labels[:, 0] has this shape"
     if labels.shape[:1] == (images,) and len(labels.shape) == 2:

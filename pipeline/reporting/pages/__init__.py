@@ -1,6 +1,6 @@
 """Write the pages of a report, one file each: `pages(data)` yields those that have content.
 
-The front page is `front`; the others follow in the order of their `ORDER`.
+The front page is `front`; the other pages follow in the order of their `ORDER`.
 """
 
 from types import FunctionType

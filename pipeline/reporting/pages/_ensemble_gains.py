@@ -54,7 +54,7 @@ def efficient_methods(methods: Sequence[Gain], formatter: md.Formatter) -> str:
 
 
 def scaled_gains(methods: Sequence[Gain]) -> str:
-    """Return which gains in NLL remain after temperature scaling, vanish, or turn into losses.
+    """Return the gains in NLL that remain after temperature scaling, vanish or become losses.
 
     NLL before it is not comparable: Ashukha, Lyzhov, Molchanov and Vetrov, ICLR 2020.
     """

@@ -67,7 +67,7 @@ def format_gains(gains: Sequence[Gain]) -> list[str]:
 
 
 def largest_gains(gains: Sequence[Gain]) -> str:
-    """Return which gains most in accuracy, and which in NLL."""
+    """Return the largest gain in accuracy, and the largest in NLL."""
     parts = []
     for metric, words in MOST.items():
         measured = [gain for gain in gains if not isnan(gain.value(metric, "difference"))]

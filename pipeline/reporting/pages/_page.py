@@ -47,7 +47,7 @@ def changes(study: PlannedStudy) -> str:
 
 
 def rules(data: ReportData) -> str:
-    """Return which test rule holds for which arm."""
+    """Return the test rules with their arms."""
     arms: dict[str, dict[str, None]] = {}
     for _, arm in data.planned_arms:
         arms.setdefault(rule_label(arm.rule), {})[arm.name] = None
@@ -57,7 +57,7 @@ def rules(data: ReportData) -> str:
 
 
 def family(data: ReportData) -> str:
-    """Return how many contrasts the correction is over."""
+    """Return the number of contrasts in the correction."""
     return f"{md.format_count(data.contrast_count, 'contrast')} of test accuracy"
 
 

@@ -153,7 +153,7 @@ def _best_view(data: ReportData, key: tuple[str, str]) -> str:
 
 
 def _not_better(data: ReportData) -> str:
-    """Return how the other arms that help compare with the recommended one."""
+    """Return a comparison of the other arms that help with the recommended one."""
     if len(data.recipe) < 2:
         return ""
     chosen = data.recipe.iloc[0]
@@ -179,7 +179,7 @@ def _not_better(data: ReportData) -> str:
 
 
 def _place(difference: md.Row) -> str:
-    """Return how an arm stands to the recommended one, by the test of their difference."""
+    """Return the relation of an arm to the recommended one, by the test of their difference."""
     if not difference["p_holm"] < LEVEL:
         return AMONG
     return WORSE if difference["difference"] < 0 else BETTER

@@ -74,7 +74,7 @@ def majority_warning(data: ReportData) -> str:
 
 
 def not_above(data: ReportData) -> str:
-    """Return which other classifiers the baseline is not shown to be above, with a space before.
+    """Return the other classifiers that the baseline is not shown to beat, after a space.
 
     The majority class is not among them, since the answer begins with it. Empty if none.
     """
@@ -177,7 +177,7 @@ def _gains(data: ReportData, rows: Rows, failed: Rows) -> str:
 def _no_better(data: ReportData, failed: Rows) -> str:
     """Return the remedy for arms that do not beat their reference.
 
-    More values are no cure where the best one is inside the space, or at the end of its field.
+    More values do not help where the best one is inside the space, or at the end of its field.
     """
     interior = data.trust[data.trust["check"] == Check.INTERIOR]
     rows = interior.to_dict("records")
@@ -377,7 +377,7 @@ def _place(row: md.Row) -> str:
 
 
 def _part(failed: Rows, rows: Rows, noun: str) -> str:
-    """Return how many rows have failed, as in 2 of 5 verdicts."""
+    """Return the number of rows that have failed, as in 2 of 5 verdicts."""
     return f"{len(failed)} of {md.format_count(len(rows), noun)}"
 
 

@@ -132,7 +132,7 @@ def _tables(data: ReportData, tested: list[dict[str, Any]], numbers: Mapping[str
 
 
 def claims_sentence(data: ReportData) -> str:
-    """Return how many claims came out in which way; empty without any.
+    """Return the number of claims with each outcome; empty without any.
 
     Of claims with the same contrast, measure and expectation the first counts. Outcomes that follow
     from the settings do not count.

@@ -114,12 +114,12 @@ def designs_note(data: ReportData) -> str:
 
 
 def _diverged_in_designs(data: ReportData) -> pd.Series:
-    """Return which rows of `runs` are runs of a design that diverged."""
+    """Return a mask of the rows of `runs` that are diverged runs of a design."""
     return _in_designs(data) & (data.runs["state"] == "diverged")
 
 
 def _in_designs(data: ReportData) -> pd.Series:
-    """Return which rows of `runs` are settings on which searches are replayed."""
+    """Return a mask of the rows of `runs` that are settings on which searches are replayed."""
     names = [study.name for study in data.confirmation.studies_of("search")]
     return data.runs["study"].isin(names) & (data.runs["arm"] != BASELINE)
 
@@ -301,7 +301,7 @@ def _passes_note(data: ReportData) -> str:
 
 
 def _contrasts_note(data: ReportData) -> str:
-    """Return which contrasts are corrected together; empty if they are the rows of the table."""
+    """Return the contrasts that are corrected together; empty if they are the rows of the table."""
     if not data.pair_count:
         return ""
     arms = md.format_count(len(data.distinct), "arm")
@@ -323,7 +323,7 @@ def _parts_note(data: ReportData) -> str:
 
 
 def _lost_pairs_note(data: ReportData) -> str:
-    """Return how many pairs of runs contrasts left out because a run was lost; empty if none."""
+    """Return the number of pairs that contrasts left out because a run was lost; empty if none."""
     pairs = [
         f"{md.format_count(int(row['lost_pairs']), 'seed')} of **{row['label']}**"
         for row in data.distinct.to_dict("records")

@@ -145,7 +145,7 @@ def _shared(data: ReportData) -> str:
 
 
 def _tuning(data: ReportData) -> Iterator[str]:
-    """Yield what the baseline was tuned by, nothing if it was not."""
+    """Yield the tuning of the baseline, nothing if it was not tuned."""
     tuned = data.confirmation.tuned
     users, start = "All arms", ""
     if has_starts(data):
@@ -187,7 +187,7 @@ def _contrasts(data: ReportData) -> list[str]:
 
 
 def _share_of_errors(data: ReportData) -> str:
-    """Return how large the margin is beside the errors of the baseline; empty without errors."""
+    """Return the size of the margin against the baseline's errors; empty without errors."""
     share = data.margin_of_errors
     return "" if isnan(share) else f" ({100 * share:.0f} % of the baseline's test errors)"
 

@@ -97,7 +97,7 @@ def study_section(data: ReportData, study: PlannedStudy) -> str:
 
 
 def lost_runs(data: ReportData, study: PlannedStudy) -> str:
-    """Return how many runs of a study are lost; empty if all are done."""
+    """Return the number of lost runs of a study; empty if all are done."""
     counts = count_states(of(data.runs, study.name))
     kinds = [f"{counts[state]} {state}" for state in STATES[1:] if counts[state]]
     if not kinds:
@@ -287,7 +287,7 @@ def _span(leader: str, start: int, end: int) -> str:
 
 
 def importance_section(data: ReportData, study: PlannedStudy, names: Mapping[str, str]) -> str:
-    """Return how much each hyperparameter decides, and which cannot be ranked."""
+    """Return the importance of each hyperparameter, and the hyperparameters that have no rank."""
     rows = of(data.search_importance, study.name)
     if rows.empty:
         return (
@@ -414,7 +414,7 @@ def _fails(ends: Sequence[md.Row]) -> str:
 
 
 def shift_section(data: ReportData, study: PlannedStudy, names: Mapping[str, str]) -> str:
-    """Return how far the best rate of an arm moves when each other value changes."""
+    """Return the shift of the best rate of an arm when each other value changes."""
     rows = of(data.search_shifts, study.name)
     if rows.empty:
         return ""

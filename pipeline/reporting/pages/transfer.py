@@ -108,7 +108,7 @@ def _lead_link(data: ReportData) -> str:
 
 
 def _not_compared(data: ReportData, compared: set[tuple[str, str]]) -> str:
-    """Return how many arms with a start a table leaves out, and where they are."""
+    """Return the number of arms with a start that a table leaves out, and their place."""
     left = [
         row
         for row in _distinct(data)
@@ -245,7 +245,7 @@ def crossover_lines(data: ReportData) -> str:
 
 
 def _covered() -> str:
-    """Return how often an interval holds the crossover, by number of seeds."""
+    """Return the share of intervals that hold the crossover, by number of seeds."""
     return md.format_list([f"{share} % at {seeds} seeds" for seeds, share in COVERED.items()])
 
 

@@ -101,7 +101,7 @@ class Layout:
 
     @property
     def letters(self) -> int:
-        """Return how many letters of a tick fit across a panel."""
+        """Return the number of letters of a tick that fit across a panel."""
         return int(LETTERS / self.share) // self.columns
 
 
