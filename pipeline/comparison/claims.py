@@ -38,7 +38,7 @@ COLUMNS = (
 )
 
 ARMS = ("directional", "equivalence")  # rules that compare two arms
-BELOW = "below the margin"  # of a difference that is significant and shown to be small
+BELOW = "below the margin"  # for a difference that is significant and shown to be small
 
 
 def claims(plan: Plan, sources: Sources) -> pd.DataFrame:

@@ -22,10 +22,10 @@ POINTS = (
     *("study", "arm", "point", "hyperparameter", "scale", "at", "place"),
     *("validation_accuracy", "test_accuracy", "is_best"),
 )
-BEST = 0.1  # of the points
+BEST = 0.1  # share of the points
 LOST = -1.0  # the score of a point with a lost run, below all others
 EPOCHS = "training.epochs"
-DIGITS = 9  # of a mean over seeds: equal means differ by round-off beyond
+DIGITS = 9  # digits of a mean over seeds; equal means may differ by round-off beyond
 
 Array = NDArray[np.float64]
 Values = tuple[Any, ...]

@@ -21,9 +21,9 @@ IMPORTANCE = (
     *("study", "arm", "hyperparameter", "importance", "low", "high", "chance"),
     *("first_rank", "last_rank", "rival", "lead", "lead_low", "lead_high"),
 )
-HALVES = 60  # of the trials, drawn at random
-SHUFFLES = 400  # of scores among trials
-TOP = 0.1  # of the trials; importance is what decides whether a trial is among them
+HALVES = 60  # halves of the trials, drawn at random
+SHUFFLES = 400  # shuffles of scores among trials
+TOP = 0.1  # share of the best trials; importance is the influence on being among them
 
 Array = NDArray[np.float64]
 

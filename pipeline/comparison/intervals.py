@@ -19,10 +19,10 @@ from pipeline.comparison.levels import LEVEL, POWER, UNSURE
 
 Array = NDArray[np.float64]
 NEGLIGIBLE = 1e-9  # scores are stored with ten digits: a smaller spread is rounding
-TIE = 1e-6  # of the sum of absolute differences: closer sums are equal, up to rounding
+TIE = 1e-6  # share of the sum of absolute differences: closer sums are equal, up to rounding
 MOST_SIGNS = 40  # 2 x 2^20 sums; more would take minutes
 MOST_SEEDS = 10_000
-RANK_SAMPLES = 4000  # of a power of signed ranks: within 1 % of the effect
+RANK_SAMPLES = 4000  # samples for the power of signed ranks: within 1 % of the effect
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,8 @@ P_VALUES = ("p", "p_equivalence")
 IMAGE_P_VALUES = ("p_images", "p_equivalence_images")
 SCORED = ["arm", "seed", "score", "fingerprint", "diverged"]
 
-ROUNDED = 0.005  # of an accuracy; the share of correct examples differs by no more from a score
-SHARE = 0.1  # of the test examples on which exactly one of two networks is right
+ROUNDED = 0.005  # largest difference between a score and the share of correct examples
+SHARE = 0.1  # share of test examples on which exactly one of two networks is right
 
 Run = tuple[str, str]  # arm, seed
 

@@ -12,7 +12,7 @@ from pipeline.comparison.looks import Key, family_of, looks_of, with_references
 from pipeline.comparison.matching import Arm, compared
 from pipeline.config.plan import Plan
 
-DRAWS = 100  # of the simulation of expected runs
+DRAWS = 100  # draws in the simulation of expected runs
 
 
 def explored_spread(tried: Sequence[Mapping[str, Any]]) -> float:

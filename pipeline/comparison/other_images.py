@@ -12,7 +12,7 @@ from pipeline.comparison.intervals import Array, mean, standard_error, total_err
 from pipeline.comparison.weights import LookMean, look_equivalence, look_statistics
 from pipeline.config.plan import Plan
 
-COLUMNS = ("image", "label")  # of the table `images`, before a column for each run
+COLUMNS = ("image", "label")  # columns of the table `images`, before a column for each run
 SHARES = ("study", "arm", "image", "label", "correct")
 
 Hits = NDArray[np.int8]  # (images,): 1 where a run classifies an image correctly, 0 elsewhere

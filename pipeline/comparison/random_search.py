@@ -13,7 +13,7 @@ from scipy import special
 from pipeline.comparison.designs import Design
 from pipeline.comparison.levels import LEVEL
 
-EPSILON = 1e-9  # of a score
+EPSILON = 1e-9  # tolerance of a score
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]

@@ -19,11 +19,11 @@ COLUMNS = ("classifier", "seed", "validation_accuracy")
 LARGE = 1_000_000  # training examples x features
 MOST_WORK = 30_000_000  # training examples x features x seeds, where one seed is large
 SMALLEST = 1e-6  # deviation of a constant channel
-TINY = float(np.finfo(np.float32).tiny)  # of a feature that varies, in any unit
+TINY = float(np.finfo(np.float32).tiny)  # smallest deviation of a feature that varies, in any unit
 MOST_VALUES = 50_000_000  # training examples x features of one seed
 MOST_SCORED = 10_000  # validation examples
 FEW = (2, 5)  # seeds of large training sets
-MOST_ITERATIONS = 10_000  # of logistic regression; CIFAR-10 takes 15
+MOST_ITERATIONS = 10_000  # iterations of logistic regression; CIFAR-10 takes 15
 
 
 def references(pool: Arrays, data: Data, seeds: Sequence[int]) -> pd.DataFrame:

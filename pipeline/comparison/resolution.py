@@ -5,7 +5,7 @@ from math import inf, nan, sqrt
 import pandas as pd
 
 COLUMNS = ("share", "images", "difference", "seeds", "overlap", "least", "most")
-SHARES = (0.02, 0.1)  # of the images on which exactly one of two networks is right
+SHARES = (0.02, 0.1)  # shares of images on which exactly one of two networks is right
 NORMAL = 1.96  # standard deviations to either side of 95 % of a normal distribution
 
 

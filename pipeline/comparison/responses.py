@@ -33,7 +33,7 @@ QUARTER = 0.25  # the best trials, whose middle is where a hyperparameter is bes
 FEWEST = 20  # trials on each side of a split
 RESAMPLES = 1000
 STEPS = 21  # places of a surface along each axis
-WIDTHS = (0.05, 0.08, 0.12, 0.18, 0.27)  # of its kernel, in the unit square
+WIDTHS = (0.05, 0.08, 0.12, 0.18, 0.27)  # widths of the surface's kernel, in the unit square
 INSIDE = 1 - 1e-9  # the last place of a range
 
 Array = NDArray[np.float64]

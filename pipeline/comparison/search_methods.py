@@ -44,10 +44,10 @@ BASIS: dict[Method, str] = {  # basis of a replay
 }
 MODELS: tuple[Method, ...] = ("tpe",)  # methods that fit a model in each round
 FEWER = 100  # replays of a method that fits models, at most
-QUANTILES = {"low": 0.1, "median": 0.5, "high": 0.9}  # of replays
-HALVES = 20  # of the points, drawn at random
-FOUND = 0.99  # of the searches have a candidate; below it, means leave out too many that have none
-NEAREST_REPLAYS = 200  # of random search taken to the nearest points, for its curve
+QUANTILES = {"low": 0.1, "median": 0.5, "high": 0.9}  # quantiles of replays
+HALVES = 20  # halves of the points, drawn at random
+FOUND = 0.99  # least share of searches with a candidate; means are over these searches only
+NEAREST_REPLAYS = 200  # replays of random search with nearest points, for its curve
 
 Array = NDArray[np.float64]
 

@@ -18,8 +18,8 @@ SCALES = (
     *("study", "arm", "hyperparameter", "trials", "points", "log_test", "uniform_test"),
     *("difference", "low", "high"),
 )
-TRIALS = 10  # of each search
-HALVES = 20  # of the points, drawn at random
+TRIALS = 10  # trials of each search
+HALVES = 20  # halves of the points, drawn at random
 
 Array = NDArray[np.float64]
 

@@ -40,7 +40,7 @@ COLUMNS = (
     *LOST_RUNS,
     *("training_ratio", "total_ratio"),
 )
-UNJUDGED = {  # of the baseline
+UNJUDGED = {  # values of the baseline
     **dict.fromkeys(("difference", "low", "high", "p_holm"), nan),
     **{"verdict": "", "below_margin": False, "withheld": False, "repeats": False},
     **dict.fromkeys(LOST_RUNS, 0),

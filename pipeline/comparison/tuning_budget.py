@@ -12,7 +12,7 @@ from pipeline.config.streams import derive
 
 BUDGETS = ("study", "arm", "other", "trials", "chance", "low", "high", "leader", "resamples")
 RESAMPLES = 1000
-MOST = 0.25  # of the points of a design; above it, a resampled design has too few of its best
+MOST = 0.25  # share of the points of a design; above it, a resampled design has too few of its best
 SMALL = 1e-9  # standard error of a chance
 
 Array = NDArray[np.float64]

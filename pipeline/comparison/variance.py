@@ -13,7 +13,7 @@ from pipeline.config.plan import BASELINE, Plan
 COLUMNS = ("arm", "stream", "n_groups", "n", "df", "variance", "sd", "low", "high")
 ERRORS = ("n", "seed_error", "image_error", "total_error", "advice")
 TEST_SET = "test set"  # the source of variance that no seed changes
-RATIO = 2  # of standard errors: without the smaller, both together are at most 11 % less
+RATIO = 2  # ratio of standard errors: without the smaller one, their sum is at most 11 % less
 SPLIT = "split"  # the stream that draws training examples from the pool
 POOLS = ("study", "arm", "split_sd", "factor", "most")
 SEEDS, IMAGES, BOTH, UNKNOWN = "seeds", "images", "both", ""

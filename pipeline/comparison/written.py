@@ -30,8 +30,8 @@ from pipeline.records.reports import WrittenReport
 from pipeline.records.tables import read_table
 
 PLOTTED = (*("n", "difference", "low", "high", "verdict", "below_margin", "withheld"), *LOST_RUNS)
-PRECISION = 1e-7  # of a fraction: tables have ten digits
-NEAR = 1e-4  # of a p-value, which is less exact than its inputs
+PRECISION = 1e-7  # tolerance of a fraction: tables have ten digits
+NEAR = 1e-4  # tolerance of a p-value, which is less exact than its inputs
 KEYS = ("study", "arm")
 REFERENCE = "reference_"  # how columns of the scores of references begin
 

@@ -25,7 +25,7 @@ BYTE = 255
 WORD = 65535
 WORD_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 DEEP_MODES = (*WORD_MODES, "I", "F")
-WHITE_IS_ZERO = 0  # of the TIFF tag PhotometricInterpretation
+WHITE_IS_ZERO = 0  # value of the TIFF tag PhotometricInterpretation
 RGB_ALONE = ("LAB", "HSV")  # modes that Pillow converts to no other
 KEY_SCALES = {"L;2": 85, "L;4": 17}  # Pillow scales such levels, but not the transparent
 

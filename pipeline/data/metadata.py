@@ -17,10 +17,10 @@ TRANSPOSED = {
     8: Image.Transpose.ROTATE_90,
 }  # EXIF orientation -> operation that turns the image upright
 PNG = b"\x89PNG\r\n\x1a\n"
-PNG_KEPT = (b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT")  # of the ancillary chunks
+PNG_KEPT = (b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT")  # ancillary chunks that are kept
 PNG_OVERHEAD = 12  # bytes of a chunk beside its data
 JPEG = b"\xff\xd8"
-JPEG_KEPT = (b"JFIF", b"Adobe", b"Exif")  # of the application segments
+JPEG_KEPT = (b"JFIF", b"Adobe", b"Exif")  # application segments that are kept
 JPEG_SHORTEST = 16  # bytes of a complete segment among these
 JPEG_DROPPED = (*range(0xE0, 0xF0), 0xFE)  # markers of application segments and comments
 START_OF_SCAN = 0xDA

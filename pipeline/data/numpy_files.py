@@ -22,7 +22,7 @@ from pipeline.data import stored
 from pipeline.data.paths import cache_folder
 from pipeline.runtime.errors import Refusal
 
-COPIES = 2  # of an unpacked array on the disk: the other one is prepared
+COPIES = 2  # copies of an unpacked array on the disk: the second one is prepared
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 

@@ -18,7 +18,7 @@ from pipeline.data.missing import Filling
 from pipeline.runtime.errors import Refusal
 
 TEST_SEED = 0  # fixed: the test set never moves
-SEED_LIMIT = 2**32  # of scikit-learn
+SEED_LIMIT = 2**32  # limit of seeds in scikit-learn
 
 Indices = NDArray[np.int64]
 

@@ -10,7 +10,7 @@ from pipeline.data.stored import Images, changed, extremes, pieces
 ROUNDING = 8 * float(np.finfo(np.float32).eps)  # largest difference from 1 that is an error of it
 USED = 0.5  # share of the range below which it is noted
 MARKED = 0.02  # largest share of pixels that may be marks, or defects of a sensor
-DEPTHS = (8, 10, 12, 14)  # of cameras and scanners, in bits
+DEPTHS = (8, 10, 12, 14)  # bits of cameras and scanners
 GAP = 0.25  # share of the range without a pixel between an image and its marks
 
 

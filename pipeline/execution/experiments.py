@@ -24,7 +24,7 @@ from pipeline.runtime.stage_times import clear_stage_times, read_stage_times
 
 REPORTS = Path("reports")
 REFERENCES = "refs/exps/*/*/"  # in which DVC keeps its experiments
-CODE = ("*.py", "*.yaml")  # of what git does not track, the files that an experiment needs
+CODE = ("*.py", "*.yaml")  # files not tracked by git that an experiment needs
 
 
 def run_studies(

@@ -27,8 +27,8 @@ from pipeline.runtime.errors import Refusal
 NAMED = re.compile(r"\*\*([^*]+)\*\* \(([+-]?\d[^;)]* points(?: \[[^\]]*\])?)")
 NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 ROUNDED = 0.0051  # points: metrics.json has two decimals
-PRECISION = 1e-8  # of a fraction: tables have ten digits
-ALL_CONTRASTS = "contrasts.csv"  # of every metric
+PRECISION = 1e-8  # tolerance of a fraction: tables have ten digits
+ALL_CONTRASTS = "contrasts.csv"  # contrasts of every metric
 CURE = "run: gapwise restore, or make run"
 INDEX_CURE = "run: gapwise restore, or gapwise report"
 PAGES = {  # over all reports

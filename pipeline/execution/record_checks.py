@@ -21,8 +21,8 @@ from pipeline.records.runs import (
 from pipeline.records.unchanged import unchanged_runs
 
 PHASES = ("exploration", "confirmation")
-SCORED = "validation.safetensors"  # of a run that came to its end
-TOLERANCE = 0.01  # of logits, relative to the largest one: rounding on another kind of machine
+SCORED = "validation.safetensors"  # file of a run that came to its end
+TOLERANCE = 0.01  # relative to the largest logit: rounding on another kind of machine
 
 
 def record_differences(artifacts: Path) -> Iterator[str]:

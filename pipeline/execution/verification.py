@@ -58,7 +58,7 @@ REPLANNING = "pipeline.execution.replanning:replanning_differences"  # imports t
 RETRAINING = "pipeline.execution.retraining:retraining_differences"
 SCORE = "pipeline.evaluation.validation:validation_score"
 DECISION = "pipeline.comparison.looks:decide"
-CACHE = ".data"  # of files that are downloaded or decoded once
+CACHE = ".data"  # folder of files that are downloaded or decoded once
 LARGEST_SEED = 2**32
 
 

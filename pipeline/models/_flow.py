@@ -9,7 +9,7 @@ from torch import Tensor
 IMAGES, UNITS, WEIGHTS = "images", "units", "weights"
 DATA = {IMAGES, UNITS}
 JOINS = ("cat", "stack")
-SAMPLER = "grid_sampler"  # of its first operand, at places that follow from the second
+SAMPLER = "grid_sampler"  # samples its first operand, at places from the second
 # of scores: they stay scores; views share their memory
 SCALINGS = {
     *("mul", "div", "add", "sub", "masked_fill", "where", "native_dropout"),

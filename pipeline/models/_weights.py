@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pipeline.data.weights import KEY, SAFE, read_weights
 from pipeline.runtime.errors import Refusal
 
-PREFIXES = ("module.", "model.", "network.", "_orig_mod.")  # of wrappers around a network
+PREFIXES = ("module.", "model.", "network.", "_orig_mod.")  # prefixes by wrappers of a network
 NESTED = ("state_dict", "model_state_dict", "model")  # where checkpoints hold the weights
 NAMED = 4  # tensors named in one line
 

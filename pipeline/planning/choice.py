@@ -16,8 +16,8 @@ from pipeline.config.plan import Dimension, Setting
 from pipeline.config.scales import position
 from pipeline.planning.response import smoothed
 
-LEAST_POINTS = 5  # of a response curve
-NEAR = 0.05  # of a range: a value of a design as near to an end is at it
+LEAST_POINTS = 5  # points of a response curve
+NEAR = 0.05  # share of a range: a value of a design this near to an end is at it
 COLLAPSE = 0.1  # accuracy, a fraction
 DIGITS = 12  # more would let the order of a sum break a tie
 

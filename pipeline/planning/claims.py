@@ -16,7 +16,7 @@ from pipeline.config.settings import Settings
 from pipeline.config.validation import invalid, unknown_name
 from pipeline.data import sources
 
-SECTIONS = ("data", "training", "model")  # of a protocol, whose values a claim can need
+SECTIONS = ("data", "training", "model")  # sections of a protocol whose values a claim can need
 
 
 def with_partners(registered: Mapping[str, Sequence[Claim]], studies: Collection[str]) -> list[str]:

@@ -20,12 +20,12 @@ from pipeline.models._standardized import Standardized
 from pipeline.regularizers._noise import mode
 from pipeline.runtime.errors import Refusal
 
-IMAGES = 16  # of a batch
-SCALES = (0.5, 1.0, 2.0, 4.0)  # of the batches: a layer may be for bright images
+IMAGES = 16  # images of a batch
+SCALES = (0.5, 1.0, 2.0, 4.0)  # scales of the batches: a layer may be for bright images
 FEW_IMAGES = 4  # images of a batch to evaluate
-DEVIATIONS = (0.0, 0.1, 1.0, 3.0)  # of what is added to weights: a head may begin at 0
+DEVIATIONS = (0.0, 0.1, 1.0, 3.0)  # deviations of noise added to weights: a head may begin at 0
 TOLERANCE = 1e-2  # relative, of logits in a batch: half precision rounds to less than that
-MOST_LETTERS = 300  # of the error of a user's code: torch lists every tensor that does not fit
+MOST_LETTERS = 300  # of an error of a user's code: torch lists every tensor that does not fit
 NOT_STORED = (
     "model.import: numbers that the network draws when it is made are not in its state, so that "
     "the weights of another do not fit"

@@ -39,8 +39,8 @@ from pipeline.planning.starts import Digests, IdentifiedRun
 from pipeline.planning.studies import Experiment, Study, tuning_study
 from pipeline.runtime.errors import Refusal
 
-HALVINGS = 3  # of a step, at most
-PARTS = 4  # of a step, among which further values are looked for
+HALVINGS = 3  # halvings of a step, at most
+PARTS = 4  # parts of a step, between which further values are searched
 REPEATS = 3  # further seeds of the last values of a space before its widening stops
 
 Read = Callable[[Mapping[str, Any]], Experiment]  # tuned values -> the experiment

@@ -27,11 +27,11 @@ Values = tuple[Any, ...]
 Array = np.ndarray[Any, Any]
 ADAPTIVE: tuple[Method, ...] = ("coarse_to_fine", "halving", "tpe")  # later rounds need scores
 SHORTENS: tuple[Method, ...] = ("coarse_to_fine", "halving")  # some schedules are short
-DIMENSIONS = 256  # of the Sobol sequence, whose projections on two of them are known to be good
-BITS = 30  # of a coordinate of the sequence
+DIMENSIONS = 256  # dimensions of the Sobol sequence; projections on two of them are good
+BITS = 30  # bits of a coordinate of the sequence
 DRAWS = 16  # times the settings of a design: so often it is drawn until they are distinct
-EPSILON = 1e-9  # of a share of a schedule
-TOP = 1 - 1e-9  # of the quantiles of tpe: a space has none at 1
+EPSILON = 1e-9  # tolerance of a share of a schedule
+TOP = 1 - 1e-9  # highest quantile of tpe: a space has none at 1
 TWO_VALUES = " with two values of each range"  # text of an error on the smallest grid
 STREAM = 0  # the seed of all searches: equal spaces have equal points in every arm
 

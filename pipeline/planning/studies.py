@@ -44,7 +44,7 @@ from pipeline.planning.start_mistakes import require_effects
 from pipeline.runtime.errors import Refusal
 
 ORDER: tuple[Kind, ...] = ("comparison", "ensemble", "variance", "search")
-LEAST_SPACES = 2  # of an arm on which searches are replayed: a single space is a curve
+LEAST_SPACES = 2  # spaces of an arm on which searches are replayed: a single one is a curve
 DESIGN = "{search: {method: random, trials: 128}}"
 UNTUNED = "untuned"  # the arm with the protocol's values where tuning has chosen others
 

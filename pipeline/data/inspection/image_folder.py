@@ -28,7 +28,7 @@ from pipeline.runtime.errors import Refusal
 
 HEADERS = 20_000  # files whose headers are read
 COLORED = 60  # images whose colors are compared
-GRAY = 8  # of 255: largest difference of colors in a gray image, as JPEG leaves it
+GRAY = 8  # levels of 255: largest difference of colors in a gray image after JPEG
 LARGEST, SMALLEST = 32, 8  # pixels of a side
 HALVES = 2  # smaller sizes to fall back on
 WIDE = 1.5  # long axis in short axes, above which the crop at the center loses much

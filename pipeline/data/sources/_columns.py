@@ -26,7 +26,7 @@ FREE_TEXT = 0.5  # share of different values in a column of text above which the
 FEWEST_TEXTS = 20  # different values below which they always are
 MOSTLY_NUMBERS = 0.5  # share of numbers in a column above which other values look like mistakes
 MOST_FEATURES = 10_000
-COPIES = 4  # of all features in memory, while they are put together and split
+COPIES = 4  # copies of all features in memory, while they are put together and split
 
 
 @dataclass(frozen=True)
