@@ -97,9 +97,9 @@ class Outcomes:
         return [side for side in alike if not self.collapsed.intersection(side)], other_machine
 
     def losses(self, arm: Arm) -> Losses:
-        """Return the numbers of runs that an arm and its reference lost, on any machine.
+        """Return how many runs an arm and its reference lost, on whatever machine.
 
-        Only seeds that are planned for both count.
+        Seeds count that are planned for both.
         """
         sides = _all_sides(arm.pair())
         lost = [[self._is_lost(run) for run in side] for side in sides]

@@ -67,7 +67,7 @@ def format_states(counts: md.Row) -> str:
 
 
 def incomplete_runs(runs: pd.DataFrame) -> str:
-    """Return how many of these runs failed, diverged or are missing; empty if all are done."""
+    """Return the numbers of failed, diverged and missing runs; empty if all are done."""
     counts = count_states(runs)
     incomplete = counts["planned"] - counts["done"]
     if not incomplete:
