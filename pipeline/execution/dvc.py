@@ -124,7 +124,10 @@ def run_dvc(words: Sequence[str], environment: Mapping[str, str]) -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Wait for DVC, which Control-C usually reaches too, to put its files in order; then end it."""
+    """Wait for DVC, which Control-C usually reaches too, to put its files in order.
+
+    It is terminated if it takes too long.
+    """
     while process.poll() is None:
         try:
             process.wait(END_SECONDS)

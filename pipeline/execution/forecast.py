@@ -144,8 +144,8 @@ def _other_values(experiment: Experiment) -> Mapping[str, Any]:
 def seconds_per_run(experiment: Experiment) -> float:
     """Return the seconds of a run: the median of timed runs, otherwise the protocol's estimate.
 
-    Runs are timed on this machine. Confirmation runs are used, or without any exploration runs.
-    Either is scaled by the number of images a run processes.
+    Runs are timed on this machine. Confirmation runs are used, or exploration runs if no
+    confirmation run was timed. Either is scaled by the number of images a run processes.
     """
     protocol, store = experiment.protocol, open_store()
     for phase in ("confirmation", "exploration"):

@@ -76,7 +76,7 @@ class Nodes:
         return node, text
 
     def _present(self) -> dict[str, int]:
-        """Return the number of jobs at a time for the processors of each node, without zeros."""
+        """Return the number of jobs that fit the processors of each node, for nodes with any."""
         slots = {
             node["NodeID"]: int(node["Resources"].get("CPU", 0)) // self.processors
             for node in self.ray.nodes()

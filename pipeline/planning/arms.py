@@ -207,7 +207,7 @@ def searched_values(arm: Arm) -> tuple[Dimension, ...]:
 
 
 def relative(arm: Arm, arms: Sequence[Arm]) -> Arm:
-    """Return the arm with its factor against its reference, without the parts of both arms.
+    """Return the arm with its factor against its reference, without the parts that both have.
 
     Args:
         arm: The arm, its factor against the baseline.

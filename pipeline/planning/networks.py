@@ -331,7 +331,8 @@ def require_passes(network: nn.Module, shape: tuple[int, ...], classes: int) -> 
 def evaluation_notes(network: Standardized, shape: tuple[int, ...]) -> list[str]:
     """Return a line for each way in which evaluation mode may surprise.
 
-    Logits may depend on other images, layers may not run, or weights may not be trained.
+    Logits may depend on other images or on random draws, layers may not run, or weights may not be
+    trained.
 
     Args:
         network: The plain network.
