@@ -47,7 +47,7 @@ def run_outcomes(plan: Plan, scores: pd.DataFrame) -> pd.DataFrame:
 def arm_means(outcomes: pd.DataFrame, plan: Plan, records: Records) -> pd.DataFrame:
     """Return the mean of every outcome and cost over the runs of an arm, with its interval.
 
-    Outcomes are those of `run_outcomes`; costs are operations and updates of the done runs.
+    Outcomes are from `run_outcomes`; costs are operations and updates of the done runs.
 
     Args:
         outcomes: The table that `run_outcomes` returns.
@@ -85,7 +85,7 @@ def rule_means(plan: Plan, scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def audit_means(plan: Plan, records: Records) -> pd.DataFrame:
-    """Return the mean of what regularizers measured of themselves, over the done runs of an arm.
+    """Return the means of the measures in the audits of regularizers, over the done runs of an arm.
 
     Args:
         plan: The confirmation plan.

@@ -12,8 +12,8 @@ BAND = ("n", "mean", "low", "high")
 def bands(frame: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
     """Return n, mean, low and high of the column `value` for every group, in order of appearance.
 
-    Missing values do not count in n. The bounds are those of the 95 % interval, NaN for n < 2; a
-    group whose values are all equal has them at its mean.
+    Missing values do not count in n. The bounds are of the 95 % interval, NaN for n < 2; a group
+    whose values are all equal has them at its mean.
 
     Args:
         frame: A table with the columns `by` and `value`.

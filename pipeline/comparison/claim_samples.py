@@ -60,7 +60,7 @@ class SampleReader:
         self.measures = RunMeasures(sources)
 
     def sample(self, claim: Claim, study: PlannedStudy) -> Sample:
-        """Return what a claim of a study is judged by.
+        """Return the sample by which a claim of a study is judged.
 
         Args:
             claim: The claim.
@@ -151,7 +151,7 @@ class SampleReader:
         return replace(sample, lost=self.sources.outcomes.losses(replace(arm, against=reference)))
 
     def _absent(self, claim: Claim, arms: Sequence[Arm], values: Array) -> str:
-        """Return why there is no value, "" where there is one."""
+        """Return the reason why there is no value, "" where there is one."""
         if values.shape[1]:
             return ""
         sides, _ = self.sources.outcomes.sides(arms)

@@ -1,6 +1,6 @@
 """Judge claims of lectures and papers by the contrasts of a report, paired by seed.
 
-A study declares its claims before any data is seen. Differences and equivalence are two families,
+A study declares its claims before any results exist. Differences and equivalence are two families,
 each with Holm's correction over all claims that a report tests; the same contrast counts once.
 Verdicts on arms do not depend on them.
 """
@@ -38,7 +38,7 @@ COLUMNS = (
 )
 
 ARMS = ("directional", "equivalence")  # rules that compare two arms
-BELOW = "below the margin"  # of a difference that is significant and shown to be small
+BELOW = "below the margin"  # for a difference that is significant and shown to be small
 
 
 def claims(plan: Plan, sources: Sources) -> pd.DataFrame:
@@ -47,13 +47,14 @@ def claims(plan: Plan, sources: Sources) -> pd.DataFrame:
     `before` and `after` are means of both sides, geometric ones of `LOGARITHMIC` measures, whose
     `difference`, `low` and `high` are natural logarithms of ratios; `change` is the share of the
     first side. Of times to target they are medians, infinite where most runs never reach it, and
-    value, interval and p are those of signed ranks. Costs are multiples of the first side's. The
-    value of a contrast is in the unit of its measure: fractions for accuracy, error and gap, nats
-    for losses; of an interaction `before` and `after` are the values of its two contrasts.
+    value, interval and p are from signed ranks. Costs are multiples of the first side's. The value
+    of a contrast is in the unit of its measure: fractions for accuracy, error and gap, nats for
+    losses; of an interaction `before` and `after` are the values of its two contrasts.
 
     `p` is two-sided, of a value equal to the threshold, and `p_holm` corrects it over all claims.
     `p_equivalence` is of a value within the margin of the threshold (two one-sided t tests), or not
-    beyond it on the side that the claim excludes (one of them), corrected likewise. `outcome`:
+    beyond it on the side that the claim excludes (one of them), corrected in the same way.
+    `outcome`:
 
     - supported: the value is significantly on the expected side; for equal, not_lower and
       not_higher, within the margin;
@@ -61,10 +62,10 @@ def claims(plan: Plan, sources: Sources) -> pd.DataFrame:
       to lie within the margin; for equal, if it differs and is not shown to lie within;
     - inconclusive: neither; `detectable` is the value that these seeds find with 80 % power at the
       hardest step of Holm's procedure, with its range. It is NaN where signed ranks cannot be
-      significant at that step; `reason` then says how many seeds they need. So is an outcome
-      about accuracy to which the numbers of lost runs are opposed. `reason` says so, and where a
-      difference is below the margin;
-    - not testable: `reason` says why, as where neither side ever reaches the target;
+      significant at that step; `reason` then gives the number of seeds that they need. An outcome
+      about accuracy is also inconclusive where the numbers of lost runs contradict it. `reason`
+      states this, and where a difference is below the margin;
+    - not testable: `reason` says why, for example that neither side ever reaches the target;
     - identity: it follows from the settings.
 
     A claim of rule exact is supported if every seed agrees, and contradicted by one that does not;
@@ -169,12 +170,12 @@ def _margin(claim: Claim, default: float) -> float:
 
 
 def _side(claim: Claim) -> str:
-    """Return which tests decide that a value is within the margin."""
+    """Return the tests that decide whether a value is within the margin."""
     return claim.expect if claim.expect in ("not_lower", "not_higher") else ""
 
 
 def _tests(claim: Claim, sample: Sample, margin: float) -> tuple[float, float]:
-    """Return p of a difference and of a bounded value, corrected for looks alone."""
+    """Return p of a difference and of a bounded value, corrected for looks only."""
     estimate = sample.estimate
     above = replace(estimate, value=estimate.value - claim.threshold)
     if not above.error > 0:
@@ -352,10 +353,10 @@ def _holds_at_all(claim: Claim, sample: Sample) -> bool:
 
 
 def _is_opposed(claim: Claim, sample: Sample, value: float, is_close: bool) -> bool:
-    """Return whether the numbers of lost runs are opposed to what an outcome says of two arms.
+    """Return whether the numbers of lost runs contradict the outcome of a claim about two arms.
 
-    No arm of which more runs are lost is better than its reference or close to it, and none of
-    which fewer are is worse.
+    An arm that lost more runs than its reference is not better than it or equivalent. An arm that
+    lost fewer is not worse.
     """
     if sample.lost is None or claim.measure not in ("accuracy", "error") or claim.rule not in ARMS:
         return False

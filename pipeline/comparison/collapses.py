@@ -1,9 +1,10 @@
 """Find runs that collapsed, and compare how often the runs of arms collapse.
 
-A mean over runs of which a few are lost says little about either kind, and a t test on it errs. So
-runs that diverged or are far worse than the others of their arm are a result of their own: a rate
-with an exact interval and an exact test. Differences between arms are about the typical runs.
-Means of single arms, learning curves and figures are over all runs that are done.
+If a few runs of an arm are lost, the mean over all runs describes neither the lost nor the typical
+runs, and a t test is unreliable. So runs that diverged or are far worse than the other runs of
+their arm are a separate result: a rate with an exact interval and an exact test. Differences
+between arms are about the typical runs. Means of single arms, learning curves and figures are over
+all runs that are done.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +26,7 @@ from pipeline.config.plan import BASELINE, Plan
 
 FAR = 8.0  # robust standard deviations below the median of an arm to a collapsed run
 FEWEST = 5  # runs of an arm whose spread is known well enough for that
-SHARING = 8  # arms at a seed whose median is what the seed does to all of them
+SHARING = 8  # arms at a seed from which their median is the effect of the seed
 NORMAL = 1.4826  # standard deviations of a normal distribution per median absolute deviation
 SPIKED = 1.2533  # the same per mean absolute deviation, for scores of which most are equal
 MORE, LESS = "more", "less"
@@ -41,9 +42,9 @@ def robust_losses(runs: pd.DataFrame) -> tuple[Array, Array]:
 
     The distance is in robust standard deviations: 1.4826 times the median absolute deviation, of
     the arm or of all arms together, whichever is larger (Iglewicz and Hoaglin, How to Detect and
-    Handle Outliers, 1993). Where both are 0 the mean absolute deviation of all arms serves. It is
-    taken twice: as the scores are, and without what a seed does to all arms, the median over them
-    (Tukey's median polish). The larger distance counts.
+    Handle Outliers, 1993). Where both are 0 the mean absolute deviation of all arms is used. The
+    distance is computed twice: from the scores, and from the scores without the effect of a seed on
+    all arms, which is the median over them (Tukey's median polish). The larger distance counts.
 
     Args:
         runs: Columns arm, seed and score, better when higher and finite; one run per arm and seed.
@@ -58,7 +59,7 @@ def robust_losses(runs: pd.DataFrame) -> tuple[Array, Array]:
 
 
 def _losses(runs: pd.DataFrame) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """Return loss and distance of every run, as the scores are and without what seeds do to all."""
+    """Return loss and distance of every run, from scores with and without the effects of seeds."""
     scores = runs["score"].astype(float)
     medians = scores.groupby(runs["arm"], sort=False).transform("median")
     seeds = (scores - medians).groupby(runs["seed"], sort=False)
@@ -67,7 +68,7 @@ def _losses(runs: pd.DataFrame) -> tuple[tuple[Array, Array], tuple[Array, Array
 
 
 def _below(arms: pd.Series, scores: pd.Series) -> tuple[Array, Array]:
-    """Return how far scores (n,) are below their arm's median, also in robust deviations."""
+    """Return the distances of scores (n,) below their arm's median, also in robust deviations."""
     groups = scores.groupby(arms, sort=False)
     below = groups.transform("median") - scores
     spread = below.abs().groupby(arms, sort=False).transform("median")
@@ -108,10 +109,10 @@ def rate_interval(lost: int, runs: int, weight: float = 1.0) -> tuple[float, flo
 
 
 def highest_rate(runs: int, weight: float = 1.0) -> float:
-    """Return the rate at which not one of these runs collapses in only 5 % of reports, or fewer.
+    """Return the highest rate of collapses that is not excluded if none of these runs collapsed.
 
-    It is the upper 95 % bound where no run collapsed, about 3 / n ("rule of three", Hanley and
-    Lippman-Hand, JAMA 249, 1983).
+    At this rate the chance that none collapses is 5 %, times `weight`. The rate is the upper 95 %
+    bound, about 3 / n ("rule of three", Hanley and Lippman-Hand, JAMA 249, 1983).
 
     Args:
         runs: The number of runs.
@@ -123,9 +124,9 @@ def highest_rate(runs: int, weight: float = 1.0) -> float:
 def mcnemar_p(only_first: int, only_second: int) -> float:
     """Return the exact two-sided p of equal rates of two arms, paired by seed.
 
-    Seeds at which both or neither are lost say nothing. Runs of a seed share split, initial weights
-    and batch order, and so may collapse together; Fisher's test would assume that they do not
-    (McNemar, Psychometrika 12, 1947; exact: binomial).
+    Seeds at which both or neither are lost carry no information. Runs of a seed share split,
+    initial weights and batch order, and so may collapse together; Fisher's test would assume that
+    they do not (McNemar, Psychometrika 12, 1947; exact: binomial).
 
     Args:
         only_first: The seeds at which only the first arm lost its run.
@@ -158,17 +159,17 @@ def with_collapses(plan: Plan, outcomes: Outcomes) -> Outcomes:
 
 
 def collapses(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
-    """Return how often the runs of every arm collapsed, the baseline first.
+    """Return the rates at which the runs of every arm collapsed, the baseline first.
 
-    `runs` counts those that are done or diverged, `collapsed` the done ones that are far below the
-    others of their arm, `rate` is the share of both kinds of lost runs with its exact 95 %
-    interval; `unseen` is the rate that no loss in as many runs leaves possible (`highest_rate`).
-    `pairs` are the seeds at which arm and reference have such runs, with the numbers of
-    those at which one of the two alone is lost. `p` is McNemar's, `p_holm` corrected over the
-    contrasts of the report; `often` is "more" or "less" where it is significant. Under looks, p
-    and bounds are corrected by the weight of the last look of an arm. `undone` is the rate of
-    losses beyond those of the other arm at which the mean over all runs of the better one would be
-    no better: the difference of typical runs over `depth_of_losses`; NaN where no run was lost.
+    `runs` counts the runs that are done or diverged, `collapsed` the done runs that are far below
+    the other runs of their arm. `rate` is the share of both kinds of lost runs with its exact 95 %
+    interval; `unseen` is the highest rate that stays possible without a loss in as many runs
+    (`highest_rate`). `pairs` are the seeds at which both arm and reference have such runs, with the
+    numbers of seeds at which only one of the two is lost. `p` is McNemar's, `p_holm` corrected over
+    the contrasts of the report; `often` is "more" or "less" where it is significant. Under looks, p
+    and bounds are corrected by the weight of the last look of an arm. `undone` is the difference
+    between the loss rates of two arms at which the mean over all runs of the better arm would be no
+    better: the difference of typical runs over `depth_of_losses`; NaN where no run was lost.
 
     Args:
         plan: The confirmation plan.
@@ -236,7 +237,7 @@ def depth(arms: Sequence[Arm], outcomes: Outcomes) -> float:
 
 
 def depth_of_losses(groups: Iterable[tuple[Array, Array]]) -> float:
-    """Return how far lost runs are below the median of the others of their arm, on average.
+    """Return the mean distance of lost runs below the median of the other runs of their arm.
 
     Args:
         groups: For each arm the scores (n,) of its typical runs and those (m,) of its lost ones,
@@ -278,7 +279,7 @@ def often(only_arm: int, only_reference: int, p_holm: float) -> str:
 
 
 def paired_losses(arm: Arm, outcomes: Outcomes) -> tuple[tuple[int, int, int], float]:
-    """Return how many runs of an arm and of its reference are lost at the same seeds.
+    """Return the numbers of lost runs of an arm and its reference at the same seeds.
 
     Args:
         arm: The arm.

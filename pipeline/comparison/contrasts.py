@@ -62,13 +62,13 @@ def contrasts(
 
     A pair counts where both runs are done, on equal machines, with finite scores, and neither
     collapsed: n + unpaired + other_machine + lost_pairs = planned. So everything here is about
-    typical runs; the others are counted, with the columns `LOST_RUNS`. Differences are arm minus
+    typical runs; lost runs are counted in the columns `LOST_RUNS`. Differences are arm minus
     reference; costs are multiples of the reference's in the same pair. `excludes_zero` is whether 0
     lies outside the interval, which is not corrected over arms. Under looks, p, intervals and
-    equivalence are corrected for those that the arm has had (`looks`).
+    equivalence are corrected for the looks that the arm has had (`looks`).
 
     On the primary metric and the gap, each a family over all arms, `p_holm`, and `low_all`,
-    `high_all`: the interval that holds for all arms at once. On the primary metric alone:
+    `high_all`: the interval that holds for all arms at once. On the primary metric only:
 
     - `verdict` and whether it is `below_margin`; inconclusive if it is `withheld` because the
       numbers of lost runs contradict it (`judged_with_losses`);
@@ -78,18 +78,18 @@ def contrasts(
     - `detectable`: the true difference that these pairs detect with 80 % power, with its range from
       `detectable_low` to `detectable_high`, since the spread is measured (`spread_range`);
     - `seeds_needed`: the pairs that find a difference like the observed one with 80 % power, with
-      its range likewise. Both are at level 0.05 / contrasts, the hardest step of Holm's procedure,
-      so that "find" means a verdict whatever the other arms do;
+      its range too. Both are at level 0.05 / contrasts, the hardest step of Holm's procedure, so
+      that "find" means a verdict for any results of the other arms;
     - `seed_error`, `total_error`: standard errors of the difference over seeds, and over seeds and
-      test images together; `image_error` is what the choice of images adds, so that
+      test images together; `image_error` is the contribution of the choice of images, so that
       total_error^2 = seed_error^2 + image_error^2;
     - `low_images`, `high_images`: the interval over seeds and images, not corrected over arms, and
       the verdict that the same tests give with that error, `verdict_other_images`, corrected for
       arms and looks as `verdict` is.
 
-    A row `repeats` an earlier one if it compares the same runs under the same rules, and its
-    reference if it has the runs of that. It counts in no correction, and has the verdict of the
-    earlier one, or is equivalent.
+    A row `repeats` an earlier one if it compares the same runs under the same rules. It repeats its
+    reference if it has the same runs as the reference. It counts in no correction, and has the
+    verdict of the earlier one, or is equivalent.
 
     Args:
         plan: The confirmation plan.
@@ -190,7 +190,7 @@ def _doubled(p_values: Array, differences: Array, selected: Sequence[bool]) -> A
 
 
 def _identities(arm: Arm) -> tuple[Any, Any]:
-    """Return what identifies the runs of the reference and those of the arm."""
+    """Return the identities of the runs of the reference and of the arm."""
     reference, measured = arm.pair()
     return reference.identity, measured.identity
 
@@ -235,7 +235,7 @@ def _rows(
 
 
 def _statistics(differences: Array, metric: str, level: float, margin: float) -> dict[str, float]:
-    """Return what a metric has besides `paired_statistics`."""
+    """Return the statistics of a metric besides `paired_statistics`."""
     if metric == PRIMARY:
         return judged_statistics(differences, level, margin)
     if metric not in CORRECTED:

@@ -17,10 +17,10 @@ COLUMNS = (
 def costs(plan: Plan, means: pd.DataFrame, records: Records) -> pd.DataFrame:
     """Return a row for every compared arm, in the order of the plan.
 
-    `training_flops` and `updates` are means over the `n` done runs of the arm, and the ratios
-    multiples of those of the baseline. `test_flops` is the cost of one test image under the test
-    rule of the arm: its forward passes times the operations of one. `uncounted` has the names of
-    operations that all of these leave out, separated by commas.
+    `training_flops` and `updates` are means over the `n` done runs of the arm, and the ratios are
+    multiples of the baseline's. `test_flops` is the cost of one test image under the test rule of
+    the arm: its forward passes times the operations of one. `uncounted` has the names of operations
+    that all of these leave out, separated by commas.
 
     Args:
         plan: The confirmation plan.

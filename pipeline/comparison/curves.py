@@ -18,8 +18,8 @@ Histories = Mapping[str, Sequence[Mapping[str, Any]]]  # fingerprint -> rows of 
 def curve_means(plan: Plan, histories: Histories) -> pd.DataFrame:
     """Return the mean curve of every arm over the runs in `histories`, with its 95 % band.
 
-    The mean of the loss is geometric and its band that of the mean logarithm: losses spread over
-    powers of ten.
+    The mean of the loss is geometric, and its band is the band of the mean logarithm: losses spread
+    over powers of ten.
 
     Args:
         plan: The confirmation plan.

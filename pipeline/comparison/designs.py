@@ -22,10 +22,10 @@ POINTS = (
     *("study", "arm", "point", "hyperparameter", "scale", "at", "place"),
     *("validation_accuracy", "test_accuracy", "is_best"),
 )
-BEST = 0.1  # of the points
+BEST = 0.1  # share of the points
 LOST = -1.0  # the score of a point with a lost run, below all others
 EPOCHS = "training.epochs"
-DIGITS = 9  # of a mean over seeds: equal means differ by round-off beyond
+DIGITS = 9  # digits of a mean over seeds; equal means may differ by round-off beyond
 
 Array = NDArray[np.float64]
 Values = tuple[Any, ...]
@@ -33,7 +33,7 @@ Values = tuple[Any, ...]
 
 @dataclass(frozen=True, eq=False)
 class Design:
-    """The settings of an arm, none of which depends on a score, with the scores of their runs.
+    """The settings of an arm, which do not depend on scores, with the scores of their runs.
 
     Scores are accuracies, fractions, means over seeds; NaN where a run has diverged by then, has
     failed or is missing.
@@ -281,7 +281,7 @@ def _spaces(dimensions: Sequence[Dimension], values: Sequence[Values]) -> dict[s
 
 
 def _order(value: Any) -> tuple[bool, list[float], str]:
-    """Return what orders the values of a list: numbers, lists of them, then others as text."""
+    """Return the sort key for values of a list: numbers, lists of them, then others as text."""
     numbers = _numbers(value)
     return numbers is None, numbers or [], json.dumps(value)
 

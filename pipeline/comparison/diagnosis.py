@@ -23,9 +23,9 @@ TWICE = 2  # one part outweighs the other where it is at least this many times a
 
 
 def problem(bias: float, gap: float, margin: float) -> Problem:
-    """Return which part of the validation error is the problem, neither if both are in the margin.
+    """Return the part of the validation error that is the problem; none if both are in the margin.
 
-    A part is the problem alone if it is at least twice the other.
+    A part is the only problem if it is at least twice the other.
 
     Args:
         bias: The avoidable bias, a fraction.
@@ -40,7 +40,7 @@ def problem(bias: float, gap: float, margin: float) -> Problem:
 
 
 def diagnosis(plan: Plan, outcomes: pd.DataFrame) -> pd.DataFrame:
-    """Return what the problem of the baseline is, and which arms change the fit of training images.
+    """Return the problem of the baseline, and the change in training accuracy by every other arm.
 
     The baseline has the measures training_error, avoidable_bias (over `optimal_error`) and gap,
     with the problem; every other arm has train_accuracy, its difference from the baseline paired by

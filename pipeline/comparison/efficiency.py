@@ -26,10 +26,10 @@ def efficiency(
 ) -> pd.DataFrame:
     """Return test accuracy and cost of every arm, other test rule, and ensemble.
 
-    Arms with another number of training images than the baseline are left out. A row is
-    `efficient` if no other one is at least as accurate at no higher cost of training and of test,
-    and better in one of the three; `efficient_training` and `efficient_test` consider one cost
-    alone. Costs are multiples of the baseline's, and equal if they are so to two decimals.
+    Arms with another number of training images than the baseline are left out. A row is `efficient`
+    if no other one is at least as accurate at no higher cost of training and of test, and better in
+    one of the three; `efficient_training` and `efficient_test` consider one cost only. Costs are
+    multiples of the baseline's, and equal if they are so to two decimals.
 
     Args:
         plan: The confirmation plan.
@@ -87,7 +87,7 @@ def _single(plan: Plan, costs: pd.DataFrame, rules: pd.DataFrame) -> list[dict[s
 
 
 def _ensembles(plan: Plan, equal_cost: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of methods that are no test rule of a compared arm."""
+    """Return the rows of methods that are not the test rule of a compared arm."""
     compared = {arm.name for study in plan.studies_of("comparison") for arm in study.arms}
     compared -= {BASELINE}
     rows = []

@@ -15,7 +15,7 @@ COLUMNS = (
     *("n", "mean", "low", "high", *GAIN),
 )
 SINGLE, REFERENCE, MIXED, AVERAGE = "single", "reference", "mixed", "average"
-SELECTING, HELD_OUT = "nll_gain_selecting", "nll_gain_held_out"  # of greedy selection alone
+SELECTING, HELD_OUT = "nll_gain_selecting", "nll_gain_held_out"  # of greedy selection only
 
 
 def equal_cost(ensembles: pd.DataFrame, reliability: pd.DataFrame) -> pd.DataFrame:
@@ -24,14 +24,13 @@ def equal_cost(ensembles: pd.DataFrame, reliability: pd.DataFrame) -> pd.DataFra
     Added to the metrics of `ensembles` are `training_cost` and `test_cost` (training_flops and
     test_flops as multiples of the single model's), `overconfidence` (mean confidence minus
     accuracy) and, for greedy selection, `optimism` (its gain in NLL on the half of validation that
-    it used, minus that on the other half). Gains are those over the method `against`, paired by
-    group.
+    it used, minus that on the other half). Gains are over the method `against`, paired by group.
 
-    `role` is single (the one model that the others start from), reference (others are compared with
-    it), mixed (it draws on the networks of all arms) or average. `efficient` is whether no other
-    method of the study is at least as accurate at no higher cost of training and of test, and
-    better in one of the three. Methods are in the order of training cost and forward passes, the
-    single model first.
+    `role` is single (the one model that other methods start from), reference (other methods are
+    compared with it), mixed (it uses the networks of all arms) or average. `efficient` is whether
+    no other method of the study is at least as accurate at no higher cost of training and of test,
+    and better in one of the three. Methods are in the order of training cost and forward passes,
+    the single model first.
 
     Args:
         ensembles: The table `ensembles`.

@@ -36,7 +36,10 @@ class Family:
 
     @property
     def repeats(self) -> list[bool]:
-        """Return for every contrast whether an earlier one, or none, counts in its place."""
+        """Return for every contrast whether it is not counted.
+
+        It is not if it repeats an earlier one, or if the arm has the runs of its reference.
+        """
         places = enumerate(zip(self.firsts, self.same_runs, strict=True))
         return [first != number or same_runs for number, (first, same_runs) in places]
 

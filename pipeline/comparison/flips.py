@@ -75,7 +75,7 @@ def flips(plan: Plan, shares: pd.DataFrame) -> pd.DataFrame:
 
 
 def _compared(plan: Plan, shares: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
-    """Yield every arm whose runs and those of its reference are scored, with both shares."""
+    """Yield every arm of which both its runs and its reference's are scored, with both shares."""
     by_arm = {
         (str(study), str(arm)): rows.reset_index(drop=True)
         for (study, arm), rows in shares.groupby(["study", "arm"], sort=False)

@@ -18,7 +18,7 @@ MEMBERS = ("study", "method", "members", "metric")
 def gain(differences: pd.Series) -> dict[str, float]:
     """Return the mean of paired differences with its interval, under the keys `GAIN`.
 
-    A pair without difference does not count. The bounds are those of `intervals.interval`.
+    A pair without difference does not count. The bounds are from `intervals.interval`.
     """
     estimate = interval(differences.dropna().to_numpy(float))
     return dict(zip(GAIN, (estimate.n, estimate.mean, estimate.low, estimate.high), strict=True))
@@ -27,7 +27,7 @@ def gain(differences: pd.Series) -> dict[str, float]:
 def pass_gains(plan: Plan, passes: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """Return test scores by the number of noise passes averaged, and their gain over no noise.
 
-    Number 0 is the deterministic score, with which the others are paired by seed.
+    Number 0 is the deterministic score, with which the other scores are paired by seed.
 
     Args:
         plan: The confirmation plan.
@@ -62,7 +62,7 @@ def member_gains(sizes: pd.DataFrame) -> pd.DataFrame:
 
 
 def _gains(frame: pd.DataFrame, keys: Sequence[str], *, pair: str, reference: int) -> pd.DataFrame:
-    """Return bands of `value` by `keys`, the third of which is the number, and the paired gains."""
+    """Return bands of `value` by `keys`, and the paired gains; the third key is the number."""
     number = keys[2]
     common = [name for name in keys if name != number]
     starts = frame.loc[frame[number] == reference, [*common, pair, "value"]]

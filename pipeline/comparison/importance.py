@@ -21,9 +21,9 @@ IMPORTANCE = (
     *("study", "arm", "hyperparameter", "importance", "low", "high", "chance"),
     *("first_rank", "last_rank", "rival", "lead", "lead_low", "lead_high"),
 )
-HALVES = 60  # of the trials, drawn at random
-SHUFFLES = 400  # of scores among trials
-TOP = 0.1  # of the trials; importance is what decides whether a trial is among them
+HALVES = 60  # halves of the trials, drawn at random
+SHUFFLES = 400  # shuffles of scores among trials
+TOP = 0.1  # share of the best trials; importance is the influence on being among them
 
 Array = NDArray[np.float64]
 
@@ -36,8 +36,8 @@ def importance(study: str, arm: str, design: Design) -> pd.DataFrame:
     2023; computed by Optuna). A trial with a lost run counts as the worst.
 
     The interval is by the delete-half jackknife, see `Design.half`. A bootstrap is no alternative:
-    repeated trials look like a concentration of values, so that what does not matter would seem to
-    (benchmarks/measure_searches.py).
+    repeated trials look like a concentration of values, so that hyperparameters without effect
+    would seem important (benchmarks/measure_searches.py).
 
     Args:
         study: The name of the study.
@@ -87,7 +87,9 @@ def importance(study: str, arm: str, design: Design) -> pd.DataFrame:
 
 
 def leads(names: Sequence[str], shares: Array, drawn: Array) -> dict[str, list[Any]]:
-    """Return how far each share is above the other one that it is least certainly above.
+    """Return the lead of each share over its rival.
+
+    The rival is the other share over which the lead is smallest in standard errors.
 
     Args:
         names: Of the shares (k,).
@@ -117,7 +119,7 @@ def leads(names: Sequence[str], shares: Array, drawn: Array) -> dict[str, list[A
 
 
 def ranks(low: Array, high: Array) -> tuple[list[int], list[int]]:
-    """Return the first and the last rank of each that intervals leave open.
+    """Return the best and the worst rank of each hyperparameter that the intervals allow.
 
     Args:
         low: Lower bounds (k,).
@@ -189,7 +191,7 @@ def divergences(design: Design, study: "optuna.Study", scores: Array) -> Array:
 
 
 def _among(scores: Array, points: NDArray[np.int64]) -> Array:
-    """Return the scores of some points, NaN for the others."""
+    """Return the scores of some points, NaN for all other points."""
     kept: Array = np.full(len(scores), nan)
     kept[points] = scores[points]
     return kept

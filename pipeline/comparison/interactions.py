@@ -1,4 +1,4 @@
-"""Estimate interactions: the effect of two changes together minus the sum of both effects alone.
+"""Estimate interactions: the effect of two changes together minus the sum of their single effects.
 
 An interaction takes four runs of a seed: with both changes, with either, with neither.
 It carries no verdict.
@@ -40,7 +40,7 @@ Factorial = tuple[Arm, Arm, Arm, Arm]  # both, the first, the second, neither
 
 
 def changes(config: RunConfig, baseline: RunConfig) -> frozenset[str]:
-    """Return what a run changes against the baseline's: regularizers and protocol values.
+    """Return the changes of a run against the baseline's: regularizers and protocol values.
 
     Args:
         config: The settings of the run.
@@ -76,7 +76,7 @@ def arm_changes(plan: Plan, read: Callable[[str], RunConfig | None]) -> Parts:
 
 
 def _pretraining(source: str, baseline: str) -> frozenset[str]:
-    """Return the change of what a run starts from."""
+    """Return the change of the start of a run."""
     return frozenset() if source == baseline else frozenset({f"start.from: {source}"})
 
 
@@ -85,11 +85,11 @@ def interactions(plan: Plan, outcomes: Outcomes, parts: Parts) -> pd.DataFrame:
 
     An arm has two parts where it changes exactly what two other arms change, with the same values,
     and all three are compared with the baseline. A seed counts where all four runs are done on
-    equal machines. `effect` is the mean of arm minus baseline there, `sum` that of both parts'
-    effects, `difference` is effect minus sum, with interval and p, and whether the
-    interval excludes 0; `p_holm` is corrected over the rows of the metric; `detectable` is the
-    interaction that these seeds detect with 80 % power at level 0.05, with its range. Under looks
-    all of it is corrected by the weight of the last look that all four arms have had.
+    equal machines. `effect` is the mean of arm minus baseline there, `sum` is the sum of both
+    parts' effects, `difference` is effect minus sum, with interval and p, and whether the interval
+    excludes 0; `p_holm` is corrected over the rows of the metric; `detectable` is the interaction
+    that these seeds detect with 80 % power at level 0.05, with its range. Under looks all of it is
+    corrected by the weight of the last look that all four arms have had.
 
     Args:
         plan: The confirmation plan.
@@ -112,7 +112,7 @@ def interactions(plan: Plan, outcomes: Outcomes, parts: Parts) -> pd.DataFrame:
 
 
 def against_better_parts(plan: Plan, outcomes: Outcomes, parts: Parts) -> list[Arm]:
-    """Return every arm of two parts with the better part as what it is compared with.
+    """Return every arm of two parts, with the better part as its reference.
 
     The better part is the one with the higher mean validation accuracy over the seeds of
     confirmation that both have; no test score is read.

@@ -19,10 +19,10 @@ from pipeline.comparison.levels import LEVEL, POWER, UNSURE
 
 Array = NDArray[np.float64]
 NEGLIGIBLE = 1e-9  # scores are stored with ten digits: a smaller spread is rounding
-TIE = 1e-6  # of the sum of absolute differences: closer sums are equal, up to rounding
+TIE = 1e-6  # share of the sum of absolute differences: closer sums are equal, up to rounding
 MOST_SIGNS = 40  # 2 x 2^20 sums; more would take minutes
 MOST_SEEDS = 10_000
-RANK_SAMPLES = 4000  # of a power of signed ranks: within 1 % of the effect
+RANK_SAMPLES = 4000  # samples for the power of signed ranks: within 1 % of the effect
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def signed_rank(differences: Array, level: float = LEVEL) -> tuple[float, float,
 
     This is Wilcoxon's signed-rank test (Biometrics Bulletin 1, 1945) with the estimate that belongs
     to it (Hodges and Lehmann, Annals of Mathematical Statistics 34, 1963): the largest differences
-    count by their rank alone. Differences of 0 keep their rank and have no sign (Pratt, JASA 54,
+    count by their rank only. Differences of 0 keep their rank and have no sign (Pratt, JASA 54,
     1959).
 
     Args:
@@ -140,7 +140,7 @@ def signed_rank(differences: Array, level: float = LEVEL) -> tuple[float, float,
 
 
 def signed_rank_seeds(level: float) -> int:
-    """Return how many differences signed ranks need to be significant if all have the same sign.
+    """Return the fewest differences of equal sign at which signed ranks can be significant.
 
     With n of them the smallest two-sided p is 2 / 2^n.
 
@@ -164,7 +164,7 @@ def _signed_rank_p(differences: Array) -> float:
 
 
 def _rank_sums(ranks: NDArray[np.int64]) -> Array:
-    """Return the chance of each sum of those ranks that are positive, from 0 to the sum of all."""
+    """Return the chance of each sum of positive ranks, from 0 to the sum of all ranks."""
     chances = np.ones(1)
     for rank in ranks:
         moved = np.concatenate([np.zeros(rank), chances])
@@ -268,8 +268,9 @@ def _effect(n: int, level: float) -> float:
 def _rank_effect(n: int, level: float) -> float:
     """Return the effect that signed ranks of n normal differences find with 80 % power.
 
-    A shift is found if it is above minus the lower bound of the interval without it, so the effect
-    is a quantile of these bounds over samples. NaN for too few differences.
+    A shift is significant if it exceeds the negative lower bound of the interval of unshifted
+    differences. The effect is therefore a quantile of this negative bound over samples. NaN for too
+    few differences.
     """
     outside = int((2 * np.cumsum(_rank_sums(np.arange(1, n + 1))) < level).sum())
     if not outside:
@@ -296,10 +297,11 @@ def standard_error(values: Array) -> float:
 def total_error(seed_error: float, images: Array, disagreement: float, seeds: int) -> float:
     """Return the standard error of a difference in accuracy over seeds and test images together.
 
-    With fresh seeds and other test images, the variance of the mean is that of seeds, of images,
-    and of single predictions (their interaction), which the spread over seeds and the spread over
-    images both contain: it is subtracted once, as in a crossed analysis of variance. A bootstrap of
-    seeds and images at once (Owen, Ann. Appl. Stat. 1, 2007) counts it three times.
+    With fresh seeds and other test images, the variance of the mean is the sum of the variances of
+    seeds, of images, and of single predictions (their interaction). The spread over seeds and the
+    spread over images both contain the interaction: it is subtracted once, as in a crossed analysis
+    of variance. A bootstrap of seeds and images at once (Owen, Ann. Appl. Stat. 1, 2007) counts it
+    three times.
 
     Args:
         seed_error: The standard error over seeds.

@@ -47,8 +47,8 @@ P_VALUES = ("p", "p_equivalence")
 IMAGE_P_VALUES = ("p_images", "p_equivalence_images")
 SCORED = ["arm", "seed", "score", "fingerprint", "diverged"]
 
-ROUNDED = 0.005  # of an accuracy; the share of correct examples differs by no more from a score
-SHARE = 0.1  # of the test examples on which exactly one of two networks is right
+ROUNDED = 0.005  # largest difference between a score and the share of correct examples
+SHARE = 0.1  # share of test examples on which exactly one of two networks is right
 
 Run = tuple[str, str]  # arm, seed
 
@@ -59,7 +59,7 @@ class Judgement:
 
     Attributes:
         score: The name of the score.
-        unit: What scores are.
+        unit: The unit of the scores.
         direction: Which are better.
         margin: The margin of equivalence, in the units of the scores.
         table: A row per arm that is compared, with the columns `COLUMNS`, which mean what they do
@@ -67,14 +67,15 @@ class Judgement:
             pair, `left` those of its reference; `cost` is a multiple of the reference's.
         seeds: The scores by arm and seed; `paired` is whether they count. It is a table that
             `judge` reads.
-        collapses: Runs whose score is far worse than those of their arm; no pair counts them.
+        collapses: Runs whose score is far worse than the other scores of their arm; no pair counts
+            them.
         rates: A row per arm, references first, with the columns `RATES`, which mean what they do in
-            the table `collapses` of a report. A diverged run has the worst score of its unit; of
-            numbers that have none, `undone` knows the runs that collapsed alone.
+            the table `collapses` of a report. A diverged run has the worst score of its unit; for
+            scores without a worst value, `undone` includes collapsed runs only.
         twins: Arms with the same scores at every seed, whose runs are not known to be the same.
         seeds_required: The fewest seeds at which the sign-flip test can find anything.
-        ties: For every arm that helps, the others with its reference that help and are not shown to
-            differ from it, by paired t tests with Holm's correction.
+        ties: For every arm that helps, the other arms with its reference that help and are not
+            shown to differ from it, by paired t tests with Holm's correction.
         n_test: The number of test examples, None where it is not known.
         rows_are_seeds: Whether no column has seeds, so that each row was taken for one.
     """
@@ -95,7 +96,7 @@ class Judgement:
 
     @property
     def example(self) -> float:
-        """Return what one test example is worth in the score; NaN where that is not known."""
+        """Return the change of the score by one test example; NaN if unknown."""
         whole = WHOLE.get(self.unit, math.nan)
         return whole / self.n_test if self.n_test else math.nan
 
@@ -103,8 +104,8 @@ class Judgement:
     def chance(self) -> float:
         """Return the difference that two equally good networks show by chance; NaN if unknown.
 
-        It is that of `chance_difference` on these test examples, where exactly one of the two is
-        right on a tenth of them.
+        It is the result of `chance_difference` on these test examples, if exactly one of the two
+        networks is right on a tenth of them.
         """
         whole = WHOLE.get(self.unit, math.nan)
         return whole * chance_difference(SHARE, self.n_test) if self.n_test else math.nan
@@ -128,12 +129,12 @@ def judge(
 ) -> Judgement:
     """Return the verdict on every arm of a table of scores, paired by seed.
 
-    The table has a row per arm and seed, or a column per arm and a row per seed. Verdicts are those
-    of a report: two-sided paired t tests, corrected over all arms by Holm's procedure, and two
-    one-sided tests of equivalence within the margin, corrected likewise. Runs that diverged or are
-    far worse than the others of their arm are counted by themselves. Optional columns: `reference`
-    (the arm that an arm is compared with), `reference_<score>`, `cost`, `n_test`, `direction`,
-    `paired`, `diverged` (whether a run diverged; it needs no score).
+    The table has a row per arm and seed, or a column per arm and a row per seed. Verdicts are as in
+    a report: two-sided paired t tests, corrected over all arms by Holm's procedure, and two
+    one-sided tests of equivalence within the margin, corrected in the same way. Runs that diverged
+    or are far worse than the other runs of their arm are counted separately. Optional columns:
+    `reference` (the arm that an arm is compared with), `reference_<score>`, `cost`, `n_test`,
+    `direction`, `paired`, `diverged` (whether a run diverged; it needs no score).
 
     Example:
         >>> from pipeline.comparison import judge
@@ -253,7 +254,7 @@ def _counting_scores(groups: Mapping[str, pd.DataFrame]) -> Iterator[tuple[Run, 
 
 
 def _identities(arm: str, rows: pd.DataFrame) -> tuple[Any, Any]:
-    """Return what identifies the runs of the reference and of the arm: their names if known."""
+    """Return the identities of the runs of the reference and of the arm: their names if known."""
     if (rows[["fingerprint", "reference_fingerprint"]] == "").all(axis=None):
         return rows["reference"].iloc[0], arm
     return _named_runs(rows, "reference_"), _named_runs(rows)
@@ -386,7 +387,7 @@ def _runs(pairs: pd.DataFrame, margin: float, direction: Direction) -> pd.DataFr
 
 
 def _distinct_runs(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs that have a score or diverged with `SCORED`, those of references first."""
+    """Return the runs that have a score or diverged, with `SCORED`; reference runs come first."""
     of_arms = pairs[SCORED]
     columns = ["reference", "seed", *(f"reference_{name}" for name in SCORED[2:])]
     of_references = pairs[columns].set_axis(of_arms.columns, axis=1)
@@ -395,15 +396,16 @@ def _distinct_runs(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _content(arm: str, rows: pd.DataFrame) -> Any:
-    """Return what identifies the runs of an arm: their names if known, else its own."""
+    """Return the identity of the runs of an arm: their names if known, otherwise the arm's name."""
     return arm if (rows["fingerprint"] == "").all() else _named_runs(rows)
 
 
 def _with_losses(pairs: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the pairs with what was lost: `lost`, `ended`, both of references too, and two more.
+    """Return the pairs with six more columns, on runs that were lost or have ended.
 
-    `is_lost` is whether one of them is lost where the pair would count otherwise, `counts` whether
-    the pair counts in the contrast.
+    `lost` and `ended` are of the arm, `reference_lost` and `reference_ended` of its reference.
+    `is_lost` is whether both runs have ended and one of them is lost. `counts` is whether the pair
+    counts in the contrast.
     """
     collapses = runs.set_index(["arm", "seed"])["collapsed"]
     columns: dict[str, Any] = {}
@@ -419,7 +421,7 @@ def _with_losses(pairs: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _losses(rows: pd.DataFrame) -> Losses:
-    """Return how many runs an arm and its reference lost."""
+    """Return the numbers of runs that an arm and its reference lost."""
     lost = rows[["reference_lost", "lost"]].to_numpy(bool).T
     ended = rows[["reference_ended", "ended"]].to_numpy(bool).T
     return Losses.count(lost, ended)
@@ -428,11 +430,11 @@ def _losses(rows: pd.DataFrame) -> Losses:
 def _rates(
     groups: Mapping[str, pd.DataFrame], runs: pd.DataFrame, corrected: Family, lost_by: float
 ) -> pd.DataFrame:
-    """Return how often the runs of every arm collapsed or diverged, with `RATES`.
+    """Return the rates at which the runs of every arm collapsed or diverged, with `RATES`.
 
     Args:
         groups: The pairs of every arm.
-        runs: Those of all arms.
+        runs: The runs of all arms.
         corrected: The arms that are corrected together.
         lost_by: As `_depth` returns it.
     """
@@ -470,11 +472,11 @@ def _typical(rows: pd.DataFrame) -> float:
 
 
 def _depth(runs: pd.DataFrame, unit: Unit, direction: Direction) -> float:
-    """Return how far lost runs are worse than the median of the others of their arm, on average.
+    """Return the mean distance of lost runs from the median of the other runs of their arm.
 
     Args:
-        runs: Those of all arms, as `_runs` returns them; arms with the same runs count once.
-        unit: That of the scores. A diverged run has the worst score of the unit, if it has one.
+        runs: The runs of all arms, as `_runs` returns them; arms with the same runs count once.
+        unit: The unit of the scores. A diverged run has the worst score of the unit, if it has one.
         direction: Which scores are better.
     """
     whole = WHOLE.get(unit, math.nan)
@@ -491,7 +493,7 @@ def _depth(runs: pd.DataFrame, unit: Unit, direction: Direction) -> float:
 
 
 def _ties(groups: Mapping[str, pd.DataFrame], table: pd.DataFrame) -> dict[str, tuple[str, ...]]:
-    """Return the arms that help and are not shown to differ from another one, by that one."""
+    """Return, for each arm that helps, the other ones that are not shown to differ from it."""
     helping = table[(table["verdict"] == Verdict.HELPS) & ~table["repeats"]]
     references = helping.set_index("arm")["reference"]
     pairs = [
@@ -516,7 +518,7 @@ def _ties(groups: Mapping[str, pd.DataFrame], table: pd.DataFrame) -> dict[str, 
 
 
 def _twins(groups: Mapping[str, pd.DataFrame]) -> tuple[tuple[str, ...], ...]:
-    """Return the arms that have the same scores and, as far as is known, other runs."""
+    """Return the groups of arms with the same scores whose runs have no names."""
     alike: dict[Any, list[str]] = {}
     for name, rows in groups.items():
         if (rows["fingerprint"] == "").all():

@@ -12,7 +12,7 @@ from pipeline.comparison.looks import Key, family_of, looks_of, with_references
 from pipeline.comparison.matching import Arm, compared
 from pipeline.config.plan import Plan
 
-DRAWS = 100  # of the simulation of expected runs
+DRAWS = 100  # draws in the simulation of expected runs
 
 
 def explored_spread(tried: Sequence[Mapping[str, Any]]) -> float:
@@ -34,7 +34,7 @@ def explored_spread(tried: Sequence[Mapping[str, Any]]) -> float:
 
 
 def expected_runs(plan: Plan, effects: Mapping[Key, float], spread: float) -> float:
-    """Return how many runs looks are expected to take, by simulation with the planner's rules.
+    """Return the expected number of runs under looks, by simulation with the planner's rules.
 
     Args:
         plan: The confirmation if every arm goes on to the last look.

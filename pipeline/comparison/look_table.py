@@ -1,4 +1,4 @@
-"""Tell what every look at a confirmation showed, and what was decided there."""
+"""Tabulate the results of every look at a confirmation, and the decisions made there."""
 
 from collections.abc import Sequence
 from math import nan
@@ -87,10 +87,10 @@ def look_table(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
 
 
 def _decision(chances: Outlook, number: int, is_last: bool) -> dict[str, float]:
-    """Return what decided about an arm at a look, with the columns `DECISION`.
+    """Return the values that decided about an arm at a look, with the columns `DECISION`.
 
     Args:
-        chances: What validation scores said of all arms at the look.
+        chances: The outlook of all arms at the look, from validation scores.
         number: The number of the arm.
         is_last: Whether it is the last look, after which there is nothing to find.
     """
@@ -106,9 +106,10 @@ def _decision(chances: Outlook, number: int, is_last: bool) -> dict[str, float]:
 def _replayed(
     plan: Plan, arms: Sequence[Arm], outcomes: Outcomes
 ) -> tuple[list[tuple[Tests, Outlook]], Integers]:
-    """Return what validation scores said at every look, and how many looks each arm had by them.
+    """Return the decisions from validation scores at every look, and each arm's number of looks.
 
-    Looks that `gapwise resolve` asked for came after all others, so that no decision knew them.
+    Looks that `gapwise resolve` requested came after all others. No decision was based on them, so
+    they are not counted.
     """
     looks = looks_of(plan)
     had = numbers_had(arms, looks)

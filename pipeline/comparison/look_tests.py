@@ -1,4 +1,4 @@
-"""Correct tests for looks at growing numbers of seeds, and find the chance of a decision.
+"""Correct tests for looks at growing numbers of seeds, and compute the chance of a decision.
 
 Look k has a weight w_k, and the weights sum to 1. The smallest p_k / w_k of the looks that an arm
 has had is a valid p however it was decided to stop: by the union bound, the chance that p_k / w_k
@@ -83,7 +83,7 @@ def _tests_of(differences: Array, margin: float) -> tuple[Array, Array, Array, A
     """Return the fields of `Tests` at one look (arms,).
 
     Args:
-        differences: Those known at the look (arms, seeds), NaN where a pair is missing.
+        differences: The differences known at the look (arms, seeds), NaN where a pair is missing.
         margin: The margin of equivalence, in the units of the differences.
     """
     is_known = np.isfinite(differences)
@@ -134,7 +134,7 @@ def _smallest_p(p_values: Array, weights: Sequence[float], counts: NDArray[np.bo
         counts: Which looks count (looks, arms).
 
     Returns:
-        The corrected p; NaN where that of every look that counts is undefined.
+        The corrected p; NaN where p is undefined at every look that counts.
     """
     weighted = p_values / np.array(weights)[:, None]
     is_known = counts & ~np.isnan(p_values)
@@ -145,11 +145,11 @@ def _smallest_p(p_values: Array, weights: Sequence[float], counts: NDArray[np.bo
 
 @dataclass(frozen=True, eq=False)
 class Outlook:
-    """What validation scores say of every arm at its look; all (arms,).
+    """The outlook of every arm at its look, from validation scores; all (arms,).
 
     Attributes:
         p_holm: The p of a difference, corrected for looks and by Holm's procedure.
-        p_equivalence: The p of equivalence, corrected likewise.
+        p_equivalence: The p of equivalence, corrected in the same way.
         likely: The chance that test scores decide now.
         chance: The chance of a decision at the last look.
         reasons: Why the arm stops, None where it goes on.
@@ -165,7 +165,7 @@ class Outlook:
 def outlook(
     tests: Tests, looks: PlannedLooks, had: Integers, corrected: Family, margin: float
 ) -> Outlook:
-    """Return what the scores so far say of every arm, and which arms stop.
+    """Return the outlook of every arm from the scores so far, and which arms stop.
 
     Args:
         tests: The tests of all arms at every look, on validation scores.
@@ -219,7 +219,7 @@ def outlook(
 
 
 def _undecided(p_values: Array, corrected: Family) -> int:
-    """Return how many contrasts of a family are not significant, by their corrected p-values."""
+    """Return the number of contrasts of a family that are not significant after correction."""
     return sum(not p_values[number] < LEVEL for number in corrected.counted)
 
 

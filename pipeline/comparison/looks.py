@@ -122,7 +122,7 @@ def _collapsed(arms: Sequence[Arm], scores: Mapping[str, Score], margin: float) 
 
 
 def with_references(arms: Sequence[Arm]) -> list[Arm]:
-    """Return every arm after what it is compared with; a reference appears once for each.
+    """Return every arm after its reference; a reference appears once for each.
 
     Args:
         arms: The compared arms.
@@ -131,7 +131,7 @@ def with_references(arms: Sequence[Arm]) -> list[Arm]:
 
 
 def numbers_had(arms: Sequence[Arm], looks: PlannedLooks) -> Integers:
-    """Return how many looks each arm has had (arms,).
+    """Return the number of looks that each arm has had (arms,).
 
     Args:
         arms: The compared arms.

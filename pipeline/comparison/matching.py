@@ -54,7 +54,7 @@ class Arm:
 
     @property
     def is_its_reference(self) -> bool:
-        """Return whether its runs are those of the arm that it is compared with."""
+        """Return whether the arm has the same runs as its reference."""
         reference, arm = self.pair()
         return bool(reference.identity == arm.identity)
 
@@ -79,7 +79,7 @@ class Outcomes:
         states: State by fingerprint.
         kinds: The machine of a run's training, by fingerprint; equal texts for equal machines.
         scores: Value by (fingerprint, view, members, split, metric).
-        collapsed: The runs that are done, but far below the others of their arm.
+        collapsed: The runs that are done, but far below the other runs of their arm.
     """
 
     states: Mapping[str, str]

@@ -12,11 +12,11 @@ from pipeline.comparison.intervals import Array, mean, standard_error, total_err
 from pipeline.comparison.weights import LookMean, look_equivalence, look_statistics
 from pipeline.config.plan import Plan
 
-COLUMNS = ("image", "label")  # of the table `images`, before a column for each run
+COLUMNS = ("image", "label")  # columns of the table `images`, before a column for each run
 SHARES = ("study", "arm", "image", "label", "correct")
 
-Hits = NDArray[np.int8]  # (images,): 1 where a run classifies an image correctly, else 0
-Pair = tuple[Any, ...]  # the names of two runs, that of the reference first
+Hits = NDArray[np.int8]  # (images,): 1 where a run classifies an image correctly, 0 elsewhere
+Pair = tuple[Any, ...]  # the names of two runs, the reference first
 
 
 def hits_of(images: pd.DataFrame) -> dict[str, Hits]:
@@ -38,8 +38,8 @@ def statistics_over_images(
 ) -> dict[str, float]:
     """Return the interval and p of a contrast over seeds and test images, after its looks.
 
-    They are those of `look_statistics` and `look_equivalence`, with the error of each look over its
-    seeds and the images together. What needs the hits of an unknown run is NaN.
+    They are the results of `look_statistics` and `look_equivalence`, with the error of each look
+    over its seeds and the images together. They are NaN if the hits of a run are unknown.
 
     Args:
         looks: At each look the differences (n,), and the names of the runs of the reference and of

@@ -61,7 +61,9 @@ def simultaneous(middle: float, error: float, n: int, level: float) -> dict[str,
 
 
 def judged_statistics(differences: Array, level: float, margin: float) -> dict[str, float]:
-    """Return what a verdict needs besides `paired_statistics`, and what these pairs can find.
+    """Return the statistics of a verdict besides `paired_statistics`.
+
+    The difference that these pairs can detect is among them.
 
     Args:
         differences: The differences (n,), arm minus reference.

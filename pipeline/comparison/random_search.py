@@ -13,7 +13,7 @@ from scipy import special
 from pipeline.comparison.designs import Design
 from pipeline.comparison.levels import LEVEL
 
-EPSILON = 1e-9  # of a score
+EPSILON = 1e-9  # tolerance of a score
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -110,7 +110,7 @@ def random_bands(scores: Array, sizes: Whole) -> tuple[Array, Array]:
 
     It inverts the simultaneous confidence band of the distribution of scores, which is exact where
     scores are continuous, and wider where they are not: Lourie et al., Show Your Work with
-    Confidence, NAACL 2024, and their library opda. What is not known above is 1.
+    Confidence, NAACL 2024, and their library opda. Upper bounds that are not known are 1.
 
     Args:
         scores: Accuracies of settings drawn independently (points,), a lost one 0.
@@ -119,7 +119,7 @@ def random_bands(scores: Array, sizes: Whole) -> tuple[Array, Array]:
     Returns:
         Lower and upper bounds (sizes,).
     """
-    from opda.nonparametric import EmpiricalDistribution  # slow, and needed for bands alone
+    from opda.nonparametric import EmpiricalDistribution  # slow, and needed for bands only
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Duplicates")  # the band is then too wide
@@ -145,7 +145,7 @@ def _generator(size: int) -> np.random.Generator:
 
 
 def cost_of(means: Array, score: float) -> float:
-    """Return the cost at which a curve of means (costs 1, 2, ...) reaches a score, else inf.
+    """Return the cost at which a curve of means (costs 1, 2, ...) reaches a score, otherwise inf.
 
     Between two costs it is interpolated; a score below the first mean has the cost 1. NaN, the
     score of searches without a candidate, is never reached.

@@ -180,7 +180,7 @@ def _range(trials: pd.DataFrame, dimensions: int) -> dict[str, Any]:
 
 
 def _single(tried: Sequence[ScoredSetting], arm: PlannedArm) -> pd.DataFrame:
-    """Return the trials of one seed, as `rates_tried` has those of all."""
+    """Return the trials of one seed, in the form in which `rates_tried` has all trials."""
     complete = [item for item in tried if item.complete]
     curve = response(complete, arm.space)
     fitted = {} if curve is None else dict(zip(map(id, complete), curve.tolist(), strict=True))
@@ -239,7 +239,7 @@ def batch_norm_ranges(plan: Plan, ranges: pd.DataFrame) -> pd.DataFrame:
 
 
 def _changes(arm: PlannedArm) -> dict[str, Any]:
-    """Return what an arm changes besides its learning rate."""
+    """Return the changes of an arm besides its learning rate."""
     values = {key: value for key, value in arm.factor.protocol.items() if key != RATE}
     return {**values, **dict.fromkeys(arm.factor.regularizers)}
 

@@ -132,7 +132,7 @@ def _is_choice(arm: Arm, with_more_data: Container[str]) -> bool:
 
 
 def _times_beaten(between: pd.DataFrame) -> dict[tuple[str, str], int]:
-    """Return how many other arms are significantly better, by study and arm."""
+    """Return the number of other arms that are significantly better, by study and arm."""
     counts: dict[tuple[str, str], int] = {}
     for row in between[between["p_holm"].astype(float) < LEVEL].to_dict("records"):
         loser = OTHER if row["difference"] > 0 else KEYS
@@ -142,6 +142,6 @@ def _times_beaten(between: pd.DataFrame) -> dict[tuple[str, str], int]:
 
 
 def _preference(row: Mapping[str, Any]) -> tuple[float, ...]:
-    """Return what orders arms: less is better. Costs within a percent are equal."""
+    """Return the sort key of arms: less is better. Costs within a percent are equal."""
     costs = round(row["training_ratio"], 2), round(row["test_ratio"], 2)
     return row["beaten"], *costs, row["changes"], -row["validation_accuracy"]

@@ -1,6 +1,6 @@
 """Score reference classifiers on the splits of the confirmation seeds.
 
-A network that does not beat them was trained badly, whatever a regularizer adds to it.
+A network that does not beat them was trained badly, even if a regularizer improves it.
 """
 
 from collections.abc import Sequence
@@ -19,21 +19,21 @@ COLUMNS = ("classifier", "seed", "validation_accuracy")
 LARGE = 1_000_000  # training examples x features
 MOST_WORK = 30_000_000  # training examples x features x seeds, where one seed is large
 SMALLEST = 1e-6  # deviation of a constant channel
-TINY = float(np.finfo(np.float32).tiny)  # of a feature that varies, in any unit
+TINY = float(np.finfo(np.float32).tiny)  # smallest deviation of a feature that varies, in any unit
 MOST_VALUES = 50_000_000  # training examples x features of one seed
 MOST_SCORED = 10_000  # validation examples
 FEW = (2, 5)  # seeds of large training sets
-MOST_ITERATIONS = 10_000  # of logistic regression; CIFAR-10 takes 15
+MOST_ITERATIONS = 10_000  # iterations of logistic regression; CIFAR-10 takes 15
 
 
 def references(pool: Arrays, data: Data, seeds: Sequence[int]) -> pd.DataFrame:
     """Return the validation accuracy of every reference classifier at every seed.
 
     They are the majority class, 1-nearest neighbour (Euclidean) and multinomial logistic regression
-    with the defaults of scikit-learn, but the faster solver. Examples are standardized per channel
-    (rows of a table: per feature) by those of training, as the network's are, and training labels
-    are those the network sees, noise included. Of large splits they see a random part. The test set
-    is not read.
+    with the defaults of scikit-learn except for a faster solver. Examples are standardized per
+    channel (rows of a table: per feature) by the training examples, as for the network. Training
+    labels are the network's, noise included. Of large splits a random part is used. The test set is
+    not read.
 
     Nearest neighbour: Cover and Hart, Nearest Neighbor Pattern Classification, IEEE Trans. Inf.
     Theory 13, 1967.

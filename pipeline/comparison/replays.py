@@ -1,13 +1,16 @@
-"""Replay searches on a stored design: what each method would have chosen, and how soon.
+"""Replay searches on a stored design: the choice of each method, and its cost.
 
-A search proposes settings. Each is taken from the design: the point that has these values, else the
-nearest one that is not trained as far yet. So a method that reacts to scores chooses among the
-stored points only. The first trials of a method of `DRAWN` are independent draws, which later ones
-at most go on with: they are points drawn at random, since the points are such draws. A point that
-is nearest to a proposal has other scores on average than one that is drawn. So random search can
-be taken to the nearest points as well, to be compared with methods that are taken there. A short
-schedule is the stored curve up to there, and a longer one resumes it: a search pays for each epoch
-of a point once.
+A search proposes settings. Each is taken from the design: the point that has these values,
+otherwise the nearest one that is not trained as far yet. So a method that reacts to scores chooses
+among the stored points only.
+
+The first trials of a method of `DRAWN` are independent draws, and later trials only continue them.
+They are replaced by random points of the design, because the design itself consists of such draws.
+Points nearest to a proposal have other scores on average than random points. For a fair comparison
+with methods that use nearest points, random search can be replayed with nearest points too.
+
+A short schedule is the beginning of the stored curve, and a longer one resumes it: a search pays
+for each epoch of a point once.
 """
 
 from collections.abc import Iterable, Sequence
@@ -35,7 +38,7 @@ class Step:
     Attributes:
         point: The number of its point.
         share: The share of the schedule that it is trained for.
-        cost: What the search has spent up to and with it, in whole trainings.
+        cost: The cost of the search up to and including this trial, in whole trainings.
         distance: How far the point is from the proposed values in the unit cube; 0 where drawn.
     """
 
@@ -53,7 +56,7 @@ class Replayed:
         costs: Costs in whole trainings (costs,).
         chosen: The number of the point with the best validation score among those trained to the
             end; -1 without any.
-        spent: What each search has spent at its end (searches,).
+        spent: The cost of each search at its end (searches,).
         settings: How many points each has trained (searches,).
         distance: The mean distance of a proposal from its point.
     """
@@ -207,7 +210,7 @@ def _replayed(design: Design, runs: Sequence[Sequence[Step]]) -> Replayed:
 
 
 def _chosen(design: Design, steps: Sequence[Step], costs: Whole) -> list[int]:
-    """Return which point a search has chosen at every cost, -1 before it has a candidate.
+    """Return the point that a search has chosen at every cost, -1 before it has a candidate.
 
     Only points trained to the end are candidates; of equal scores the first counts.
     """

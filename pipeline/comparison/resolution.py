@@ -5,17 +5,17 @@ from math import inf, nan, sqrt
 import pandas as pd
 
 COLUMNS = ("share", "images", "difference", "seeds", "overlap", "least", "most")
-SHARES = (0.02, 0.1)  # of the images on which exactly one of two networks is right
+SHARES = (0.02, 0.1)  # shares of images on which exactly one of two networks is right
 NORMAL = 1.96  # standard deviations to either side of 95 % of a normal distribution
 
 
 def resolution(images: int, seeds: int, overlap: float) -> pd.DataFrame:
     """Return a row per share in `SHARES`, with the columns `COLUMNS`.
 
-    `difference` (fraction) is what two equally good networks differ by in 95 of 100 draws of a
-    validation set, if exactly one of them is right on the share. The mean over seeds divides it by
-    `least` (the same images decide at every seed) to `most` (other images do), NaN for fewer than
-    two seeds.
+    `difference` (fraction) is the difference that two equally good networks do not exceed in 95 of
+    100 draws of a validation set, if exactly one of them is right on the share. The mean over seeds
+    divides it by `least` (the same images decide at every seed) to `most` (other images do), NaN
+    for fewer than two seeds.
 
     Args:
         images: The number of validation images.

@@ -33,7 +33,7 @@ QUARTER = 0.25  # the best trials, whose middle is where a hyperparameter is bes
 FEWEST = 20  # trials on each side of a split
 RESAMPLES = 1000
 STEPS = 21  # places of a surface along each axis
-WIDTHS = (0.05, 0.08, 0.12, 0.18, 0.27)  # of its kernel, in the unit square
+WIDTHS = (0.05, 0.08, 0.12, 0.18, 0.27)  # widths of the surface's kernel, in the unit square
 INSIDE = 1 - 1e-9  # the last place of a range
 
 Array = NDArray[np.float64]
@@ -43,7 +43,7 @@ Mask = NDArray[np.bool_]
 def responses(study: str, arm: str, design: Design) -> pd.DataFrame:
     """Return the validation scores over each tenth of each range, or at each value of a list.
 
-    All other hyperparameters vary, too: this is what one value leaves open.
+    All other hyperparameters vary too, so the quartiles show the spread that remains at a value.
 
     Args:
         study: The name of the study.
@@ -149,9 +149,9 @@ def surface(study: str, arm: str, design: Design, names: Sequence[str]) -> pd.Da
 
 
 def shifts(study: str, arm: str, design: Design, rate: str | None) -> pd.DataFrame:
-    """Return how far the best place of a hyperparameter moves when another one changes.
+    """Return the shift of the best place of a hyperparameter when another one changes.
 
-    Trials are split at the middle of the other's values. On each side the best place is the mean
+    Trials are split at the median of the other's values. On each side the best place is the mean
     place of the best quarter of the trials.
 
     Bootstrap: Efron, Bootstrap Methods, Annals of Statistics 7, 1979.
@@ -209,7 +209,7 @@ def _lowest_for_lost(design: Design) -> Array:
 
 
 def _parts(places: Array, count: int) -> NDArray[np.int64]:
-    """Return in which of equal parts of [0, 1] each place is."""
+    """Return the number of the equal part of [0, 1] in which each place is."""
     return np.minimum(places * count, count - 1).astype(int)
 
 
@@ -246,7 +246,7 @@ def _p_worse(group: Array, others: Sequence[Array]) -> float:
 
 
 def _best_places(places: Array, scores: Array, is_above: Mask) -> tuple[float, float]:
-    """Return the best place of the trials below a split, and of those above it."""
+    """Return the best place of the trials below a split, and of the trials above it."""
     below = _best_place(places[~is_above], scores[~is_above])
     return below, _best_place(places[is_above], scores[is_above])
 

@@ -26,8 +26,8 @@ TARGETS = {"updates_to_target": "updates", "flops_to_target": "flops"}
 def times_on_one_scale(times: Sequence[float], ends: Sequence[float]) -> list[float]:
     """Return the times to target of the runs of a seed, all finite.
 
-    A run that never arrives counts as arriving at the end of its training, or when the last of the
-    others did if that is later: a ratio is never larger than it was. All are equal where none
+    A run that never arrives counts as arriving at the end of its training, or with the last of the
+    other runs if that is later. So a ratio never becomes larger. All times are equal where no run
     arrives.
 
     Args:
@@ -98,7 +98,7 @@ class RunMeasures:
         return [self._norm(run) for run in side]
 
     def arrivals(self, measure: str, arms: Sequence[Arm]) -> Array:
-        """Return the times to target (arms, n) of what `values` compares; infinite for never.
+        """Return the times to target (arms, n) of the runs in `values`; infinite for never.
 
         Args:
             measure: A measure of `TARGETS`.

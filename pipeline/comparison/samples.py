@@ -71,13 +71,13 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Sample:
-    """What a claim is judged by.
+    """The values by which a claim is judged.
 
     Attributes:
         differences: The value of the contrast at every seed or group (n,).
-        before: That of the first side (n,), empty where there are not two sides; times to target as
-            they are, infinite for runs that never reach it.
-        after: That of the second.
+        before: The value of the first side (n,), empty where there are not two sides; times to
+            target are infinite for runs that never reach it.
+        after: The value of the second side.
         key: Equal for claims about the same values.
         weight: The share of the level of 5 % that the looks had leave; 1 without looks.
         lost: The runs that an arm and its reference lost, where two arms are compared.
@@ -85,8 +85,8 @@ class Sample:
         reason: Why nothing can be tested, "" where something can.
         is_planned: Whether it was to be tested, so that it counts in corrections.
         given: The value with its error, where it is no mean of differences.
-        is_ranked: Whether signed ranks judge it, as they do times to target, of which some are
-            infinite; its value is then the estimate that belongs to them.
+        is_ranked: Whether it is judged by signed ranks, such as times to target, which may be
+            infinite. Its value is then the estimate that belongs to signed ranks.
     """
 
     differences: Array = field(default_factory=lambda: np.empty(0))
@@ -111,7 +111,7 @@ class Sample:
 
 
 def key_of(claim: Claim, compared_runs: Any) -> Any:
-    """Return what is equal for claims about the same values.
+    """Return a key that is equal for claims about the same values.
 
     Args:
         claim: The claim.

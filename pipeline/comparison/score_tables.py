@@ -1,7 +1,7 @@
-"""Read what a table of scores from elsewhere means: which score of which arm at which seed.
+"""Read the scores by arm and seed from a table of any origin.
 
-Three layouts are told apart by their columns: *long*, a row per arm and seed; *wide*, a row per
-seed and a column per arm; *paired*, a long one that has the score of the reference in every row,
+Three layouts are distinguished by their columns: *long*, a row per arm and seed; *wide*, a row per
+seed and a column per arm; *paired*, a long table with the score of the reference in every row, such
 as the `seeds.csv` of a report.
 """
 
@@ -43,7 +43,7 @@ ROLES = {  # what a user can name -> what is expected
 
 @dataclass(frozen=True)
 class Names:
-    """What the columns of a table are called; None stands for the usual names.
+    """The names of the columns of a table; None stands for the usual names.
 
     Attributes:
         arm: The column of arms.
@@ -190,7 +190,7 @@ class _Reader:
         return Refusal(f"{self.source}: {what}; expected {expected}")
 
     def errors(self, what: Sequence[str], expected: str) -> Refusal:
-        """Return a line for each thing that is wrong, as far as `MOST_LINES` go."""
+        """Return an error with a line for each mistake, up to `MOST_LINES`."""
         lines = [f"{self.source}: {one}; expected {expected}" for one in what[:MOST_LINES]]
         if len(what) > MOST_LINES:
             lines.append(f"{self.source}: {len(what) - MOST_LINES} more such errors")
@@ -209,7 +209,10 @@ class _Reader:
 
     @property
     def is_wide(self) -> bool:
-        """Return whether there is a column per arm; one that a score is named of is long."""
+        """Return whether the table has a column per arm.
+
+        Without `wide`, a table has the long layout if a column of arms or scores is named or found.
+        """
         unnamed = self.names.arm is None and self.names.score is None
         named = self.named_column("arm") or self.named_column("score")
         return self.names.wide or (unnamed and named is None)
@@ -454,7 +457,7 @@ class _Reader:
         return self.table[column].map(_text) if column in self.table else ""
 
     def diverged(self, column: str) -> np.ndarray:
-        """Return which runs diverged; those of an empty cell, or without a column, did not."""
+        """Return whether each run diverged; False for an empty cell, or without a column."""
         if column not in self.table:
             return np.zeros(len(self.table), bool)
         return self.truths(column, TRUTH | dict.fromkeys(NOTHING, False))

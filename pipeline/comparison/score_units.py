@@ -1,4 +1,4 @@
-"""Tell what the scores of a table are: their unit, which are better, what difference matters."""
+"""Find the unit of scores in a table, the better direction, and the margin."""
 
 import math
 import re
@@ -31,7 +31,7 @@ class Direction(StrEnum):
 
     @property
     def sign(self) -> int:
-        """Return what a score is multiplied by so that a higher one is better."""
+        """Return the factor by which a higher score is better, 1 or -1."""
         return 1 if self is Direction.HIGHER else -1
 
 
@@ -64,7 +64,7 @@ def direction_of(given: str | None, title: str, source: str) -> Direction:
 def unit_of(
     given: str | None, pairs: pd.DataFrame, direction: Direction, margin: float | None, source: str
 ) -> Unit:
-    """Return what scores are; fractions are recognized where higher ones are better.
+    """Return the unit of scores; fractions are recognized where higher scores are better.
 
     Args:
         given: `fraction`, `percent`, `number`, or None.

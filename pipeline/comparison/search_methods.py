@@ -1,4 +1,4 @@
-"""Tabulate what each method of search finds on a design, by cost and at its end."""
+"""Tabulate the results of each search method on a design, by cost and at its end."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ METHODS = (
     *("ended", "random_ended", "difference", "low", "high", "p"),
 )
 STORED = "stored points only"
-BASIS: dict[Method, str] = {  # what a replay rests on
+BASIS: dict[Method, str] = {  # basis of a replay
     "random": "points drawn, all searches (exact)",
     "grid": STORED,
     "sobol": "nearest points",
@@ -44,10 +44,10 @@ BASIS: dict[Method, str] = {  # what a replay rests on
 }
 MODELS: tuple[Method, ...] = ("tpe",)  # methods that fit a model in each round
 FEWER = 100  # replays of a method that fits models, at most
-QUANTILES = {"low": 0.1, "median": 0.5, "high": 0.9}  # of replays
-HALVES = 20  # of the points, drawn at random
-FOUND = 0.99  # of the searches have a candidate, else means leave out too many that have none
-NEAREST_REPLAYS = 200  # of random search taken to the nearest points, for its curve
+QUANTILES = {"low": 0.1, "median": 0.5, "high": 0.9}  # quantiles of replays
+HALVES = 20  # halves of the points, drawn at random
+FOUND = 0.99  # least share of searches with a candidate; means are over these searches only
+NEAREST_REPLAYS = 200  # replays of random search with nearest points, for its curve
 
 Array = NDArray[np.float64]
 
@@ -55,7 +55,7 @@ Array = NDArray[np.float64]
 def method_tables(
     study: str, arm: str, design: Design, searches: Sequence[Search], replays: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return what searches find on a design, by cost and at their ends.
+    """Return the results of searches on a design, by cost and at their ends.
 
     Args:
         study: The name of the study.
@@ -125,10 +125,11 @@ def method_tables(
 def difference_to_random(
     design: Design, search: Search, replays: int, end: Mapping[str, Any]
 ) -> dict[str, float]:
-    """Return how a method's test score differs from that of random search at the same cost.
+    """Return the difference in test score between a method and random search at the same cost.
 
-    Another design would give another difference. Its variance is that of the delete-half jackknife,
-    see `Design.half`; that of the replays is in it, so that few replays make it too wide.
+    Another design would give another difference. Its variance is from the delete-half jackknife,
+    see `Design.half`. It includes the variance of the replays, so few replays make the interval too
+    wide.
 
     Args:
         design: The design.
@@ -225,7 +226,7 @@ def _quantiles(scores: Array, searches: int) -> Array:
 
 @dataclass(frozen=True)
 class Reference:
-    """What random search finds at each cost, in whole trainings (costs,).
+    """The results of random search at each cost, in whole trainings (costs,).
 
     Attributes:
         costs: The costs 1, 2 and so on.
@@ -258,9 +259,9 @@ class Reference:
 def random_reference(design: Design, method: Method, most: int, replays: int) -> Reference:
     """Return the random search that a method is compared with.
 
-    It is exact for methods whose trials are points drawn. The others are taken to the points
-    nearest to what they propose. There a random search finds other scores too, so it is
-    replayed likewise. What it has found at a cost does not depend on how long it goes on.
+    It is exact for methods whose trials are random points. For other methods each proposal is
+    replaced by the nearest point. This changes the scores that random search finds too, so it is
+    replayed in the same way. Its result at a cost does not depend on the largest cost.
 
     Args:
         design: The design.
@@ -312,7 +313,7 @@ def _most(searched: Replayed) -> int:
 
 
 def _totals(searched: Replayed) -> dict[str, float]:
-    """Return what replayed searches took, on average."""
+    """Return the mean costs of replayed searches."""
     return {
         "replays": len(searched.chosen),
         "settings": float(searched.settings.mean()),

@@ -1,4 +1,4 @@
-"""Find the values of claims about searches: methods, scales, and what hyperparameters matter."""
+"""Find the values of claims about searches: methods, scales and important hyperparameters."""
 
 from collections.abc import Mapping
 from math import log
@@ -20,8 +20,8 @@ def sample_of_method(
 ) -> Sample:
     """Return the sample of a method of search against random search at the same cost.
 
-    A grid, or a method whose later rounds follow scores, is not the search that a claim is about if
-    it is taken to stored points: few points are where it would go.
+    A claim about a grid or an adaptive method is not tested by a replay on stored points. The
+    replay evaluates other settings than the method proposes, since few points are near them.
 
     Args:
         claim: The claim.
@@ -64,7 +64,7 @@ def sample_of_scale(
 def sample_of_importance(
     claim: Claim, contrast: Contrast, study: str, search_importance: pd.DataFrame
 ) -> Sample:
-    """Return the sample of the importance of a hyperparameter, less that of the next one.
+    """Return the sample of the lead in importance of a hyperparameter over its rival.
 
     Args:
         claim: The claim.
@@ -120,7 +120,7 @@ def _row_of(table: pd.DataFrame, study: str, contrast: Contrast) -> Mapping[str,
 def _of_scores(
     claim: Claim, key: Any, before: float, after: float, bounds: Mapping[str, Any]
 ) -> Sample:
-    """Return the sample of the test scores of two searches, of which the bounds are given."""
+    """Return the sample of the test scores of two searches, with given bounds."""
     sides = np.array([[before], [after]])
     if claim.measure == "error":
         sides = 1 - sides
@@ -130,7 +130,7 @@ def _of_scores(
 def _of_halves(
     key: Any, before: Array, after: Array, bounds: Mapping[str, Any], absent: str
 ) -> Sample:
-    """Return a sample of one value, whose error is that of an interval over halves of a design."""
+    """Return a sample of one value, with the error of an interval over halves of a design."""
     differences = after - before
     half = (bounds["high"] - bounds["low"]) / 2
     error = half / -float(scipy.special.stdtrit(HALVES - 1, LEVEL / 2))

@@ -18,14 +18,14 @@ SCALES = (
     *("study", "arm", "hyperparameter", "trials", "points", "log_test", "uniform_test"),
     *("difference", "low", "high"),
 )
-TRIALS = 10  # of each search
-HALVES = 20  # of the points, drawn at random
+TRIALS = 10  # trials of each search
+HALVES = 20  # halves of the points, drawn at random
 
 Array = NDArray[np.float64]
 
 
 def scales(study: str, arm: str, design: Design, rate: str | None) -> pd.DataFrame:
-    """Return what random search finds if it draws a hyperparameter on either scale.
+    """Return the results of random search if it draws a hyperparameter on either scale.
 
     A search of `TRIALS` trials chooses by validation. One that finds nothing, as every trial is
     lost, has the lowest test score of the design.
@@ -41,8 +41,8 @@ def scales(study: str, arm: str, design: Design, rate: str | None) -> pd.DataFra
 
     Returns:
         A table with the columns `SCALES`: the mean test scores of both searches (fractions);
-        `points`, on how many equally weighted points of the design that of the uniform scale rests;
-        uniform minus logarithmic with its 95 % interval, by the delete-half jackknife, see
+        `points`, the effective number of equally weighted points behind the mean of the uniform
+        scale; uniform minus logarithmic with its 95 % interval, by the delete-half jackknife, see
         `Design.half`.
     """
     if rate is None or design.spaces[rate].scale != "log":

@@ -27,7 +27,7 @@ from pipeline.config.plan import Plan
 from pipeline.config.schema import Replay
 from pipeline.planning.searches import Search
 
-RATE = "learning_rate"  # what a hyperparameter is called whose shifts are measured
+RATE = "learning_rate"  # name of the hyperparameter whose shifts are measured
 TABLES: Mapping[str, tuple[str, ...]] = {
     "search_points": POINTS,
     "search_curves": CURVES,
@@ -95,7 +95,7 @@ def study_tables(study: str, designs: Mapping[str, Design], replay: Replay) -> T
 
 
 def moved(design: Design, names: list[str]) -> str | None:
-    """Return the learning rate, else the most important hyperparameter with a range.
+    """Return the learning rate, or without one the most important hyperparameter with a range.
 
     Args:
         design: The design.

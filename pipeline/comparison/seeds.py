@@ -1,6 +1,6 @@
-"""List the score of every run that is compared, next to that of its reference at the same seed.
+"""List the score of every compared run, next to its reference's at the same seed.
 
-This is what the paired statistics of a report are computed from, for an analysis elsewhere.
+The paired statistics of a report are computed from these scores, which allow an analysis elsewhere.
 """
 
 from math import nan
@@ -24,12 +24,12 @@ TARGETS = {"updates_to_target": "updates", "flops_to_target": "flops"}
 def seed_scores(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
     """Return one row per arm and seed, in the order of the plan.
 
-    Every metric has two columns: the score of the arm, and as `reference_<metric>` that of the arm
-    it is compared with. Accuracies, calibration errors and the gap are fractions, NLL is in nats.
+    Every metric has two columns: the score of the arm, and the score of its reference as
+    `reference_<metric>`. Accuracies, calibration errors and the gap are fractions, NLL is in nats.
     Each arm is scored under its own test rule, the gap deterministically. A run that is not done
     has no scores. `paired` is whether the seed counts in the contrasts: both runs are done, neither
-    is far below the others of its arm, and both are of the kind of machine that the other pairs
-    were trained on. `LOST` says which run of the two was lost, and how.
+    is far below the other runs of its arm, and both are of the kind of machine on which the other
+    pairs were trained. `LOST` gives which of the two runs was lost, and how.
 
     Args:
         plan: The confirmation plan.

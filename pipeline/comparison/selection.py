@@ -1,4 +1,4 @@
-"""Tabulate what exploration tried, what was chosen, and whether each search was a fair one.
+"""Tabulate the tried and the chosen settings of exploration, and whether each search was fair.
 
 The scores of a choice are never a result, because the best of several settings looks better than it
 is: results come from fresh seeds.
@@ -37,7 +37,7 @@ Key = tuple[str, str]  # study, arm
 def tried(plan: Plan, runs: pd.DataFrame) -> pd.DataFrame:
     """Return one row per (study, arm, setting, budget), each arm's choice marked.
 
-    Studies and arms are in the order of `runs`, settings in that of their values on a scale.
+    Studies and arms are in the order of `runs`, settings in the order of their values on a scale.
 
     Args:
         plan: The exploration plan.
@@ -124,7 +124,7 @@ def searches(plan: Plan, table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFram
 
 
 def _mark_choices(table: pd.DataFrame, settings: Sequence[ScoredSetting], plan: Plan) -> None:
-    """Write `chosen` and `fitted` into the table, whose rows are those of `settings`."""
+    """Write `chosen` and `fitted` into the table, which has the rows of `settings`."""
     arms = _arms(plan)
     choices = []
     for study, arm, rows in _by_arm(table):
@@ -262,7 +262,7 @@ def _shown_reference(table: pd.DataFrame, study: str, arm: PlannedArm) -> pd.Ser
 def _changes(
     scores: Sequence[float | None], reference: Sequence[float | None]
 ) -> list[float | None]:
-    """Return the differences of two lists of scores, None where one of both is unknown.
+    """Return the differences of two lists of scores, None where either is unknown.
 
     One of them may have further seeds, which are left out.
     """
@@ -285,7 +285,7 @@ def _setting_of(group: pd.DataFrame) -> ScoredSetting:
 
 
 def _edges(chosen: Setting | None, group: pd.DataFrame, arm: PlannedArm) -> dict[str, Any]:
-    """Return at which ends of what was tried the chosen values stand."""
+    """Return whether chosen values are at an end of the tried values or at a bound."""
     keys = group["setting"].map(json.dumps)
     settings = [_setting_of(rows) for _, rows in group.groupby(keys, sort=False)]
     ends: dict[Dimension, int] = {}

@@ -59,9 +59,9 @@ def t_equivalence_p(differences: Array, errors: Array, freedom: Array, margin: f
 def holm(p_values: Array) -> Array:
     """Return Holm's adjusted p-values, in the order given (Holm, Scand. J. Statist. 6, 1979).
 
-    The family is what was planned: an undefined p (NaN) stays undefined and counts as 1, so that a
-    failed arm makes no other arm significant. The numbers are those of statsmodels, which collects
-    all garbage of the process at each call: that takes longer than everything else here.
+    The family is the planned tests: an undefined p (NaN) stays undefined and counts as 1, so that a
+    failed arm makes no other arm significant. The results equal statsmodels'. That library collects
+    all garbage of the process at each call, which takes longer than everything else here.
     """
     undefined = np.isnan(p_values)
     values = np.where(undefined, 1.0, p_values)

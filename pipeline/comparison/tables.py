@@ -90,7 +90,7 @@ def contrast_tables(plan: Plan, records: Records, parts: Parts, scored: Tables) 
 
 
 def mean_tables(plan: Plan, records: Records, histories: Histories, scored: Tables) -> Tables:
-    """Return the tables of means over runs and groups, and what follows from them.
+    """Return the tables of means over runs and groups, and the tables derived from them.
 
     Args:
         plan: The confirmation plan.

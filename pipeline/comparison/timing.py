@@ -1,4 +1,4 @@
-"""Summarize the wall clock of every arm, as far as it was measured on this machine."""
+"""Summarize the wall-clock times of every arm that were measured on this machine."""
 
 from collections.abc import Mapping
 

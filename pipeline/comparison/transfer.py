@@ -1,7 +1,7 @@
 """Compare starts from pretrained weights: what is trained, from which source, with how much data.
 
-Tables of arms, of fine-tuning against a linear probe, of the number of images at which it overtakes
-the probe, and of what the gains of little data have over those of more.
+Tables of arms, of fine-tuning against a linear probe, of the number of images at which fine-tuning
+overtakes the probe, and of the change of gains from little data to more.
 """
 
 import itertools
@@ -40,7 +40,7 @@ COLUMNS = (
     *LOST_RUNS,
     *("training_ratio", "total_ratio"),
 )
-UNJUDGED = {  # of the baseline
+UNJUDGED = {  # values of the baseline
     **dict.fromkeys(("difference", "low", "high", "p_holm"), nan),
     **{"verdict": "", "below_margin": False, "withheld": False, "repeats": False},
     **dict.fromkeys(LOST_RUNS, 0),
@@ -65,17 +65,17 @@ Cells = dict[tuple[str, str, int], "Started"]  # pretraining, what is trained, s
 
 @dataclass(frozen=True)
 class Started:
-    """An arm with what its runs start from.
+    """An arm with the start of its runs.
 
     Attributes:
         arm: The arm, with its runs.
         pretraining: The name of the pretraining, `model.weights`, or "" for random weights.
         train: What is trained, as `start.train` has it; `scratch` for random weights.
-        k: How many layers last_k trains, else None.
+        k: The number of layers that last_k trains, otherwise None.
         per_class: The number of training examples of each class, None where none is given.
         train_size: The number of training examples.
         learning_rate: The highest one.
-        is_plain: Whether nothing else differs from the baseline but epochs and batch size.
+        is_plain: Whether only epochs and batch size differ from the baseline besides.
     """
 
     arm: Arm
@@ -280,16 +280,16 @@ def crossing(differences: Array, sizes: Sequence[int]) -> Array:
 
 
 def leads(cells: Cells, outcomes: Outcomes, looks: PlannedLooks | None) -> pd.DataFrame:
-    """Return what fine-tuning has over the probe at every size, and how that changes with the size.
+    """Return the lead of fine-tuning over the probe at every size, and its change with the size.
 
     A row for every pretraining and size that has both: `difference` is fine-tuning minus probe,
     paired by seed, over the `n` seeds with both runs; `effect` and `other_effect` are the mean
     accuracies of the two, and `other_size` is NaN. Then a row for every pretraining with both at
-    two sizes or more: `effect` is the mean difference at `size`, the largest, `other_effect` that
-    at `other_size`, the smallest, and `difference` is that of the two, over the seeds with all four
-    runs. Where several pretrainings have two sizes or more in common, the largest and the smallest
-    are of these, so that rows compare equal sizes. Statistics are those of `interactions.estimate`.
-    `p_holm` corrects p over all rows.
+    two sizes or more: `effect` is the mean difference at `size`, the largest, `other_effect` is the
+    mean difference at `other_size`, the smallest, and `difference` is effect minus other_effect,
+    over the seeds with all four runs. Where several pretrainings have two sizes or more in common,
+    the largest and the smallest are of these, so that rows compare equal sizes. Statistics are from
+    `interactions.estimate`. `p_holm` corrects p over all rows.
 
     Args:
         cells: What `cells_of` returns.
@@ -350,13 +350,13 @@ def _ends(sizes: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, int]]:
 
 
 def gains(cells: Cells, outcomes: Outcomes, looks: PlannedLooks | None) -> pd.DataFrame:
-    """Return what the gain over scratch at the smallest size has over that at the largest.
+    """Return the gain over scratch at the smallest size minus the gain at the largest.
 
     A row for every pretraining and for probe and fine-tuning: `effect` is the mean gain at `size`,
-    `other_effect` that at `other_size`, over the seeds with all four runs. Then a row for every
-    two pretrainings: `effect` is the lead of the first over the `other` at `size`. `difference` is
-    effect minus other_effect, with the statistics of `interactions.estimate`. `p_holm` corrects p
-    over all rows.
+    `other_effect` the mean gain at `other_size`, over the seeds with all four runs. Then a row for
+    every two pretrainings: `effect` is the lead of the first over the `other` at `size`.
+    `difference` is effect minus other_effect, with the statistics of `interactions.estimate`.
+    `p_holm` corrects p over all rows.
 
     Args:
         cells: What `cells_of` returns.
@@ -405,7 +405,7 @@ def _difference(
     outcomes: Outcomes,
     looks: PlannedLooks | None,
 ) -> dict[str, Any]:
-    """Return a row of `gains`: what the first of two has over the second, at two sizes."""
+    """Return a row of `gains`: the lead of the first of two arms over the second, at two sizes."""
     arms = [one.arm for one in (*first, *last)]
     scores = _scores(arms, outcomes)
     at_first, at_last = scores[0] - scores[1], scores[2] - scores[3]
@@ -424,7 +424,7 @@ def _difference(
 
 
 def _tried(cells: Cells) -> list[tuple[str, str]]:
-    """Return every pretraining with what is trained of it, in the order of the plan."""
+    """Return every pretraining with its trained part, in the order of the plan."""
     return list(dict.fromkeys((source, mode) for source, mode, _ in cells if mode != SCRATCH))
 
 
@@ -502,7 +502,7 @@ def _started(arm: Arm, config: RunConfig, baseline: RunConfig, source: str) -> S
 
 
 def _others(config: RunConfig) -> dict[str, Any]:
-    """Return what decides a run besides its start, its size and its seed."""
+    """Return the settings of a run without its start, its size and its seed."""
     values = config.model_dump(mode="json", exclude={"start", "streams"})
     for section, key in APART:
         values[section].pop(key, None)

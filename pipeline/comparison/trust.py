@@ -1,6 +1,6 @@
-"""Check what a careful reader asks of a comparison: was it fair, and is it safe?
+"""Check whether a comparison is fair and its verdicts are reliable.
 
-A failed check changes no verdict. It limits what a verdict means.
+A failed check changes no verdict, but limits its meaning.
 """
 
 import json
@@ -26,7 +26,7 @@ from pipeline.config.plan import BASELINE, TUNING, Plan
 NUMBERS = ("value", "low", "high", "limit")
 COLUMNS = ("check", "study", "arm", "subject", "passed", "at_bound", *NUMBERS)
 
-LAST = 2 / 3  # of the epochs; what follows is the last third of training
+LAST = 2 / 3  # share of the epochs before the last third of training
 Rows = Iterator[dict[str, Any]]
 Records = Mapping[str, Mapping[str, Any]]  # fingerprint -> record
 

@@ -1,4 +1,4 @@
-"""Compare two arms by what each has after the same number of trials of a random search."""
+"""Compare two arms after the same number of trials of a random search."""
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from pipeline.config.streams import derive
 
 BUDGETS = ("study", "arm", "other", "trials", "chance", "low", "high", "leader", "resamples")
 RESAMPLES = 1000
-MOST = 0.25  # of the points of a design: beyond, a resampled design says too little of its best
+MOST = 0.25  # share of the points of a design; above it, a resampled design has too few of its best
 SMALL = 1e-9  # standard error of a chance
 
 Array = NDArray[np.float64]
@@ -97,7 +97,7 @@ def band(estimate: Array, resampled: Array) -> tuple[Array, Array]:
 
 
 def _test_scores(design: Design) -> Array:
-    """Return the test scores (points,), those of lost runs below all others."""
+    """Return the test scores (points,), with scores of lost runs below all other scores."""
     return np.nan_to_num(design.test, nan=LOST)
 
 

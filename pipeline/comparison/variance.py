@@ -13,7 +13,7 @@ from pipeline.config.plan import BASELINE, Plan
 COLUMNS = ("arm", "stream", "n_groups", "n", "df", "variance", "sd", "low", "high")
 ERRORS = ("n", "seed_error", "image_error", "total_error", "advice")
 TEST_SET = "test set"  # the source of variance that no seed changes
-RATIO = 2  # of standard errors: without the smaller, both together are at most 11 % less
+RATIO = 2  # ratio of standard errors: without the smaller one, their sum is at most 11 % less
 SPLIT = "split"  # the stream that draws training examples from the pool
 POOLS = ("study", "arm", "split_sd", "factor", "most")
 SEEDS, IMAGES, BOTH, UNKNOWN = "seeds", "images", "both", ""
@@ -81,11 +81,11 @@ def _accuracies(plan: Plan, scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def pools(plan: Plan, scores: pd.DataFrame, contrasts: pd.DataFrame, examples: int) -> pd.DataFrame:
-    """Return by which factor intervals are too narrow for another pool of training examples.
+    """Return the factor by which intervals are too narrow for another pool of training examples.
 
-    Every seed draws its training examples from the same pool. Of the variance s^2 that the split
-    makes there, what another pool would add is s^2 f / (1 - f), with the share f of the pool that
-    a run trains on: more seeds do not reduce it (sampling without replacement).
+    Every seed draws its training examples from the same pool. If the split causes a variance s^2
+    there, another pool would add s^2 f / (1 - f), with the share f of the pool that a run trains
+    on. More seeds do not reduce it (sampling without replacement).
 
     Cochran, Sampling Techniques, 1977, finite population correction.
 
@@ -156,7 +156,7 @@ def finite_test_set(accuracy: float, images: int) -> float:
 
 
 def advice(seed_error: float, image_error: float) -> str:
-    """Return what reduces the error of a difference: "seeds", test "images" or "both".
+    """Return how to reduce the error of a difference: by "seeds", test "images" or "both".
 
     Args:
         seed_error: The standard error of the difference over seeds.

@@ -84,7 +84,7 @@ class Losses:
 
 @dataclass(frozen=True)
 class Judged:
-    """A verdict, and what limits it.
+    """A verdict and its limits.
 
     Attributes:
         verdict: The verdict.
@@ -125,12 +125,13 @@ def conclude(difference: float, p_holm: float, p_equivalence: float) -> tuple[Ve
 
 
 def judged_with_losses(concluded: tuple[Verdict, bool], losses: Losses) -> Judged:
-    """Return the verdict of an arm that lost runs, or whose reference did, however few they are.
+    """Return the verdict, withheld where the numbers of lost runs contradict it.
 
-    No arm of which more runs collapsed or diverged than of its reference helps or is equivalent,
-    and none of which fewer did hurts: such a verdict is withheld. Runs are compared both of all
-    seeds of the arm and of those where the runs of both ended. The first count has losses at seeds
-    where the partner failed; the second is not moved by unequal numbers of failed runs.
+    An arm of which more runs collapsed or diverged than of its reference cannot help or be
+    equivalent. An arm of which fewer did cannot hurt. One run more or fewer is enough. Runs are
+    counted both over all seeds of the arm and over the seeds at which both runs ended. The first
+    count includes losses at seeds where the partner failed. The second does not depend on unequal
+    numbers of failed runs.
 
     Args:
         concluded: What `conclude` returns about the runs that are not lost.

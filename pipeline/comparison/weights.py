@@ -1,8 +1,8 @@
 """Correct the statistics of an arm for looks at growing numbers of seeds, by their weights.
 
 The chance that p_k / w_k is at most a at any look k is at most a, since the weights w_k sum to 1.
-So a p divided by the weight of the look at which an arm stopped is valid whatever decided to stop,
-and an interval at level 1 - 0.05 w_k covers at least 95 %.
+So a p divided by the weight of the look at which an arm stopped is valid for any stopping rule, and
+an interval at level 1 - 0.05 w_k covers at least 95 %.
 """
 
 from collections.abc import Sequence
@@ -84,10 +84,11 @@ def mean_over_seeds(differences: Array) -> LookMean:
 
 
 def look_statistics(looks: Sequence[LookMean], weights: Sequence[float]) -> dict[str, float]:
-    """Return the interval and p of an arm after its looks, in place of those of one fixed number.
+    """Return the interval and p-value of an arm, corrected for its looks.
 
-    A look whose mean difference has another sign than that of the last one does not count: a
-    verdict says the direction of the last one.
+    They replace the interval and p-value for a fixed number of seeds. A look whose mean difference
+    has another sign than the last one does not count, since a verdict has the direction of the last
+    look.
 
     Args:
         looks: The mean difference at each look that the arm has had.
@@ -145,8 +146,8 @@ def looks_had(arm: Arm, looks: PlannedLooks) -> int:
 def last_weight(arms: Sequence[Arm], looks: PlannedLooks | None) -> float:
     """Return the weight of the last look that arms and their references have had.
 
-    It is what the level of a single statistic at their last look is multiplied by, and what its p
-    is divided by.
+    The level of a single statistic at their last look is multiplied by this weight, and its p is
+    divided by it.
 
     Args:
         arms: The arms.

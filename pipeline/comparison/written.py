@@ -1,4 +1,4 @@
-"""Recompute the contrasts of a written report from the scores of its seeds, and find what differs.
+"""Recompute the contrasts of a written report from the scores of its seeds; find differences.
 
 A report has the table `contrasts`, the scores of every seed and its margin and looks. They suffice
 for all tests of a verdict, so that an edit of one of them contradicts the others.
@@ -30,8 +30,8 @@ from pipeline.records.reports import WrittenReport
 from pipeline.records.tables import read_table
 
 PLOTTED = (*("n", "difference", "low", "high", "verdict", "below_margin", "withheld"), *LOST_RUNS)
-PRECISION = 1e-7  # of a fraction: tables have ten digits
-NEAR = 1e-4  # of a p-value, which is less exact than what it is computed from
+PRECISION = 1e-7  # tolerance of a fraction: tables have ten digits
+NEAR = 1e-4  # tolerance of a p-value, which is less exact than its inputs
 KEYS = ("study", "arm")
 REFERENCE = "reference_"  # how columns of the scores of references begin
 
@@ -89,7 +89,7 @@ class WrittenContrasts:
         return "" if reference == BASELINE else f" (against {reference})"
 
     def contradictions(self) -> Iterator[str]:
-        """Yield what contradicts the scores of every seed, or the verdict that p-values give."""
+        """Yield the contradictions to the scores of every seed, or to the verdict from p-values."""
         scores = pd.DataFrame(list(self.written.seeds))
         groups = dict(iter(scores.groupby(["study", "arm"], sort=False))) if len(scores) else {}
         for row in self.contrasts.to_dict("records"):
@@ -106,7 +106,7 @@ class WrittenContrasts:
             yield from self._of_plots(row)
 
     def _of_seeds(self, row: Row, runs: pd.DataFrame) -> Iterator[str]:
-        """Yield the numbers of a contrast that are not those of the scores of its seeds."""
+        """Yield the numbers of a contrast that do not follow from the scores of its seeds."""
         metric, name = row["metric"], f"{row['arm']}: {row['metric']}"
         at_looks, weights = self._pairs(runs, metric)
         values = at_looks[-1]
@@ -124,7 +124,7 @@ class WrittenContrasts:
         expected = look_statistics(looks, weights)
         if metric == PRIMARY:
             expected |= look_equivalence(looks, weights, self.margin)
-            expected.pop("p_equivalence")  # that of the table is corrected over arms
+            expected.pop("p_equivalence")  # p of the table is corrected over arms
         expected |= {"baseline_mean": reference, "arm_mean": mean, "difference": mean - reference}
         for column, value in expected.items():
             if not np.isclose(value, row[column], rtol=NEAR, atol=PRECISION, equal_nan=True):
@@ -211,7 +211,7 @@ class WrittenContrasts:
         return counts
 
     def rates(self) -> pd.DataFrame:
-        """Return how often the runs of every arm were lost, as a report has it, with `label`."""
+        """Return the rates of lost runs of every arm, as in a report, with `label`."""
         rows = self.distinct.to_dict("records")
         weights = np.array([self._weight((row["study"], row["arm"])) for row in rows])
         p_values = np.array([_lost_p(row) for row in rows])
@@ -261,9 +261,9 @@ def written_contrasts(path: Path, written: WrittenReport) -> WrittenContrasts:
 
 
 def _counts(row: Row) -> Iterator[int]:
-    """Yield for how many contrasts at once each end of the wide interval of an arm holds.
+    """Yield the number of contrasts for which each end of an arm's wide interval holds at once.
 
-    It is the level of the single interval over that of the wider one.
+    It is the level of the single interval over the level of the wider one.
     """
     error, freedom = row["seed_error"], row["n"] - 1
     if error > 0 and not isnan(row["low_all"]):
@@ -281,7 +281,7 @@ def _lost_p(row: Row) -> float:
 
 
 def _rate(label: str, row: Row, side: str, weight: float, p_holm: float) -> dict[str, Any]:
-    """Return how often the runs of an arm were lost, as `collapse_sentences` takes it."""
+    """Return the rate of lost runs of an arm, as `collapse_sentences` takes it."""
     rate = rate_columns(int(row[f"{side}lost"]), 0, int(row[f"{side}ended"]), weight)
     shown = often(int(row["lost_alone"]), int(row["reference_lost_alone"]), p_holm)
     return {"label": label, **rate, "p_holm": p_holm, "often": shown}

@@ -94,7 +94,7 @@ class PlannedArm(Settings):
 
     @model_serializer(mode="wrap")
     def _without_design(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what is None: a plan without designs and searches is what it always was."""
+        """Leave out None: the stored form of a plan without designs and searches stays the same."""
         values: dict[str, Any] = handler(self)
         for key in ("design", "search"):
             if values.get(key) is None:
@@ -127,7 +127,7 @@ class PlannedStudy(Settings):
 
     @model_serializer(mode="wrap")
     def _without_search(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave searches out where there are none: a plan without any is what it always was."""
+        """Leave out missing searches: the stored form of a plan without any does not change."""
         values: dict[str, Any] = handler(self)
         if self.search is None:
             values.pop("search", None)
@@ -184,7 +184,7 @@ class PlannedRun(Settings):
 
     @model_serializer(mode="wrap")
     def _without_budget(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out the budget of a whole schedule: a plan of these is what it always was."""
+        """Leave out the budget of whole schedules: the stored form of such plans is unchanged."""
         values: dict[str, Any] = handler(self)
         if self.budget == 1:
             values.pop("budget", None)
@@ -251,7 +251,7 @@ class Plan(Settings):
 
     @model_serializer(mode="wrap")
     def _without_what_is_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out looks and weights where there are none: such a plan is what it always was."""
+        """Leave out missing looks and weights: the stored form of such a plan does not change."""
         values: dict[str, Any] = handler(self)
         for name in ("looks", "loaded"):
             if not getattr(self, name):

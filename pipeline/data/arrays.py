@@ -1,7 +1,7 @@
 """Define examples and labels as arrays, which every data source returns.
 
 An example is an image, or a row of a table: then each feature is a channel of one pixel, so that
-what is computed per channel of an image is computed per feature.
+computations per channel of an image are per feature.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,13 +32,13 @@ def is_row(shape: tuple[int, ...]) -> bool:
 
 
 def noun_of(shape: tuple[int, ...]) -> str:
-    """Return what examples of this shape are called."""
+    """Return the noun for examples of this shape."""
     return "rows" if is_row(shape) else "images"
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is known of a dataset before its examples are read.
+    """The properties of a dataset that are known before its examples are read.
 
     Attributes:
         shape: (channels, height, width) of an image, (features, 1, 1) of a row.
@@ -55,12 +55,12 @@ class DatasetInfo:
 class Arrays:
     """Examples and their labels.
 
-    `images` (N, channels, height, width) are float32 in [0, 1], or uint8 where 255 stands for 1; of
-    more than fit into memory they are read in pieces (`stored.py`).
-    Rows of a table (N, features, 1, 1) are float32 in any units, NaN where a value is missing.
-    `labels` (N,) are int64 in 0..classes-1. The last `validation` examples are the validation set
-    of the dataset itself; with 0, every seed draws its own. `groups` (N,) int64 number what no
-    split may divide, such as the rows of one patient; None: every example is its own.
+    `images` (N, channels, height, width) are float32 in [0, 1], or uint8 where 255 stands for 1;
+    images that do not fit into memory are read in pieces (`stored.py`). Rows of a table (N,
+    features, 1, 1) are float32 in any units, NaN where a value is missing. `labels` (N,) are int64
+    in 0..classes-1. The last `validation` examples are the validation set of the dataset itself;
+    with 0, every seed draws its own. `groups` (N,) int64 number the groups that no split may
+    divide, such as the rows of a patient; None: every example is its own.
     """
 
     images: Images
@@ -87,7 +87,7 @@ class Arrays:
 
     @property
     def noun(self) -> str:
-        """Return what the examples are called."""
+        """Return the noun for the examples."""
         return noun_of(self.shape)
 
     def errors(self, info: DatasetInfo) -> Iterator[str]:
@@ -153,7 +153,7 @@ class Arrays:
 
 
 def _alike(first: Images, second: Images) -> tuple[Images, Images]:
-    """Return both images as they are if their types are equal, else both as fractions."""
+    """Return both images as they are if their types are equal, otherwise both as fractions."""
     if first.dtype == second.dtype:
         return first, second
     return _fractions(first), _fractions(second)

@@ -125,7 +125,7 @@ def compare_splits(
 ) -> list[str]:
     """Return a line for each problem: duplicates, differing class shares, brightness or features.
 
-    `feature_names` are those of the columns of a table.
+    `feature_names` are the names of the columns of a table.
     """
     splits = {"test": test}
     train = development
@@ -145,9 +145,9 @@ def compare_splits(
 def compare_pretraining(
     pools: Mapping[str, Arrays], development: Arrays, test: Arrays
 ) -> list[str]:
-    """Return a line for each pretraining that sees examples of the protocol.
+    """Return a line for each pretraining that uses examples of the protocol.
 
-    It does where another dataset, or the same one under another name, has them too.
+    It does so if its dataset has them too: another one, or the same one under another name.
 
     Args:
         pools: The examples of every pretraining, by its name.

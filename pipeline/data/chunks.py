@@ -45,7 +45,7 @@ class DecodedImages:
     Attributes:
         pixels: (N, channels, height, width), black where unreadable.
         transparent: (N,) Whether the image was laid on the background.
-        highest: (N,) The highest level in the file but for marks.
+        highest: (N,) The highest level in the file, without marks.
         white: (N,) The level that became 1; 0 where unreadable.
         deep_color: (N,) Whether the image has colors of 16 bits, of which 8 are read.
         unreadable: The reason of each unreadable image, by its index.
@@ -60,7 +60,7 @@ class DecodedImages:
 
 
 def decode_folder(folder: Path, paths: Sequence[Path], image_format: ImageFormat) -> DecodedImages:
-    """Return the images at these paths; progress is that of the chunks that are not kept."""
+    """Return the images at these paths; the progress bar counts the chunks that are not cached."""
     settings = dataclasses.astuple(image_format)
     cache = cache_folder() / _digest([str(folder.resolve()), *settings])
     cache.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ BYTE = 255
 WORD = 65535
 WORD_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 DEEP_MODES = (*WORD_MODES, "I", "F")
-WHITE_IS_ZERO = 0  # of the TIFF tag PhotometricInterpretation
+WHITE_IS_ZERO = 0  # value of the TIFF tag PhotometricInterpretation
 RGB_ALONE = ("LAB", "HSV")  # modes that Pillow converts to no other
 KEY_SCALES = {"L;2": 85, "L;4": 17}  # Pillow scales such levels, but not the transparent
 
@@ -70,7 +70,7 @@ class Decoded:
     Attributes:
         pixels: (channels, height, width), upright.
         transparent: Whether it was laid on the background.
-        highest: The highest level in the file but for marks; `white` for a transparent image.
+        highest: The highest level in the file, without marks; `white` for a transparent image.
         white: The level that became 1.
         deep_color: Whether it has colors of 16 bits, of which 8 are read.
     """
@@ -92,7 +92,10 @@ def strict_pixel_limit() -> Iterator[None]:
 
 
 def decode(path: Path, folder: Path, image_format: ImageFormat) -> Decoded | str:
-    """Return the image, or the reason why it is unreadable; damaged metadata are none."""
+    """Return the image, or the reason why it cannot be read.
+
+    Damaged metadata are not such a reason.
+    """
     try:
         _require_file(path, folder)
         try:
@@ -147,7 +150,7 @@ def _decode(file: Path | io.BytesIO, image_format: ImageFormat) -> Decoded:
 
 
 def _raw_mode(image: Image.Image) -> str:
-    """Return how the file holds the levels, in Pillow's words, before the image is loaded."""
+    """Return Pillow's name for the layout of levels in the file, before the image is loaded."""
     tiles = getattr(image, "tile", None)
     arguments = tiles[0].args if tiles else ""
     return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)

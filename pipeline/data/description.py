@@ -20,7 +20,7 @@ def describe(
     prepared: Path,
     classes: Sequence[int | str] | None = None,
 ) -> DatasetInfo:
-    """Return what the dataset is: as its source says, else as prepared with the same settings.
+    """Return the dataset's properties: from its source, otherwise as prepared with these settings.
 
     Args:
         dataset: The name of the dataset.
@@ -56,7 +56,7 @@ def _way_back(prepared: Path) -> str:
 
 
 def prepared_with(dataset: str, source: Mapping[str, Any], prepared: Path) -> dict[str, Any]:
-    """Return the summary of what is prepared; empty unless it was read with these settings."""
+    """Return the summary of the prepared data; empty unless it was read with these settings."""
     try:
         summary = read_summary(prepared)
     except Refusal:

@@ -1,8 +1,9 @@
-"""Divide examples into two parts by whole groups, with the classes shared as evenly as may be.
+"""Divide examples into two parts by whole groups, with class shares as equal as possible.
 
-Of many random orders of the groups, the one counts whose first groups have class shares nearest to
-those of all examples. scikit-learn's `GroupShuffleSplit` does not look at classes, and its
-`StratifiedGroupKFold` has no sizes.
+Many random orders of the groups are compared. The first part consists of the first groups of the
+order in which their class shares are nearest to the shares of all examples, and their size to the
+size wanted. scikit-learn's `GroupShuffleSplit` ignores classes, and its `StratifiedGroupKFold` has
+no sizes.
 """
 
 import numpy as np
@@ -68,7 +69,7 @@ def group_parts(
 
 
 def _number(ends: Indices, first: int, fills: bool) -> int:
-    """Return how many groups are in the first part, whose sizes sum up to `ends`."""
+    """Return the number of groups in the first part; `ends` are the cumulative sizes of groups."""
     enough = int(np.searchsorted(ends, first)) + 1  # groups that have `first` examples
     if fills or enough == 1:
         return enough
@@ -77,7 +78,7 @@ def _number(ends: Indices, first: int, fills: bool) -> int:
 
 
 def _distance(counts: Indices, one: Indices, first: int) -> float:
-    """Return how far class shares and size of a part are from those wanted, the larger of both."""
+    """Return the distance of a part from the wanted class shares and size, the larger of both."""
     part = counts[one].sum(axis=0)
     shares = np.abs(part / part.sum() - counts.sum(axis=0) / counts.sum()).max()
     return float(max(shares, abs(part.sum() - first) / first))

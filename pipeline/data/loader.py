@@ -53,7 +53,7 @@ class Batches:
     """Shuffled batches of (images, targets); set `epoch` before iterating.
 
     An incomplete last batch is dropped unless it is the only one, so that every update of a run
-    sees the same number of examples. `images` (N, channels, height, width) are fractions or bytes,
+    uses the same number of examples. `images` (N, channels, height, width) are fractions or bytes,
     batches hold fractions; `targets` (N, classes) are distributions over classes.
     """
 

@@ -1,4 +1,4 @@
-"""Read images whose metadata are damaged: turn them upright, and leave out what Pillow refuses."""
+"""Read images with damaged metadata: turn them upright, leave out parts that Pillow refuses."""
 
 import contextlib
 import zlib
@@ -15,19 +15,19 @@ TRANSPOSED = {
     6: Image.Transpose.ROTATE_270,
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
-}  # EXIF orientation -> what turns the image upright
+}  # EXIF orientation -> operation that turns the image upright
 PNG = b"\x89PNG\r\n\x1a\n"
-PNG_KEPT = (b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT")  # of the ancillary chunks
+PNG_KEPT = (b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT")  # ancillary chunks that are kept
 PNG_OVERHEAD = 12  # bytes of a chunk beside its data
 JPEG = b"\xff\xd8"
-JPEG_KEPT = (b"JFIF", b"Adobe", b"Exif")  # of the application segments
+JPEG_KEPT = (b"JFIF", b"Adobe", b"Exif")  # application segments that are kept
 JPEG_SHORTEST = 16  # bytes of a complete segment among these
 JPEG_DROPPED = (*range(0xE0, 0xF0), 0xFE)  # markers of application segments and comments
 START_OF_SCAN = 0xDA
 
 
 def load_upright(image: Image.Image) -> Image.Image:
-    """Load the pixels and return the image as its EXIF orientation says.
+    """Load the pixels and return the image, turned by its EXIF orientation.
 
     `ImageOps.exif_transpose` writes the other tags again, and fails where it cannot.
     """
@@ -52,7 +52,7 @@ def _orientation(image: Image.Image) -> Any:
 
 
 def without_metadata(content: bytes) -> bytes:
-    """Return a PNG or JPEG file without what neither its pixels nor its orientation needs."""
+    """Return a PNG or JPEG file with only the parts that its pixels and its orientation need."""
     if content.startswith(PNG):
         return PNG + b"".join(_png_chunks(content))
     if content.startswith(JPEG):

@@ -1,8 +1,8 @@
-"""Fill in what is missing in rows of a table, by the training rows of a run alone.
+"""Fill in missing values in rows of a table, from the training rows of a run only.
 
-A feature with one value in all training rows says nothing of the classes. Other rows may have
-another value, such as a category that occurs in no training row, and nothing was learned for it:
-the feature is then 0 in every row, which leaves it out.
+A feature with one value in all training rows carries no information about the classes. Other rows
+may have another value, such as a category that occurs in no training row, for which nothing was
+learned. The feature is therefore set to 0 in every row, which leaves it out.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ CHUNK = 1000  # rows
 
 @dataclass(frozen=True)
 class Filling:
-    """What rows are completed with; None for images, which have no missing values.
+    """The values that complete rows; None for images, which have no missing values.
 
     Attributes:
         means: (features, 1, 1) The mean of each feature over the training rows that have it.

@@ -22,7 +22,7 @@ from pipeline.data import stored
 from pipeline.data.paths import cache_folder
 from pipeline.runtime.errors import Refusal
 
-COPIES = 2  # of an unpacked array on the disk: the other one is prepared
+COPIES = 2  # copies of an unpacked array on the disk: the second one is prepared
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -41,7 +41,7 @@ class ArrayFile:
         return f"{self.path}: {self.member}" if self.member else str(self.path)
 
     def read(self) -> NDArray[Any]:
-        """Return the array; that of an .npy file, or of many bytes, is mapped: read where used.
+        """Return the array; one in an .npy file, or of many bytes, is mapped: read where used.
 
         Raises:
             Refusal: The file is damaged, or unpacks to more than the disk holds.
@@ -77,7 +77,7 @@ class ArrayFile:
 
 
 def list_arrays(path: Path) -> dict[str, ArrayFile]:
-    """Return the arrays of an .npz file by name; that of an .npy file has the name "".
+    """Return the arrays of an .npz file by name; the array of an .npy file has the name "".
 
     Raises:
         Refusal: There is no such file, or it is damaged.
@@ -115,10 +115,10 @@ def _header(path: Path, member: str, stream: IO[bytes]) -> ArrayFile:
 
 @contextmanager
 def _read_errors(path: Path) -> Iterator[None]:
-    """Turn what a damaged file raises into one line; errors of the disk pass."""
+    """Turn an exception by a damaged file into one line; errors of the disk pass."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # numpy reads what it warns of, or raises
+            warnings.simplefilter("ignore")  # numpy warns and reads on, or raises
             yield
     except Refusal:
         raise

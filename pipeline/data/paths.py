@@ -10,15 +10,15 @@ from pipeline.runtime.project import in_original
 def data_path(path: str) -> Path:
     """Return a path of the settings: a leading ~ is the home folder.
 
-    In a copy that DVC makes of a project, a relative path to what git does not track leads into
-    the project.
+    In a copy that DVC makes of a project, a relative path to a file that git does not track leads
+    into the project.
     """
     written = Path(os.path.expanduser(path))  # Path.expanduser raises for an unknown user
     return written if written.exists() else in_original(written)
 
 
 def path_in_settings(path: Path) -> str:
-    """Return a path as a protocol names it: relative inside the project, else absolute.
+    """Return a path as a protocol names it: relative inside the project, otherwise absolute.
 
     Raises:
         Refusal: The name is not valid Unicode, so a settings file cannot hold it.
@@ -37,7 +37,7 @@ def path_in_settings(path: Path) -> str:
 
 
 def cache_folder() -> Path:
-    """Return the folder of what is downloaded or decoded once, outside DVC's outputs."""
+    """Return the folder of files that are downloaded or decoded once, outside DVC's outputs."""
     return in_original(Path(".data"))
 
 

@@ -101,14 +101,17 @@ def _write_arrays(
 
 
 def _digest_of(sums: Mapping[str, str], validation: int) -> str:
-    """Return the digest of arrays with these sha256, `validation` of them the dataset's own."""
+    """Return the digest of arrays with these SHA-256 values.
+
+    `validation` is the number of examples in the dataset's own validation set.
+    """
     sizes = {"validation": str(validation)} if validation else {}
     text = json.dumps({**sums, **sizes}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def pretraining_folder(folder: Path, name: str) -> Path:
-    """Return the folder of the examples of a pretraining in that of a protocol's data."""
+    """Return the folder of the examples of a pretraining in the folder of a protocol's data."""
     return folder / PRETRAINING / name
 
 
@@ -122,14 +125,14 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 
 def validation_size(folder: Path, settings: Mapping[str, Any]) -> int:
-    """Return the number of validation images: the dataset's own, else what training leaves."""
+    """Return the number of validation images: the dataset's own, or the rest after training."""
     summary = read_summary(folder)
     remainder = summary["development"] - settings["train_size"]
     return int(summary["validation"] or settings.get("validation_size") or remainder)
 
 
 def require_digest(folder: Path, digest: str) -> None:
-    """Check that the prepared data are those of a plan, which holds their `digest`.
+    """Check that the prepared data have the `digest` that a plan holds.
 
     Raises:
         Refusal: The data have changed since.
@@ -139,7 +142,7 @@ def require_digest(folder: Path, digest: str) -> None:
 
 
 def require_intact(folder: Path) -> None:
-    """Check that every array is as it was written, and that the digest is that of the arrays.
+    """Check that every array is as it was written, and that the digest belongs to the arrays.
 
     Raises:
         Refusal: One is missing or damaged, or the digest is another.
@@ -181,7 +184,7 @@ def read_test_labels(folder: Path) -> NDArray[np.int64]:
 
 
 class _HashingWriter:
-    """A file and the sha256 of what is written to it.
+    """A file and the SHA-256 of its written content.
 
     It hides the file descriptor, so numpy writes in pieces and a full disk raises a clear error.
     """

@@ -18,7 +18,7 @@ from pipeline.data.missing import Filling
 from pipeline.runtime.errors import Refusal
 
 TEST_SEED = 0  # fixed: the test set never moves
-SEED_LIMIT = 2**32  # of scikit-learn
+SEED_LIMIT = 2**32  # limit of seeds in scikit-learn
 
 Indices = NDArray[np.int64]
 
@@ -39,7 +39,7 @@ def hold_out(
 
 
 def development_and_test(splits: Splits, test_fraction: float) -> tuple[Arrays, Arrays]:
-    """Return the development pool and the test set: the dataset's own, else a share of the pool."""
+    """Return the development pool and the test set: the dataset's own, or a share of the pool."""
     pool, test = splits.pool, splits.test
     if test is None:
         kept = 1 if splits.validation else 2  # training, and validation unless it is given
@@ -61,9 +61,9 @@ def train_validation(
 
     Validation is the remainder, or `size` examples of it. Where the dataset has its own validation
     set, its last `given` examples are the validation set of every seed. With `groups`, training has
-    `train_size` examples of as many groups as have these, and validation examples of others.
-    With `per_class`, training has this number of each class, the first ones of a larger number.
-    `seed` is that of the split stream.
+    `train_size` examples of as many groups as have these, and validation examples of others. With
+    `per_class`, training has this number of each class, the first ones of a larger number. `seed`
+    is the seed of the split stream.
 
     Raises:
         Refusal: The pool is too small for both.
@@ -127,7 +127,7 @@ def draw(pool: Arrays, data: Data, seed: int) -> tuple[Arrays, Arrays]:
 
 
 def train_and_validation(pool: Arrays, data: Data, seed: int) -> tuple[Arrays, Arrays]:
-    """Return what `draw` returns, with missing values filled in by the training examples."""
+    """Return the parts from `draw`, with missing values filled in by the training examples."""
     train, validation = draw(pool, data, seed)
     filling = Filling.of(train.images)
     return filling.apply(train), filling.apply(validation)
@@ -138,7 +138,7 @@ def balanced(
 ) -> tuple[Indices, Indices]:
     """Return ascending indices of `per_class` examples of each class, and of all others.
 
-    A smaller number gives a part of what a larger one gives.
+    A smaller number gives a part of the result of a larger one.
 
     Args:
         labels: (N,), of every class at least `per_class` + `left`.

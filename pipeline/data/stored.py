@@ -1,8 +1,8 @@
 """Leave images where they are stored, and read them in pieces: they may be larger than the memory.
 
-Few images are arrays in memory. Many are `StoredImages`, of which each use reads what it needs from
-a mapped file. What was read of the file is given back to the system: it stays in the cache of the
-disk, and counts as memory of no process.
+Few images are arrays in memory. Many are `StoredImages`: each use reads the images that it needs
+from a mapped file. Pages of the file are released after they are read. They remain in the disk
+cache and do not count as memory of a process.
 """
 
 import math
@@ -29,7 +29,7 @@ class StoredImages:
 
     Attributes:
         read: Returns the images at indices.
-        shape: That of all images: (N, channels, height, width).
+        shape: The shape of all images: (N, channels, height, width).
         dtype: Their type.
     """
 
@@ -66,7 +66,7 @@ def fit_in_memory(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
 
 
 def release(images: Images) -> None:
-    """Give back what was read of the file that an array is mapped from."""
+    """Release the pages that were read of the file from which an array is mapped."""
     file = _mapped_file(images)
     if file is not None and hasattr(mmap, "MADV_DONTNEED"):
         file.madvise(mmap.MADV_DONTNEED)
@@ -81,7 +81,7 @@ def _mapped_file(images: Images) -> mmap.mmap | None:
 
 
 def piece_size(images: Images) -> int:
-    """Return how many images are read at once."""
+    """Return the number of images that are read at once."""
     return max(1, PIECE // max(1, math.prod(images.shape[1:]) * images.dtype.itemsize))
 
 
@@ -129,7 +129,7 @@ def bounded(images: Images) -> Images:
 def changed(
     images: Images, change: Callable[[NDArray[Any]], NDArray[Any]], dtype: np.dtype[Any]
 ) -> Images:
-    """Return the images with a change that looks at each level alone, in another type."""
+    """Return the images with a change of each level by itself, in another type."""
     if isinstance(images, np.ndarray) and fit_in_memory(images.shape, dtype):
         return change(images)
 

@@ -35,7 +35,7 @@ def weights_digest(path: str) -> str:
 
 
 def require_weights(path: str, digest: str) -> None:
-    """Check that a file of weights is that of a plan, which holds its `digest`.
+    """Check that a file of weights has the `digest` that a plan holds.
 
     Raises:
         Refusal: The file has changed since, or is missing.

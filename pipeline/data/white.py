@@ -7,15 +7,15 @@ from numpy.typing import NDArray
 
 from pipeline.data.stored import Images, changed, extremes, pieces
 
-ROUNDING = 8 * float(np.finfo(np.float32).eps)  # no higher difference from 1 is an error of it
+ROUNDING = 8 * float(np.finfo(np.float32).eps)  # largest difference from 1 that is an error of it
 USED = 0.5  # share of the range below which it is noted
 MARKED = 0.02  # largest share of pixels that may be marks, or defects of a sensor
-DEPTHS = (8, 10, 12, 14)  # of cameras and scanners, in bits
+DEPTHS = (8, 10, 12, 14)  # bits of cameras and scanners
 GAP = 0.25  # share of the range without a pixel between an image and its marks
 
 
 def without_rounding(levels: Images) -> Images:
-    """Return the levels, clipped to 0 to 1 if rounding alone puts them outside."""
+    """Return the levels, clipped to 0 to 1 if only rounding puts them outside."""
     lowest, highest = extremes(levels)
     within = lowest >= 0 and highest <= 1
     tolerance = max(ROUNDING, float(np.finfo(levels.dtype).eps))
@@ -27,7 +27,7 @@ def without_rounding(levels: Images) -> Images:
 def used_level(levels: Images, white: float, counts: NDArray[np.int64] | None = None) -> float:
     """Return the highest level, without few brighter pixels far above all others.
 
-    Such are burnt-in marks and defects of a sensor.
+    Such pixels are burnt-in marks and defects of a sensor.
 
     Args:
         levels: Those of all pixels, or each level that occurs.
@@ -43,7 +43,7 @@ def used_level(levels: Images, white: float, counts: NDArray[np.int64] | None = 
 
 
 def level_counts(levels: Images) -> NDArray[np.int64] | None:
-    """Return how many pixels have each level from 0, of at most 16 bits; None for other types."""
+    """Return the pixel count of each level from 0, of at most 16 bits; None for other types."""
     if levels.dtype not in (np.uint8, np.uint16):
         return None
     counts = np.zeros(np.iinfo(levels.dtype).max + 1, np.int64)

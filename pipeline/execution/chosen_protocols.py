@@ -1,7 +1,8 @@
 """Reproduce protocols that `params.yaml` does not name, and leave the file as it was.
 
-DVC takes the stages from the list of protocols in that file alone. It names the chosen ones while
-DVC runs. What it held is kept beside the lock of the run: after a kill, the next run restores it.
+DVC takes the stages only from the list of protocols in that file. The file names the chosen
+protocols while DVC runs. Its former content is kept beside the lock of the run: after a kill, the
+next run restores it.
 """
 
 import io
@@ -20,7 +21,7 @@ SNAPSHOT = RUN_LOCK.with_name("params.json")
 
 @contextmanager
 def named_in_parameters(protocols: Sequence[str]) -> Iterator[None]:
-    """Name these protocols alone in `params.yaml` while the context lasts."""
+    """Name only these protocols in `params.yaml` while the context lasts."""
     if list(read_parameters().protocols) == list(protocols):
         yield
         return

@@ -56,7 +56,7 @@ def connection(address: str) -> Iterator[Any]:
             signal.signal(signal.SIGTERM, terminate)  # Ray has installed its own
         yield ray
     except SystemExit:
-        raise SystemExit(TERMINATED) from None  # Ray gives the signal's another exit code
+        raise SystemExit(TERMINATED) from None  # Ray's handler uses another exit code
     finally:
         ray.shutdown()
 
@@ -83,7 +83,7 @@ def _connect(ray: Any, address: str) -> None:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Drop what Ray's own threads write to the standard error."""
+    """Drop the output of Ray's own threads on the standard error."""
     original = os.dup(2)
     null_device = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null_device, 2)

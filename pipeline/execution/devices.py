@@ -1,7 +1,7 @@
 """Train a run on one device in this process, or on several in a process each.
 
-Lightning starts such processes by running the calling program again, which must therefore be the
-run alone and not a stage: `python -m pipeline.execution.devices`.
+Lightning starts such processes by running the calling program again, which must therefore be only
+the run and not a stage: `python -m pipeline.execution.devices`.
 """
 
 import json
@@ -76,7 +76,7 @@ def main() -> None:
     if os.environ.get("LOCAL_RANK", "0") == "0":
         print(f"{OUTCOME}{json.dumps(outcome)}")
     elif outcome["state"] == "failed":
-        sys.exit(1)  # so that Lightning ends the others
+        sys.exit(1)  # so that Lightning ends the other processes
 
 
 if __name__ == "__main__":

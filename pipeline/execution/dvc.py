@@ -1,4 +1,4 @@
-"""Run DVC: bring every stage up to date, pass Control-C on, and train again what failed."""
+"""Run DVC: bring every stage up to date, pass Control-C on, and train failed runs again."""
 
 import itertools
 import os
@@ -124,7 +124,10 @@ def run_dvc(words: Sequence[str], environment: Mapping[str, str]) -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Wait for DVC, which Control-C usually reaches too, to put its files in order; else end it."""
+    """Wait for DVC, which Control-C usually reaches too, to put its files in order.
+
+    It is terminated if it takes too long.
+    """
     while process.poll() is None:
         try:
             process.wait(END_SECONDS)

@@ -1,4 +1,4 @@
-"""Repair what a kill leaves of DVC's locks: a damaged `dvc.lock`, and paths locked by the dead."""
+"""Repair DVC's locks after a kill: a damaged `dvc.lock`, and paths locked by ended processes."""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ PATH_LOCKS = RUN_LOCK.parent.with_name("rwlock")  # which processes of DVC read 
 
 
 def repair_dvc_lock() -> str:
-    """Restore a damaged `dvc.lock` from the last good copy or from git; return what was done."""
+    """Restore a damaged `dvc.lock` from the last good copy or from git; return a line on it."""
     lock = DVC_LOCK.read_bytes() if DVC_LOCK.exists() else None
     copy = COPY.read_bytes() if COPY.exists() else None
     if lock is None or lock == copy or is_sound(lock):  # to parse one takes half a second
@@ -82,7 +82,7 @@ def is_sound(content: bytes) -> bool:
 
 
 def _is_stage(entry: Any) -> bool:
-    """Return whether an entry has what DVC needs: a command, and files with a path and a hash."""
+    """Return whether an entry is complete for DVC: a command, and files with a path and a hash."""
     files = [file for kind in ("deps", "outs") for file in entry.get(kind, ())]
     return isinstance(entry["cmd"], str) and all(
         {"path", "md5", "hash"} <= set(file) for file in files

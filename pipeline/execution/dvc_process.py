@@ -10,7 +10,7 @@ from functools import partial
 from pipeline.runtime.imports import without_collection
 from pipeline.runtime.signals import interruptible
 
-OMITTED = {  # loggers of DVC -> how messages begin that tell a user nothing
+OMITTED = {  # loggers of DVC -> beginnings of messages that are of no use to a user
     "dvc_data.index.checkout": ("No file hash info found",),  # of outputs that the run will make
     "dvc_data.hashfile.checkout": ("No file hash info found",),
     "dvc.dvcfile": ("Generating lock file", "Updating lock file"),
@@ -18,7 +18,7 @@ OMITTED = {  # loggers of DVC -> how messages begin that tell a user nothing
 
 
 def quiet() -> None:
-    """Leave out messages of DVC that tell a user nothing."""
+    """Leave out messages of DVC that are of no use to a user."""
     for name, starts in OMITTED.items():
         logging.getLogger(name).addFilter(partial(_is_useful, starts))
 

@@ -1,7 +1,7 @@
-"""Run studies alone, and return to the committed results: neither changes code or settings.
+"""Run only some studies, and return to the committed results; code and settings stay.
 
 Studies run as an experiment of DVC in a temporary copy of the project. Their report is written
-beside that of the protocol, which stays what it was, as do the artifacts and `dvc.lock`.
+beside the protocol's report, which is unchanged, as are the artifacts and `dvc.lock`.
 """
 
 import os
@@ -24,13 +24,13 @@ from pipeline.runtime.stage_times import clear_stage_times, read_stage_times
 
 REPORTS = Path("reports")
 REFERENCES = "refs/exps/*/*/"  # in which DVC keeps its experiments
-CODE = ("*.py", "*.yaml")  # of what git does not track, the files that an experiment needs
+CODE = ("*.py", "*.yaml")  # files not tracked by git that an experiment needs
 
 
 def run_studies(
     protocols: Sequence[str], studies: Sequence[str], keep_going: bool, label: str = ""
 ) -> tuple[dict[str, float], dict[Path, str]]:
-    """Run these studies alone for every protocol.
+    """Run only these studies for every protocol.
 
     Args:
         protocols: Names of protocols, which `params.yaml` need not have.
@@ -152,7 +152,7 @@ def _free_name(parts: Sequence[str]) -> str:
 
 
 def _fetch_report(experiment: str, protocol: str, parts: Sequence[str]) -> Path:
-    """Write the report of an experiment beside that of its protocol and return its file."""
+    """Write the report of an experiment beside its protocol's report and return its file."""
     commit = git("for-each-ref", "--format=%(objectname)", REFERENCES + experiment)
     revision = commit.decode().strip()
     source = REPORTS / protocol

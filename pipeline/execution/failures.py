@@ -8,7 +8,7 @@ from pipeline.execution.jobs import Outcome
 
 
 def format_failures(failed: Mapping[str, Outcome], total: int, labels: Mapping[str, str]) -> str:
-    """Return how many of `total` runs failed, and a line for each reason.
+    """Return the number of failed runs of `total`, and a line for each reason.
 
     `failed` are the outcomes of the failed runs and `labels` of all runs, by fingerprint.
     """

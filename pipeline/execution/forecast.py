@@ -28,14 +28,14 @@ ARTIFACTS = Path("artifacts")
 
 @dataclass(frozen=True)
 class Forecast:
-    """The plans of both phases as far as they are known.
+    """The plans of both phases, as known now.
 
     Attributes:
         exploration: Its rounds so far; where the baseline is not tuned, arms at the protocol's
             values.
         confirmation: Its runs; while settings are not chosen, the most that a choice can lead to.
-            Of looks, those that follow from the scores so far.
-        most_added: What further rounds of exploration may add.
+            It has the looks that follow from the scores so far.
+        most_added: The runs that further rounds of exploration may add.
         most: The confirmation if every arm goes on to the last look.
     """
 
@@ -46,7 +46,7 @@ class Forecast:
 
 
 def forecast(protocol: str, scores: Callable[[Store, Plan], Scores], decide: Decide) -> Forecast:
-    """Return the plans of both phases, as far as data are prepared and settings are chosen.
+    """Return the plans of both phases, from the data and the settings that are known now.
 
     Until then no run has its final name, and the choices with the most runs are assumed.
 
@@ -91,7 +91,7 @@ def forecast_of(
         choice = _largest_choice(experiment)
     try:
         confirmed, _ = confirmation(experiment, digest, choice, pool_digests)
-    except Refusal:  # the choice is that of other settings
+    except Refusal:  # the choice was made for other settings
         choice = _largest_choice(experiment)
         confirmed, _ = confirmation(experiment, digest, choice, pool_digests)
     if not confirmed.looks:
@@ -104,7 +104,7 @@ def forecast_of(
 
 
 def _data_digests(folder: Path) -> tuple[str, Mapping[str, str]]:
-    """Return the digests of prepared data and of those of pretrainings; empty without any."""
+    """Return the digests of prepared data and of the data of pretrainings; empty without any."""
     try:
         summary = read_summary(folder)
     except Refusal:
@@ -113,12 +113,12 @@ def _data_digests(folder: Path) -> tuple[str, Mapping[str, str]]:
 
 
 def _stored_choice(file: Path, tuned: Mapping[str, Any]) -> Choice | None:
-    """Return the choice in a file; None without one, or where it is that of other tuned values."""
+    """Return the choice in a file; None without one, or if it was made for other tuned values."""
     try:
         stored = read_sealed(file)
         choice: Choice = stored["choice"]
         return choice if stored["tuned"] == tuned else None
-    except (Refusal, KeyError):  # none, or that of other code
+    except (Refusal, KeyError):  # none, or a choice by other code
         return None
 
 
@@ -131,7 +131,7 @@ def _largest_choice(experiment: Experiment) -> Choice:
 
 
 def _other_values(experiment: Experiment) -> Mapping[str, Any]:
-    """Return values that tuning may choose in place of those of the protocol; empty without any."""
+    """Return values that tuning may choose in place of the protocol's; empty without any."""
     if experiment.tuning is None:
         return {}
     for trial in experiment.tuning.trials:
@@ -142,10 +142,10 @@ def _other_values(experiment: Experiment) -> Mapping[str, Any]:
 
 
 def seconds_per_run(experiment: Experiment) -> float:
-    """Return the seconds of a run: the median of those timed here, else what the protocol expects.
+    """Return the seconds of a run: the median of timed runs, otherwise the protocol's estimate.
 
-    Confirmation runs count first, then those of exploration. Either is scaled by the number of
-    images a run processes.
+    Runs are timed on this machine. Confirmation runs are used, or exploration runs if no
+    confirmation run was timed. Either is scaled by the number of images a run processes.
     """
     protocol, store = experiment.protocol, open_store()
     for phase in ("confirmation", "exploration"):

@@ -1,4 +1,4 @@
-"""Ask git about the project: what is committed, and why nothing can be asked."""
+"""Query git about the project: the committed content, and reasons why git cannot be used."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.runtime.errors import Refusal
 
-SETTINGS = {  # messages in English, and no parents of commits but those that the commits name
+SETTINGS = {  # English messages; no grafts, which replace the parents of commits
     "LC_ALL": "C",
     "GIT_GRAFT_FILE": os.devnull,
 }
@@ -17,7 +17,7 @@ NO_COMMIT = "no commit here; run: git init && git add -A && git commit -m start"
 
 
 def git_problem(folder: Path = Path()) -> str:
-    """Return why a folder has no commit that git shows, with what to do; "" where it has one."""
+    """Return why git shows no commit of a folder, with a remedy; "" if it shows one."""
     try:
         ended = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
     except OSError:
@@ -30,7 +30,7 @@ def git_problem(folder: Path = Path()) -> str:
 
 
 def git(*words: str) -> bytes:
-    """Return what a command of git prints for the current folder.
+    """Return the output of a command of git in the current folder.
 
     Raises:
         Refusal: It fails.
@@ -49,13 +49,13 @@ def names(*words: str) -> list[str]:
 
 
 def is_commit(word: str) -> bool:
-    """Return whether git knows a commit by this name."""
+    """Return whether git has a commit of this name."""
     words = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{word}^{{commit}}")
     return not git_problem() and not _git(Path(), *words).returncode
 
 
 def committed_texts(commit: str, paths: Sequence[str]) -> dict[str, str]:
-    """Return the content of those of these files that a commit has, by their path.
+    """Return the content of the files among these that a commit has, by their path.
 
     Bytes that are not UTF-8 become backslashes with hexadecimal digits.
 

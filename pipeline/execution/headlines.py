@@ -1,7 +1,7 @@
 """Compare the headline of a committed report with its own tables, where predictions are not here.
 
 Of a report of the present code all numbers and verdicts of the answer and of the table of arms are
-made again. A report of older code has fewer tables; what it lacks is not compared.
+made again. A report of older code has fewer tables; missing tables are not compared.
 """
 
 import math
@@ -27,8 +27,8 @@ from pipeline.runtime.errors import Refusal
 NAMED = re.compile(r"\*\*([^*]+)\*\* \(([+-]?\d[^;)]* points(?: \[[^\]]*\])?)")
 NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 ROUNDED = 0.0051  # points: metrics.json has two decimals
-PRECISION = 1e-8  # of a fraction: tables have ten digits
-ALL_CONTRASTS = "contrasts.csv"  # of every metric
+PRECISION = 1e-8  # tolerance of a fraction: tables have ten digits
+ALL_CONTRASTS = "contrasts.csv"  # contrasts of every metric
 CURE = "run: gapwise restore, or make run"
 INDEX_CURE = "run: gapwise restore, or gapwise report"
 PAGES = {  # over all reports
@@ -43,7 +43,7 @@ Key = tuple[str, str]  # study, arm
 
 
 def headline_differences(report: Path) -> list[str]:
-    """Return a line for each number of a headline that is not that of the report's tables.
+    """Return a line for each number of a headline that differs from the report's tables.
 
     Scores of every seed give the differences of arms, p-values and lost runs the verdicts; these
     give `metrics.json`, the answer of the front page and its table. The chain of the ledger is
@@ -67,7 +67,7 @@ def headline_differences(report: Path) -> list[str]:
 
 
 def index_differences(reports: Path) -> list[str]:
-    """Return a line for each page over all reports that is not that of their tables and studies.
+    """Return a line for each page over all reports that differs from their tables and studies.
 
     Args:
         reports: The folder of all reports.
@@ -97,9 +97,9 @@ def _all_differences(
 
     Args:
         report: The folder of the report.
-        written: What is in it.
+        written: The content of the report.
         front: The text of the front page.
-        plan: That of the last entry of the ledger, empty without a ledger.
+        plan: The plan in the last entry of the ledger, empty without a ledger.
 
     Raises:
         Refusal: A table is damaged.
@@ -121,7 +121,7 @@ def _all_differences(
 
 
 def _of_plan(written: WrittenReport, plan: Planned) -> Iterator[tuple[str, str]]:
-    """Yield what is not as the last entry of the ledger planned it: arms, seeds, settings, margin.
+    """Yield the differences from the last entry of the ledger: arms, seeds, settings, margin.
 
     Studies whose arms are not compared one by one have no seeds in the report.
     """
@@ -141,7 +141,7 @@ def _of_plan(written: WrittenReport, plan: Planned) -> Iterator[tuple[str, str]]
 
 
 def _of_planned_arms(written: WrittenReport, plan: Planned) -> Iterator[tuple[str, str]]:
-    """Yield which arms, or what of them, the table of seeds has otherwise than planned."""
+    """Yield the arms, and their properties, in which the table of seeds differs from the plan."""
     rows: dict[Key, list[Row]] = {}
     for row in written.seeds:
         rows.setdefault((str(row["study"]), str(row["arm"])), []).append(row)
@@ -164,7 +164,7 @@ def _planned_arms(plan: Planned, studies: Collection[str]) -> dict[Key, Mapping[
 
 
 def _unplanned(rows: Sequence[Row], arm: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what of an arm the rows of its seeds have otherwise than planned."""
+    """Yield the properties of an arm in which the rows of its seeds differ from the plan."""
     if sorted(row["seed"] for row in rows) != arm["seeds"]:
         yield "seeds"
     if {row["reference"] for row in rows} != {arm["against"]}:
@@ -190,7 +190,7 @@ def _of_numbers(written: WrittenReport, arms: Mapping[str, Row]) -> Iterator[tup
 
 
 def _of_older_front(arms: Mapping[str, Row], front: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield what the first sentences and the table of a report of older code have besides."""
+    """Yield the contradictions in the first sentences and the table of a report of older code."""
     answer = next((line for line in front[1:] if line), "")
     for name, shown in NAMED.findall(answer):
         if name in arms and not _all_agree(shown, arms[name]):
@@ -217,7 +217,7 @@ def _of_seeds(seeds: Sequence[Row], row: Row) -> float | None:
 
 
 def _agree(points: float | None, row: Row, tolerance: float) -> bool:
-    """Return whether points are the difference of a row, as far as they have decimals."""
+    """Return whether points are the difference of a row, to the precision of their decimals."""
     if points is None:
         return math.isnan(row["difference"])
     return bool(abs(points - 100 * row["difference"]) <= tolerance)
@@ -234,7 +234,7 @@ def _all_agree(shown: str, row: Row) -> bool:
 
 
 def _half(number: str) -> float:
-    """Return half of the last decimal of a number, and what rounding in between may add."""
+    """Return half of the last decimal of a number, plus a margin for rounding in between."""
     return 0.51 * 10.0 ** -len(number.partition(".")[2])
 
 

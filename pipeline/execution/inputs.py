@@ -1,4 +1,4 @@
-"""Digest what a stage depends on besides its data: settings files and code."""
+"""Digest the inputs of a stage besides its data: settings files and code."""
 
 import hashlib
 import json

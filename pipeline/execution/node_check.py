@@ -1,7 +1,7 @@
 """Check that a machine gives the same bytes as another one and shares its folders.
 
-The machine that asks makes a probe, a new folder in every shared one. The other machine looks for
-the probes and leaves an answer in each, which the first one then looks for.
+The first machine makes a probe, a new folder in every shared folder. The other machine searches for
+the probes and leaves an answer in each, for which the first machine then searches.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ SHARED = "expected one file system that all nodes share (GAPWISE_STORE moves the
 
 @functools.cache
 def facts() -> dict[str, str]:
-    """Return what must be equal on all nodes for a run to give the same bytes on each."""
+    """Return the facts that must be equal on all nodes for a run to give the same bytes on each."""
     import torch  # here, since stages that meet no other node import this file too
 
     return {
@@ -48,9 +48,9 @@ def probes(folders: Sequence[Path]) -> Iterator[str]:
 
 
 def problem(ours: Mapping[str, str], folders: Sequence[str], probe: str, node: str) -> str:
-    """Return what keeps this node from taking part, and leave its answer in every probe.
+    """Return the problem of this node, "" without one, and leave its answer in every probe.
 
-    `ours` are the facts of the machine that asks, `node` is the name of this one.
+    `ours` are the facts of the machine that makes the check, `node` is the name of this one.
     """
     for folder in folders:
         place = Path(folder, probe)

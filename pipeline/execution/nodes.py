@@ -9,7 +9,7 @@ from pipeline.config.parameters import PARAMETERS
 from pipeline.execution.node_check import facts, hidden, probes, problem
 
 CHECK_SECONDS = 180.0  # the first task of a node imports torch, on a busy one for minutes
-EXECUTOR = f"{PARAMETERS}: execution.executor"  # what errors of a cluster are about
+EXECUTOR = f"{PARAMETERS}: execution.executor"  # the subject of errors of a cluster
 NODE_ID = "ray.io/node-id"
 
 
@@ -26,7 +26,7 @@ class Nodes:
         self.by_name = ray.remote(_call_by_name(ray))
 
     def slots(self) -> dict[str, int]:
-        """Return how many jobs each node that may get some can perform at a time."""
+        """Return the number of jobs at a time for each node that may get jobs."""
         return {
             node: slots
             for node, slots in self._present().items()
@@ -65,7 +65,7 @@ class Nodes:
         return task.remote(function.__module__, function.__name__, *arguments)
 
     def answer(self, task: Any, timeout: float | None = None) -> tuple[str, str]:
-        """Return what a function returned, after ""; or a node that cannot work, and in which way.
+        """Return "" and the result of a function, or a node that cannot work and the problem.
 
         Raises:
             ray.exceptions.RayError: The worker or the node was lost, or did not end in time.
@@ -76,7 +76,7 @@ class Nodes:
         return node, text
 
     def _present(self) -> dict[str, int]:
-        """Return how many jobs at a time each node has processors for; not those without any."""
+        """Return the number of jobs that fit the processors of each node, for nodes with any."""
         slots = {
             node["NodeID"]: int(node["Resources"].get("CPU", 0)) // self.processors
             for node in self.ray.nodes()
@@ -85,7 +85,7 @@ class Nodes:
         return {node: count for node, count in slots.items() if count}
 
     def _check(self, nodes: Sequence[str]) -> dict[str, str]:
-        """Return for each node what keeps it from taking part; "" for nothing."""
+        """Return the problem of each node; "" without one."""
         folders = [str(folder) for folder in self.shared]
         with probes(self.shared) as probe:
             checks = {}
@@ -100,7 +100,7 @@ class Nodes:
             }
 
     def _reported_problem(self, task: Any) -> str:
-        """Return the problem that a check has found, or the one that kept it from its end."""
+        """Return the problem that a check has found, or that prevented it from finishing."""
         errors = self.ray.exceptions
         try:
             _, text = self.answer(task, timeout=0)

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.records.store import Store
 
-KIND = ("model", "training", "regularizers")  # what decides how long an image takes
+KIND = ("model", "training", "regularizers")  # the sections that decide how long an image takes
 
 
 def longest_first(
@@ -47,5 +47,5 @@ def _kind(identity: Mapping[str, Any]) -> str:
 
 
 def images(settings: Mapping[str, Any]) -> int:
-    """Return how many training images a run processes, over all epochs."""
+    """Return the number of training images that a run processes, over all epochs."""
     return int(settings["data"]["train_size"]) * int(settings["training"]["epochs"])

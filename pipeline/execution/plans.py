@@ -16,7 +16,7 @@ ARTIFACTS = Path("artifacts")
 
 
 def write_current_plan(store: Store, plan: Plan) -> None:
-    """Store the plan of a phase before its runs are trained, unless it is that of an experiment."""
+    """Store the plan of a phase before its runs are trained, unless it is an experiment's."""
     if original() == Path.cwd():
         _write(store, plan, input_digests())
 
@@ -49,9 +49,9 @@ def read_current_plan(store: Store, protocol: str, phase: Phase) -> tuple[Plan |
 def current_plans(store: Store, protocol: str) -> list[Plan]:
     """Return the plans of both phases, exploration first; none where an input has changed since.
 
-    None, too, where a plan is that of the artifacts alone, whose inputs are not known, and of a
-    network of the user's own or from a file of weights, which are no inputs. The settings of a
-    protocol with current plans are valid: each plan was made from them.
+    There are also none if a plan is found in the artifacts only, since its inputs are unknown, or
+    if the network is the user's own or has pretrained weights, since these files are not inputs.
+    The settings of a protocol with current plans are valid: each plan was made from them.
     """
     stored = [_stored_plan(store, protocol, phase) for phase in get_args(Phase)]
     current = [plan for plan, changed in filter(None, stored) if not changed]
@@ -70,7 +70,7 @@ def _stored_plan(store: Store, protocol: str, phase: Phase) -> tuple[Plan, list[
 
 
 def reads_other_files(model: Mapping[str, Any]) -> bool:
-    """Return whether runs of a model depend on files that are no inputs of a stage.
+    """Return whether runs of a model depend on files that are not inputs of a stage.
 
     These are the code of a network of the user's own, and files of pretrained weights.
     """

@@ -20,9 +20,9 @@ from pipeline.runtime.errors import Refusal
 from pipeline.runtime.files import temporary_folder
 
 PROBE = "pipeline.training.probe:run_probe"
-UPDATES = 10  # of an epoch, at most
+UPDATES = 10  # updates of an epoch, at most
 MORE = 1000  # validation examples, at most
-MOST_VALUES = 3_000_000  # of these
+MOST_VALUES = 3_000_000  # values of these examples
 
 
 def measure_speed(

@@ -122,7 +122,7 @@ def worker_environments(settings: Execution) -> list[Environment]:
 
 def _gpus() -> list[str]:
     """Return the names of the GPUs that this process may use."""
-    import torch  # here, since commands ask this file for the number of processors alone
+    import torch  # here, since commands import this file only for the number of processors
 
     count = torch.cuda.device_count()
     named = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
@@ -180,7 +180,7 @@ def _ended(pool: Sequence[Worker], settings: Execution) -> Iterator[tuple[Worker
 
 
 def _passed_limit(worker: Worker, settings: Execution) -> str:
-    """Return which limit a worker has passed, in words; "" for none."""
+    """Return the limit that a worker has passed, in words; "" for none."""
     seconds, megabytes = settings.time_limit, settings.memory_limit
     if seconds is not None and time.monotonic() - worker.since > seconds:
         return f"took longer than the time limit of {seconds:g} s (execution.time_limit)"

@@ -1,7 +1,7 @@
 """Run jobs as Ray tasks on all nodes of a cluster, with the contract of `processes.run_jobs`.
 
 Ray places the tasks and repeats one whose worker or node is lost; a task may run twice, and the
-first complete record counts. A job that a node could not even begin goes to another one. A task
+first complete record counts. A job that a node could not begin goes to another node. A task
 performs its job in a separate process, as on one machine, so that failures and limits read the
 same. Messages are JSON.
 """
@@ -76,14 +76,14 @@ def run_jobs(
 
 
 def _require_no_gpu(settings: Execution) -> None:
-    """Check that the jobs do not ask for a GPU, which tasks do not have."""
+    """Check that the jobs do not request a GPU, which tasks do not have."""
     if settings.accelerator == "gpu":
         where = f"{PARAMETERS}: execution.accelerator"
         raise Refusal(invalid(where, "gpu", "cpu or auto with executor: cluster"))
 
 
 def _slots(nodes: Nodes) -> Mapping[str, int]:
-    """Return how many jobs each usable node performs at the same time; at least one node has some.
+    """Return the number of jobs at a time for each usable node; at least one node has some.
 
     Raises:
         Refusal: No node can work.

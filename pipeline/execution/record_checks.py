@@ -21,12 +21,12 @@ from pipeline.records.runs import (
 from pipeline.records.unchanged import unchanged_runs
 
 PHASES = ("exploration", "confirmation")
-SCORED = "validation.safetensors"  # of a run that came to its end
-TOLERANCE = 0.01  # of logits, relative to the largest one: rounding on another kind of machine
+SCORED = "validation.safetensors"  # file of a run that came to its end
+TOLERANCE = 0.01  # relative to the largest logit: rounding on another kind of machine
 
 
 def record_differences(artifacts: Path) -> Iterator[str]:
-    """Yield a line for every run that is missing, relabelled, or has predictions of another one.
+    """Yield a line for every run that is missing, relabelled, or has predictions of another run.
 
     Args:
         artifacts: The folder of a protocol's artifacts.
@@ -37,7 +37,7 @@ def record_differences(artifacts: Path) -> Iterator[str]:
 
 
 def is_near(one: NDArray[np.floating], other: NDArray[np.floating]) -> bool:
-    """Return whether logits differ by rounding alone."""
+    """Return whether logits differ by rounding only."""
     if one.shape != other.shape:
         return False
     largest = np.abs(other).max(initial=0)
@@ -77,7 +77,7 @@ def _has_ended(run: Path, record: Mapping[str, Any]) -> bool:
 
 
 def _foreign_predictions(artifacts: Path) -> Iterator[str]:
-    """Yield a line for every run whose predictions on validation are not those of its training."""
+    """Yield a line for every run whose validation predictions differ from its training's."""
     phase, folder = artifacts / "confirmation", artifacts / "predictions"
     plan = read_plan(phase)
     records = done_records(phase, plan.fingerprints())

@@ -1,7 +1,7 @@
-"""Plan a finished protocol again from its settings files, and compare with what it has stored.
+"""Plan a finished protocol again from its settings files, and compare with its stored plans.
 
-Names of runs contain the versions of libraries, which may be others here. So runs are matched by
-what they are: study, arm, setting, seed.
+Names of runs contain the versions of libraries, which may differ here. So runs are matched by
+study, arm, setting and seed.
 """
 
 import functools
@@ -35,7 +35,7 @@ class Replanned:
 
     Attributes:
         plan: All its runs.
-        identities: What is trained in each run, by fingerprint.
+        identities: The identity of each run, by fingerprint.
     """
 
     plan: Plan
@@ -45,7 +45,7 @@ class Replanned:
 def replanning_differences(
     protocol: str, artifacts: Path, score: Scores, decide: Decide
 ) -> tuple[list[str], str]:
-    """Compare the stored plans of a protocol with those of its settings files.
+    """Compare the stored plans of a protocol with the plans from its settings files.
 
     Args:
         protocol: The name of the protocol; its files are in the current folder.
@@ -142,7 +142,7 @@ def _all_rounds(
 
 
 def _misnamed(folder: Path, identities: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Yield a line for every run whose name is not the fingerprint of what it was trained from."""
+    """Yield a line for every run whose name is not the fingerprint of its identity."""
     for name, identity in identities.items():
         if fingerprint(dict(identity)) != name:
             yield (
@@ -184,5 +184,5 @@ def _settings(identity: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _key(run: PlannedRun) -> str:
-    """Return what identifies a run whatever the code and the libraries are."""
+    """Return a key of a run that does not depend on code and libraries."""
     return json.dumps(run.model_dump(mode="json", exclude={"fingerprint", "start"}))

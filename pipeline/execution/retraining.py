@@ -1,6 +1,6 @@
 """Train random runs of a finished protocol again, predict with them, and compare.
 
-On the same kind of machine every bit is the same. On another one the last validation accuracy may
+On the same kind of machine every bit is the same. On another kind the last validation accuracy may
 be anywhere within the spread of the seeds of its arm, and predictions differ by rounding.
 """
 
@@ -106,7 +106,7 @@ def retraining_differences(
 
 
 def _chosen(names: list[str], count: int, seed: int) -> list[str]:
-    """Return some runs in random order, whatever the order of all."""
+    """Return some runs in random order, independent of the order of `names`."""
     ordered = sorted(names)
     places = np.random.default_rng(seed).permutation(len(ordered))
     return [ordered[place] for place in places[:count]]
@@ -146,7 +146,7 @@ def _job(rerun: _Rerun, artifacts: Path, identity: Mapping[str, Any]) -> dict[st
 
 
 def _differences(rerun: _Rerun) -> Iterator[str]:
-    """Yield a line where a run ended in another way than its record says."""
+    """Yield a line for each difference between the end of a run and its record."""
     before = read_record(rerun.stored) or {}
     after = read_record(rerun.repeated) or {}
     state, state_after = before.get("state"), after.get("state")
@@ -164,7 +164,7 @@ def _differences(rerun: _Rerun) -> Iterator[str]:
 def _different_bits(
     rerun: _Rerun, before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Yield a line if two records of the same kind of machine differ, with what differs first."""
+    """Yield a line if two records of the same kind of machine differ, with the first difference."""
     files = _different_keys(before["files"], after["files"])
     values = [key for key in _different_keys(before, after) if key not in COMPARED_ELSEWHERE]
     for item in [*files, *values][:1]:
@@ -172,7 +172,7 @@ def _different_bits(
 
 
 def _different_keys(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Return the keys with other values, or in one of both alone, sorted."""
+    """Return the keys with different values, or in only one of the two, sorted."""
     return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
 
 
@@ -200,7 +200,7 @@ def _beyond_spread(rerun: _Rerun) -> Iterator[str]:
             of_others.append(accuracy)
     if not of_others or before is None or after is None:
         return
-    accuracies = [*of_others, after]  # without what is in question
+    accuracies = [*of_others, after]  # without `before`, which is in question
     spread = max(accuracies) - min(accuracies)
     if abs(after - before) > spread:
         yield (
@@ -231,7 +231,7 @@ def _accuracy(run: Path) -> float | None:
 def _predicted_differences(
     artifacts: Path, folder: Path, reruns: Sequence[_Rerun]
 ) -> Iterator[str]:
-    """Yield a line for every run whose stored predictions are not those of its stored weights."""
+    """Yield a line for every run whose stored predictions do not follow from its stored weights."""
     if not reruns:
         return
     stored, repeated = artifacts / "predictions", folder / "predictions"
@@ -273,7 +273,7 @@ def _predict(artifacts: Path, target: Path, reruns: Sequence[_Rerun]) -> Mapping
 
 
 def _are_near(one: Predictions, other: Predictions) -> bool:
-    """Return whether predictions differ by rounding alone."""
+    """Return whether predictions differ by rounding only."""
     if one.logits.keys() != other.logits.keys() or one.examples != other.examples:
         return False
     for split, labels in one.labels.items():

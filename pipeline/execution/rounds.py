@@ -25,7 +25,7 @@ def complete_rounds(
         train: Trains what a plan lacks.
     """
     previous: Scores = {}
-    attempted: set[str] = set()  # what failed before is tried again; until then it has not ended
+    attempted: set[str] = set()  # failed runs are tried again; until then they have not ended
     trained: Plan | None = None
     planned = plan_of(previous)
     while planned[0] != trained:

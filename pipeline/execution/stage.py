@@ -17,14 +17,14 @@ from pipeline.runtime.signals import TERMINATED, end_with_parent, interruptible
 from pipeline.runtime.stage_times import add_stage_time
 
 ARTIFACTS = Path("artifacts")
-ALONE = "GAPWISE_ALONE"  # what a report of some studies alone is called after its protocol
+ALONE = "GAPWISE_ALONE"  # variable: suffix of the name of a report of some studies only
 KEEP_GOING = "GAPWISE_KEEP_GOING"  # tells the stages of a run to report without failed runs
 BAD_INPUT = 2
 INTERRUPTED = 128 + signal.SIGINT
 
 
 class Incomplete(Exception):
-    """Part of a stage failed; the message names what. Ends a command with exit code 1."""
+    """Part of a stage failed; the message names the part. Ends a command with exit code 1."""
 
 
 def stage(work: Callable[[str], None], arguments: Sequence[str] | None = None) -> int:
@@ -55,7 +55,7 @@ def _alone(work: Callable[[str], None], protocol: str, verb: str) -> None:
         before = input_digests()
         work(protocol)
         changed = changed_inputs(before)
-        if changed:  # DVC would record the result under what is there now
+        if changed:  # DVC would record the result under the present inputs
             raise Incomplete(
                 f"{changed[0]} was changed during {verb}; finished runs are kept: run again"
             )
@@ -68,7 +68,7 @@ def stage_lock(protocol: str, verb: str) -> Path:
 
 
 def report_errors(work: Callable[[], None]) -> int:
-    """Run `work`, print what a user can cause as clear lines, and return an exit code."""
+    """Run `work`, print errors that a user can cause as clear lines, and return an exit code."""
     ignore_notices()
     try:
         with interruptible():
@@ -99,7 +99,7 @@ def _refuse(lines: Sequence[str]) -> int:
 
 
 def environment_line(error: OSError) -> str | None:
-    """Return what a user can do about an error of the disk; None for any other error."""
+    """Return the remedy for an error of the disk; None for any other error."""
     place = "expected a writable folder (GAPWISE_STORE moves the run store)"
     remedies = {
         errno.ENOSPC: "the disk is full; free some space and run again: finished runs are kept",

@@ -58,7 +58,7 @@ REPLANNING = "pipeline.execution.replanning:replanning_differences"  # imports t
 RETRAINING = "pipeline.execution.retraining:retraining_differences"
 SCORE = "pipeline.evaluation.validation:validation_score"
 DECISION = "pipeline.comparison.looks:decide"
-CACHE = ".data"  # of what is downloaded or decoded once
+CACHE = ".data"  # folder of files that are downloaded or decoded once
 LARGEST_SEED = 2**32
 
 
@@ -156,7 +156,7 @@ def _more_differences(protocol: str, options: Options) -> Iterator[str]:
 
 
 def differences(protocol: str, root: Path = Path()) -> list[str]:
-    """Return one line for everything under `root` that is not what settings and predictions give.
+    """Return one line for everything under `root` that differs from settings and predictions.
 
     Raises:
         Refusal: Predictions or `dvc.lock` are missing, one of them or a run is damaged, or a stage
@@ -186,7 +186,7 @@ def differences(protocol: str, root: Path = Path()) -> list[str]:
 
 
 def _recomputed(protocol: str, root: Path, entries: Sequence[Planned]) -> list[str]:
-    """Return a line for everything that is not what the stages give when they run again.
+    """Return a line for everything that differs when the stages run again.
 
     Args:
         protocol: The name of the protocol.
@@ -226,7 +226,7 @@ def _replanned(protocol: str, artifacts: Path) -> list[str]:
 
 
 def _contradicting(artifacts: Path) -> list[str]:
-    """Return a line for every record and all predictions that are not those of their run."""
+    """Return a line for every record and all predictions that do not belong to their run."""
     try:
         return list(record_differences(artifacts))
     except Refusal as refusal:
@@ -265,7 +265,7 @@ def _strays(artifacts: Path) -> Iterator[str]:
 
 
 def _data_files(data: Path) -> Iterator[str]:
-    """Yield the files of prepared data, with those of pretrainings."""
+    """Yield the files of prepared data, including the data of pretrainings."""
     summary = read_sealed(data / SUMMARY)
     yield from (SUMMARY, *summary["files"])
     for name in summary.get("pretraining", {}):
@@ -297,7 +297,7 @@ def _has_remote(root: Path) -> bool:
 
 
 def _check_runs(artifacts: Path) -> None:
-    """Check that the files of every run are those of its record.
+    """Check that the files of every run agree with its record.
 
     Raises:
         Refusal: A file is missing or damaged.
@@ -326,7 +326,7 @@ def _unrecorded(protocol: str, root: Path) -> Iterator[str]:
 
 
 def folder_md5(folder: Path) -> str:
-    """Return the checksum DVC gives a folder: that of the sorted list of its files."""
+    """Return DVC's checksum of a folder: the checksum of the sorted list of its files."""
     listed = [
         {
             "md5": hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest(),
@@ -343,7 +343,7 @@ def folder_md5(folder: Path) -> str:
 
 
 def _recompute(protocol: str, root: Path, again: Path) -> None:
-    """Run the stages of `VERBS` again, in a folder with links to what they read.
+    """Run the stages of `VERBS` again, in a folder with links to their inputs.
 
     Raises:
         Refusal: A stage fails.
@@ -364,7 +364,7 @@ def _recompute(protocol: str, root: Path, again: Path) -> None:
 
 
 def _link_inputs(protocol: str, root: Path, again: Path) -> None:
-    """Make a folder that has what the stages of a protocol read, and no report of it.
+    """Make a folder that has the inputs of the stages of a protocol, and no report of it.
 
     The ledger is copied, since the evaluation adds to it.
     """

@@ -29,7 +29,7 @@ SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
 
 @dataclass(frozen=True)
 class Addition:
-    """One addition in a traced forward: its operands, the branch's nodes and those it reads."""
+    """One addition in a traced forward: its operands, and the nodes of the branch."""
 
     node: fx.Node
     shortcut: fx.Node
@@ -59,7 +59,7 @@ def find_additions(module: nn.Module, training: bool) -> list[Addition]:
     additions = [
         addition
         for addition in sums
-        # what changes a tensor in place would have to be moved with the branch
+        # operations in place would have to be moved with the branch
         if addition and addition.exclusive.isdisjoint(_inputs(unused))
     ]
     inner = frozenset[fx.Node]().union(*(addition.exclusive for addition in additions))
@@ -179,7 +179,7 @@ def _side(node: fx.Node, shortcut: Any, branch: Any, derived: set[fx.Node]) -> A
 def _ancestors(
     start: fx.Node, instead: Mapping[fx.Node, list[fx.Node]] | None = None
 ) -> set[fx.Node]:
-    """Return a node and all it depends on; `instead` replaces what single nodes depend on."""
+    """Return a node and all its ancestors; `instead` replaces the inputs of single nodes."""
     ancestors: set[fx.Node] = set()
     waiting = [start]
     while waiting:

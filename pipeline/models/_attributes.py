@@ -1,4 +1,4 @@
-"""Read the plain attributes of a user's network: what they hold is neither trained nor stored."""
+"""Read the plain attributes of a user's network, whose values are neither trained nor stored."""
 
 import functools
 import hashlib
@@ -72,7 +72,7 @@ def attribute_of(name: str) -> str:
 def is_read_back(network: nn.Module, name: str) -> bool:
     """Return whether an attribute of a module or class may act on a later pass, by the sources.
 
-    True of anything else, and if a source is not found.
+    It is True for any other name, and if a source is not found.
     """
     owner, _, attribute = name.rpartition(".")
     classes = _classes(network)
@@ -89,10 +89,10 @@ def is_read_back(network: nn.Module, name: str) -> bool:
 
 
 def contents(network: nn.Module) -> dict[str, Any]:
-    """Return what is equal for equal numbers and tensors, by the name of the attribute.
+    """Return keys that are equal for equal numbers and tensors, by the name of the attribute.
 
-    Those of the network's modules, of their classes and of the files that define these; buffers
-    that are not persistent too.
+    Attributes are of the network's modules, of their classes and of the files that define these
+    classes. Buffers that are not persistent are included.
     """
     attributes = _walk((*_attributes(network), *_globals(network), *_buffers(network)))
     return {name: _content(value) for name, value in attributes if not isinstance(value, nn.Module)}
@@ -113,7 +113,7 @@ def _attributes(network: nn.Module) -> Iterator[Named]:
 
 
 def _classes(network: nn.Module) -> list[type]:
-    """Return the classes of all modules, but for those of torch."""
+    """Return the classes of all modules, except for classes of torch."""
     kinds = [kind for module in network.modules() for kind in type(module).__mro__]
     defined = (
         kind for kind in kinds if kind.__module__.partition(".")[0] not in ("torch", "builtins")
@@ -139,7 +139,7 @@ def _buffers(network: nn.Module) -> Iterator[Named]:
 def _walk(roots: Iterable[Named]) -> Iterator[Named]:
     """Yield the modules, tensors, arrays and numbers in these attributes; modules as a whole."""
     left = list(roots)
-    seen: dict[int, Any] = {}  # the objects too, so that no other takes the place of one
+    seen: dict[int, Any] = {}  # keeps the objects alive, so that no id is reused
     while left:
         name, value = left.pop()
         if isinstance(value, FOUND) and not _is_of_objects(value):
@@ -154,7 +154,7 @@ def _is_of_objects(value: Any) -> bool:
 
 
 def _parts(value: Any) -> Iterable[tuple[Any, Any]]:
-    """Return (key, part) of what an object holds."""
+    """Return (key, part) for each part of an object."""
     if isinstance(value, type | ModuleType):
         return ()
     if isinstance(value, dict):

@@ -9,7 +9,7 @@ from torch import Tensor
 IMAGES, UNITS, WEIGHTS = "images", "units", "weights"
 DATA = {IMAGES, UNITS}
 JOINS = ("cat", "stack")
-SAMPLER = "grid_sampler"  # of its first operand, at places that follow from the second
+SAMPLER = "grid_sampler"  # samples its first operand, at places from the second
 # of scores: they stay scores; views share their memory
 SCALINGS = {
     *("mul", "div", "add", "sub", "masked_fill", "where", "native_dropout"),
@@ -19,7 +19,7 @@ NOTHING: frozenset[str] = frozenset()
 
 
 class Flow:
-    """What the tensors of a pass hold, by their places in memory.
+    """The kinds of values in the tensors of a pass, by their places in memory.
 
     A tensor holds images until parameters multiply them in a product, units from then on, and both
     if they are joined.
@@ -37,7 +37,7 @@ class Flow:
         self._gates: dict[int, frozenset[str]] = {}
 
     def begin(self, images: Tensor) -> None:
-        """Note what the pass reads."""
+        """Note the images that the pass reads."""
         self._marks[place_of(images)] = frozenset({IMAGES})
 
     def holds_images(self, values: Any) -> bool:
@@ -51,7 +51,7 @@ class Flow:
         operands: Sequence[Tensor],
         result: Any,
     ) -> None:
-        """Note what the result of an operation holds.
+        """Note the kinds of values in the result of an operation.
 
         Args:
             operation: Its name.

@@ -1,7 +1,7 @@
 """Order the tensors of a network by layers, from the images to the logits.
 
 A layer begins at each module that multiplies by a weight, in the order in which the forward calls
-them, and has whatever follows up to the next one, such as a batch norm or a scale.
+them. It includes all modules up to the next layer, such as a batch norm or a scale.
 """
 
 from collections.abc import Sequence
@@ -116,7 +116,7 @@ def _modules_in_order(network: Standardized) -> list[str]:
 
 
 def _layer_of(owner: str, layers_of: dict[str, int]) -> int:
-    """Return the layer of a module, or of the closest one around it that has a layer; else 0."""
+    """Return the layer of a module, or of the closest module around it with one; otherwise 0."""
     while owner:
         if owner in layers_of:
             return layers_of[owner]

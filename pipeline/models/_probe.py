@@ -1,4 +1,4 @@
-"""Run a network once to see which of its modules and weights act, and which layout it takes."""
+"""Run a network once to find the modules and weights that act, and the layout that it takes."""
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,32 +17,32 @@ SUMMED = ("addmm", "addmv", "addbmm", "baddbmm")  # these add a product to their
 WEIGHTED = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd)  # these multiply by their `weight`
 RESIZING = "upsample"  # their names hold those of products, as upsample_bilinear2d
 KERNELS = {"mm": 1, "addmm": 2, "convolution": 1}  # the place of the weight of a layer
-COPIES = ("_to_copy", "clone")  # of a weight, as autocast makes them: the weight itself
-SELECTIONS = ("index", "index_select", "gather")  # of the matrices of experts in one weight
+COPIES = ("_to_copy", "clone")  # copies of a weight, as by autocast, count as the weight itself
+SELECTIONS = ("index", "index_select", "gather")  # select the matrices of experts in one weight
 HOLDERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)  # without a forward
 LAYERS = (*WEIGHTED, nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)
-PASSES = 16  # of a network that draws: a module skipped with chance 1/2 is then seen almost surely
+PASSES = 16  # of a network that draws: a module skipped with chance 1/2 then almost surely runs
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What training passes of a network showed.
+    """The results of training passes of a network.
 
     Attributes:
         memory_format: channels_last, or contiguous_format for a network that cannot take the
             former: calls of `view` on feature maps need contiguous ones.
         called: Names of the modules whose forward ran.
-        factors: Names of the parameters that entered a matrix product or a convolution, as what
-            inputs are multiplied by.
-        changed: Names of the parameters that were changed, as by a mask, a scale or a product
-            with others, and then entered one as the weight of a layer.
+        factors: Names of the parameters by which inputs were multiplied in a matrix product or a
+            convolution.
+        changed: Names of the parameters that were changed, for example by a mask, a scale or a
+            product with others, and were then the weight of a layer in a product.
         gradients: Names of the parameters that got a gradient.
         queries: Names of the parameters whose products with units become, by a softmax, the weights
-            of a sum, as those of learned queries: not weights of a layer.
+            of a sum, such as learned queries: they are not weights of a layer.
         reading: Names of the modules that read the images, before anything was multiplied; beside
             other units if these are joined to them.
-        again: Names of the modules whose forward began once more in the backward pass, as those
-            under activation checkpointing.
+        again: Names of the modules whose forward began once more in the backward pass, such as
+            modules under activation checkpointing.
     """
 
     memory_format: torch.memory_format
@@ -56,10 +56,10 @@ class Probe:
 
 
 def probe(network: nn.Module, images: Tensor) -> Probe:
-    """Return what training passes on images (N, channels, height, width) show.
+    """Return the results of training passes on images (N, channels, height, width).
 
-    One pass, or several of a network that draws and that one pass has not seen whole. The network
-    is left unchanged.
+    One pass is run, or several if the network draws random numbers and one pass has not reached all
+    of it. The network is left unchanged.
 
     Raises:
         RuntimeError: The network takes the images in no layout.
@@ -71,7 +71,7 @@ def probe(network: nn.Module, images: Tensor) -> Probe:
 
 
 def probe_of(network: nn.Module) -> Probe | None:
-    """Return what is known of a network from its probe, None for one of this package."""
+    """Return the results of the probe of a network, None for a network of this package."""
     probe = getattr(network, "probe", None)
     return probe if isinstance(probe, Probe) else None
 
@@ -148,10 +148,10 @@ def _of_layers(network: nn.Module) -> set[str]:
 
 
 class _Products(TorchDispatchMode):
-    """Collects the names of the parameters that are factors of a product; views count too.
+    """Collect the names of the parameters that are factors of a product; views count too.
 
-    Of a product of parameters alone, as that of a class token and a projection, those of layers
-    are the factors if there are any.
+    If several operands are parameters, as in the product of a class token and a projection, only
+    parameters of layers count, if there are any.
     """
 
     def __init__(self, parameters: Mapping[str, Tensor], of_layers: set[str]) -> None:
@@ -162,9 +162,9 @@ class _Products(TorchDispatchMode):
             for name, parameter in parameters.items()
             if parameter.requires_grad
         }
-        self.changes: dict[int, set[str]] = {}  # what of its shape a tensor was made of
-        self.alone: dict[int, set[str]] = {}  # what a tensor was made of, if of parameters alone
-        self.mixed: set[int] = set()  # those of these that hold a product of parameters
+        self.changes: dict[int, set[str]] = {}  # names of a tensor's sources with its shape
+        self.alone: dict[int, set[str]] = {}  # names of its sources, if all are parameters
+        self.mixed: set[int] = set()  # the tensors in `alone` that hold a product of parameters
         for name, parameter in parameters.items():
             self.names.setdefault(place_of(parameter), set()).add(name)
         self.of_layers = of_layers
@@ -223,7 +223,7 @@ class _Products(TorchDispatchMode):
             self.made.append(result)
 
     def _note_mixture(self, is_product: bool, operands: Sequence[Tensor], result: Any) -> None:
-        """Note a tensor that was made of parameters alone, and whether they were multiplied."""
+        """Note a tensor that was made of parameters only, and whether they were multiplied."""
         places = [place_of(value) for value in operands]
         sources = [self.names.get(place) or self.alone.get(place, set()) for place in places]
         if not isinstance(result, Tensor) or not sources or not all(sources):
@@ -261,10 +261,9 @@ class _Products(TorchDispatchMode):
 
 
 class _GroupNorms(TorchDispatchMode):
-    """Raises RuntimeError where torch 2.13 would end the process.
+    """Raise RuntimeError where torch 2.13 would end the process.
 
-    It does in the backward pass of a group norm of inputs in channels_last layout that need no
-    gradient.
+    It crashes in the backward pass of a group norm whose channels_last inputs need no gradient.
     """
 
     def __torch_dispatch__(

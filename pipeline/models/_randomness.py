@@ -14,14 +14,14 @@ NUMPY_SEEDS = 2**32  # numpy's global generator takes no larger ones
 
 
 def seed_globals(seed: int, *names: str | int) -> None:
-    """Seed the global generators of torch, numpy and Python; those of CUDA devices in use too.
+    """Seed the global generators of torch, numpy and Python, and of CUDA devices in use.
 
     Args:
         seed: The seed of a stream.
         names: Further parts of the seed, such as the epoch.
     """
     derived = derive(seed, *names)
-    # the CPU generator alone: torch.manual_seed queues a call for every absent device
+    # only the CPU generator: torch.manual_seed queues a call for every absent device
     torch.default_generator.manual_seed(derived)
     np.random.seed(derived % NUMPY_SEEDS)
     random.seed(derived)
@@ -46,7 +46,7 @@ def restored_globals() -> Iterator[None]:
 
 
 def global_states() -> dict[str, Any]:
-    """Return name -> what is equal for equal states of that global generator."""
+    """Return name -> a value that is equal for equal states of that global generator."""
     _, keys, *rest = np.random.get_state()
     cuda = {f"CUDA {index}": state for index, state in enumerate(_cuda_states())}
     tensors = {"torch": torch.default_generator.get_state(), **cuda}

@@ -8,16 +8,16 @@ from torch import nn
 MUTATORS = ("append", "appendleft", "extend", "insert", "add", "update", "clear", "pop")
 PURE = ("abs", "bool", "float", "int", "len", "max", "min", "round", "sum")
 LOGGERS = ("log", "logger", "logging", "warnings")
-SHOWN = ("extra_repr", "__repr__", "__str__")  # these run for people alone
+SHOWN = ("extra_repr", "__repr__", "__str__")  # these run for people only
 CALLED = frozenset(dir(nn.Module)) - frozenset(SHOWN)  # by torch
 BY_NAME = ("getattr", "vars", "eval", "exec", "globals", "locals")
 
 
 def may_be_read(attribute: str, sources: Sequence[str]) -> bool:
-    """Return whether what an attribute holds may act on anything but itself and what is printed.
+    """Return whether the value of an attribute may affect anything except itself and printed text.
 
-    All attributes of that name count, whatever the object. What updates it reads it for itself, as
-    `self.steps += 1` and `self.log.append(loss)`. Functions that nothing calls are left out.
+    All attributes of that name count, on every object. An update, such as `self.steps += 1` or
+    `self.log.append(loss)`, is not a read. Functions that nothing calls are left out.
 
     Args:
         attribute: Its name.
@@ -31,7 +31,7 @@ def may_be_read(attribute: str, sources: Sequence[str]) -> bool:
 
 
 def _statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
-    """Yield the statements of a file, those of its classes one by one, without its script."""
+    """Yield the statements of a file and of its classes one by one, without its script."""
     for part in body:
         if isinstance(part, ast.ClassDef):
             yield from _statements(part.body)
@@ -82,7 +82,7 @@ def _reads(part: ast.AST, attribute: str) -> bool:
 
 
 def _is_held(target: ast.expr, attribute: str) -> bool:
-    """Return whether a target is the attribute or a part of what it holds."""
+    """Return whether a target is the attribute or a part of its value."""
     while not (isinstance(target, ast.Attribute) and target.attr == attribute):
         if not isinstance(target, ast.Attribute | ast.Subscript):
             return False
@@ -91,9 +91,9 @@ def _is_held(target: ast.expr, attribute: str) -> bool:
 
 
 def _reads_for_others(value: ast.expr, attribute: str) -> bool:
-    """Return whether a value that the attribute takes also reads it for something else.
+    """Return whether the new value of an attribute uses the old one for more than an update.
 
-    Arithmetic and a few functions do not, nor methods of what it holds that return another value.
+    Arithmetic and the functions of `PURE` are updates.
     """
     match value:
         case ast.Attribute(attr=name) if name == attribute:

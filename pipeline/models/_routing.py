@@ -1,7 +1,7 @@
-"""Route the parameters of a network to groups by what they are: what is decayed, and what is not.
+"""Route the parameters of a network to groups by their kind: decayed or not.
 
-The optimizer's groups, what norm penalties act on, the record of a run and `gapwise doctor --model`
-all follow from these routes.
+The optimizer's groups, the parameters of norm penalties, the record of a run and `gapwise doctor
+--model` all follow from these routes.
 """
 
 from collections.abc import Iterable, Sequence
@@ -62,7 +62,7 @@ def is_computed(module: nn.Module) -> bool:
 
 
 def changes_its_weight(name: str, module: nn.Module, probe: Probe | None) -> bool:
-    """Return whether a layer multiplies by something else than its weight, as a scaled one.
+    """Return whether a layer multiplies by another tensor than its weight, such as a scaled one.
 
     Args:
         name: The qualified name of the layer in the network that was probed.

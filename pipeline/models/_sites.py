@@ -37,7 +37,7 @@ def linear_layers(network: nn.Module) -> list[Site]:
 
 
 def hidden_layers(network: nn.Module) -> list[Site]:
-    """Return the linear layers with hidden inputs: all but those that read the images."""
+    """Return the linear layers with hidden inputs: all that do not read the images."""
     return [site for site in _in_order(network, nn.Linear) if not reads_images(network, *site)]
 
 
@@ -75,9 +75,9 @@ def units(network: nn.Module) -> list[nn.Parameter]:
 def require_plain_weights(network: nn.Module, user: str) -> None:
     """Check that every linear layer and convolution multiplies by a weight of its own.
 
-    Weight normalization, spectral normalization and pruning compute it from other parameters, and
-    a layer may scale it in its forward: what is done to the weight would be lost. `user` is what
-    acts on weights, for the error message.
+    Weight normalization, spectral normalization and pruning compute it from other parameters, and a
+    layer may scale it in its forward: a change of the weight would be lost. `user` names the user
+    of the weights, for the error message.
 
     Raises:
         Refusal: A layer does so.
@@ -104,7 +104,7 @@ def require_plain_weights(network: nn.Module, user: str) -> None:
 
 
 def kind_of(module: nn.Module) -> str:
-    """Return what a module is among those that may be sites, empty for any other."""
+    """Return the kind of a module that may be a site, empty for any other module."""
     return next((kind for kind, types in KINDS.items() if isinstance(module, types)), "")
 
 
@@ -181,7 +181,7 @@ def _in_order(network: nn.Module, *kinds: type[nn.Module]) -> list[Site]:
 
 
 def runs(network: nn.Module, name: str) -> bool:
-    """Return whether the forward of a module runs in training, as far as that was probed."""
+    """Return whether the forward of a module ran in the probe of training; True without a probe."""
     probe = probe_of(network)
     return probe is None or plain(name) in probe.called
 

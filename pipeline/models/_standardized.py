@@ -17,7 +17,7 @@ from pipeline.models._probe import Probe
 Normalization = Literal["none", "centred", "standardized"]
 Statistics = Literal["channel", "feature", "global"]
 AXES = {"channel": (0, 2, 3), "feature": (0,), "global": (0, 1, 2, 3)}  # averaged over
-CONSTANT = 1e-6  # a smaller deviation is that of a constant; rows of a table may have tiny units
+CONSTANT = 1e-6  # a smaller deviation is a constant's; rows of a table may have tiny units
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Inputs:
     Attributes:
         shape: (channels, height, width) of the examples.
         normalization: none, centred (the mean is subtracted) or standardized (divided, too).
-        statistics: What mean and deviation are of: each channel, each pixel of each channel
-            (feature), or all pixels (global).
+        statistics: The values over which mean and deviation are computed: each channel, each pixel
+            of each channel (feature), or all pixels (global).
     """
 
     shape: tuple[int, ...]
@@ -63,7 +63,7 @@ class Standardized(nn.Module):
         self.inputs = inputs
         self.frozen: tuple[str, ...] = ()  # names of tensors that training must not change
         self.resting: tuple[str, ...] = ()  # names of modules that stay in evaluation mode
-        self.head: str = ""  # the module that is called alone, on features; "" for the network
+        self.head: str = ""  # the only module that is called, on features; "" for the network
         self.register_buffer("mean", torch.zeros(inputs.sizes))
         self.register_buffer("deviation", torch.ones(inputs.sizes))
 
@@ -80,7 +80,7 @@ class Standardized(nn.Module):
             self.deviation.copy_(deviation)
 
     def train(self, mode: bool = True) -> Self:
-        """Set training mode, but for modules of frozen layers, which stay in evaluation mode."""
+        """Set training mode, except for modules of frozen layers, which stay in evaluation mode."""
         super().train(mode)
         for name in self.resting:
             self.get_submodule(name).training = False

@@ -1,8 +1,8 @@
-"""Begin a network with the weights of another run, and freeze what is not trained.
+"""Begin a network with the weights of another run, and freeze the layers that are not trained.
 
-Traps of other implementations that this avoids: batch-norm statistics that drift in frozen layers,
+It avoids two errors of other implementations: batch-norm statistics that drift in frozen layers,
 since their module is in training mode, and layers that a resumed run freezes again or not at all.
-What is frozen is decided once, when the network is built.
+The frozen layers are decided once, when the network is built.
 """
 
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ def begin(network: Standardized, start: RunStart, classes: int, parent: State | 
 
 
 def rates(network: Standardized, start: RunStart) -> dict[nn.Parameter, float]:
-    """Return the multiple of the learning rate of each parameter, 1 for those of the head."""
+    """Return the multiple of the learning rate of each parameter, 1 for parameters of the head."""
     multiples: dict[nn.Parameter, float] = {}
     named = dict(network.named_parameters(remove_duplicate=False))
     for depth, layer in enumerate(reversed(layers(network))):

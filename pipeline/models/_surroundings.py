@@ -1,6 +1,6 @@
-"""Let code of the user run in what looks like another process on another machine at another time.
+"""Let code of the user run as if in another process, on another machine and at another time.
 
-Whatever it reads of these is no part of a run's name, and nothing of a run may depend on it.
+The values that it reads of these are no part of a run's name, and no run may depend on them.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ _read = itertools.count(1)  # readings of the clock
 
 
 class _LaterDate(date):
-    """Dates, of which today is another one."""
+    """A `date` whose `today` is in the future."""
 
     @classmethod
     def today(cls) -> Self:
@@ -39,7 +39,7 @@ class _LaterDate(date):
 
 
 class _LaterDatetime(datetime):
-    """Moments, of which the present is another one."""
+    """A `datetime` whose `now`, `today` and `utcnow` are in the future."""
 
     @classmethod
     def now(cls, tz: tzinfo | None = None) -> Self:
@@ -55,10 +55,10 @@ class _LaterDatetime(datetime):
 
 
 class _Variables(MutableMapping[str, str]):
-    """The environment's variables, of which one is another one for the files of the user.
+    """Environment variables, one of which has another value for files of the user.
 
     Attributes:
-        read: The names of those that the user's files have read.
+        read: The names of the variables that files of the user have read.
     """
 
     def __init__(self, real: MutableMapping[str, str], changed: str):
@@ -99,7 +99,7 @@ class _Variables(MutableMapping[str, str]):
 
 
 def _is_read_by_user_file() -> bool:
-    """Return whether a file of the user has asked for what is read."""
+    """Return whether the code that reads a variable is in a file of the user."""
     between = (_is_read_by_user_file, os.getenv, MutableMapping.get)
     files = {function.__code__.co_filename for function in between}
     frame = sys._getframe()
@@ -109,7 +109,7 @@ def _is_read_by_user_file() -> bool:
 
 
 def _later() -> timedelta:
-    """Return by how much the clock is changed, at every reading by more."""
+    """Return the offset of the changed clock, which increases with every reading."""
     return next(_read) * timedelta(days=1, hours=5, seconds=7)
 
 
@@ -150,7 +150,7 @@ def other_surroundings(module: str, changed: str = "") -> Iterator[set[str]]:
 
 
 def _replacements() -> Iterator[tuple[Any, str, Any]]:
-    """Yield module, name and what replaces it there."""
+    """Yield module, name and the replacement of the name in the module."""
     for clock in (time.time, time.monotonic, time.perf_counter):
         yield time, clock.__name__, _ahead(clock, 1)
     for clock in (time.time_ns, time.monotonic_ns, time.perf_counter_ns):
@@ -179,7 +179,7 @@ def _ahead(clock: Callable[[], float], a_second: int) -> Callable[[], float]:
 
 
 def _of_present(kind: Callable[[float], Any]) -> Callable[..., Any]:
-    """Return what converts a time in seconds, by default that of the changed clock."""
+    """Return a function that converts a time in seconds, by default the changed clock's."""
     return lambda seconds=None: kind(time.time() if seconds is None else seconds)
 
 
@@ -188,7 +188,7 @@ def _one_more(number: Callable[[], int | None]) -> Callable[[], int]:
 
 
 def _dated(stat: Callable[..., os.stat_result]) -> Callable[..., os.stat_result]:
-    """Return what reads the entry of a file, with other dates."""
+    """Return a function that reads the entry of a file, with other dates."""
 
     def read(*path: Any, **options: Any) -> os.stat_result:
         entry = stat(*path, **options)
@@ -214,7 +214,7 @@ def _user_modules(module: str) -> list[str]:
 
 
 def _put_back(kept: dict[str, ModuleType]) -> None:
-    """Make modules those of their names again, also in the packages that hold them."""
+    """Restore modules under their names, in `sys.modules` and in their packages."""
     sys.modules.update(kept)
     for name, module in kept.items():
         package, _, last = name.rpartition(".")

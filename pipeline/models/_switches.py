@@ -1,4 +1,4 @@
-"""Read and restore what holds for the whole process, and what code of the user may set."""
+"""Read and restore settings of the whole process that code of the user may change."""
 
 import contextlib
 import warnings
@@ -32,7 +32,7 @@ SWITCHES: Mapping[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
         torch.set_flush_denormal,
     ),
 }
-FLAGS: tuple[tuple[Any, str], ...] = (  # of libraries that compute products and convolutions
+FLAGS: tuple[tuple[Any, str], ...] = (  # flags of libraries that compute products and convolutions
     *((torch.backends.cudnn, name) for name in ("enabled", "benchmark", "deterministic")),
     (torch.backends.cudnn, "allow_tf32"),
     (torch.backends.mkldnn, "enabled"),

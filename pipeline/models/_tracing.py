@@ -28,7 +28,10 @@ class CheckedTracer(fx.Tracer):
     """
 
     def to_bool(self, obj: fx.Proxy) -> bool:
-        """Return what makes the check pass that asks; anything else that asks is an error."""
+        """Return the truth value by which the calling check passes.
+
+        Any other caller gets the error of `torch.fx`.
+        """
         outcome = _outcome_of_check()
         return super().to_bool(obj) if outcome is None else outcome
 
@@ -64,7 +67,7 @@ def _only_reads(node: fx.Node) -> bool:
 
 
 def _outcome_of_check() -> bool | None:
-    """Return the outcome of the test that the traced code makes now, None if it is no check."""
+    """Return the outcome of the test that the traced code makes now, None if it is not a check."""
     frame = inspect.currentframe()
     while frame is not None and _is_here(frame):
         frame = frame.f_back
@@ -98,7 +101,7 @@ def _check(node: ast.AST) -> tuple[ast.expr, bool] | None:
 
 
 def _of_operand(test: ast.expr, outcome: bool) -> bool | None:
-    """Return what the operands of a test have to be for its outcome; None if they differ."""
+    """Return the truth value of the operands that gives a test its outcome; None if they differ."""
     while isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         test, outcome = test.operand, not outcome
     has_not = any(isinstance(part, ast.Not | ast.NotIn | ast.IfExp) for part in ast.walk(test))

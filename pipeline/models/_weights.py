@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from pipeline.data.weights import KEY, SAFE, read_weights
 from pipeline.runtime.errors import Refusal
 
-PREFIXES = ("module.", "model.", "network.", "_orig_mod.")  # of wrappers around a network
+PREFIXES = ("module.", "model.", "network.", "_orig_mod.")  # prefixes by wrappers of a network
 NESTED = ("state_dict", "model_state_dict", "model")  # where checkpoints hold the weights
 NAMED = 4  # tensors named in one line
 
 
 @dataclass(frozen=True)
 class Match:
-    """Which tensors of a file are those of a network.
+    """The tensors of a file that fit a network.
 
     Attributes:
         loaded: Names of the network -> tensors of the file.
@@ -37,7 +37,7 @@ class Match:
     unused: tuple[str, ...]
 
     def note(self, path: str) -> str:
-        """Return one line on what was loaded and what was left out."""
+        """Return one line on the tensors that were loaded or left out."""
         total = len(self.loaded) + len(self.reshaped) + len(self.missing)
         parts = [f"{KEY}: {path}: {len(self.loaded)} of {total} tensors loaded"]
         if self.reshaped:
@@ -74,7 +74,7 @@ def load_weights(network: nn.Module, path: str) -> Match:
 
 
 def match_weights(network: nn.Module, path: str) -> Match:
-    """Return which tensors of a file `load_weights` would load; the network stays as it is.
+    """Return the tensors of a file that `load_weights` would load, without a change of the network.
 
     Raises:
         Refusal: As for `load_weights`.
@@ -131,9 +131,10 @@ def _flat(content: Any, path: str) -> dict[str, Tensor]:
 
 
 def _without_prefix(given: dict[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors under the names that the network uses most of.
+    """Return the tensors, without a prefix of their names if more of these then fit the network.
 
-    A prefix is removed from the names that have it; other names, as of a saved optimizer, stay.
+    A prefix is removed only from the names that have it. Other names, such as the names of a saved
+    optimizer, stay.
     """
     stripped = [
         {name.removeprefix(prefix): value for name, value in given.items()} for prefix in PREFIXES

@@ -39,7 +39,7 @@ FAILURES = (Exception, SystemExit)  # whatever code of the user raises
 DISTRIBUTED = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 States = dict[str, Any]  # of the global generators, by name
 
-BATCH = 4  # images of a second training pass: no number of images is built in
+BATCH = 4  # images of a second training pass, to find a built-in number of images
 STEPS = 3  # in training mode, after which state that is not stored shows; odd: it may alternate
 STEADY = 1e-3  # relative change: weights that a forward standardizes differ by its epsilon
 COMPARED = 8  # steps with that state: a layer that is skipped with chance 1/2 then shows
@@ -109,7 +109,7 @@ def _begun(
     _require_registered(settings, network)
     began = _make_layers(settings, network, _images(shape))
     _require_unswitched(settings, before)
-    # each pass is that of a copy: the first may set weights, as those of data-dependent scales
+    # each pass is of a copy: the first may set weights, such as data-dependent scales
     with restored_globals():
         copied = _copied(settings, network)
         _require_logits(settings, copied, shape, classes, training=False)
@@ -125,7 +125,7 @@ def _begun(
 
 
 def probed(network: nn.Module, shape: tuple[int, ...]) -> Probe:
-    """Return what a training pass on images of `shape` shows.
+    """Return the results of a training pass on images of `shape`.
 
     Raises:
         Refusal: The pass fails, as that of a network in which nothing is trained.
@@ -204,7 +204,7 @@ def _made(settings: Model) -> nn.Module:
         raise
     except FAILURES as error:
         raise _refusal(settings, f"cannot be made: {_line(error)}") from None
-    if "torch._dynamo" in sys.modules:  # imported by what compiles
+    if "torch._dynamo" in sys.modules:  # imported by code that compiles
         # compiled code skips noise layers, and what a process has compiled before changes bits
         torch.compiler.set_stance("force_eager")
     if not isinstance(network, nn.Module):
@@ -272,10 +272,10 @@ def _require_registered(settings: Model, network: nn.Module) -> None:
 
 
 def _make_layers(settings: Model, network: nn.Module, images: torch.Tensor) -> States:
-    """Make what a network makes in its first pass, and return the generators' states after that.
+    """Make the parts that a network makes in its first pass; return the generators' states then.
 
-    Such are lazy layers, and weights that old forms of normalization and pruning compute, which
-    cannot be copied before. Other weights and buffers stay as they are.
+    These parts are lazy layers, and weights that old forms of normalization and pruning compute.
+    They cannot be copied before that pass. Other weights and buffers stay as they are.
 
     Raises:
         Refusal: The pass fails.
@@ -363,7 +363,7 @@ def _require_logits(
 
 
 def _require_unswitched(settings: Model, before: Mapping[str, Any]) -> None:
-    """Check that what holds for the whole process is as before the passes of a network.
+    """Check that the settings of the process are as before the passes of a network.
 
     Raises:
         Refusal: A pass has changed it.
@@ -379,7 +379,7 @@ def _require_unswitched(settings: Model, before: Mapping[str, Any]) -> None:
 def _require_registered_weights(settings: Model, network: nn.Module, logits: torch.Tensor) -> None:
     """Check that a copy uses its own weights, and leaves their gradients to training.
 
-    `logits` are those of its first training pass.
+    `logits` are from its first training pass.
 
     Raises:
         Refusal: It uses others, or has gradients.
@@ -443,7 +443,7 @@ def _overlap(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 
 def _require_repeatable(settings: Model, shape: tuple[int, ...], made: States) -> None:
-    """Check that weights and logits follow from seeds and `state_dict()`, and from nothing else.
+    """Check that weights and logits depend on seeds and `state_dict()` only.
 
     `made` holds the states of the global generators after the network was made from another seed.
 
@@ -503,9 +503,10 @@ def _require_unread(
     states: Mapping[str, torch.Tensor],
     variables: Collection[str],
 ) -> None:
-    """Check that a network is the same whatever the variables of the environment are.
+    """Check that a network does not depend on environment variables.
 
-    `states` are what `_started` returns, `variables` the names of those that its files read.
+    `states` are the result of `_started`, `variables` the names of the variables that its files
+    read.
 
     Raises:
         Refusal: It follows one.

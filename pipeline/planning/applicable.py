@@ -24,7 +24,7 @@ OF_ROWS = ("dropout", "weight_decay", "mixup", "label_smoothing", "input_noise")
 def applicable(
     protocol: Protocol, names: Sequence[str], root: Path = Path()
 ) -> dict[str, StudyRuns]:
-    """Return the runs of those studies that exist and whose arms can act, in order.
+    """Return the runs of the studies that exist and whose arms can act, in order.
 
     Args:
         protocol: The protocol.
@@ -74,7 +74,7 @@ def required_studies(
 
 
 def runs_of(study: Study, protocol: Protocol) -> StudyRuns:
-    """Return how many runs a study has at most, apart from those of the baseline.
+    """Return the largest number of runs of a study, without the baseline's.
 
     Args:
         study: The study.
@@ -103,14 +103,14 @@ def _other_runs(study: Study) -> int:
 
 
 def _added_by_overtuning(study: Study, protocol: Protocol) -> int:
-    """Return how many further settings the study of overtuning trains, at most."""
+    """Return the largest number of further settings that the study of overtuning trains."""
     choice = {study.name: {arm.name: most_compared(arm) for arm in study.arms}}
     overtuning = overtuning_study(Experiment(protocol, (study,)), choice)
     return sum(arm.against != BASELINE for arm in overtuning.arms) if overtuning else 0
 
 
 def _trainings(arm: Arm) -> int:
-    """Return what the trials of an arm cost, in whole trainings."""
+    """Return the cost of the trials of an arm, in whole trainings."""
     search = arm.definition.search
     if search is None or not search.is_adaptive:
         return len(arm.trials)

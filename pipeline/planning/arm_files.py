@@ -19,7 +19,7 @@ from pipeline.runtime.errors import Refusal
 AGAINST = "against"  # the key that names the arm an arm is compared with
 RETUNE = "retune"  # the key that says whether an arm tunes nuisance values itself
 SEARCH = "search"  # the key of a search over all spaces at once
-SEARCHED = "searched"  # in place of a value of the protocol of which an arm tries several
+SEARCHED = "searched"  # in place of a value of the protocol that an arm searches
 EXAMPLE = ", as in {log: [0.001, 0.1], points: 5}"
 SPACE = f"a search space{EXAMPLE}"
 RETUNED = (  # protocol keys: an arm that changes one tunes nuisance values itself
@@ -129,14 +129,14 @@ def read_arm(
 
 @dataclass
 class _Entries:
-    """What the items of an arm in its file give, by kind.
+    """The values of the items of an arm in its file, by kind.
 
     Attributes:
         regularizers: Their values and spaces, by name.
         changes: Values and spaces of the protocol, by dotted key.
         places: The keys of regularizers and changes in the file, for errors.
         against: The arm that it is compared with.
-        search: How its spaces are searched; None for a grid, or for what `tune` says.
+        search: How its spaces are searched; None for a grid, or for the search of `tune`.
         retune: Whether it tunes nuisance values; None where the file does not say.
         retune_place: The file and key of `retune`, for errors; "" without one.
     """
@@ -151,7 +151,7 @@ class _Entries:
 
 
 def _read_items(name: str, items: Sequence[dict[str, Any]], path: Path) -> _Entries:
-    """Return what the items of an arm give.
+    """Return the values of the items of an arm.
 
     Raises:
         Refusal: An item is invalid.
@@ -185,7 +185,7 @@ def _add_regularizer(entries: _Entries, item: dict[str, Any], path: Path, place:
 
 
 def _is_retuned(entries: _Entries, protocol: Protocol) -> bool:
-    """Return whether an arm tunes nuisance values: as it says, else by what it changes."""
+    """Return whether an arm tunes nuisance values: by `retune`, otherwise by its changes."""
     if entries.retune is not None:
         return entries.retune
     return any(
@@ -326,7 +326,7 @@ def _search(value: Any, path: Path, where: str) -> Search:
 
 
 def _never_tuned(protocol: Protocol, is_fixed: bool) -> str:
-    """Return what is expected of `retune` in an arm that has no value to tune."""
+    """Return the expected value of `retune` in an arm that has no value to tune."""
     if is_fixed:
         return "false in a study with ensemble, variance or search"
     file = PROTOCOLS / f"{protocol.name}.yaml"
@@ -340,7 +340,7 @@ def _boolean(value: Any, where: str) -> bool:
 
 
 def _shown(definition: ArmDefinition, trials: Sequence[Trial], key: str) -> Any:
-    """Return the value of a protocol key that all settings share, else that it is searched."""
+    """Return the value of a protocol key if all settings share it, otherwise `SEARCHED`."""
     values = [trial.setting[PROTOCOL][key] for trial in trials]
     space = definition.spaces.get((PROTOCOL, key))
     is_left = space is not None and len(space.values) != 1 and definition.search is not None

@@ -60,7 +60,7 @@ def network_key(trial: Trial) -> str:
 
 
 def _of_one_phase(protocol: Protocol) -> Protocol:
-    """Return the protocol, that of its first phase where head_then_all has no second."""
+    """Return the protocol, or its first phase where head_then_all has no second phase."""
     start = Start.model_validate(protocol.start)
     first, last = phases(protocol, start)
     return first if start.train == "head_then_all" and first == last else protocol

@@ -19,7 +19,7 @@ from pipeline.runtime.errors import Refusal
 
 @dataclass(frozen=True)
 class ArmDefinition:
-    """What the file of an arm says, from which all its settings are made.
+    """The content of the file of an arm, from which all its settings are made.
 
     Attributes:
         fixed: The values by regularizer, those of the protocol under `protocol`; None for a value
@@ -134,7 +134,7 @@ class Arm:
 
     @property
     def most_settings(self) -> int:
-        """Return how many settings it tries before any widening, those of later rounds too."""
+        """Return the number of settings before any widening, including later rounds."""
         search = self.definition.search
         return search.trials if search and search.is_adaptive else len(self.trials)
 
@@ -220,7 +220,7 @@ def searched_values(arm: Arm) -> tuple[Dimension, ...]:
 
 
 def relative(arm: Arm, arms: Sequence[Arm]) -> Arm:
-    """Return the arm with its factor against its reference, without what both arms have.
+    """Return the arm with its factor against its reference, without the parts that both have.
 
     Args:
         arm: The arm, its factor against the baseline.

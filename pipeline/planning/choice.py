@@ -1,8 +1,8 @@
-"""Choose a setting among those tried, from validation scores alone.
+"""Choose one of the tried settings, from validation scores only.
 
 Over an ordered space the choice is by a response curve, because many points with few seeds find a
-better setting than few points with many seeds; else by the plain mean. benchmarks/measure_choice.py
-compares both.
+better setting than few points with many seeds; otherwise by the plain mean.
+benchmarks/measure_choice.py compares both.
 """
 
 import json
@@ -16,8 +16,8 @@ from pipeline.config.plan import Dimension, Setting
 from pipeline.config.scales import position
 from pipeline.planning.response import smoothed
 
-LEAST_POINTS = 5  # of a response curve
-NEAR = 0.05  # of a range: a value of a design as near to an end is at it
+LEAST_POINTS = 5  # points of a response curve
+NEAR = 0.05  # share of a range: a value of a design this near to an end is at it
 COLLAPSE = 0.1  # accuracy, a fraction
 DIGITS = 12  # more would let the order of a sum break a tie
 
@@ -32,7 +32,7 @@ class Score:
         state: done, failed, diverged or missing.
         accuracy: Validation accuracy (fraction); NaN for a run that is not done.
         nll: Validation NLL (nats); NaN for a run that is not done.
-        machine: What the run was trained on; equal texts for equal machines.
+        machine: The machine on which the run was trained; equal texts for equal machines.
     """
 
     state: str
@@ -48,7 +48,7 @@ class ScoredSetting:
     Attributes:
         setting: Its values, by part and key.
         scores: Those of its runs in the order of their seeds. Settings may have further runs, at
-            seeds that the others lack (`comparable`).
+            seeds that other settings lack (`comparable`).
     """
 
     setting: Setting
@@ -62,7 +62,7 @@ class ScoredSetting:
 
     @property
     def failed(self) -> bool:
-        """Return whether a run ended by an error, which says nothing about the value."""
+        """Return whether a run ended by an error, which carries no information about the value."""
         return any(score.state in ("failed", "missing") for score in self.scores)
 
     @property
@@ -101,9 +101,10 @@ def best(settings: Sequence[ScoredSetting], space: Sequence[Dimension]) -> int |
 def comparable(settings: Sequence[ScoredSetting]) -> list[ScoredSetting]:
     """Return settings whose scores can be compared although some have further runs.
 
-    A seed shifts the scores of all settings, as its split is an easy or a hard one. So the scores
-    at a seed that some settings lack are shifted by what it differs from the others: the least
-    squares fit of a constant for each setting and each seed.
+    A seed shifts the scores of all settings, since its split may be easy or hard. Scores at a seed
+    that some settings lack are therefore corrected by the effect of that seed, compared with the
+    seeds that all settings have. The effects are from a least-squares fit of one constant per
+    setting and per seed.
 
     Args:
         settings: Complete settings of an arm. The seeds of each are the first ones of those of all.
@@ -118,7 +119,7 @@ def comparable(settings: Sequence[ScoredSetting]) -> list[ScoredSetting]:
 
 
 def _shifts_of_seeds(settings: Sequence[ScoredSetting]) -> Array:
-    """Return what each seed adds to accuracy and NLL (seeds, 2), by least squares.
+    """Return the effect of each seed on accuracy and NLL (seeds, 2), by least squares.
 
     Args:
         settings: The settings; a score is the sum of a constant of its setting and one of its seed.
@@ -164,7 +165,7 @@ def response(settings: Sequence[ScoredSetting], space: Sequence[Dimension]) -> A
         return None
     common = min(len(item.scores) for item in compared)
     scores = np.array([[score.accuracy for score in item.scores[:common]] for item in compared]).T
-    scores += means - scores.mean(axis=0)  # what further runs say
+    scores += means - scores.mean(axis=0)  # adds the information of further runs
     curve = np.full(len(settings), -np.inf)
     curve[mask] = smoothed(places[mask], scores[:, mask])
     return curve
@@ -187,8 +188,8 @@ def at_edge(chosen: Setting, settings: Sequence[ScoredSetting], dimension: Dimen
     """Return at which end of the values tried a chosen one stands: -1, 1, or 0 for neither.
 
     A design has no point at an end of its range, and one of its points is always the outermost, by
-    chance the chosen one where several values are searched at once. So a value is at an end if
-    it lies in the last part of the range on its scale: `NEAR`, or that of one trial of the design.
+    chance the chosen one where several values are searched at once. So a value is at an end if it
+    lies in the last part of the range on its scale: `NEAR`, or the part of one trial of the design.
 
     Args:
         chosen: The chosen setting.
@@ -216,7 +217,7 @@ def at_edge(chosen: Setting, settings: Sequence[ScoredSetting], dimension: Dimen
 
 
 def _shifted(scores: tuple[Score, ...], shifts: Array, common: int) -> tuple[Score, ...]:
-    """Return scores, those beyond the seeds that all settings have without what shifts them."""
+    """Return the scores, without the effect of the seed at seeds that some settings lack."""
     further = zip(scores[common:], shifts[common : len(scores)].tolist(), strict=True)
     return (
         *scores[:common],

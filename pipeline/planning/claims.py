@@ -16,11 +16,11 @@ from pipeline.config.settings import Settings
 from pipeline.config.validation import invalid, unknown_name
 from pipeline.data import sources
 
-SECTIONS = ("data", "training", "model")  # of a protocol, whose values a claim can need
+SECTIONS = ("data", "training", "model")  # sections of a protocol whose values a claim can need
 
 
 def with_partners(registered: Mapping[str, Sequence[Claim]], studies: Collection[str]) -> list[str]:
-    """Return studies and those that claims of theirs, or about them, compare them with.
+    """Return studies, and the studies with which claims compare them.
 
     Args:
         registered: The claims by study.
@@ -43,7 +43,7 @@ def _compared_studies(claims: Sequence[Claim]) -> set[str]:
 def claim_mistakes(
     claims: Sequence[Claim], kind: Kind, arms: Sequence[str], path: Path
 ) -> Iterator[str]:
-    """Yield a line for each unknown arm or dataset, and for what its kind of study cannot measure.
+    """Yield a line for each unknown arm or dataset, and each measure that its study cannot have.
 
     Args:
         claims: The claims of a study.

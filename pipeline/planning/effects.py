@@ -244,7 +244,7 @@ def model_effect(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def network_notes(settings: Mapping[str, Any]) -> list[str]:
-    """Return a line for each way in which predictions are not those of an image alone.
+    """Return a line for each way in which predictions do not depend on one image only.
 
     Args:
         settings: As for `effects`.
@@ -258,7 +258,7 @@ def network_notes(settings: Mapping[str, Any]) -> list[str]:
 
 
 def weights_note(settings: Mapping[str, Any]) -> str:
-    """Return one line on what runs take from their file of pretrained weights, "" without one.
+    """Return one line on the tensors used from a file of pretrained weights, "" without a file.
 
     Args:
         settings: As for `effects`.

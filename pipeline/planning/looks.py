@@ -1,9 +1,9 @@
-"""Plan confirmation in looks: which arms get further seeds follows from scores alone.
+"""Plan confirmation in looks: which arms get further seeds depends on scores only.
 
-Every arm has the seeds of the first look. An arm that has not stopped there gets those of the next
-one, and so do the arms with the same runs and those that it is compared with. What stops an arm is
-decided elsewhere (`comparison.looks`), on validation scores, so that the plan is a pure function of
-the records: it is the same after any interruption and in whatever order runs end.
+Every arm has the seeds of the first look. An arm that has not stopped there gets the seeds of the
+next look, and so do the arms with the same runs and its references. The decision to stop is made
+elsewhere (`comparison.looks`), on validation scores. So the plan is a pure function of the records:
+it is the same after any interruption and for any order in which runs end.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ def confirm(
 ) -> tuple[Plan, Identities]:
     """Plan every look whose runs follow from the scores.
 
-    Looks that `params.yaml` asks for come last, so that they change nothing else.
+    Looks that `params.yaml` requests come last, so that they change nothing else.
 
     Args:
         experiment: The protocol with its tuned values, and its studies.
@@ -93,7 +93,7 @@ class _Looks:
         return bool(further)
 
     def request(self, plan: Plan, look: int, requested: Mapping[Key, int]) -> None:
-        """Give a look to the arms for which it is requested, and to those that they need."""
+        """Give a look to the arms for which it is requested, and to the arms that they need."""
         arms = [key for key, last in requested.items() if last >= look]
         for key in plan.with_needed(arms):
             if self.counts.get(key, 1) >= look:

@@ -1,4 +1,4 @@
-"""Check a user's network for what its building cannot see: more images, and other weights."""
+"""Check properties of a user's network that show only with more images or with other weights."""
 
 import contextlib
 import copy
@@ -20,12 +20,12 @@ from pipeline.models._standardized import Standardized
 from pipeline.regularizers._noise import mode
 from pipeline.runtime.errors import Refusal
 
-IMAGES = 16  # of a batch
-SCALES = (0.5, 1.0, 2.0, 4.0)  # of the batches: a layer may be for bright images
+IMAGES = 16  # images of a batch
+SCALES = (0.5, 1.0, 2.0, 4.0)  # scales of the batches: a layer may be for bright images
 FEW_IMAGES = 4  # images of a batch to evaluate
-DEVIATIONS = (0.0, 0.1, 1.0, 3.0)  # of what is added to weights: a head may begin at 0
+DEVIATIONS = (0.0, 0.1, 1.0, 3.0)  # deviations of noise added to weights: a head may begin at 0
 TOLERANCE = 1e-2  # relative, of logits in a batch: half precision rounds to less than that
-MOST_LETTERS = 300  # of the error of a user's code: torch lists every tensor that does not fit
+MOST_LETTERS = 300  # of an error of a user's code: torch lists every tensor that does not fit
 NOT_STORED = (
     "model.import: numbers that the network draws when it is made are not in its state, so that "
     "the weights of another do not fit"
@@ -83,7 +83,7 @@ def _building_error(
 
 
 def _logit_types(model: Mapping[str, Any], shape: tuple[int, ...]) -> list[torch.dtype]:
-    """Return the types of what a user's network returns in both modes; none where it fails."""
+    """Return the types of the outputs of a user's network in both modes; none where it fails."""
     images = _images(2, shape, 0)
     with contextlib.suppress(Exception), restored_globals(), torch.no_grad():
         network = pkgutil.resolve_name(model["import"])(**model.get("arguments", {}))
@@ -117,10 +117,11 @@ def require_usable(network: Standardized, initialization: str, shape: tuple[int,
 
 
 def require_known_layers(network: Standardized, shape: tuple[int, ...]) -> None:
-    """Check that further images run no layer and train no parameter that was not seen to do so.
+    """Check that other images call no layer and train no parameter besides those of the probe.
 
-    A network may choose layers by its images, as a sparse mixture of experts. Noise and penalties
-    would act on those alone that two images choose. A network that was seen whole is not run.
+    A network may choose layers by its images, such as a sparse mixture of experts. Noise and
+    penalties would then act only on the layers that the two images of the probe choose. A network
+    of which the probe has called all layers and trained all parameters is not run again.
 
     Args:
         network: The plain network.
@@ -205,7 +206,7 @@ def require_stored_draws(
 ) -> None:
     """Check that all numbers that a network has drawn are in its state.
 
-    Else a network with the weights of another computes something else than that one.
+    Otherwise a network that loads the weights of another one would return other logits.
 
     Args:
         network: The network.
@@ -240,9 +241,9 @@ def require_stored_draws(
 
 
 def require_steady(network: Standardized, shape: tuple[int, ...]) -> None:
-    """Check that passes in evaluation mode leave nothing of their images in a network.
+    """Check that logits do not depend on the images of earlier passes in evaluation mode.
 
-    Else its logits would follow the order of predictions, and training those of validation.
+    Otherwise logits would depend on the order of predictions, and training on validation images.
 
     Args:
         network: The plain network.
@@ -273,7 +274,7 @@ def require_steady(network: Standardized, shape: tuple[int, ...]) -> None:
 
 
 def require_logits(network: Standardized, shape: tuple[int, ...]) -> None:
-    """Check that a network returns logits that follow from its images, whatever its weights are.
+    """Check that a network returns logits that depend on its images, for any weights.
 
     Args:
         network: The plain network.
@@ -330,7 +331,8 @@ def require_passes(network: nn.Module, shape: tuple[int, ...], classes: int) -> 
 def evaluation_notes(network: Standardized, shape: tuple[int, ...]) -> list[str]:
     """Return a line for each way in which evaluation mode may surprise.
 
-    Logits are not those of an image alone, layers do not run, or weights are not trained.
+    Logits may depend on other images or on random draws, layers may not run, or weights may not be
+    trained.
 
     Args:
         network: The plain network.

@@ -1,8 +1,8 @@
-"""Plan what shows overtuning: the chosen setting of an arm beside its default and its first one.
+"""Plan a study of overtuning: the chosen setting of an arm, its default and its first setting.
 
-A search may choose a setting that is worse than the default, because it was lucky on validation:
-Schneider, Bischl and Feurer, Overtuning in Hyperparameter Optimization, arXiv 2506.19540, 2025. All
-are trained on the seeds of confirmation, which no choice has used.
+A search may choose a setting that is worse than the default, because it scored well on validation
+by chance: Schneider, Bischl and Feurer, Overtuning in Hyperparameter Optimization, arXiv
+2506.19540, 2025. All are trained on the seeds of confirmation, which no choice has used.
 """
 
 from collections import Counter
@@ -80,10 +80,10 @@ def _compared(name: str, arm: Arm, setting: Setting) -> Iterator[Arm]:
 def _default(arm: Arm, chosen: Setting) -> Trial | None:
     """Return the setting of an arm that leaves every searched value at its default, if it has it.
 
-    The default of a regularizer is that of its class, that of the protocol its value. A value of
-    the protocol is no default beside another one that the arm changes: the learning rate of one
-    optimizer is not that of another. Widening may have added a default: then it is between the
-    space as written and the chosen value.
+    The default of a regularizer's value is the default of its class. The default of a protocol
+    value is the protocol's value, but not if the arm changes another protocol value: a learning
+    rate for one optimizer is no default for another. Widening may have added a default: then it is
+    between the space as written and the chosen value.
     """
     searched = {key for part, key in arm.definition.spaces if part == PROTOCOL}
     if searched and not searched.issuperset(arm.definition.fixed.get(PROTOCOL, {})):
@@ -99,7 +99,7 @@ def _default(arm: Arm, chosen: Setting) -> Trial | None:
 
 
 def _reached(space: Space, chosen: Any) -> list[Any]:
-    """Return the values of a space, and those that widening has added up to a chosen one."""
+    """Return the values of a space, and the values that widening has added up to a chosen one."""
     values = list(space.values)
     for end in (-1, 1):
         widened = space

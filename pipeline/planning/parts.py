@@ -1,6 +1,6 @@
 """Divide the development examples of datasets between a protocol and its pretrainings.
 
-No pretraining sees an example of the protocol's pool or test set: the test set is held out first,
+No pretraining uses an example of the protocol's pool or test set: the test set is held out first,
 and of classes that both have, the examples of pretraining are set apart.
 """
 
@@ -19,7 +19,7 @@ from pipeline.runtime.errors import Refusal
 
 
 def split_settings(protocol: Protocol) -> dict[str, Any]:
-    """Return what decides all parts besides the source, as the summary of the data holds it.
+    """Return the settings that decide all parts besides the source, as in the summary of the data.
 
     Args:
         protocol: The protocol.

@@ -102,7 +102,7 @@ def confirmation(
 def _arms_with_look(
     studies: Sequence[Study], look: int, look_counts: Mapping[Key, int]
 ) -> Iterator[tuple[Study, Arm]]:
-    """Yield the arms that have a look; one that `look_counts` does not name has the first alone."""
+    """Yield the arms that have a look; an arm not in `look_counts` has only the first."""
     for study in studies:
         for arm in study.arms:
             if look <= look_counts.get((study.name, arm.name), 1):
@@ -289,6 +289,6 @@ def _describe_arm(
 
 
 def _rounds(arm: Arm) -> dict[str, Any] | None:
-    """Return how the scores of an arm decide on its later trials, None where they do not."""
+    """Return the search in which scores of an arm decide on later trials, None without one."""
     search = arm.definition.search
     return search.acting() if search and search.is_adaptive else None

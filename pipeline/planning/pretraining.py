@@ -17,7 +17,7 @@ from pipeline.runtime.errors import Refusal
 def pretrained_by(protocol: Protocol, name: str) -> tuple[Protocol, tuple[Regularizer, ...]]:
     """Return the protocol that a pretraining is trained under, and its regularizers.
 
-    The network is that of `protocol`, so that an arm which changes it changes its pretraining too.
+    The network is from `protocol`, so that an arm which changes it changes its pretraining too.
 
     Args:
         protocol: A resolved protocol.
@@ -49,7 +49,7 @@ def document_of_pretraining(
         "source": pretraining.source,
         "training": {**document["training"], **pretraining.training},
         "pretraining": {},
-        "start": {},  # checked with those of all pretrainings
+        "start": {},  # checked with the data of all pretrainings
         "tune": {},
     }
 

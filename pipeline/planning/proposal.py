@@ -22,20 +22,20 @@ Speeds = Callable[["Network"], "Speed"]
 SHARES = ((300, 0.3), (math.inf, 0.2))  # examples below which a share is held out for the test
 ENOUGH_TEST = 10_000  # examples that resolve a standard error of a third of a point at 10 % error
 # Training
-WIDTHS = ((1000, 64), (10_000, 128), (math.inf, 256))  # of a perceptron
+WIDTHS = ((1000, 64), (10_000, 128), (math.inf, 256))  # examples below, width of a perceptron
 BATCHES = ((100, 10), (500, 20), (2000, 32), (10_000, 64), (math.inf, 128))
 UPDATES_PER_ROOT = 25  # wanted, times the square root of the number of training examples
 FEW_UPDATES = 200  # fewest that are wanted
 EPOCHS = (2, 100)  # fewest and most
 MOST_SURPLUS = 2  # times the wanted updates, where the minutes allow
-POINTS = (10, 5, 3)  # of the learning curve
+POINTS = (10, 5, 3)  # points of the learning curve
 SCORING_SHARE = 0.2  # share of a run that scoring may take
 RANGE_FACTOR = 4  # the search space of the learning rate: from 1/4 to 4 times the value
 RANGE_POINTS = 5
 RATES = {"mlp": 0.03, "imported": 0.001}  # learning rates; 0.05 for networks with batch norm
 OTHER_RATE = 0.05
 # Differences that matter
-ERROR_PARTS = 10  # of the expected error
+ERROR_PARTS = 10  # parts of the expected error
 MARGINS = (0.002, 0.02)
 MOST_MARGIN = 0.05
 STEPS = (1, 2, 5)  # digits of a margin
@@ -45,7 +45,7 @@ STAGE_SECONDS = 40.0  # seconds besides training: starts of stages, tables, figu
 AFTER_SECONDS = 0.13  # seconds of a run, after its training: reading, predicting, mirroring
 ARM_COST = 1.3  # mean cost of training, in that of the baseline; augmentation is the slowest
 EQUIPPING_SECONDS = 0.2  # seconds to equip a network, check it and count its operations
-WIDENING_FACTOR = 1.5  # of runs of exploration: benchmarks/measure_proposal.py
+WIDENING_FACTOR = 1.5  # factor on runs of exploration: benchmarks/measure_proposal.py
 PASSES = 8  # mean forward passes of a confirmation run over validation and test images
 FEWEST_EXAMPLES = (1000, 100)  # training examples: usually, and where the minutes are few
 
@@ -136,7 +136,7 @@ class StudyRuns:
         explored: Settings that are candidate on every exploration seed.
         confirmed: The most settings that are trained on every confirmation seed.
         arms: Arms that are compared.
-        other: Runs whose number does not depend on seeds, as those of ensembles.
+        other: Runs whose number does not depend on seeds, such as runs of ensembles.
     """
 
     explored: int
@@ -258,8 +258,8 @@ ATTEMPTS = (
 def splits_of(inspection: Inspection, options: ProtocolOptions) -> Splits:
     """Return the sizes of the splits: of few examples a fifth each for validation and test.
 
-    More than `ENOUGH_TEST` examples resolve nothing that seeds would not blur, so of a million
-    examples one in a hundred is held out.
+    Above `ENOUGH_TEST` test examples the variance over seeds dominates, so a larger test set gains
+    little: of a million examples one percent is held out.
 
     Args:
         inspection: The data.
@@ -337,7 +337,7 @@ def _models(inspection: Inspection, train: int, options: ProtocolOptions) -> lis
 def expected_margin(error: float, test: int) -> float:
     """Return the largest difference that does not matter: a tenth of the error to be expected.
 
-    It is at least one test image, as far as that is not too coarse for a margin.
+    It is at least one test image, unless that is too coarse for a margin.
 
     Args:
         error: The error (fraction) of a simple classifier.
@@ -403,7 +403,7 @@ def propose(
 
 @dataclass(frozen=True)
 class _Inputs:
-    """What the values of a protocol follow from, besides the candidate that was found."""
+    """The inputs for the values of a protocol, besides the candidate that was found."""
 
     inspection: Inspection
     options: ProtocolOptions

@@ -1,4 +1,4 @@
-"""Read a protocol, what all runs of a report share, and apply the overrides of `params.yaml`."""
+"""Read a protocol, the settings of all runs of a report; apply overrides of `params.yaml`."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -39,7 +39,7 @@ class Pretraining(Settings):
         start: The pretraining that this one starts from, as in a protocol.
         regularizers: The regularizers of the pretraining.
         share: The share of the development examples that is set apart for the pretraining, if both
-            have classes in common. The protocol never sees these examples.
+            have classes in common. The protocol never uses these examples.
     """
 
     data: dict[str, Any]

@@ -150,7 +150,7 @@ def _require_weights(protocol: Protocol, start: Start, place: str) -> None:
 
 
 def _require_common(values: Mapping[str, Any]) -> None:
-    """Check that settings for a user's own network are not those of networks of this package.
+    """Check that settings for a user's own network are not settings of this package's networks.
 
     Raises:
         Refusal: One is.
@@ -304,7 +304,7 @@ def read_named(
 
 
 def _synonyms(classes: Mapping[str, type[Settings]]) -> dict[str, str]:
-    """Return the names of regularizers and the like in other libraries, with those here."""
+    """Return the names of regularizers and the like in other libraries, with the names here."""
     return {
         other: name
         for name, kind in classes.items()

@@ -4,7 +4,7 @@ The curve is a parabola plus a smooth departure from it, a Gaussian process. Its
 noise of the scores are not known. So the curve is the mean over several models, weighted by how
 well each explains the scores (marginal likelihood): Rasmussen and Williams, Gaussian Processes for
 Machine Learning, 2006, chapters 2 and 5. benchmarks/measure_choice.py compares choices by this
-curve, by a parabola alone, and by the plain mean.
+curve, by a parabola only, and by the plain mean.
 """
 
 import itertools
@@ -16,8 +16,8 @@ Array = np.ndarray[Any, Any]
 
 # Of the models, in standard deviations of the means over settings; the range has the length 2.
 LEVEL = 2.0  # prior standard deviation of the constant
-BENDS = (0.3, 1.0)  # of slope and curvature
-ROUGHNESS = (0.5, 1.0, 2.0)  # of the departure from the parabola
+BENDS = (0.3, 1.0)  # prior deviations of slope and curvature
+ROUGHNESS = (0.5, 1.0, 2.0)  # prior deviation of the departure from the parabola
 LENGTHS = (0.3, 0.8)  # over which a departure is correlated
 NOISES = (0.03, 0.1, 0.3, 0.6, 1.0)  # variance of the error of a mean, in their variance
 

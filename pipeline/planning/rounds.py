@@ -39,8 +39,8 @@ from pipeline.planning.starts import Digests, IdentifiedRun
 from pipeline.planning.studies import Experiment, Study, tuning_study
 from pipeline.runtime.errors import Refusal
 
-HALVINGS = 3  # of a step, at most
-PARTS = 4  # of a step, among which further values are looked for
+HALVINGS = 3  # halvings of a step, at most
+PARTS = 4  # parts of a step, between which further values are searched
 REPEATS = 3  # further seeds of the last values of a space before its widening stops
 
 Read = Callable[[Mapping[str, Any]], Experiment]  # tuned values -> the experiment
@@ -54,7 +54,7 @@ class Exploration:
     Attributes:
         plan: All their runs.
         identities: The identity of each run by fingerprint.
-        most_added: What further rounds may add.
+        most_added: The runs that further rounds may add.
     """
 
     plan: Plan
@@ -111,7 +111,7 @@ class _Searched:
 class _Planned:
     """A trial with the fingerprints of its runs.
 
-    A trial with a short schedule is no candidate of the choice.
+    A trial with a short schedule is not a candidate of the choice.
     """
 
     trial: Trial
@@ -133,7 +133,7 @@ class _ArmRounds:
     Attributes:
         arm: The arm, with its spaces as they are now.
         planned: Its trials.
-        skipped: Proposals that are no trials, because their values do not go together.
+        skipped: Proposals that are not trials, because their values are invalid together.
         is_repeated: Whether the last values of its spaces have been looked at for further seeds.
     """
 
@@ -253,7 +253,7 @@ class _Rounds:
         return ScoredSetting(item.trial.setting, ended) if len(ended) == len(scores) else None
 
     def may_add(self, state: _ArmRounds) -> Added:
-        """Return what may follow for an arm at most."""
+        """Return the most runs that may follow for an arm."""
         seeds, search = len(self.seeds), state.arm.definition.search
         if search is None:
             repeats = 0 if state.is_repeated else _most_repeated(state.arm)
@@ -289,7 +289,7 @@ def dimensions(arm: Arm, trials: tuple[Trial, ...]) -> tuple[Dimension, ...]:
     Returns:
         A dimension for every space but those with a single value.
     """
-    spaces = arm.definition.spaces  # that of a design has no values of its own
+    spaces = arm.definition.spaces  # the space of a design has no values of its own
     searched = [place for place, space in spaces.items() if len(space.values) != 1]
     return tuple(_dimension(arm, trials, place) for place in searched)
 
@@ -333,8 +333,8 @@ def _best_setting(arm: Arm, settings: list[ScoredSetting]) -> dict[str, dict[str
 def _next_trials(arm: Arm, ended: Ended, skipped: list[FinishedTrial]) -> list[_Planned]:
     """Return the trials of the next round of a search, none where it has ended.
 
-    A trial whose values do not go together, or not with its schedule, is added to those skipped: it
-    counts as one without a score.
+    A trial whose values are invalid together, or with its schedule, is added to `skipped`: it
+    counts as a trial without a score.
     """
     finished = [_finished_trial(item.proposal, setting) for item, setting in ended.items()]
     while proposals := arm.definition.proposals([*finished, *skipped]):
@@ -375,7 +375,7 @@ def _widened(
         try:
             trial = widened.definition.trial(proposal.values)
         except Refusal:
-            continue  # this value does not go with that of another space
+            continue  # this value is invalid with the value of another space
         if trial.setting not in existing:
             new_trials.append(_Planned(trial, proposal))
     return widened, new_trials
@@ -403,10 +403,11 @@ def _widened_spaces(
 def _last_values(
     arm: Arm, trials: tuple[Trial, ...], settings: list[ScoredSetting]
 ) -> list[dict[str, dict[str, Any]]]:
-    """Return the best setting and those beside it, where one is the last that widening has added.
+    """Return the best setting and its neighbours, where one of these has a last, added value.
 
-    By chance the last value may look worse than the one before it. A space that is widened no
-    further anyway has none, nor has one whose last value has collapsed: that is no chance.
+    The last value that widening has added may be worse than the one before it by chance. There are
+    no such settings if the space is not widened further, or if the last value has collapsed, which
+    does not happen by chance.
     """
     chosen = _best_setting(arm, settings)
     if chosen is None:
@@ -431,9 +432,9 @@ def _last_values(
 
 
 def _neighbours(space: Space, end: int, value: Any) -> list[Any]:
-    """Return the values on both sides of the last but one at an end, that of the end first.
+    """Return both neighbours of the second value from an end, the value at the end first.
 
-    There are none if `value` is not the last but one, or if widening has not added the last.
+    There are none if `value` is not this second value, or if widening has not added the last one.
     """
     values = space.values if end < 0 else space.values[::-1]
     last, second, *third = values[:3]
@@ -458,9 +459,9 @@ def _next_value(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str], end
 
 
 def _is_extendable(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str]) -> bool:
-    """Return whether a value between those of a range, or of the choices of a list, would act.
+    """Return whether another value within a range, or another choice of a list, would act.
 
-    A list of values without such choices can always have more.
+    A list of values without such choices can always have more values.
     """
     space = arm.definition.spaces[place]
     part, key = place
@@ -514,13 +515,13 @@ def _section(arm: Arm, part: str, key: str) -> type[Settings] | None:
 
 
 def _most_added(arm: Arm) -> int:
-    """Return how many settings widening may add to a grid at most."""
+    """Return the largest number of settings that widening may add to a grid."""
     spaces: list[Space] = list(arm.definition.spaces.values())
     return size(spaces, widened=True) - size(spaces)
 
 
 def _most_repeated(arm: Arm) -> int:
-    """Return how many runs of the last values may be added at most.
+    """Return the largest number of runs of the last values that may be added.
 
     A space that may be widened no more than once has none.
     """

@@ -1,7 +1,7 @@
 """Propose the trials of a search, round by round.
 
 Each method is a pure function of the trials that have finished: of equal spaces, trials and seed it
-proposes equal ones, whatever the order in which the trials ended.
+proposes equal ones, for any order in which the trials ended.
 """
 
 import importlib.metadata
@@ -27,12 +27,12 @@ Values = tuple[Any, ...]
 Array = np.ndarray[Any, Any]
 ADAPTIVE: tuple[Method, ...] = ("coarse_to_fine", "halving", "tpe")  # later rounds need scores
 SHORTENS: tuple[Method, ...] = ("coarse_to_fine", "halving")  # some schedules are short
-DIMENSIONS = 256  # of the Sobol sequence, whose projections on two of them are known to be good
-BITS = 30  # of a coordinate of the sequence
+DIMENSIONS = 256  # dimensions of the Sobol sequence; projections on two of them are good
+BITS = 30  # bits of a coordinate of the sequence
 DRAWS = 16  # times the settings of a design: so often it is drawn until they are distinct
-EPSILON = 1e-9  # of a share of a schedule
-TOP = 1 - 1e-9  # of the quantiles of tpe: a space has none at 1
-TWO_VALUES = " with two values of each range"  # what an error says of the smallest grid
+EPSILON = 1e-9  # tolerance of a share of a schedule
+TOP = 1 - 1e-9  # highest quantile of tpe: a space has none at 1
+TWO_VALUES = " with two values of each range"  # text of an error on the smallest grid
 STREAM = 0  # the seed of all searches: equal spaces have equal points in every arm
 
 
@@ -149,8 +149,8 @@ def design(spaces: Mapping[str, Space], search: Search, seed: int = STREAM) -> l
     On lists and integers several points may be the same setting. Then the design goes on until it
     has as many settings as it should, or has drawn `DRAWS` times as many points.
 
-    Every hyperparameter draws from a stream of its own, so another one beside it moves none of its
-    values.
+    Every hyperparameter draws from a stream of its own, so that its values do not depend on the
+    other hyperparameters.
 
     `Search` has the sources of the methods.
 
@@ -369,7 +369,7 @@ def _value_at(space: Space, coordinate: Any) -> Any:
 
 
 def _coordinate(space: Space, value: Any) -> float:
-    """Return where a value is for Optuna: its number in a list, else its quantile below 1."""
+    """Return the coordinate of a value in Optuna: its number in a list, or a quantile below 1."""
     return space.values.index(value) if space.scale is None else min(space.quantile(value), TOP)
 
 
@@ -424,8 +424,8 @@ def _random(names: Sequence[str], count: int, seed: int) -> dict[str, Array]:
 def _sobol(names: Sequence[str], count: int, seed: int) -> dict[str, Array]:
     """Return points of a Sobol sequence, each coordinate shifted by bits from a stream of its own.
 
-    A digital shift keeps the strata of the sequence. The coordinate of a name depends on the
-    name alone, unless two names meet on the same one.
+    A digital shift keeps the strata of the sequence. The coordinate of a name depends on the name
+    only, unless two names have the same one.
     """
     coordinates: dict[int, str] = {}
     for name in sorted(names):
@@ -443,7 +443,7 @@ def _sobol(names: Sequence[str], count: int, seed: int) -> dict[str, Array]:
 @cache
 def _sobol_sequence(power: int) -> Array:
     """Return the bits of the first 2^power points, the same for all seeds."""
-    from scipy.stats import qmc  # slow, and needed for designs alone
+    from scipy.stats import qmc  # slow, and needed for designs only
 
     points = qmc.Sobol(DIMENSIONS, scramble=False, bits=BITS).random_base2(power)
     bits: Array = (points * 2**BITS).astype(np.int64)

@@ -27,8 +27,8 @@ from pipeline.config.scales import (
 from pipeline.config.validation import invalid, unknown_key
 from pipeline.runtime.errors import Refusal
 
-MOST_POINTS = 100  # of one space
-MOST_SETTINGS = 1000  # of one arm
+MOST_POINTS = 100  # points of one space
+MOST_SETTINGS = 1000  # settings of one arm
 KEYS = ("points", "extend")
 LARGEST = 1e100  # absolute value of an end of a range
 ROUNDING = 0.05  # steps; a point of a grid is nearer to its place, however its value is rounded

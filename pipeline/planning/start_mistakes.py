@@ -85,7 +85,7 @@ def _without_effect(start: Start, key: str) -> str:
 
 
 def _require_number(values: Mapping[str, Any], where: str) -> None:
-    """Check that the number of layers is given for last_k, and for nothing else."""
+    """Check that the number of layers is given if and only if last_k is trained."""
     train, k = values.get("train", "all"), values.get("k")
     if train == "last_k" and k is None:
         raise Refusal(f"{where}: missing; expected an integer >= 1 with train: last_k")
@@ -103,7 +103,7 @@ def _require_training(start: Start, where: str) -> None:
 
 
 def _trained(start: Start) -> int | None:
-    """Return how many layers are trained in the end, the head among them; None for all."""
+    """Return the number of layers that are trained in the end, including the head; None for all."""
     if start.train == "last_k":
         return start.k
     is_probe = start.train == "head" or (start.train == "head_then_all" and start.head_share == 1)

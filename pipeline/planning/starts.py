@@ -20,8 +20,8 @@ class Digests:
     """The digests of the prepared data.
 
     Attributes:
-        data: That of the data of the protocol.
-        pretraining: Those of the data of its pretrainings, by name.
+        data: The digest of the data of the protocol.
+        pretraining: The digests of the data of its pretrainings, by name.
     """
 
     data: str
@@ -33,7 +33,7 @@ class IdentifiedRun:
     """A run with the runs it starts from.
 
     Attributes:
-        identity: What is hashed.
+        identity: The values that are hashed.
         starts: The run that it starts from, the one that starts from, and so on; each with its
             identity.
     """
@@ -66,7 +66,7 @@ def _identify(
     digests: Digests,
     pretraining: str,
 ) -> IdentifiedRun:
-    """Return a run on the data of the protocol, or on those of one of its pretrainings."""
+    """Return a run on the data of the protocol, or of one of its pretrainings."""
     last, parents = _parents(protocol, regularizers, streams, digests, pretraining)
     digest = digests.pretraining.get(pretraining, "") if pretraining else digests.data
     start = parents[0][0].fingerprint if parents else None
@@ -81,7 +81,7 @@ def _parents(
     digests: Digests,
     pretraining: str,
 ) -> tuple[Protocol, tuple[tuple[PlannedStart, dict[str, Any]], ...]]:
-    """Return the protocol of the last phase of a run, and what that starts from."""
+    """Return the protocol of the last phase of a run, and the runs from which it starts."""
     start = Start.model_validate(protocol.start)
     if start.train == "head_then_all":
         first, last = phases(protocol, start)
@@ -141,7 +141,7 @@ def _planned(
 
 
 def run_config(trial: Trial, streams: Streams) -> RunConfig:
-    """Return what decides the last phase of the training of a setting under these streams.
+    """Return the settings of the last phase of training of a setting under these streams.
 
     Args:
         trial: The setting with its protocol.
@@ -153,7 +153,7 @@ def run_config(trial: Trial, streams: Streams) -> RunConfig:
 def _config(
     protocol: Protocol, regularizers: tuple[Regularizer, ...], streams: Streams
 ) -> RunConfig:
-    """Return what decides the last phase of a training."""
+    """Return the settings of the last phase of a training."""
     start = Start.model_validate(protocol.start)
     acting = tuple({"name": item.name, **item.model_dump(mode="json")} for item in regularizers)
     values = {} if start.is_fresh else start.run_start().model_dump(mode="json")

@@ -44,7 +44,7 @@ from pipeline.planning.start_mistakes import require_effects
 from pipeline.runtime.errors import Refusal
 
 ORDER: tuple[Kind, ...] = ("comparison", "ensemble", "variance", "search")
-LEAST_SPACES = 2  # of an arm on which searches are replayed: one space alone is a curve
+LEAST_SPACES = 2  # spaces of an arm on which searches are replayed: a single one is a curve
 DESIGN = "{search: {method: random, trials: 128}}"
 UNTUNED = "untuned"  # the arm with the protocol's values where tuning has chosen others
 
@@ -57,10 +57,10 @@ class Study:
         name: The name of its file, without the suffix.
         question: The question, for the report.
         arms: The arms, the baseline first.
-        ensemble: The groups of a study whose arms are averaged, else None.
-        variance: The draws of a study whose arms are decomposed, else None.
+        ensemble: The groups of a study whose arms are averaged, otherwise None.
+        variance: The draws of a study whose arms are decomposed, otherwise None.
         claims: What lectures and papers say of these arms.
-        search: The searches that are replayed on the arms of a study, else None.
+        search: The searches that are replayed on the arms of a study, otherwise None.
         kind: What is done with the arms: they are compared, averaged, decomposed, searched again
             and again, or a part of tuning.
     """
@@ -77,7 +77,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A protocol with its studies, those that compare arms first.
+    """A protocol with its studies; studies that compare arms come first.
 
     Attributes:
         protocol: The protocol, with tuned values where they are chosen.
@@ -122,12 +122,12 @@ class StudyFile(Settings):
 
     @property
     def kind(self) -> Kind:
-        """Return what is done with the arms, as its section says."""
+        """Return the kind of the study, from its section."""
         return next(iter(self.sections), "comparison")
 
     @property
     def sections(self) -> dict[Kind, Ensemble | Variance | Replay]:
-        """Return the sections that say what is done with the arms: one, or none to compare them."""
+        """Return the section that sets the kind of the study; none if arms are compared."""
         sections: dict[Kind, Ensemble | Variance | Replay | None] = {
             "ensemble": self.ensemble,
             "variance": self.variance,
@@ -209,7 +209,7 @@ def experiment_of(
 def _requested_looks(
     protocol: Protocol, studies: Sequence[Study], parameters: Parameters, root: Path
 ) -> dict[tuple[str, str], int]:
-    """Return the looks that `params.yaml` asks for; those of studies that are not run are left out.
+    """Return the looks that `params.yaml` requests, without studies that are not run.
 
     Raises:
         Refusal: A protocol, a study or an arm does not exist, or the protocol declares no look at a
@@ -263,7 +263,7 @@ def tuning_study(arm: Arm) -> Study:
 
 
 def untuned_study(experiment: Experiment) -> Study | None:
-    """Return the study of what tuning has changed, in the confirmation plan.
+    """Return the study of the changes by tuning, in the confirmation plan.
 
     Args:
         experiment: The protocol with its tuned values, and its studies.
@@ -423,7 +423,7 @@ def _single_mistakes(document: StudyFile, arms: list[Arm], path: Path) -> Iterat
 def _search_mistakes(
     document: StudyFile, protocol: Protocol, arms: list[Arm], path: Path
 ) -> Iterator[str]:
-    """Yield a line for each arm whose settings are no design on which searches can be replayed."""
+    """Yield a line for each arm whose settings are not a design for replays of searches."""
     if document.search is None:
         return
     try:

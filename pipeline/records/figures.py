@@ -1,4 +1,4 @@
-"""Know whether the figures of a report are those of its present tables and of the present code.
+"""Check whether the figures of a report were drawn from its present tables by the present code.
 
 Drawing takes most of the time of a report, the import of matplotlib included.
 """

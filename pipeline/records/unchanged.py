@@ -19,8 +19,9 @@ def unchanged_runs(plan: Plan, records: Records) -> dict[str, str]:
     """Return the reason of every run whose regularizers left the weights of its reference.
 
     The reference is the run of the arm it is compared with, on the same streams. Equal weights are
-    valid where the records say that what differs did nothing by chance or by its rule, as early
-    stopping that never stopped, or kept the weights of the same epoch under two settings.
+    valid where the records show that the regularizers that differ did not act, by chance or by
+    their rule (early stopping that never stopped), or that they kept the weights of the same epoch
+    under two settings.
 
     Args:
         plan: The plan of a phase.

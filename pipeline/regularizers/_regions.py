@@ -1,8 +1,8 @@
 """Compute regions of fractional pooling: their number, their places for given draws, their maxima.
 
 Every draw is an argument. Regions are those of the paper's own code (Graham, SparseConvNet,
-Regions.cpp): ticks start at 0, so that none exceeds two pixels, as the first can in the formula of
-arXiv 1412.6071 as printed, above a ratio of 1.5.
+Regions.cpp): ticks start at 0, so no region exceeds two pixels. With the formula as printed in
+arXiv 1412.6071 the first region can, for ratios above 1.5.
 """
 
 import functools

@@ -71,9 +71,9 @@ class Mixup(Regularizer):
     ) -> tuple[Tensor, Tensor]:
         """Mix inputs and targets with the same weight and partners.
 
-        The greater weight goes to an example's own image, which changes nothing: the batch with
-        weights exchanged is the batch with the inverse permutation. So "its own label" keeps a
-        meaning when training conditions are scored.
+        The larger weight goes to the example itself. Exchanging the weights gives the batch of the
+        inverse permutation, so this does not change the distribution of batches. The label of an
+        example is then the label with the larger weight, by which training conditions are scored.
         """
         share = draw_share(self.alpha, generator)
         share = max(share, 1 - share)

@@ -1,4 +1,4 @@
-"""Write what differs between two reports, as a Markdown table for a pull request."""
+"""Write the differences between two reports as a Markdown table for a pull request."""
 
 from collections.abc import Mapping
 from math import nan
@@ -32,9 +32,9 @@ def changes_section(title: str, before: WrittenReport, after: WrittenReport) -> 
 
 
 def change_rows(before: WrittenReport, after: WrittenReport) -> list[dict[str, str]]:
-    """Return the arms of which a cell changed, those of the later report first.
+    """Return the arms with a changed cell; arms of the later report come first.
 
-    What a report of older code does not have is unknown, which is no change.
+    Values that a report of older code does not have are unknown, which is no change.
     """
     earlier, later = (_cells_by_arm(report) for report in (before, after))
     rows = []
@@ -51,7 +51,7 @@ def _cells_by_arm(report: WrittenReport) -> dict[str, dict[str, str]]:
 
 
 def _cells(row: Mapping[str, Any]) -> dict[str, str]:
-    """Return what is compared of an arm; a report of older code has no verdict and no gap."""
+    """Return the compared cells of an arm; a report of older code has no verdict and no gap."""
     cells = {
         "difference": FORMAT.change(row, unit=""),
         "setting": md.escape(row["strength"]) or md.VOID,

@@ -46,7 +46,7 @@ DIGITS = 3  # decimals of nats, and of correlations
 
 
 def in_pairs(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows in their order, each followed by the claim that says the opposite."""
+    """Return the rows in their order, each followed by the opposite claim."""
     by_id = {row["claim"]: row for row in rows}
     ordered: dict[str, dict[str, Any]] = {}
     for row in rows:
@@ -57,11 +57,11 @@ def in_pairs(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def drawn_claims(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the claims of a figure: those in points that have an interval, opposites together.
+    """Return the claims of a figure: claims in points with an interval, opposites together.
 
-    What repeats an earlier one, what is compared with a threshold, and importance, whose points are
-    larger ones, are left out; of more than
-    `MOST`, those that are inconclusive are too.
+    Claims that repeat an earlier one, claims with a threshold, correlations, and importance, whose
+    points are larger, are left out. If more than `MOST` claims remain, inconclusive ones are left
+    out too.
 
     Args:
         table: The table `claims`.
@@ -101,7 +101,7 @@ def effect_cell(row: md.Row, form: Formatter, interval: bool = True) -> str:
 
 
 def expected_words(row: md.Row, form: Formatter) -> str:
-    """Return what a claim expects of the second side against the first, and by how much."""
+    """Return the difference that a claim expects of the second side from the first, as text."""
     if row["expect"] == "equal":
         return "equal" if row["rule"] in ("exact", "identity") else _near(row, form)
     words = str(row["expect"]).replace("_", " ")
@@ -109,10 +109,10 @@ def expected_words(row: md.Row, form: Formatter) -> str:
 
 
 def outcome_words(row: md.Row, form: Formatter) -> str:
-    """Return the outcome of a claim, and what decides it where no sign of a difference does.
+    """Return the outcome of a claim, and the reason where it is not the sign of a difference.
 
-    A difference that is shown to be within the margin contradicts a claim about its sign, and
-    supports one that only excludes a larger one.
+    A difference that is shown to be within the margin contradicts a claim about its sign. It
+    supports a claim that only excludes a larger difference.
 
     Args:
         row: A row of the table `claims`.
@@ -123,7 +123,7 @@ def outcome_words(row: md.Row, form: Formatter) -> str:
 
 
 def _deciding(row: md.Row, form: Formatter) -> str:
-    """Return what decides a claim; "" where it is the sign of its difference, or nothing is."""
+    """Return the deciding reason of a claim; "" for the sign of its difference, or for none."""
     above = row["difference"] - row["threshold"]
     sign = (above > 0) - (above < 0) if row["p_holm"] < LEVEL else 0  # 0: not shown
     match row["outcome"], row["rule"], row["expect"]:

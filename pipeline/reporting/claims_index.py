@@ -1,4 +1,4 @@
-"""Write `reports/claims.md`: what lectures and papers say, over all protocols."""
+"""Write `reports/claims.md`: claims of lectures and papers, over all protocols."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,8 +40,8 @@ class Judged:
     """A claim over all protocols.
 
     Attributes:
-        claim: A row of it, for what it says.
-        verdict: Its outcome where it is the same under all protocols that decide it, else
+        claim: One of its rows, for its text.
+        verdict: Its outcome where it is the same under all protocols that decide it, otherwise
             `CONDITIONAL`.
         rows: Its row by protocol, where it was tested.
         places: The folder of the report of each.
@@ -69,12 +69,11 @@ def judged_claims(
 ) -> list[Judged]:
     """Return every claim that a report tested, in the order of the reports, opposites together.
 
-    A report of some studies alone counts for a claim that the report of its protocol has not
-    tested.
+    A report of only some studies counts for a claim that the report of its protocol has not tested.
 
     Args:
         reports: The reports of protocols by name.
-        partial: Those of some studies of a protocol alone.
+        partial: The reports of only some studies of a protocol.
     """
     rows: dict[str, dict[str, Row]] = {}  # by claim and protocol
     places: dict[str, dict[str, str]] = {}
@@ -106,7 +105,7 @@ def claims_page(
 
     Args:
         reports: The reports of protocols by name.
-        partial: Those of some studies of a protocol alone.
+        partial: The reports of only some studies of a protocol.
         registered: All claims of the project.
     """
     claims = judged_claims(reports, partial)
@@ -131,7 +130,7 @@ def claims_page(
 
 
 def claims_summary(claims: Sequence[Judged], registered: Registered) -> str:
-    """Return how many of all claims reports tested, and how they came out; "" for none.
+    """Return the number of claims that reports tested, and their outcomes; "" for none.
 
     A claim that only the plan of a report has is registered too.
 
@@ -201,7 +200,7 @@ def _verdict(rows: Iterable[Row]) -> str:
 
 
 def _in_pairs(judged: Mapping[str, Judged]) -> Iterator[Judged]:
-    """Yield the claims in their order, each followed by the one that says the opposite."""
+    """Yield the claims in their order, each followed by the opposite claim."""
     order: dict[str, None] = {}
     for name, one in judged.items():
         order.setdefault(name)

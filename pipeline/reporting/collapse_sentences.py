@@ -1,4 +1,4 @@
-"""Say which arms lost runs that collapsed or diverged, how often, and what is known of the rate."""
+"""Describe the arms that lost runs, which collapsed or diverged, and the rates of losses."""
 
 from math import nan
 
@@ -59,7 +59,7 @@ def collapse_sentences(rates: pd.DataFrame) -> list[str]:
 
 
 def rate_table(rates: pd.DataFrame, note: str = "") -> str:
-    """Return how often the runs of every arm were lost; empty where none was.
+    """Return the rates of lost runs of every arm; empty where none was.
 
     Args:
         rates: As `collapse_sentences` takes them.
@@ -83,7 +83,7 @@ def rate_table(rates: pd.DataFrame, note: str = "") -> str:
 
 
 def lost_note(rates: pd.DataFrame) -> str:
-    """Return what a lost or collapsed run is, with a space at the end.
+    """Return the definition of a lost or collapsed run, with a space at the end.
 
     Args:
         rates: As `collapse_sentences` takes them.
@@ -93,7 +93,7 @@ def lost_note(rates: pd.DataFrame) -> str:
 
 
 def rare_note(rates: pd.DataFrame) -> str:
-    """Return what the runs of an arm can know of rare collapses, of the arm with the fewest runs.
+    """Return the rate of collapses that runs cannot exclude, for the arm with the fewest runs.
 
     Args:
         rates: As `collapse_sentences` takes them.
@@ -107,7 +107,7 @@ def rare_note(rates: pd.DataFrame) -> str:
 
 
 def undone_note(rates: pd.DataFrame, contrasts: pd.DataFrame) -> str:
-    """Return which verdicts the rates of lost runs may undo, for means over all runs.
+    """Return the verdicts that the rates of lost runs may undo, for means over all runs.
 
     A verdict is named where the exact interval of the arm that is better has the rate, beyond that
     of the other arm, at which its mean would be no better. "" without any.

@@ -1,4 +1,4 @@
-"""Select what a report leaves for commands: numbers and tables, which DVC shows too.
+"""Select the numbers and tables of a report that commands read and DVC shows.
 
 `dvc metrics` shows `metrics.json` and `dvc plots` the tables; `gapwise diff` and the index of all
 reports read both, and the facts of the protocol.
@@ -30,7 +30,7 @@ def metrics(data: ReportData) -> dict[str, Any]:
     """Return baseline (percent), differences of arms (points), runs and failed trust checks.
 
     Of the baseline, and of all arms where they search their learning rate, it has the median time
-    to target too. What is unknown or never reached is None.
+    to target too. Values that are unknown or never reached are None.
 
     Every name is a column of `dvc exp show`: few, and short.
     """
@@ -60,7 +60,7 @@ def plots(data: ReportData) -> dict[str, pd.DataFrame]:
 
 
 def protocol_facts(data: ReportData) -> dict[str, Any]:
-    """Return what was trained on what: the words with which the index names a protocol."""
+    """Return the network, the data and other facts with which the index names a protocol."""
     settings = data.confirmation.settings
     return {
         "protocol": data.confirmation.protocol,

@@ -47,8 +47,7 @@ class ReportData:
         data: The summary of the prepared data.
         starts: The settings of the confirmation runs that others start from, by fingerprint.
         openings: The plans under which the test set was opened, as the ledger has them.
-        alone: Whether it is a report of some studies alone, which stands beside that of the
-            protocol.
+        alone: Whether it is a report of only some studies, beside the report of the protocol.
         pictures: The test images (channels, height, width) that figures show, by number; fractions
             in [0, 1] or bytes.
     """
@@ -147,12 +146,12 @@ class ReportData:
 
     @property
     def pair_count(self) -> int:
-        """Return how many pairs are compared with their better parts."""
+        """Return the number of pairs that are compared with their better parts."""
         return len(self.parts[~self.parts["repeats"].astype(bool)])
 
     @cached_property
     def rates(self) -> pd.DataFrame:
-        """Return how often the runs of every arm were lost, each comparison once, with `label`."""
+        """Return the rates of lost runs of every arm, each comparison once, with `label`."""
         return self.labelled(self.collapses[~self.collapses["repeats"].astype(bool)])
 
     @cached_property
@@ -185,7 +184,7 @@ class ReportData:
     def grouped(self) -> pd.DataFrame:
         """Return the rows of `distinct`, arms with the same reference together, with `against`.
 
-        Those against the baseline come first; inside a group the best difference is first.
+        Arms against the baseline come first; inside a group the best difference is first.
         """
         keys = zip(self.distinct["study"], self.distinct["arm"], strict=True)
         rows = self.distinct.assign(against=[self._references[key] for key in keys])
@@ -222,7 +221,7 @@ class ReportData:
 
     @cached_property
     def twins(self) -> list[list[Key]]:
-        """Return every arm but the baseline; those that compare the same runs are in one list."""
+        """Return every arm except the baseline; arms that compare the same runs are in one list."""
         groups: dict[Pair, list[Key]] = {}
         for study, arm in self.planned_arms[1:]:
             groups.setdefault(self.pair((study, arm.name), (study, arm.against)), []).append(
@@ -242,7 +241,7 @@ class ReportData:
         return frozenset(self.trust.loc[~self.trust["passed"], "check"])
 
     def trials(self, study: str, arm: str) -> int:
-        """Return how many settings were tried for an arm, the baseline's in its tuning."""
+        """Return the number of settings tried for an arm, the baseline's in its tuning."""
         place = (TUNING, BASELINE) if arm == BASELINE else (study, arm)
         return self._trials.get(place, 1)
 
@@ -260,7 +259,7 @@ class ReportData:
         return f"{arm} of {study}" if arm in self.ambiguous else arm
 
     def reference(self, study: str, arm: str) -> str:
-        """Return what to add to the name of an arm that is not compared with the baseline."""
+        """Return the addition to the name of an arm that is not compared with the baseline."""
         other = self._references[study, arm]
         return "" if other == BASELINE else f" (against {other})"
 
@@ -373,7 +372,7 @@ def tried_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def count_states(runs: pd.DataFrame) -> dict[str, int]:
-    """Return how many runs were planned and how many ended in each state, each run once."""
+    """Return the number of planned runs and the number in each state, each run once."""
     ends = dict(zip(runs["fingerprint"], runs["state"], strict=True))
     counts = Counter(ends.values())
     return {"planned": len(ends), **{state: counts[state] for state in STATES}}

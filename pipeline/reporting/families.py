@@ -1,4 +1,4 @@
-"""Say when figures color arms by the family of their method, and what the families are."""
+"""Define the families of methods, and when figures color arms by family."""
 
 from collections import Counter
 
@@ -36,7 +36,7 @@ def colored_families(data: ReportData) -> list[Family]:
 
 
 def family_note(data: ReportData) -> str:
-    """Return what the colors of arms in figures mean; empty if each arm has its own."""
+    """Return the meaning of the colors of arms in figures; empty if each arm has its own."""
     families = colored_families(data)
     if not families:
         return ""

@@ -1,4 +1,4 @@
-"""Format what the front page takes from the table of contrasts.
+"""Format the cells of the front page from the table of contrasts.
 
 The check of a written front page expects the same texts.
 """
@@ -43,15 +43,15 @@ def contrast_cells(
 
 
 def constant_words(row: md.Row) -> str:
-    """Return what to add to a difference that is the same at every seed; "" for another one.
+    """Return the addition to a difference that is the same at every seed; "" for any other.
 
-    It has no interval, so nothing else of its row says why it has no p.
+    Such a difference has no interval. The addition explains why it has no p.
     """
     return " at every seed" if row["n"] > 1 and isnan(row["low"]) else ""
 
 
 def seeds_words(least: int, most: int, futile: int | None) -> str:
-    """Return how many seeds the contrasts have.
+    """Return the number of seeds of the contrasts.
 
     Args:
         least: The pairs of the arm with the fewest.

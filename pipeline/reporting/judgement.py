@@ -80,7 +80,7 @@ def metric_of(judged: Judgement) -> Metric:
 
 
 def formatter_of(judged: Judgement) -> md.Formatter:
-    """Return the format of scores, which is that of a report for fractions."""
+    """Return the format of scores; fractions are formatted as in a report."""
     return md.Formatter(decimals(judged.table))
 
 
@@ -157,7 +157,7 @@ def judgement_latex(judged: Judgement, name: str) -> str:
 
 
 def warnings(judged: Judgement, rows: pd.DataFrame) -> Iterator[str]:
-    """Yield what limits the verdicts, as far as the table shows it.
+    """Yield the limits of the verdicts that the table shows.
 
     Args:
         judged: The verdicts.
@@ -229,7 +229,7 @@ def _headline(judged: Judgement, rows: pd.DataFrame) -> str:
 
 
 def _rates(judged: Judgement) -> pd.DataFrame:
-    """Return how often the runs of every arm were lost, with `label`."""
+    """Return the rates of lost runs of every arm, with `label`."""
     return judged.rates.assign(label=judged.rates["arm"].map(md.escape))
 
 
@@ -278,7 +278,7 @@ def _has_costs(rows: pd.DataFrame) -> bool:
 
 
 def _caption(judged: Judgement, rows: pd.DataFrame) -> str:
-    """Return what the columns of the table mean."""
+    """Return the meaning of the columns of the table."""
     metric = metric_of(judged)
     images = (
         " Interval with other test examples: it also holds for other test examples (crossed "
@@ -305,7 +305,7 @@ def _caption(judged: Judgement, rows: pd.DataFrame) -> str:
 
 
 def _changed_over_images(rows: pd.DataFrame) -> Iterator[str]:
-    """Yield which verdicts change if the choice of test examples counts as a source of error."""
+    """Yield the verdicts that change if the choice of test examples is a source of error."""
     names = [
         f"**{row['label']}** ({row['verdict_other_images']})"
         for row in rows.to_dict("records")
@@ -319,7 +319,7 @@ def _changed_over_images(rows: pd.DataFrame) -> Iterator[str]:
 
 
 def _unmatched(rows: pd.DataFrame) -> Iterator[str]:
-    """Yield which seeds count nowhere, and which arms have no interval."""
+    """Yield the seeds that count nowhere, and the arms without an interval."""
     for row in rows.to_dict("records"):
         parts = [
             f"{md.format_count(row[column], 'seed')} of {whose}"
@@ -338,7 +338,7 @@ def _unmatched(rows: pd.DataFrame) -> Iterator[str]:
 
 
 def _resolution(judged: Judgement, metric: Metric) -> Iterator[str]:
-    """Yield what the number of test examples says about the margin; nothing if it is unknown."""
+    """Yield the limits of the margin by the number of test examples; nothing if it is unknown."""
     if judged.n_test is None or math.isnan(judged.example):
         return
     examples = md.format_count(judged.n_test, "test example")
@@ -369,7 +369,7 @@ def _over_images(row: md.Row, formatter: md.Formatter, metric: Metric) -> str:
 
 
 def _unknown(judged: Judgement, rows: pd.DataFrame) -> str:
-    """Return what only the person who trained the arms can know."""
+    """Return the facts that the table does not show."""
     correlations = rows["correlation"].dropna()
     lines = [f"**{what}**: {why}" for what, why in UNKNOWN.items()]
     return md.join_parts(

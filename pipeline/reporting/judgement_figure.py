@@ -13,7 +13,7 @@ LONGEST = 22  # letters of a name
 
 
 def judgement_forest(judged: Judgement) -> Figure:
-    """Return a figure with a line for every arm, those with one reference together."""
+    """Return a figure with a line for every arm; arms with the same reference are together."""
     rows = largest(judged_rows(judged))
     titles = [_plain(arm) for arm in rows["arm"]]
     references = [_plain(arm) for arm in rows["reference"]]

@@ -34,7 +34,8 @@ def verdict_label(row: Mapping[str, Any]) -> str:
 def verdict_cell(row: Mapping[str, Any]) -> str:
     """Return the verdict of a contrast with the runs of the arm that were lost, if any were.
 
-    One that is withheld has those of the reference, too. Tables of older reports may have neither.
+    A withheld verdict has the lost runs of the reference, too. Tables of older reports may have
+    neither.
     """
     withheld = row.get("withheld", False)
     if "ended" not in row or not (withheld or row["lost"]):
@@ -45,10 +46,10 @@ def verdict_cell(row: Mapping[str, Any]) -> str:
 
 
 def lost_words(row: Mapping[str, Any], reference: str) -> str:
-    """Return how many runs an arm and its reference lost, as the reason to withhold a verdict.
+    """Return the numbers of lost runs of an arm and its reference, to explain a withheld verdict.
 
-    Where the numbers of all runs do not show which of the two lost more at the seeds where both
-    ended, those seeds follow.
+    The numbers at the seeds where both ended follow, if the numbers of all runs do not show which
+    of the two lost more there.
 
     Args:
         row: A contrast with the columns `LOST_RUNS`.
@@ -88,7 +89,7 @@ def arm_title(name: str, setting: Setting) -> str:
 
 
 def factor_label(arm: PlannedArm) -> str:
-    """Return what an arm changes, with its name where the two differ."""
+    """Return the changes of an arm, with its name where the two differ."""
     label = format_factor(arm.factor, arm.against)
     return arm.name if label == arm.name else f"{escape(label)} (arm {arm.name})"
 
@@ -139,7 +140,7 @@ def series_labels(series: Sequence[tuple[Factor, Setting]]) -> list[str]:
 
 
 def setting_ticks(settings: Sequence[Setting]) -> tuple[list[str], str]:
-    """Return the labels of an axis of settings, and its name with what all of them share.
+    """Return the labels of an axis of settings, and its name with the values that all share.
 
     Settings are numbered in the order of their table, `strengths.csv`, if the labels are too long
     or the keys differ.
@@ -182,10 +183,10 @@ class SettingAxis:
     """An axis of settings.
 
     Attributes:
-        places: Where each stands.
+        places: The place of each setting.
         ticks: The label of each.
         name: The name of the axis.
-        is_scale: Whether places are those of numbers on a scale, not ranks.
+        is_scale: Whether places are numbers on a scale, not ranks.
     """
 
     places: list[float]
@@ -197,7 +198,7 @@ class SettingAxis:
 def setting_axis(
     settings: Sequence[Setting], space: Sequence[Dimension], width: int = WIDEST, most: int = 2
 ) -> SettingAxis:
-    """Return the axis of the settings of an arm: by value for one number, else by rank.
+    """Return the axis of the settings of an arm: by value for one number, otherwise by rank.
 
     Args:
         settings: The settings.
@@ -219,7 +220,7 @@ def setting_axis(
 
 
 def _without_dimension(setting: Setting, dimension: Dimension) -> Setting:
-    """Return the values of a setting without that of a dimension."""
+    """Return the values of a setting without the value of a dimension."""
     others = {}
     for part, values in setting.items():
         remaining = dict(values)

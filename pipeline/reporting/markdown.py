@@ -26,8 +26,8 @@ Row = Mapping[str, Any]
 class Formatter:
     """Formats the scores of one report, all with the same number of decimals.
 
-    Fractions are shown in percent or points. What rounds to zero has no sign, and NaN is a dash; an
-    interval without bounds is an empty text.
+    Fractions are shown in percent or points. A value that rounds to zero has no sign, and NaN is a
+    dash; an interval without bounds is an empty text.
     """
 
     decimals: int = 1
@@ -65,7 +65,7 @@ class Formatter:
         return middle if math.isnan(row["detectable"]) else f"{middle} ({' to '.join(ends)})"
 
     def score(self, metric: str | Metric, value: float) -> str:
-        """Return a score in percent or, if it is no fraction, as a number."""
+        """Return a score in percent or, if it is not a fraction, as a number."""
         described = _described(metric)
         if described.fraction:
             return self.percent(value)
@@ -134,7 +134,7 @@ def _without(row: Mapping[str, str], columns: Collection[str]) -> dict[str, str]
 def without_constant(
     rows: Sequence[Mapping[str, str]], names: Collection[str]
 ) -> tuple[list[dict[str, str]], str]:
-    """Return several rows without those of the named columns that have one value, and a sentence.
+    """Return several rows without the named columns that have one value, and a sentence.
 
     The sentence gives these values for the caption: In all rows: n = 12, rule = deterministic.
     """

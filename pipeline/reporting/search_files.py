@@ -8,7 +8,7 @@ from pipeline.reporting.evidence import ReportData
 def search_files(data: ReportData) -> dict[str, pd.DataFrame]:
     """Return the tables with rows by file name; none without a study of searches.
 
-    Those of every point and of surfaces, which are long, are in the artifacts alone.
+    The tables of every point and of surfaces, which are long, are only in the artifacts.
     """
     tables = {
         "search_curves.csv": data.search_curves,

@@ -1,7 +1,7 @@
 """Set the look of every figure: width, type, colors and markers, and its bytes.
 
-One column 7 inches wide: shown about 830 pixels wide, its type is as large as that of the text.
-What color distinguishes is also distinguished by a marker, a line or a word.
+One column 7 inches wide: shown about 830 pixels wide, its type is as large as the text. Colors are
+always accompanied by a marker, a line or a word.
 """
 
 import io
@@ -96,9 +96,9 @@ def colors(names: Iterable[str]) -> dict[str, str]:
 def arm_colors(data: ReportData) -> dict[str, str]:
     """Return the color of every arm, the same in all figures of a report.
 
-    It is that of the family of the arm, the same in every report. Further arms of a family in one
-    study are darker. Where a study has more arms of one family than there are shades, or all arms
-    are of one family, each arm has a color of its own.
+    It is the color of the family of the arm, the same in every report. Further arms of a family in
+    one study are darker. Where a study has more arms of one family than there are shades, or all
+    arms are of one family, each arm has a color of its own.
     """
     arms = [(study, arm) for study, arm in data.planned_arms if arm.name != BASELINE]
     if not colored_families(data):
@@ -113,7 +113,7 @@ def arm_colors(data: ReportData) -> dict[str, str]:
 
 
 def _study_colors(arms: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Return a color for every arm, another one for each arm of a study as long as they suffice."""
+    """Return a color for every arm; arms of a study have different colors while these suffice."""
     palette = {BASELINE: DARK}
     for study, name in arms:
         near = [palette.get(arm) for other, arm in arms if other == study]
@@ -124,7 +124,7 @@ def _study_colors(arms: Sequence[tuple[str, str]]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Look:
-    """How the points of an arm look, and what their color and marker mean in a legend."""
+    """The look of the points of an arm, and its meaning in a legend."""
 
     color: str
     marker: str
@@ -132,9 +132,9 @@ class Look:
 
 
 def arm_looks(data: ReportData) -> dict[str, Look]:
-    """Return color and marker of every arm: those of its family, or of its own; see `arm_colors`.
+    """Return color and marker of every arm, of its family or its own; see `arm_colors`.
 
-    Markers of families tell them apart without colors too.
+    Markers of families distinguish them without colors too.
     """
     palette = arm_colors(data)
     arms = [(arm.name, arm.family) for _, arm in data.planned_arms if arm.name != BASELINE]
@@ -221,7 +221,7 @@ def svg(figure: Figure) -> bytes:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Apply matplotlib's defaults and the house style on top, whatever the user has set.
+    """Apply matplotlib's defaults and the house style on top, not the user's settings.
 
     A character that the font lacks is a box in the PNG, and itself in the SVG; no warning is shown.
     """
@@ -245,7 +245,7 @@ def add_legend(figure: Figure, looks: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def legend_columns(names: Iterable[str], handle: float = 0.6) -> int:
-    """Return how many entries of a legend fit in a row: all, or as the longest name allows.
+    """Return the number of legend entries that fit in a row: all, or as the longest name allows.
 
     `handle` is the width of a handle in inches.
     """

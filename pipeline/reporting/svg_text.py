@@ -153,7 +153,7 @@ def _with_shared_class(marks: re.Match[str], shareable: Collection[str]) -> str:
     """Return a group of marks with their class at the group, if all have the same one.
 
     Args:
-        marks: The group, and what is inside.
+        marks: The group, and its content.
         shareable: The classes that mean the same for a group and for each mark in it.
     """
     inside = marks[1]

@@ -14,7 +14,7 @@ class Metric:
         unit: The unit of a score, "" for none.
         difference_unit: The unit of a difference of scores, "" for none.
         fraction: Whether scores are fractions, which are shown times 100.
-        decimals: The decimals of what is not a fraction.
+        decimals: The decimals of scores that are not fractions.
         lower_is_better: Whether an arm helps by a lower score.
     """
 
@@ -27,7 +27,7 @@ class Metric:
 
     @property
     def scale(self) -> float:
-        """Return what a score is multiplied with when it is shown."""
+        """Return the factor by which a score is multiplied when it is shown."""
         return 100.0 if self.fraction else 1.0
 
     @property

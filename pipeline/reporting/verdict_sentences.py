@@ -1,4 +1,4 @@
-"""Say what arms do: those of a verdict in a sentence, a few by name and many by number."""
+"""Describe arms by verdict: a sentence for each, with a few names or a number of arms."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -76,7 +76,7 @@ def verdict_sentences(
 
 
 def _among_best(labels: Sequence[str]) -> str:
-    """Return which arms are not shown to differ from the one with the largest estimate."""
+    """Return the arms that are not shown to differ from the one with the largest estimate."""
     if not labels:
         return ""
     names = md.format_few([f"**{label}**" for label in labels])
@@ -118,7 +118,7 @@ def joint_intervals(contrasts: int, rows: pd.DataFrame, looks: str = "") -> str:
 def _withheld(
     contrasts: pd.DataFrame, formatter: md.Formatter, metric: Metric, reference: str
 ) -> list[str]:
-    """Return which arms have no verdict because of the runs that they or their references lost."""
+    """Return the arms without a verdict because of runs that they or their references lost."""
     rows = contrasts[contrasts["withheld"].astype(bool)].to_dict("records")
     if not rows:
         return []

@@ -86,7 +86,7 @@ def _linked(text: str) -> list[str]:
 
 
 def _section(path: str, pages: Mapping[str, str], figures: Mapping[str, bytes]) -> Section:
-    """Return a page of the report; what is above its title, the way back, is left out."""
+    """Return a page of the report; the link above its title, the way back, is left out."""
     parser = MarkdownIt("commonmark", {"html": True}).enable("table")
     tokens = parser.parse(pages[path])
     _allow(tokens)
@@ -172,7 +172,7 @@ def _picture(path: str, figures: Mapping[str, bytes]) -> str:
 
 
 def _allow(tokens: Sequence[Token]) -> None:
-    """Put each table in a box that scrolls, and keep of raw HTML only what may stay."""
+    """Put each table in a box that scrolls, and keep only the raw HTML that is allowed."""
     for token in tokens:
         if token.type in ("table_open", "table_close"):
             token.content = TABLE if token.type == "table_open" else END

@@ -1,4 +1,4 @@
-"""Find what a written front page says that is not in the tables committed with it.
+"""Find values of a written front page that are not in the tables committed with it.
 
 The texts are made again from these tables by the functions that write the page, so every number and
 verdict of its answer and of its table of arms is compared, without the artifacts of the report.
@@ -41,12 +41,12 @@ ROUNDED = 0.0051  # percent: metrics.json of older reports has two decimals
 
 
 def front_differences(front: str, contrasts: WrittenContrasts, epochs: int | None) -> Iterator[str]:
-    """Yield what the answer and the table of arms have besides the contrasts, or lack.
+    """Yield the differences of the answer and of the table of arms from the contrasts.
 
     Args:
         front: The text of the front page.
         contrasts: The contrasts of the report.
-        epochs: Those of its plan, None where it is not known.
+        epochs: The epochs of its plan, None where it is not known.
     """
     texts = WrittenFront(contrasts)
     header, rows = arm_table(front)
@@ -80,7 +80,7 @@ class WrittenFront:
         """Format scores as the page does.
 
         Args:
-            contrasts: Those of the report.
+            contrasts: The contrasts of the report.
         """
         self.contrasts = contrasts
         self.distinct = contrasts.distinct
@@ -89,7 +89,7 @@ class WrittenFront:
     def table_differences(
         self, header: Sequence[str], rows: Sequence[Mapping[str, str]]
     ) -> Iterator[str]:
-        """Yield the cells of the table of arms that are not those of the contrasts."""
+        """Yield the cells of the table of arms that differ from the contrasts."""
         expected = [self._cells(row) for row in self.contrasts.grouped()]
         if expected and not {*expected[0]} <= {*header}:
             yield "the table of arms has not the columns of a report"
@@ -113,7 +113,7 @@ class WrittenFront:
     def answer_differences(
         self, answer: str, header: Sequence[str], rows: Sequence[Mapping[str, str]]
     ) -> Iterator[str]:
-        """Yield what the first sentences have besides what the contrasts say, or lack."""
+        """Yield the differences of the first sentences from the contrasts."""
         has_looks = SEEDS in header
         futile = (
             len([row for row in rows if row.get(SEEDS, "").endswith(FUTILE)]) if has_looks else None

@@ -22,7 +22,7 @@ from pipeline.runtime.errors import Refusal
 
 PACKAGE = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = ("pyvenv.cfg", "conda-meta")  # what marks a folder of installed packages
-CHECKS = "pipeline.config.validation"  # words errors; a value that it accepts is as it was
+CHECKS = "pipeline.config.validation"  # words error messages; does not change accepted values
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def code_digest(module: str) -> str:
     sources = {name: _source(path, name) for name, path in modules(module).items()}
     digests = {name: _sha256(source.code) for name, source in sources.items()}
     distinct = 0
-    while len(set(digests.values())) > distinct:  # until no more files of equal text differ
+    while len(set(digests.values())) > distinct:  # until the number of distinct digests stays
         distinct = len(set(digests.values()))
         digests = {name: _digest(source, digests) for name, source in sources.items()}
     return _sha256("\n".join([digests[module], *sorted(digests.values())]))

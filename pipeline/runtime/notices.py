@@ -1,8 +1,8 @@
-"""Ignore warnings of torch that say nothing to who trains a network."""
+"""Ignore warnings of torch that are irrelevant to users."""
 
 import warnings
 
-# of a hook of the user's on a first layer: images need no gradient, so it fires with its outputs'
+# of a user's hook on a first layer: it fires with the gradient of outputs, as images need none
 HOOKS = "Full backward hook is firing when gradients are computed"
 TRACED = "For backward hooks to be called.*torch.fx.proxy.Proxy"  # residual branches are looked for
 

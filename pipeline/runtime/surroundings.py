@@ -51,8 +51,8 @@ def shut_out() -> None:
 def equal_kernels(processors: str = PROCESSORS) -> None:
     """Limit PyTorch, oneDNN and MKL to kernels of AVX2, if the processor has these.
 
-    Processors with AVX-512 then compute the same bits as processors without it. Whoever sets
-    ATEN_CPU_CAPABILITY to another value keeps it, and all kernels of his processor.
+    Processors with AVX-512 then compute the same bits as processors without it. If the user has set
+    ATEN_CPU_CAPABILITY to another value, it is kept and no kernels are limited.
 
     Args:
         processors: File with the flags of the processors, as Linux has it.
@@ -83,7 +83,7 @@ def equal_hashes(restart: bool) -> None:
 def search_last(written: str, project: str) -> None:
     """Search the folders of PYTHONPATH after Python's own and the installed packages.
 
-    A file there would else hide a module that is needed.
+    Otherwise a file there could hide a module that is needed.
 
     Args:
         written: The value of PYTHONPATH.

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from pipeline.schedules._schedule import ClosedForm, Course
 
-ROUNDING = 1e-9  # of a step: 0.3 of training are three steps of 0.1, whatever their quotient
+ROUNDING = 1e-9  # of a step: 0.3 of training is three steps of 0.1 in spite of rounding
 
 
 @final

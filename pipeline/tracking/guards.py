@@ -9,7 +9,7 @@ from types import FrameType
 
 
 class WandbTimeout(BaseException):
-    """W&B did not answer. Not an Exception, so that W&B cannot catch it and wait on."""
+    """W&B did not answer. Not an Exception, so that W&B cannot catch it and keep waiting."""
 
 
 @contextmanager

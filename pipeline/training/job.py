@@ -70,7 +70,7 @@ def run_training(job: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _with_numbers(trained: Trained) -> Trained:
-    """Return a run; one with an audit of no numbers has diverged in its last epoch.
+    """Return a run, diverged in its last epoch if its audit has values that are not finite.
 
     The squared norm of weights overflows long before a loss does.
     """

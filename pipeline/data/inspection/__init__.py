@@ -1,4 +1,4 @@
-"""Look at data that no protocol names yet: what they are, and which source reads them how."""
+"""Inspect data that no protocol names yet: their properties, their source and its settings."""
 
 from collections.abc import Collection
 from dataclasses import fields
@@ -21,7 +21,7 @@ OPTIONS = {"flips_keep_labels": "--flips", "categories": "--category"}  # others
 
 
 def inspect(path: Path, options: DataOptions) -> Inspection:
-    """Return what is found at a path: a folder of images, arrays in NumPy files, or a table.
+    """Return the inspection of a folder of images, of arrays in NumPy files, or of a table.
 
     Args:
         path: The absolute path.

@@ -1,4 +1,4 @@
-"""Look at images and labels in NumPy files."""
+"""Inspect images and labels in NumPy files."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ MOST_LEVELS = 1_000_000_000  # values whose highest is looked for
 
 
 def inspect_arrays(images: Path, labels: Path | None, options: DataOptions) -> Inspection:
-    """Return what is in an .npz file, or in an .npy file of images and one of labels.
+    """Return the inspection of an .npz file, or of an .npy file of images and one of labels.
 
     Raises:
         Refusal: The arrays are not images with a label each.
@@ -59,7 +59,7 @@ def _pair(images: Path, labels: Path) -> dict[str, str]:
 
 
 def _white(file: ArrayFile, options: DataOptions) -> tuple[float | None, str]:
-    """Return the level that becomes 1, None for that of the type, and why."""
+    """Return the level that becomes 1, None for the level of the type, and why."""
     if options.white is not None:
         return options.white, "as asked for"
     name, kind = file.dtype.name, file.dtype.kind

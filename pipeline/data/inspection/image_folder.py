@@ -1,4 +1,4 @@
-"""Look at images in class folders: their number, sizes and colors, from headers and a sample."""
+"""Inspect images in class folders: their number, sizes and colors, from headers and a sample."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +28,7 @@ from pipeline.runtime.errors import Refusal
 
 HEADERS = 20_000  # files whose headers are read
 COLORED = 60  # images whose colors are compared
-GRAY = 8  # of 255: largest difference of colors in a gray image, as JPEG leaves it
+GRAY = 8  # levels of 255: largest difference of colors in a gray image after JPEG
 LARGEST, SMALLEST = 32, 8  # pixels of a side
 HALVES = 2  # smaller sizes to fall back on
 WIDE = 1.5  # long axis in short axes, above which the crop at the center loses much
@@ -46,7 +46,7 @@ class Header:
 
 
 def inspect_folder(root: Path, options: DataOptions) -> Inspection:
-    """Return what is in the class folders below `root`.
+    """Return the inspection of the class folders below `root`.
 
     Raises:
         Refusal: There are no class folders, or a class has too few images, or none can be read.
@@ -95,7 +95,7 @@ def inspect_folder(root: Path, options: DataOptions) -> Inspection:
 
 
 def _user_settings(options: DataOptions) -> dict[str, object]:
-    """Return the settings that are the user's alone."""
+    """Return the settings that only the user can choose."""
     settings: dict[str, object] = {}
     if options.unreadable:
         settings["unreadable"] = options.unreadable
@@ -105,7 +105,7 @@ def _user_settings(options: DataOptions) -> dict[str, object]:
 
 
 def _headers(files: Sequence[Path]) -> list[Header]:
-    """Return the headers of readable files, of many files those at equal distances."""
+    """Return the headers of readable files; of many files at equal distances only."""
     step = max(1, len(files) // HEADERS)
     with ThreadPoolExecutor(THREADS) as pool, strict_pixel_limit():
         headers = pool.map(_header, files[::step])
@@ -164,7 +164,7 @@ def _sizes(options: DataOptions, sides: NDArray[np.int64]) -> tuple[tuple[int, .
 def _white(
     options: DataOptions, headers: Sequence[Header], sampled: Sequence[Path]
 ) -> tuple[float | None, str]:
-    """Return the level that becomes 1, None for that of the files' type, and why."""
+    """Return the level that becomes 1, None for the level of the files' type, and why."""
     if options.white is not None:
         return options.white, "as asked for"
     if not any(header.mode in DEEP_MODES for header in headers):

@@ -1,4 +1,4 @@
-"""Define what an inspection of data finds: the same for images, arrays and tables."""
+"""Define the result of an inspection of data: the same for images, arrays and tables."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ SAMPLE = 900  # examples, also of large data
 
 @dataclass(frozen=True)
 class DataOptions:
-    """What a user says of the data; None leaves it to the inspection.
+    """The user's options for the data; None leaves a value to the inspection.
 
     Attributes:
         labels: The file of the labels of an array.
@@ -51,7 +51,7 @@ class DataOptions:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is known of the data before a protocol for them is written.
+    """The properties of the data that are known before a protocol for them is written.
 
     Attributes:
         dataset: The name of the source that reads them.
@@ -96,7 +96,7 @@ class Inspection:
 
     @property
     def noun(self) -> str:
-        """Return what examples are called."""
+        """Return the noun for the examples."""
         return "images" if self.is_image else "rows"
 
 
@@ -128,9 +128,9 @@ def inspection_of(
 
 
 def sample_of(labels: NDArray[np.int64], size: int = SAMPLE) -> NDArray[np.int64]:
-    """Return ascending indices of some examples: all of few, else about `size`.
+    """Return ascending indices of some examples: all if they are few, otherwise about `size`.
 
-    Every class has two of them, or one if there are no more; many classes may exceed `size`.
+    Every class has two of them, or one if it has only one; many classes may exceed `size`.
     """
     generator = np.random.default_rng(0)
     if len(labels) <= size:

@@ -1,4 +1,4 @@
-"""Look at a table: what its columns are, and which of them are no features."""
+"""Inspect a table: the roles of its columns, and the columns that are not features."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -41,12 +41,12 @@ MOSTLY = 0.5  # share of values
 CODES = {sign * (10**digits - 1) for sign in (-1, 1) for digits in (2, 3, 4, 5)}  # as -999
 LEADING_ZERO = re.compile(r"0\d+")
 MOST_FOLDS = 20
-TELLTALE = 5  # mean rows of a value, from which one class for each value is no chance
+TELLTALE = 5  # mean rows of a value, from which one class for each value is not by chance
 
 
 @dataclass(frozen=True)
 class Roles:
-    """What columns are besides features, why, by the key of the source, and what to check."""
+    """The roles of columns that are not features, the reasons by key of the source, warnings."""
 
     split: str | None
     group: str | None
@@ -56,7 +56,7 @@ class Roles:
 
 
 def inspect_table(path: Path, options: DataOptions) -> Inspection:
-    """Return what is in a CSV or Parquet file.
+    """Return the inspection of a CSV or Parquet file.
 
     Raises:
         Refusal: `options` name no column of labels, or the table cannot be used.
@@ -143,7 +143,7 @@ def _decimal(path: Path, separator: str, names: Sequence[str]) -> Literal[".", "
 
 
 def _roles(frame: "pd.DataFrame", label: str, options: DataOptions) -> Roles:
-    """Return the columns that are no features: those of the user, else those that look like it."""
+    """Return the columns that are not features: the user's, otherwise columns that look like it."""
     reasons = {}
     warnings = []
     split, group = options.split, options.group
@@ -193,7 +193,7 @@ def _is_split(name: str, column: "pd.Series[Any]") -> bool:
 
 
 def _is_group(name: str, column: "pd.Series[Any]") -> bool:
-    """Return whether a column names what several rows belong to; in some rows it may not."""
+    """Return whether a column names groups of several rows; it may be empty in some rows."""
     column = column.dropna()
     if not (IDENTIFIER.search(name) or OWNER.search(name.lower())):
         return False
@@ -218,7 +218,7 @@ def _useless(name: str, column: "pd.Series[Any]") -> str:
 
 
 def _quantities(name: str, column: "pd.Series[Any]") -> list[str]:
-    """Return a line if a column that is left out as text has numbers, in a form that none has."""
+    """Return a line if a column that is left out as text has numbers with units or separators."""
     if not is_text(column):
         return []
     present = texts(column).dropna()
@@ -232,7 +232,7 @@ def _quantities(name: str, column: "pd.Series[Any]") -> list[str]:
 
 
 def _telltale(frame: "pd.DataFrame", source: dict[str, Any]) -> list[str]:
-    """Return a line if columns may be made from the label: each value has one class alone."""
+    """Return a line if columns may be made from the label: each value has a single class."""
     labels = texts(frame[source["label"]])
     names = []
     for name in _features(frame, source):
@@ -256,7 +256,7 @@ def _codes(frame: "pd.DataFrame", source: dict[str, Any]) -> Iterator[str]:
         for code in sorted(CODES & set(column.unique())):
             others = column[column != code]
             distance, spread = (others - code).abs().min(), others.max() - others.min()
-            if distance > spread:  # false where there are no others: both are NaN
+            if distance > spread:  # false without other values: both are NaN
                 rows = int((column == code).sum())
                 yield (
                     f"column {named([name])}: {code} in {rows} of {len(frame)} rows, far from all "
@@ -267,7 +267,7 @@ def _codes(frame: "pd.DataFrame", source: dict[str, Any]) -> Iterator[str]:
 def _leading_zeros(
     path: Path, separator: str, frame: "pd.DataFrame", source: dict[str, Any]
 ) -> Iterator[str]:
-    """Yield a line for each column of numbers of which some are written with a leading zero."""
+    """Yield a line for each column with numbers that are written with a leading zero."""
     rows = first_rows(path, separator)
     places = {name: place for place, name in enumerate(column_names(path, separator))}
     for name in _numeric_features(frame, source):

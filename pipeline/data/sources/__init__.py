@@ -2,9 +2,9 @@
 
 A source defines `Source`, the model of the `source` section of a protocol; `describe(source)`,
 which returns the `DatasetInfo` without reading all data; and `read(source)`, which returns the
-`Splits`. It logs what it leaves out as a warning. One that knows its labels without reading images
-may define `labels(source)`, which returns the `Splits` with images of one black pixel: their sizes
-are then checked before the data are prepared.
+`Splits`. It logs a warning for parts that it leaves out. A source that can read its labels without
+its images may define `labels(source)`, which returns the `Splits` with images of one black pixel:
+their sizes are then checked before the data are prepared.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ def settings() -> dict[str, type[Settings]]:
 
 
 def describe(name: str, source: Mapping[str, Any]) -> DatasetInfo:
-    """Return what the dataset `name` is, read from where `source` says."""
+    """Return the properties of the dataset `name`, read from the place in `source`."""
     info: DatasetInfo = _module(name).describe(_checked(name, source))
     return info
 
@@ -70,7 +70,7 @@ def read_labels(name: str, source: Mapping[str, Any]) -> Splits | None:
 
 
 def _clipped(arrays: Arrays) -> Arrays:
-    """Return the arrays, with images that rounding alone puts outside 0 to 1 clipped to it."""
+    """Return the arrays, with images that only rounding puts outside 0 to 1 clipped to it."""
     if arrays.images.dtype != np.float32 or not len(arrays.images) or is_row(arrays.shape):
         return arrays
     return dataclasses.replace(arrays, images=without_rounding(arrays.images))

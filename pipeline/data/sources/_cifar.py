@@ -1,7 +1,7 @@
 """The batches of CIFAR-10 and CIFAR-100, Python version: 32x32 color images, folder or archive.
 
 Unpickling a batch runs what the file names. So a batch is read only if its md5 is the published
-one, by an unpickler that knows three harmless names. An archive is never unpacked onto the disk.
+one, by an unpickler that allows three harmless names. An archive is never unpacked onto the disk.
 
 Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
 """

@@ -1,7 +1,8 @@
 """Turn the columns of a table into features: numbers as they are, categories one-hot.
 
-Nothing is fitted here but the list of categories, which has those of all rows. One that occurs in
-no training row of a run is left out there (`data/missing.py`), so that it acts as an unknown one.
+Nothing is fitted here except for the list of categories, which has the categories of all rows. A
+category that occurs in no training row of a run is left out of that run (`data/missing.py`), so
+that it acts as an unknown category.
 """
 
 import unicodedata
@@ -25,7 +26,7 @@ FREE_TEXT = 0.5  # share of different values in a column of text above which the
 FEWEST_TEXTS = 20  # different values below which they always are
 MOSTLY_NUMBERS = 0.5  # share of numbers in a column above which other values look like mistakes
 MOST_FEATURES = 10_000
-COPIES = 4  # of all features in memory, while they are put together and split
+COPIES = 4  # copies of all features in memory, while they are put together and split
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Columns:
 
 
 def is_text(column: "pd.Series[Any]") -> bool:
-    """Return whether a column has values that are no numbers."""
+    """Return whether a column has values that are not numbers."""
     return column.dtype.kind not in "biuf"
 
 
@@ -129,7 +130,7 @@ def encode_columns(path: Path, frame: "pd.DataFrame", categories: Collection[str
 def _checked_columns(
     path: Path, frame: "pd.DataFrame", categories: Collection[str]
 ) -> tuple[dict[str, "pd.Series[Any]"], dict[str, list[str]]]:
-    """Return the columns of a frame by name, and the levels of those that are categories.
+    """Return the columns of a frame by name, and the levels of the columns of categories.
 
     Categories are text, all other columns are numbers. Levels are sorted.
 

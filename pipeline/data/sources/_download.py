@@ -53,7 +53,7 @@ class PublishedDataset:
     folder: str = ""
 
     def load(self, source: Source, read: Read) -> Splits:
-        """Return what `read` makes of the first existing location, downloaded where allowed."""
+        """Return the result of `read` for the first existing location, downloaded where allowed."""
         locations = [cache_folder() / self.name]
         if source.path:
             locations = [data_path(source.path)]

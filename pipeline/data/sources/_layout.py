@@ -1,6 +1,6 @@
 """List the images of a folder and their classes, in the same order on every machine.
 
-Hidden files and folders (names beginning with a dot) and those of operating systems are ignored.
+Hidden files and folders (names beginning with a dot) and files of operating systems are ignored.
 Class names are compared in Unicode's form NFC: macOS may write another form than Linux.
 """
 
@@ -21,7 +21,7 @@ from pipeline.data.paths import is_inside, printable
 from pipeline.runtime.errors import Refusal
 
 SPLITS = {"train": "pool", "val": "validation", "test": "test"}  # folder -> field of `Splits`
-MINIMUM = 2  # images of a class: one alone cannot be split
+MINIMUM = 2  # images of a class: a single one cannot be split
 NAMED = 5  # names in one line
 SYSTEM = (
     "__MACOSX",
@@ -44,7 +44,7 @@ class Layout:
     folders: dict[str, Path]
 
     def minimum(self, split: str) -> int:
-        """Return how many images a class needs in a split.
+        """Return the number of images that a class needs in a split.
 
         The pool needs one to train on and one for each split without a folder.
         """
@@ -75,7 +75,7 @@ def find_layout(root: Path) -> Layout:
 
 
 class Files(Sequence[Path]):
-    """The paths of files, of which only the names are kept.
+    """The paths of files, stored as names by folder.
 
     Args:
         names: The sorted names of the files of each folder.
@@ -95,7 +95,7 @@ class Files(Sequence[Path]):
     @overload
     def __getitem__(self, chosen: slice) -> list[Path]: ...
     def __getitem__(self, chosen: int | slice) -> Path | list[Path]:
-        """Return a path, or those of a slice."""
+        """Return a path, or the paths of a slice."""
         if isinstance(chosen, slice):
             return [self[number] for number in range(*chosen.indices(len(self)))]
         name = self.names[chosen]
@@ -119,7 +119,7 @@ def list_images(
 
 
 def joined_classes(folder: Path) -> list[str]:
-    """Return the classes with several folders, whose names differ in their Unicode form alone."""
+    """Return the classes with several folders, whose names differ in their Unicode form only."""
     counts = Counter(_composed(name) for name in _folders(folder))
     return [name for name, count in counts.items() if count > 1]
 

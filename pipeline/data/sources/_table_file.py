@@ -1,4 +1,4 @@
-"""Read a table from a CSV or Parquet file; a bad file gives one line that says what to do.
+"""Read a table from a CSV or Parquet file; a bad file gives one line with a remedy.
 
 pandas is imported where it is used, since commands that read no table need not wait for it.
 """
@@ -21,9 +21,9 @@ from pipeline.runtime.errors import Refusal
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_BYTES = 500 << 20  # of a CSV file
+MOST_BYTES = 500 << 20  # bytes of a CSV file
 EXPANSION = 5  # memory that it takes while it is read, in its sizes
-MOST_VALUES = 200_000_000  # of a Parquet file: rows x columns
+MOST_VALUES = 200_000_000  # values of a Parquet file: rows x columns
 PARQUET = (".parquet", ".pq")
 MISSING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "-nan", "null", "NULL", "None", "?", "<NA>")
 SEPARATORS = (",", ";", "\t", "|")

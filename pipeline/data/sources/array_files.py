@@ -130,7 +130,7 @@ def _labels(file: ArrayFile, classes: int, names: Sequence[str]) -> NDArray[np.i
 
 
 def _pairs(source: Source) -> dict[str, Pair]:
-    """Return images and labels of each split, of which only the headers are read."""
+    """Return images and labels of each split; only their headers are read."""
     if source.path is not None:
         pairs = _members(source.path)
     else:
@@ -169,7 +169,7 @@ def _members(path: str) -> dict[str, Pair]:
 
 
 def _require_pair(images: ArrayFile, labels: ArrayFile, white: float | None) -> None:
-    """Check that the headers can be those of images and their labels.
+    """Check that the headers can belong to images and their labels.
 
     Raises:
         Refusal: They cannot.
@@ -191,7 +191,7 @@ def _require_pair(images: ArrayFile, labels: ArrayFile, white: float | None) -> 
 
 
 def _layout(images: ArrayFile, declared: str | None) -> str:
-    """Return the declared layout, else the one with the only axis that can be the channels."""
+    """Return the declared layout, or the only layout whose channel axis fits the shape."""
     shape = images.shape
     fitting = ["NHW"] if len(shape) == 3 else []
     if len(shape) == 4:
@@ -242,7 +242,7 @@ def _pixels(images: ArrayFile, layout: str, white: float | None) -> Images:
 
 
 def _used(pixels: Images, counts: NDArray[np.int64] | None, scale: float) -> float:
-    """Return the highest level but for marks."""
+    """Return the highest level, without marks."""
     if counts is None:
         return used_level(pixels, scale)
     present = np.flatnonzero(counts)
@@ -256,7 +256,7 @@ def _fractions(pixels: NDArray[Any], scale: float) -> NDArray[np.float32]:
 
 
 def _label_cure(labels: ArrayFile, images: int) -> str:
-    """Return what makes labels of this type and shape those that are expected, if it is known."""
+    """Return a remedy for labels of another type or shape, "" if none is known."""
     if labels.shape == (images, 1):
         return "; labels[:, 0] has this shape"
     if labels.shape[:1] == (images,) and len(labels.shape) == 2:

@@ -77,7 +77,7 @@ def describe(source: Source) -> DatasetInfo:
 
 
 def labels(source: Source) -> Splits:
-    """Return the label of every file, also of those that cannot be read."""
+    """Return the label of every file, also of files that cannot be read."""
     layout = find_layout(data_path(source.path))
     splits = {}
     for split, folder in layout.folders.items():

@@ -1,6 +1,6 @@
-"""A table in a CSV or Parquet file: a column of labels, and numbers and categories to tell them by.
+"""A table in a CSV or Parquet file: a column of labels, and columns of features.
 
-Its own splits and groups are columns, too.
+Features are numbers and categories. Splits and groups of the dataset are columns, too.
 """
 
 import functools
@@ -75,7 +75,7 @@ class Source(Settings):
     decimal: Literal[".", ","] = "."
 
     def roles(self) -> dict[str, str]:
-        """Return key -> column of the columns that are no features."""
+        """Return key -> column of the columns that are not features."""
         roles = {"label": self.label, "split": self.split, "group": self.group}
         return {key: column for key, column in roles.items() if column is not None}
 
@@ -132,7 +132,7 @@ def labels(source: Source) -> Splits:
 
 
 def read_table(source: Source) -> Table:
-    """Return what is in the file.
+    """Return the table of the file.
 
     Raises:
         Refusal: The file cannot be read, a column is not there, or its values cannot be used.

@@ -1,6 +1,6 @@
 """Write the pages of a report, one file each: `pages(data)` yields those that have content.
 
-The front page is `front`; the others follow in the order of their `ORDER`.
+The front page is `front`; the other pages follow in the order of their `ORDER`.
 """
 
 from types import FunctionType
@@ -22,7 +22,7 @@ def all_pages(data: ReportData) -> dict[str, str]:
 
 
 def behind_pages(data: ReportData) -> list[Page]:
-    """Return every page but the front page, as the modules of this folder give them."""
+    """Return every page except for the front page, from the modules of this folder."""
     names = [name for name in public_names(__path__) if name != "front"]
     modules = load_modules(__name__, names, REQUIRED)
     ordered = sorted(modules, key=lambda module: module.ORDER)

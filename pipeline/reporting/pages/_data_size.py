@@ -30,7 +30,7 @@ def data_size_figure(study: PlannedStudy, root: str) -> str:
 def has_sizes(study: PlannedStudy) -> bool:
     """Return whether the arms of a study have enough training-set sizes for a curve.
 
-    Those that start from trained weights have one on the page of transfer.
+    Arms that start from trained weights have one on the page of transfer.
     """
     if any(key.startswith("start.") for arm in study.arms for key in arm.factor.protocol):
         return False

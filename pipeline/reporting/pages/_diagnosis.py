@@ -48,7 +48,7 @@ def diagnosis_section(data: ReportData) -> str:
 
 
 def _result(data: ReportData) -> str:
-    """Return how many arms of the report were shown to help."""
+    """Return the number of arms of the report that were shown to help."""
     number = len(data.distinct[data.distinct["verdict"] == Verdict.HELPS])
     arms = format_count(len(data.distinct), "arm")
     if not number:

@@ -32,7 +32,7 @@ def with_role(methods: Sequence[Gain], *roles: str) -> list[Gain]:
 def efficient_methods(methods: Sequence[Gain], formatter: md.Formatter) -> str:
     """Return a sentence for every method that has the best accuracy for its cost, by cost.
 
-    Of those whose accuracy reads the same, the cheapest is named.
+    Of methods with the same printed accuracy, the cheapest is named.
     """
     lines: dict[str, str] = {}
     for method in methods:
@@ -54,7 +54,7 @@ def efficient_methods(methods: Sequence[Gain], formatter: md.Formatter) -> str:
 
 
 def scaled_gains(methods: Sequence[Gain]) -> str:
-    """Return which gains in NLL remain after temperature scaling, vanish, or turn into losses.
+    """Return the gains in NLL that remain after temperature scaling, vanish or become losses.
 
     NLL before it is not comparable: Ashukha, Lyzhov, Molchanov and Vetrov, ICLR 2020.
     """
@@ -76,7 +76,7 @@ def scaled_gains(methods: Sequence[Gain]) -> str:
 
 
 def size_gains(sizes: pd.DataFrame, formatter: md.Formatter) -> str:
-    """Return what all members of a method gain over one, and how much of it the second brings."""
+    """Return the gain of all members of a method over one member, and the gain of two members."""
     parts = []
     for method, rows in sizes.groupby("method", sort=False):
         most = int(rows["members"].max())
@@ -108,7 +108,7 @@ def overconfidence(methods: Sequence[Gain], shown: Sequence[str], formatter: md.
 
 
 def optimism(methods: Sequence[Gain]) -> str:
-    """Return what greedy selection gains on its half of validation, and on the other half."""
+    """Return the gain of greedy selection on its half of validation, and on the other half."""
     greedy = next((method for method in methods if "optimism" in method.rows), None)
     if greedy is None:
         return ""
@@ -131,5 +131,5 @@ def optimism(methods: Sequence[Gain]) -> str:
 
 
 def _against(method: Gain) -> str:
-    """Return the gain of a method over what it is compared with."""
+    """Return the gain of a method over its reference."""
     return f"{method.change('accuracy')} over {method.rows['accuracy']['against']}"

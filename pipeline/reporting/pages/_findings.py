@@ -1,4 +1,4 @@
-"""Answer the questions that a study of training choices asks, from its tables.
+"""Answer the questions of a study of training choices, from its tables.
 
 Each finding is a question with its answer: yes or no or not shown, and the numbers it follows from.
 """
@@ -26,7 +26,7 @@ GOOD = (Verdict.HELPS, Verdict.EQUIVALENT)
 
 @dataclass(frozen=True)
 class Finding:
-    """A question and what a study answers, each a sentence or more."""
+    """A question and the answer of a study, each a sentence or more."""
 
     question: str
     answer: str
@@ -68,7 +68,7 @@ def _untuned_optimizers(data: ReportData, study: PlannedStudy) -> Iterator[Findi
 
 
 def _optimizer(arm: PlannedArm) -> str:
-    """Return the optimizer and what else an arm changes, except for the learning rate."""
+    """Return the optimizer and the other changes of an arm, except for the learning rate."""
     values = {key: value for key, value in arm.factor.protocol.items() if key != RATE}
     return canonical([values, list(arm.factor.regularizers)]) if OPTIMIZER in values else ""
 
@@ -80,7 +80,7 @@ def _default(row: md.Row) -> str:
 
 
 def _momentum(data: ReportData, study: PlannedStudy) -> Iterator[Finding]:
-    """Compare the time to target of arms without momentum with that of the baseline with it."""
+    """Compare the time to target of arms without momentum with the baseline's, which has it."""
     optimizer = data.confirmation.settings.get("training", {}).get("optimizer", {})
     if not optimizer.get("momentum"):
         return
@@ -101,7 +101,7 @@ def _momentum(data: ReportData, study: PlannedStudy) -> Iterator[Finding]:
 
 
 def _is_without_momentum(arm: PlannedArm) -> bool:
-    """Return whether an arm has no momentum, and changes nothing else but the learning rate."""
+    """Return whether an arm has no momentum, and otherwise changes only the learning rate."""
     changed = arm.factor.protocol
     if not _changes_only(arm, OPTIMIZER, MOMENTUM, NESTEROV):
         return False

@@ -61,13 +61,13 @@ def gain_of(name: str, rows: pd.DataFrame, formatter: Formatter) -> Gain:
 
 
 def format_gains(gains: Sequence[Gain]) -> list[str]:
-    """Return what gains most, which intervals exclude 0, and where accuracy and NLL disagree."""
+    """Return the largest gains, intervals that exclude 0, and conflicts of accuracy and NLL."""
     sentences = largest_gains(gains), certain_gains(gains), disagreements(gains)
     return [sentence for sentence in sentences if sentence]
 
 
 def largest_gains(gains: Sequence[Gain]) -> str:
-    """Return which gains most in accuracy, and which in NLL."""
+    """Return the largest gain in accuracy, and the largest in NLL."""
     parts = []
     for metric, words in MOST.items():
         measured = [gain for gain in gains if not isnan(gain.value(metric, "difference"))]
@@ -83,7 +83,7 @@ def certain_gains(gains: Sequence[Gain]) -> str:
 
 
 def disagreements(gains: Sequence[Gain]) -> str:
-    """Return those that gain in one metric and lose in the other, by the printed digits."""
+    """Return the gains in one metric with a loss in the other, by the printed digits."""
     named = [
         gain.both() for gain in gains if gain.direction("accuracy") * gain.direction("nll") < 0
     ]

@@ -1,4 +1,4 @@
-"""Write interactions: the effect of two parts together against the sum of both effects alone."""
+"""Write interactions: the effect of two parts together against the sum of their single effects."""
 
 import pandas as pd
 
@@ -24,7 +24,7 @@ LESS_HARM = "Together they lose less than the sum: their losses overlap."
 
 
 def interaction_lines(data: ReportData) -> str:
-    """Return a sentence for every pair of parts that was also tried alone; empty without pairs."""
+    """Return a sentence for every pair of parts that were tried singly too; empty without pairs."""
     rows = data.interactions[data.interactions["metric"] == "test_accuracy"]
     parts = [_part_sentence(data, row) for row in data.parts.to_dict("records")]
     return md.format_bullets([_sentence(data, row) for row in rows.to_dict("records")] + parts)
@@ -64,7 +64,7 @@ def _sentence(data: ReportData, row: md.Row) -> str:
 
 
 def _part_sentence(data: ReportData, row: md.Row) -> str:
-    """Return whether a pair is better than its better part alone."""
+    """Return the verdict of a pair against its better part."""
     if row["withheld"]:
         return (
             f"No verdict for **{row['arm']}** against **{row['better']}**, the better of its two "
@@ -89,7 +89,7 @@ def _over_images(data: ReportData, row: md.Row) -> str:
 
 
 def _meaning(data: ReportData, row: md.Row) -> str:
-    """Return what an interaction means: its sign differs in meaning for help and for harm."""
+    """Return the meaning of an interaction: its sign has different meanings for help and harm."""
     if pd.isna(row["low"]):
         return "It is the same at every seed, so it has no interval."
     if not row["p_holm"] < LEVEL:

@@ -39,7 +39,7 @@ def study_page(name: str, body: str) -> Page:
 
 
 def changes(study: PlannedStudy) -> str:
-    """Return what the arms of a study change against the baseline."""
+    """Return the changes of the arms of a study against the baseline."""
     named = [factor_label(arm) for arm in study.arms if arm.name != BASELINE]
     if not named:
         return "No arm is compared with the baseline."
@@ -47,7 +47,7 @@ def changes(study: PlannedStudy) -> str:
 
 
 def rules(data: ReportData) -> str:
-    """Return which test rule holds for which arm."""
+    """Return the test rules with their arms."""
     arms: dict[str, dict[str, None]] = {}
     for _, arm in data.planned_arms:
         arms.setdefault(rule_label(arm.rule), {})[arm.name] = None
@@ -57,7 +57,7 @@ def rules(data: ReportData) -> str:
 
 
 def family(data: ReportData) -> str:
-    """Return how many contrasts the correction is over."""
+    """Return the number of contrasts in the correction."""
     return f"{md.format_count(data.contrast_count, 'contrast')} of test accuracy"
 
 
@@ -67,7 +67,7 @@ def format_states(counts: md.Row) -> str:
 
 
 def incomplete_runs(runs: pd.DataFrame) -> str:
-    """Return how many of these runs failed, diverged or are missing; empty if all are done."""
+    """Return the numbers of failed, diverged and missing runs; empty if all are done."""
     counts = count_states(runs)
     incomplete = counts["planned"] - counts["done"]
     if not incomplete:

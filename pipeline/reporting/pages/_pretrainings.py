@@ -1,4 +1,4 @@
-"""Describe the pretrainings of a report: what each is trained on, and what else it changes."""
+"""Describe the pretrainings of a report: the data and the other changes of each."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -24,7 +24,7 @@ def has_pretrainings(data: ReportData) -> bool:
 
 
 def pretraining_section(data: ReportData) -> str:
-    """Return what each pretraining is; empty where none is stored."""
+    """Return a description of each pretraining; empty where none is stored."""
     rows = _rows(data)
     if not rows:
         return ""
@@ -45,7 +45,7 @@ def pretraining_section(data: ReportData) -> str:
 
 
 def pretraining_sentence(data: ReportData) -> str:
-    """Return what each pretraining is, in short; empty where none is stored."""
+    """Return a short description of each pretraining; empty where none is stored."""
     described: dict[str, str] = {}
     for row in _rows(data):
         classes = "" if row["classes"] == ALL else f", classes {row['classes']}"

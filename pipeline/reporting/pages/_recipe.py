@@ -1,4 +1,4 @@
-"""Write the recipe: settings to paste, their gain and cost, what to leave out, and what to try."""
+"""Write the recipe: settings to paste, their gain and cost, methods to leave out or to try."""
 
 import json
 import re
@@ -31,7 +31,7 @@ FIRST = (
 
 
 def recipe_section(data: ReportData) -> str:
-    """Return the choice to use, then what to leave out and what to try next.
+    """Return the choice to use, then the methods to leave out and the steps to try next.
 
     A baseline that may have learned nothing is the first thing to change, and is not a choice.
     """
@@ -77,7 +77,7 @@ def _gain(data: ReportData, chosen: md.Row) -> str:
 
 
 def _cost(chosen: md.Row) -> str:
-    """Return what training and a test example cost, as multiples of the baseline's operations."""
+    """Return the costs of training and of prediction, as multiples of the baseline's operations."""
     ratios = [md.format_ratio(chosen[name]) for name in ("training_ratio", "test_ratio")]
     if ratios == [md.format_ratio(1.0)] * 2:
         return "Training and prediction cost as much as for the baseline."
@@ -115,7 +115,7 @@ def _with_tuned(data: ReportData, setting: Setting) -> str:
 
 
 def _test_time(data: ReportData) -> str:
-    """Return what averaging at test adds to the recommended network, if it adds anything."""
+    """Return the gain of averaging at test for the recommended network, if there is any."""
     if data.recipe.empty:
         return ""
     chosen = data.recipe.iloc[0]
@@ -153,7 +153,7 @@ def _best_view(data: ReportData, key: tuple[str, str]) -> str:
 
 
 def _not_better(data: ReportData) -> str:
-    """Return how the other arms that help compare with the recommended one."""
+    """Return a comparison of the other arms that help with the recommended one."""
     if len(data.recipe) < 2:
         return ""
     chosen = data.recipe.iloc[0]
@@ -179,7 +179,7 @@ def _not_better(data: ReportData) -> str:
 
 
 def _place(difference: md.Row) -> str:
-    """Return how an arm stands to the recommended one, by the test of their difference."""
+    """Return the relation of an arm to the recommended one, by the test of their difference."""
     if not difference["p_holm"] < LEVEL:
         return AMONG
     return WORSE if difference["difference"] < 0 else BETTER
@@ -230,7 +230,7 @@ def _conditional(data: ReportData, row: md.Row) -> str:
 
 
 def _next(data: ReportData) -> list[str]:
-    """Return what to try next: failed checks, two changes together, and more seeds."""
+    """Return the steps to try next: failed checks, two changes together, and more seeds."""
     lines = []
     if data.failed_checks:
         checks = md.format_count(len(data.failed_checks), "check")

@@ -54,7 +54,7 @@ def target_section(data: ReportData, study: PlannedStudy) -> str:
 
 
 def _family(data: ReportData) -> str:
-    """Return how many rank tests the correction is over."""
+    """Return the number of rank tests in the correction."""
     return md.format_count(len(data.targets[data.targets["arm"] != BASELINE]), "such test")
 
 

@@ -1,4 +1,4 @@
-"""Find the arms of a report that start from trained weights, and name what they train."""
+"""Find the arms of a report that start from trained weights, and name their trained parts."""
 
 import pandas as pd
 
@@ -39,7 +39,7 @@ def size_of(row: Row) -> int:
 
 
 def size_name(data: ReportData) -> str:
-    """Return what sizes are numbers of."""
+    """Return the unit of sizes: images per class, or training examples."""
     has_per_class = data.transfer["per_class"].notna()
     return "images per class" if has_per_class.all() and not data.is_table else "training examples"
 

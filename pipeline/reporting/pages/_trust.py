@@ -74,7 +74,7 @@ def majority_warning(data: ReportData) -> str:
 
 
 def not_above(data: ReportData) -> str:
-    """Return which other classifiers the baseline is not shown to be above, with a space before.
+    """Return the other classifiers that the baseline is not shown to beat, after a space.
 
     The majority class is not among them, since the answer begins with it. Empty if none.
     """
@@ -123,7 +123,7 @@ def _tuned(data: ReportData, rows: Rows, failed: Rows) -> str:
 
 
 def _how_to_tune(data: ReportData, *, is_searched: bool) -> str:
-    """Return what to change, and in which file, for a baseline without several trials."""
+    """Return the remedy, with the file to change, for a baseline without several trials."""
     rate = data.confirmation.settings["training"]["learning_rate"]
     tune = f"`tune: {{{RATE}: {{log: [{0.1 * rate:g}, {10 * rate:g}], points: 5}}}}`"
     file, overridden = _protocol_file(data), data.confirmation.overridden
@@ -175,9 +175,9 @@ def _gains(data: ReportData, rows: Rows, failed: Rows) -> str:
 
 
 def _no_better(data: ReportData, failed: Rows) -> str:
-    """Return what to do about arms that do not beat their reference.
+    """Return the remedy for arms that do not beat their reference.
 
-    More values are no cure where the best one is inside the space, or at the end of its field.
+    More values do not help where the best one is inside the space, or at the end of its field.
     """
     interior = data.trust[data.trust["check"] == Check.INTERIOR]
     rows = interior.to_dict("records")
@@ -377,7 +377,7 @@ def _place(row: md.Row) -> str:
 
 
 def _part(failed: Rows, rows: Rows, noun: str) -> str:
-    """Return how many rows have failed, as in 2 of 5 verdicts."""
+    """Return the number of rows that have failed, as in 2 of 5 verdicts."""
     return f"{len(failed)} of {md.format_count(len(rows), noun)}"
 
 

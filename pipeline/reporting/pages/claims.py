@@ -1,4 +1,4 @@
-"""Write the page of claims: what lectures and papers say, next to what was measured.
+"""Write the page of claims: claims of lectures and papers, next to the measured values.
 
 The effects of papers come from other networks, data and budgets: only their signs are judged.
 """
@@ -89,7 +89,7 @@ def pages(data: ReportData) -> Iterator[Page]:
 
 
 def claims_body(data: ReportData) -> str:
-    """Return the tables of claims, those of figures of papers, and the sources."""
+    """Return the tables of claims, the tables of figures of papers, and the sources."""
     rows = data.claims.to_dict("records")
     sources = list(dict.fromkeys(row["source"] for row in rows))
     judged = [row for row in in_pairs(rows) if row["outcome"] in OUTCOMES]
@@ -132,10 +132,10 @@ def _tables(data: ReportData, tested: list[dict[str, Any]], numbers: Mapping[str
 
 
 def claims_sentence(data: ReportData) -> str:
-    """Return how many claims came out in which way; empty without any.
+    """Return the number of claims with each outcome; empty without any.
 
-    Of claims with the same contrast, measure and expectation the first counts. What follows from
-    the settings does not count.
+    Of claims with the same contrast, measure and expectation the first counts. Outcomes that follow
+    from the settings do not count.
     """
     rows = [row for row in data.claims.to_dict("records") if not row["repeats"]]
     parts = []
@@ -157,7 +157,7 @@ def claims_sentence(data: ReportData) -> str:
 
 
 def registration(data: ReportData) -> str:
-    """Return where a reader sees when the claims were registered; "" without a ledger."""
+    """Return a link to the ledger that shows when claims were registered; "" without a ledger."""
     if not data.openings:
         return ""
     between = [changes(*pair) for pair in itertools.pairwise(data.openings)]
@@ -259,7 +259,7 @@ def _published(data: ReportData, rows: list[dict[str, Any]], numbers: Mapping[st
 
 
 def _figures(data: ReportData, row: md.Row) -> str:
-    """Return the figures as printed and their change; the expectation alone if there are none."""
+    """Return the figures as printed and their change; only the expectation if there are none."""
     before, after = row["published_before"], row["published_after"]
     if pd.isna(before):
         return expected_words(row, data.format)

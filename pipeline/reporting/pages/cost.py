@@ -51,7 +51,7 @@ def cost_table(data: ReportData) -> str:
 
 
 def efficiency_table(data: ReportData) -> str:
-    """Return accuracy and cost of what is efficient, and of every ensemble; empty without costs."""
+    """Return accuracy and cost of efficient choices, and of every ensemble; empty without costs."""
     rows = data.efficiency
     shown = rows[rows["efficient"].astype(bool) | (rows["kind"] == ENSEMBLE)]
     shown = shown.sort_values(["training_ratio", "test_ratio", "accuracy"], kind="stable")

@@ -70,9 +70,10 @@ def pages(data: ReportData) -> Iterator[Page]:
 
 
 def equal_cost_table(methods: Sequence[Gain], groups: int, formatter: md.Formatter) -> str:
-    """Return a row per method: its accuracy, and its gain over what it is compared with.
+    """Return a row per method: its accuracy, and its gain over its reference.
 
-    Those with the best accuracy for their cost come first, by cost; the others by accuracy.
+    Methods with the best accuracy for their cost come first, by cost; the other methods by
+    accuracy.
 
     Args:
         methods: In the order of the table `equal_cost`.
@@ -159,7 +160,7 @@ def _groups(study: PlannedStudy) -> str:
 
 
 def _is_unchanged(method: Gain) -> bool:
-    """Return whether a method is compared with another one and no group differs."""
+    """Return whether a method has a reference from which no group differs."""
     about = method.rows["accuracy"]
     unchanged = [
         rows["difference"] == 0 and isnan(rows["difference_low"])
@@ -170,7 +171,7 @@ def _is_unchanged(method: Gain) -> bool:
 
 
 def _kinds(methods: Sequence[Gain]) -> str:
-    """Return what the methods of a table average, of those whose names do not say it."""
+    """Return the averaged networks of the methods in a table whose names do not give them."""
     notes = [
         f"**{kind}**: {words}."
         for kind, words in KINDS.items()
@@ -180,7 +181,7 @@ def _kinds(methods: Sequence[Gain]) -> str:
 
 
 def _place(about: md.Row) -> tuple[bool, float]:
-    """Return what to sort a row of accuracy by; a stable sort keeps efficient ones by cost."""
+    """Return the sort key of a row of accuracy; a stable sort keeps efficient ones by cost."""
     return not about["efficient"], 0.0 if about["efficient"] else -about["mean"]
 
 

@@ -61,7 +61,7 @@ EFFICIENCY = (
 
 
 def front_page(data: ReportData, pages: Sequence[Page]) -> str:
-    """Return the whole of `report.md`; `pages` are those behind it."""
+    """Return the text of `report.md`; `pages` are the other pages of the report."""
     claimed = claims_sentence(data)
     claims = f"{claimed} [Numbers and sources](pages/claims.md)." if claimed else ""
     note = f"*The figure shows the {MOST} largest differences.*"
@@ -98,7 +98,7 @@ def front_page(data: ReportData, pages: Sequence[Page]) -> str:
 
 
 def designs_note(data: ReportData) -> str:
-    """Return how many runs of designs diverged, which is what wide ranges lead to; empty if none.
+    """Return the number of runs of designs that diverged, because of wide ranges; empty if none.
 
     Designs are the settings on which searches are replayed.
     """
@@ -114,18 +114,18 @@ def designs_note(data: ReportData) -> str:
 
 
 def _diverged_in_designs(data: ReportData) -> pd.Series:
-    """Return which rows of `runs` are runs of a design that diverged."""
+    """Return a mask of the rows of `runs` that are diverged runs of a design."""
     return _in_designs(data) & (data.runs["state"] == "diverged")
 
 
 def _in_designs(data: ReportData) -> pd.Series:
-    """Return which rows of `runs` are settings on which searches are replayed."""
+    """Return a mask of the rows of `runs` that are settings on which searches are replayed."""
     names = [study.name for study in data.confirmation.studies_of("search")]
     return data.runs["study"].isin(names) & (data.runs["arm"] != BASELINE)
 
 
 def title(data: ReportData) -> str:
-    """Return the question of a report, by what its arms change."""
+    """Return the question of a report, from the changes of its arms."""
     arms = [arm for _, arm in data.planned_arms[1:]]
     training = [arm for arm in arms if _is_training_choice(arm)]
     if has_starts(data) and not any(arm.factor.regularizers for arm in arms):
@@ -138,7 +138,7 @@ def title(data: ReportData) -> str:
 
 
 def subject(data: ReportData) -> str:
-    """Return what a report is about: its protocol, and its studies if it has these alone."""
+    """Return the subject of a report: its protocol, and its studies if it has only some."""
     protocol = data.confirmation.protocol
     studies = data.confirmation.studies
     names = [study.name for study in studies if study.name not in (TUNING, OVERTUNING)]
@@ -149,7 +149,10 @@ def subject(data: ReportData) -> str:
 
 
 def _is_training_choice(arm: PlannedArm) -> bool:
-    """Return whether an arm changes how or what is trained, rather than adds a regularizer."""
+    """Return whether an arm is a training choice: it changes more than data and regularizers.
+
+    An arm with a regularizer is one if it also changes optimizer, schedule or warm-up.
+    """
     if arm.factor.regularizers:
         return any(key.startswith(TRAINED) for key in arm.factor.protocol)
     return not all(key.startswith("data.") for key in arm.factor.protocol)
@@ -228,7 +231,7 @@ def _with_collapses(data: ReportData) -> str:
 
 
 def data_notes(data: ReportData) -> str:
-    """Return what the checks of the data noted, the first of many; empty without any."""
+    """Return the notes of the checks of the data, the first of many; empty without any."""
     notes = [md.escape(note) for note in data.data["notes"]]
     if not notes:
         return ""
@@ -236,7 +239,7 @@ def data_notes(data: ReportData) -> str:
 
 
 def openings_line(data: ReportData) -> str:
-    """Return under how many plans the test set was evaluated, and what changed between them.
+    """Return the number of plans under which the test set was evaluated, and their changes.
 
     "" without a ledger.
     """
@@ -284,7 +287,7 @@ def headline_table(data: ReportData) -> str:
 
 
 def _passes_note(data: ReportData) -> str:
-    """Return which arms predict by the mean of several noise passes, each of which costs."""
+    """Return the arms that predict by the mean of several noise passes, and their numbers."""
     counts: dict[int, list[str]] = {}
     for study, arm in data.planned_arms[1:]:
         if arm.rule.view == "noise" and arm.rule.members > 1:
@@ -298,7 +301,7 @@ def _passes_note(data: ReportData) -> str:
 
 
 def _contrasts_note(data: ReportData) -> str:
-    """Return which contrasts are corrected together; empty if they are the rows of the table."""
+    """Return the contrasts that are corrected together; empty if they are the rows of the table."""
     if not data.pair_count:
         return ""
     arms = md.format_count(len(data.distinct), "arm")
@@ -310,7 +313,7 @@ def _contrasts_note(data: ReportData) -> str:
 
 
 def _parts_note(data: ReportData) -> str:
-    """Return which arms are the parts of a pair, alone."""
+    """Return the arms that are single parts of a pair."""
     rows = data.interactions[data.interactions["metric"] == "test_accuracy"]
     return "".join(
         f"**{row['first']}** and **{row['second']}** each have one of the two changes of "
@@ -320,7 +323,7 @@ def _parts_note(data: ReportData) -> str:
 
 
 def _lost_pairs_note(data: ReportData) -> str:
-    """Return how many pairs of runs contrasts left out because a run was lost; empty if none."""
+    """Return the number of pairs that contrasts left out because a run was lost; empty if none."""
     pairs = [
         f"{md.format_count(int(row['lost_pairs']), 'seed')} of **{row['label']}**"
         for row in data.distinct.to_dict("records")
@@ -347,7 +350,7 @@ def _seeds_note(data: ReportData) -> str:
 def cost_figure(data: ReportData) -> str:
     """Return the figure of accuracy against cost, and which choices are efficient.
 
-    Of those whose accuracy reads the same, the cheapest is named.
+    Of choices with the same printed accuracy, the cheapest is named.
     """
     if data.efficiency.empty:
         return ""
@@ -373,14 +376,14 @@ def cost_figure(data: ReportData) -> str:
 
 
 def _verdict_of(data: ReportData, row: md.Row) -> str:
-    """Return the verdict of an arm under its own test rule; empty for what has none."""
+    """Return the verdict of an arm under its own test rule; empty without one."""
     rows = data.primary[(data.primary["study"] == row["study"])]
     rows = rows[rows["arm"] == row["name"]]
     return f"{rows['verdict'].iloc[0]}; " if row["kind"] == ARM_KIND and len(rows) else ""
 
 
 def left_out(data: ReportData) -> str:
-    """Return what the contrasts left out, and which compare the same runs; empty if none do."""
+    """Return the pairs that contrasts left out, and contrasts of the same runs; empty if none."""
     primary, lines = data.distinct, []
     for row in primary.to_dict("records"):
         if row["unpaired"]:
@@ -446,7 +449,7 @@ def _reference(data: ReportData) -> str:
 
 
 def _owner(data: ReportData) -> str:
-    """Return by whose costs those of an arm are divided."""
+    """Return the arm by whose costs the costs of an arm are divided."""
     reference = _reference(data)
     return f"the {reference}" if reference == BASELINE else reference
 
@@ -457,7 +460,7 @@ def _sized(data: ReportData) -> list[PlannedStudy]:
 
 
 def _contents(pages: Sequence[Page]) -> str:
-    """Return links to all pages, those of studies on a separate line."""
+    """Return links to all pages, with pages of studies on a separate line."""
     of_studies: list[str] = []
     others: list[str] = []
     for page in pages:

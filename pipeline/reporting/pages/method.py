@@ -136,7 +136,7 @@ def _in_words(model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shared(data: ReportData) -> str:
-    """Return what all arms of a seed share; weights only where they start from the same ones."""
+    """Return the common parts of all arms of a seed; weights only if they start from the same."""
     if not has_starts(data):
         return "For each seed, all arms share split, initial weights and batch order"
     sources = ["the same pretraining"] if has_pretrainings(data) else []
@@ -149,7 +149,7 @@ def _shared(data: ReportData) -> str:
 
 
 def _tuning(data: ReportData) -> Iterator[str]:
-    """Yield what the baseline was tuned by, nothing if it was not."""
+    """Yield the tuning of the baseline, nothing if it was not tuned."""
     tuned = data.confirmation.tuned
     users, start = "All arms", ""
     if has_starts(data):
@@ -191,13 +191,13 @@ def _contrasts(data: ReportData) -> list[str]:
 
 
 def _share_of_errors(data: ReportData) -> str:
-    """Return how large the margin is beside the errors of the baseline; empty without errors."""
+    """Return the size of the margin against the baseline's errors; empty without errors."""
     share = data.margin_of_errors
     return "" if isnan(share) else f" ({100 * share:.0f} % of the baseline's test errors)"
 
 
 def _resolution(data: ReportData) -> str:
-    """Return which differences chance alone makes on validation, by number of seeds."""
+    """Return the differences on validation that are due to chance only, by number of seeds."""
     few, more = (f"{100 * value:.1f}" for value in data.resolution["difference"])
     row = data.resolution.iloc[0]
     single = (

@@ -1,4 +1,4 @@
-"""Write the page of overtuning: what every search has gained over the default."""
+"""Write the page of overtuning: the gain of every search over the default."""
 
 from collections.abc import Iterator
 

@@ -65,7 +65,7 @@ def _table_list(data: ReportData) -> str:
 
 
 def search_lines(data: ReportData) -> str:
-    """Return what the front page says of searches: who leads, and what matters; else empty."""
+    """Return the lines on searches for the front page: leads and importance; empty without any."""
     lines = []
     for study in search_studies(data):
         names = words(study)
@@ -82,7 +82,7 @@ def search_lines(data: ReportData) -> str:
 
 
 def study_section(data: ReportData, study: PlannedStudy) -> str:
-    """Return what one study says, from its question to its runs."""
+    """Return the section of one study, from its question to its runs."""
     names = words(study)
     return md.join_parts(
         f"## {study.name}",
@@ -97,7 +97,7 @@ def study_section(data: ReportData, study: PlannedStudy) -> str:
 
 
 def lost_runs(data: ReportData, study: PlannedStudy) -> str:
-    """Return how many runs of a study are lost; empty if all are done."""
+    """Return the number of lost runs of a study; empty if all are done."""
     counts = count_states(of(data.runs, study.name))
     kinds = [f"{counts[state]} {state}" for state in STATES[1:] if counts[state]]
     if not kinds:
@@ -122,7 +122,7 @@ def _figure(name: str, study: PlannedStudy, arm: str = "") -> str:
 
 
 def method_section(data: ReportData, study: PlannedStudy) -> str:
-    """Return what each method finds, by cost and at its end."""
+    """Return the results of each method, by cost and at its end."""
     rows = of(data.search_methods, study.name)
     banded = of(data.search_curves, study.name)["band_low"].notna().any()
     band = f" Band: {md.CONFIDENCE} of random searches, at all costs together." if banded else ""
@@ -235,7 +235,7 @@ def _minus_random(data: ReportData, row: md.Row) -> str:
 
 
 def _basis(rows: pd.DataFrame) -> str:
-    """Return on what the replays of each method rest."""
+    """Return the basis of the replays of each method."""
     lines = []
     for basis, methods in rows.groupby("basis", sort=False):
         by_name = methods.groupby("method", sort=False)["distance"].max()
@@ -253,7 +253,7 @@ def _basis(rows: pd.DataFrame) -> str:
 
 
 def budget_section(data: ReportData, study: PlannedStudy) -> str:
-    """Return which of two arms wins after how many trials; empty for a single arm."""
+    """Return the better of two arms by number of trials; empty for a single arm."""
     rows = of(data.tuning_budget, study.name)
     if rows.empty:
         return ""
@@ -287,7 +287,7 @@ def _span(leader: str, start: int, end: int) -> str:
 
 
 def importance_section(data: ReportData, study: PlannedStudy, names: Mapping[str, str]) -> str:
-    """Return how much each hyperparameter decides, and which cannot be ranked."""
+    """Return the importance of each hyperparameter, and the hyperparameters that have no rank."""
     rows = of(data.search_importance, study.name)
     if rows.empty:
         return (
@@ -329,7 +329,7 @@ def _rank(row: md.Row) -> str:
 
 
 def _rank_line(arm: str, rows: pd.DataFrame, names: Mapping[str, str]) -> str:
-    """Return which hyperparameters of an arm are shown to matter, and which of them have a rank."""
+    """Return the hyperparameters of an arm that are shown to matter, and their ranks if known."""
     matters = rows["importance"] > rows["chance"]
     ranked = rows["first_rank"] == rows["last_rank"]
     above = [names[name] for name in rows.loc[matters, "hyperparameter"]]
@@ -414,7 +414,7 @@ def _fails(ends: Sequence[md.Row]) -> str:
 
 
 def shift_section(data: ReportData, study: PlannedStudy, names: Mapping[str, str]) -> str:
-    """Return how far the best rate of an arm moves when each other value changes."""
+    """Return the shift of the best rate of an arm when each other value changes."""
     rows = of(data.search_shifts, study.name)
     if rows.empty:
         return ""

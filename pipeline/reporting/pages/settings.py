@@ -64,6 +64,6 @@ def _rows(data: ReportData) -> list[dict[str, str]]:
 
 
 def _count(search: Mapping[str, Any]) -> str:
-    """Return how many settings a search has tried, and how many of them with whole schedules."""
+    """Return the number of settings a search has tried, and the number with whole schedules."""
     trials, whole = int(search["trials"]), int(search["whole_trials"])
     return str(trials) if whole == trials else f"{trials}, {whole} with whole schedules"

@@ -126,7 +126,7 @@ def strengths_section(data: ReportData, study: str) -> str:
 
 
 def _edges(searches: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return which arms have chosen a value at the end of those tried, and what it means."""
+    """Return the arms that have chosen a value at an end of the tried values, and its meaning."""
     lines = []
     for at_bound, words in ENDS.items():
         names = [
@@ -178,8 +178,8 @@ def strength_table(data: ReportData, tried: pd.DataFrame) -> str:
 def rules_section(data: ReportData, study: PlannedStudy) -> str:
     """Return scores under every test rule of the arms that have several; empty without any.
 
-    Averages of noise passes have their own page. A rule that was scored on some of the runs alone
-    is left out.
+    Averages of noise passes have their own page. A rule that was scored on only some of the runs is
+    left out.
     """
     scores = of(data.rules, study.name)
     scores = scores[(scores["split"] == "test") & (scores["view"] != NOISE.view)]
@@ -215,7 +215,7 @@ def rules_section(data: ReportData, study: PlannedStudy) -> str:
 
 
 def audit_table(data: ReportData, study: PlannedStudy) -> str:
-    """Return what the regularizers of each arm did, measured while they trained."""
+    """Return the measures of the regularizers of each arm during training."""
     measured: dict[tuple[str, str, str], list[str]] = {}
     for row in of(data.audits, study.name).to_dict("records"):
         words = _measure_words(row["measure"])

@@ -108,7 +108,7 @@ def _lead_link(data: ReportData) -> str:
 
 
 def _not_compared(data: ReportData, compared: set[tuple[str, str]]) -> str:
-    """Return how many arms with a start a table leaves out, and where they are."""
+    """Return the number of arms with a start that a table leaves out, and their place."""
     left = [
         row
         for row in _distinct(data)
@@ -183,7 +183,7 @@ def _lead_sizes(row: md.Row) -> str:
 
 
 def _lead_sentence(data: ReportData, rows: list[md.Row], source: str) -> str:
-    """Return which of the two is ahead at which sizes, and whether that changes with the size."""
+    """Return the sizes at which either of the two is ahead, and whether the lead changes."""
     mine = [row for row in rows if row["pretraining"] == source]
     single = [row for row in mine if pd.isna(row["other_size"])]
     sizes = {name: [_lead_sizes(row) for row in single if _leader(row) == name] for name in LEADERS}
@@ -201,7 +201,7 @@ def _lead_sentence(data: ReportData, rows: list[md.Row], source: str) -> str:
 
 
 def _leader(row: md.Row) -> str:
-    """Return which of the two is shown to be ahead, "" where none is."""
+    """Return the one of the two that is shown to be ahead, "" if neither is."""
     if not row["p_holm"] < LEVEL:
         return ""
     return LEADERS[0] if row["difference"] > 0 else LEADERS[1]
@@ -245,7 +245,7 @@ def crossover_lines(data: ReportData) -> str:
 
 
 def _covered() -> str:
-    """Return how often an interval holds the crossover, by number of seeds."""
+    """Return the share of intervals that hold the crossover, by number of seeds."""
     return md.format_list([f"{share} % at {seeds} seeds" for seeds, share in COVERED.items()])
 
 
@@ -276,7 +276,7 @@ def _size(row: md.Row, column: str) -> str:
 
 
 def gain_table(data: ReportData) -> str:
-    """Return what the gain with few images has over that with many; empty for a single size."""
+    """Return the gain with few images minus the gain with many; empty for a single size."""
     rows = [
         {
             "difference": _gain_name(row),
@@ -395,5 +395,5 @@ def _source(row: md.Row) -> str:
 
 
 def _trained(row: md.Row) -> str:
-    """Return what is trained in words; `last_k` with its number."""
+    """Return the trained part in words; `last_k` with its number."""
     return TRAINED.get(row["train"], f"last {row['k']:.0f} layers")

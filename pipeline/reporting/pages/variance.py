@@ -60,7 +60,7 @@ def standard_error_sentence(data: ReportData) -> str:
 
 
 def pool_words(data: ReportData) -> str:
-    """Return how much wider intervals over other pools are, or may be; empty if this is unknown."""
+    """Return the factor by which intervals for other pools are wider; empty if this is unknown."""
     measured = data.pools.dropna(subset="factor").to_dict("records")
     if not measured:
         return _widest(data.pools["most"].max())
@@ -73,7 +73,7 @@ def pool_words(data: ReportData) -> str:
 
 
 def _widest(most: float) -> str:
-    """Return how much wider they are at most, without a study of variance."""
+    """Return the largest factor by which they are wider, without a study of variance."""
     if pd.isna(most):
         return ""
     return (
@@ -84,7 +84,7 @@ def _widest(most: float) -> str:
 
 
 def largest_streams(data: ReportData, study: str) -> str:
-    """Return which streams spread the scores of every arm most, the first two of each."""
+    """Return the two streams that spread the scores of every arm most."""
     lines = []
     for arm, rows in of(data.variance, study).groupby("arm", sort=False):
         moved = rows[rows["variance"].gt(0) & rows["n_groups"].gt(0)]

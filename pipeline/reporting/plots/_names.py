@@ -63,14 +63,14 @@ class Box:
         return is_inside and other.right <= self.right and other.top <= self.top
 
     def is_covered(self, points: Floats, margin: float = 0.0) -> NDArray[np.bool_]:
-        """Return which points (points, 2) are inside, or nearer than a margin."""
+        """Return a mask of the points (points, 2) that are inside, or nearer than a margin."""
         low = np.array([self.left, self.bottom]) - margin
         high = np.array([self.right, self.top]) + margin
         is_inside: NDArray[np.bool_] = np.all((points > low) & (points < high), axis=1)
         return is_inside
 
     def covered(self, points: Floats) -> int:
-        """Return how many points are inside, or so near that their markers are."""
+        """Return the number of points that are inside, or so near that their markers are."""
         return len(points[self.is_covered(points, MARK)])
 
     def leader(self, point: Floats) -> Floats:

@@ -1,7 +1,7 @@
 """Find round values for the ticks of a searched range, with their places on its scale.
 
-Ticks are at 1, 2 and 5 times powers of ten, or at powers of ten alone where these would be too
-many. On the scale one_minus_log, what is round is the distance to 1: 0.9, 0.99, 0.999.
+Ticks are at 1, 2 and 5 times powers of ten, or at powers of ten only where these would be too many.
+On the scale one_minus_log, what is round is the distance to 1: 0.9, 0.99, 0.999.
 """
 
 import math
@@ -59,7 +59,7 @@ def _choices(scale: Scale, low: float, high: float) -> Iterator[list[float]]:
 
 
 def _powers(low: float, high: float) -> list[list[float]]:
-    """Return the round values in a range of positive numbers: with mantissas, then powers alone."""
+    """Return the round values in a range of positive numbers: with mantissas, then powers only."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     choices = [_within(low, high, [m * 10.0**power for power in powers for m in MANTISSAS])]
     for step in DECADES:

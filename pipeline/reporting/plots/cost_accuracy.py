@@ -126,7 +126,7 @@ def _draw_lower(ax: Axes, table: pd.DataFrame, cost: str, looks: Mapping[str, Lo
 def _name_efficient(
     figure: Figure, ax: Axes, shown: pd.DataFrame, lower: pd.DataFrame, cost: str
 ) -> None:
-    """Write the names of the efficient rows into a panel, clear of what is drawn there.
+    """Write the names of the efficient rows into a panel, clear of all marks.
 
     Args:
         figure: The figure.
@@ -146,7 +146,7 @@ def _name_efficient(
 
 
 def _front(table: pd.DataFrame, cost: str, efficient: str) -> pd.DataFrame:
-    """Return the efficient rows by cost, those of the same accuracy once."""
+    """Return the efficient rows by cost, rows of the same accuracy once."""
     rows = table[table[efficient].astype(bool)].sort_values([cost, "accuracy"])
     return rows.drop_duplicates("accuracy")
 
@@ -176,7 +176,7 @@ def _look(row: Mapping[str, Any], looks: Mapping[str, Look]) -> Look:
 def _add_legend(
     figure: Figure, table: pd.DataFrame, looks: Mapping[str, Look], *, has_lower: bool
 ) -> None:
-    """Write what colors and markers mean, then sizes and filling."""
+    """Write the meaning of colors and markers, then of sizes and filling."""
     handles = look_handles(_look(row, looks) for row in table.to_dict("records"))
     dot: dict[str, Any] = {"linestyle": "", "marker": "o", "color": GREY}
     if AVERAGED in set(table["kind"]):  # otherwise all sizes are of arms

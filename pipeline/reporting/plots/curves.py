@@ -1,4 +1,4 @@
-"""Draw learning curves of every arm of a study over those of its reference."""
+"""Draw learning curves of every arm of a study over the curves of its reference."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -29,9 +29,9 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
 def size_frames(data: ReportData, study: PlannedStudy) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return accuracies and differences (fractions) by series and size, with columns `COLUMNS`.
 
-    A series is what its arms change besides size and epochs, and with which values; those that
-    change nothing else are the baseline's, which comes first. `series` names it, `label` is for the
-    legend. Differences are those to an arm of the same size.
+    A series is named by the changes of its arms besides size and epochs. Arms that change nothing
+    else are the baseline's, which comes first. `series` names it, `label` is for the legend.
+    Differences are to an arm of the same size.
     """
     arms = {arm.name: arm for arm in study.arms}
     primary = of(data.primary, study.name).set_index("arm")

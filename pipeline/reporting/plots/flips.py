@@ -33,7 +33,7 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
 def flips(
     rows: Mapping[str, pd.DataFrame], pictures: Mapping[int, Any], names: Sequence[str] = ()
 ) -> Figure:
-    """Return a figure with a row per arm: images it gains on the left, those it loses on the right.
+    """Return a figure with a row per arm: gained images on the left, lost images on the right.
 
     Args:
         rows: The table `flips` of every arm, by its label.

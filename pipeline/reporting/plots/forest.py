@@ -222,7 +222,7 @@ def _axes(
     Args:
         figure: The figure.
         names: The names on the left.
-        words: What is on the right.
+        words: The words on the right.
         frame: The inches below the axes.
         beside: The inches between the names and the axes.
     """
@@ -253,7 +253,7 @@ def _set_limits(ax: Axes, ends: pd.Series, margin: float, reach: float) -> None:
 def _legend_rows(
     contrasts: pd.DataFrame, margin: float, metric: Metric, palette: Mapping[str, str]
 ) -> list[list[Any]]:
-    """Return the rows of the legend: what markers and bars mean, then what colors mean."""
+    """Return the rows of the legend: the meaning of markers and bars, then of colors."""
     entries: list[Any] = [Patch(color=SHADE, label=f"margin (±{format_margin(margin, metric)})")]
     rows = contrasts.to_dict("records")
     look: dict[str, Any] = {"markersize": 7, "color": GREY, "markeredgewidth": 1.6}

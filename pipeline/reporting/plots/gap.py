@@ -48,7 +48,7 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
 
 
 def _named(data: ReportData, frame: pd.DataFrame) -> pd.DataFrame:
-    """Return rows with the name of their arm alone as label, and the arm that it is against."""
+    """Return rows with only the name of their arm as label, and the arm that it is against."""
     references = {(study, arm.name): arm.against for study, arm in data.planned_arms}
     keys = list(zip(frame["study"], frame["arm"], strict=True))
     labels = [data.named(*key) for key in keys]
@@ -99,7 +99,7 @@ def scatter(runs: pd.DataFrame, means: pd.DataFrame, looks: Mapping[str, Look]) 
 def draw_panel(
     ax: Axes, spots: pd.DataFrame, centers: pd.DataFrame, looks: Mapping[str, Look]
 ) -> None:
-    """Draw some arms, and the means of the others in grey; say how many runs are outside.
+    """Draw some arms, and the means of all other arms in grey; say how many runs are outside.
 
     Args:
         ax: The panel.

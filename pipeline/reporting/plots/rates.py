@@ -22,7 +22,7 @@ COLUMNS = 2
 ROW, FRAME = 2.1, 1.2  # inches of a row of panels, and of what is around them
 PANEL = 105.0  # points of type, about the height of a panel
 DEPTH = 12.0  # points below the best of an arm that are shown, at most
-LEAST_DEPTH = 4.0  # points, so that differences of no account look small
+LEAST_DEPTH = 4.0  # points, so that negligible differences look small
 MARGIN = 0.12  # of this depth, beyond the best trial and the lowest one shown
 LETTERS = 34  # across a panel
 NARROW = 100  # ratio of rates, below which there are ticks within a decade
@@ -46,7 +46,7 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
 def rates(trials: pd.DataFrame, ranges: pd.DataFrame, palette: Mapping[str, str]) -> Figure:
     """Return a figure of validation accuracy against learning rate, a panel per arm.
 
-    All panels share their horizontal axis. Vertical axes are those of their arm: a trial far below
+    All panels share their horizontal axis. Each arm has its own vertical axis: a trial far below
     its best one is an arrow at the lower edge, with its accuracy.
 
     Args:
@@ -117,7 +117,7 @@ def _set_accuracies(ax: Axes, trials: pd.DataFrame, clear: float) -> None:
 
     Args:
         ax: The panel.
-        trials: Those of its arm, as `_shown` returns them.
+        trials: The trials of its arm, as `_shown` returns them.
         clear: The share of the panel at the lower edge in which no trial is.
     """
     top, bottom = trials["top"].iloc[0], trials["bottom"].iloc[0]
@@ -127,7 +127,7 @@ def _set_accuracies(ax: Axes, trials: pd.DataFrame, clear: float) -> None:
 
 
 def _shown(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return what is drawn of trials.
+    """Return the drawn values of trials.
 
     Returns:
         A row per trial with arm, learning_rate and chosen; in percent, accuracy, fitted, and the
@@ -138,7 +138,7 @@ def _shown(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_arm(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return what is drawn of the trials of one arm; see `_shown`."""
+    """Return the drawn values of the trials of one arm; see `_shown`."""
     accuracy = 100 * trials["validation_accuracy"]
     best = accuracy.max()
     top = 100.0 if math.isnan(best) else best
@@ -194,7 +194,7 @@ def _set_rates(ax: Axes, rates: pd.Series) -> None:
 
 
 def _add_legend(figure: Figure, trials: pd.DataFrame) -> None:
-    """Add what the marks mean below a figure, of those that it has."""
+    """Add the meaning of the marks in a figure below it."""
     kinds = set(trials["kind"])
     dot: dict[str, Any] = {"color": DARK, "linestyle": ""}
     marks: dict[str, Artist] = {

@@ -29,7 +29,7 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
 def search_curves(rows: pd.DataFrame) -> Figure:
     """Return a figure with a panel for each arm and a line for each method.
 
-    `rows` are those of a study in the table `search_curves`.
+    `rows` are the rows of a study in the table `search_curves`.
     """
     arms = arms_of(rows)
     names = [name for name in METHODS if name in set(rows["method"])]

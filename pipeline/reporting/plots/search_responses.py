@@ -104,7 +104,7 @@ def _draw_quartiles(ax: Axes, rows: pd.DataFrame, color: str) -> None:
 
 
 def _add_legend(figure: Figure) -> None:
-    """Say below a figure what a cross is."""
+    """Add the meaning of a cross below a figure."""
     cross = Line2D([], [], linestyle="", marker=LOST["marker"], color=LOST["color"])
     figure.legend([cross], ["trial with a lost run"], loc="outside lower center")
 

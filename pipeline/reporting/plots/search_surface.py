@@ -91,7 +91,7 @@ def draw_trials(ax: Axes, points: pd.DataFrame, first: str, second: str) -> None
 
 
 def _add_color_bar(figure: Figure, ax: Axes, means: ScalarMappable) -> None:
-    """Add what the brightness means, beside the panel."""
+    """Add the meaning of the brightness beside the panel."""
     bar = figure.colorbar(means, ax=ax, pad=0.02, ticks=MaxNLocator(5))
     bar.set_label("mean validation accuracy (%)")
     bar.outline.set_visible(False)

@@ -1,7 +1,7 @@
 """Draw how the settings tried differ from their reference, a panel per arm.
 
-A value that is searched on a scale has its place on it; settings of several values, and those that
-are no numbers, are at equal distances.
+A value that is searched on a scale has its place on it; settings of several values, and settings
+that are not numbers, are at equal distances.
 """
 
 import itertools
@@ -53,7 +53,7 @@ class Search:
     """The settings of an arm in a panel.
 
     Attributes:
-        rows: A row for each setting, with what `tried` of the choice has.
+        rows: A row for each setting, with the columns of `tried`.
         space: The values that are searched.
         reference: The row of the setting that the arm is compared with; None if it has none.
     """
@@ -70,13 +70,13 @@ class Search:
 
 @dataclass(frozen=True)
 class Layout:
-    """The grid of a figure and the size of what is in its panels.
+    """The grid of a figure, and the sizes of its panels and type.
 
     Attributes:
         columns: How many panels are beside each other.
         rows: How many are below each other.
-        height: That of a row, in inches.
-        size: That of type, in points.
+        height: The height of a row, in inches.
+        size: The size of type, in points.
     """
 
     columns: int = 1
@@ -101,7 +101,7 @@ class Layout:
 
     @property
     def letters(self) -> int:
-        """Return how many letters of a tick fit across a panel."""
+        """Return the number of letters of a tick that fit across a panel."""
         return int(LETTERS / self.share) // self.columns
 
 
@@ -158,8 +158,8 @@ def _reference(of_arms: Mapping[str, pd.DataFrame], arm: PlannedArm) -> pd.Serie
 def strengths(panels: Mapping[str, Search], palette: Mapping[str, str]) -> Figure:
     """Return a figure of differences against setting, a panel for each search, the chosen starred.
 
-    The differences are those in validation accuracy to the reference, paired by seed. All panels
-    share their axis. Many panels are small.
+    The differences are in validation accuracy to the reference, paired by seed. All panels share
+    their axis. Many panels are small.
 
     Args:
         panels: The searches by the title of their panel.
@@ -215,7 +215,7 @@ def _wrapped(title: str, layout: Layout) -> str:
 
 
 def _shared_heights(panels: Iterable[Axes]) -> tuple[float, float]:
-    """Return the limits of the vertical axis that all panels share: those of the widest ones."""
+    """Return the limits of the vertical axis that all panels share: the widest of all panels."""
     lows, highs = zip(*(ax.get_ylim() for ax in panels), strict=True)
     return min(lows) - MARGIN, max(highs) + MARGIN
 
@@ -258,7 +258,7 @@ def draw_changes(ax: Axes, search: Search, color: str, layout: Layout = ALONE) -
 
 
 def _settings(rows: pd.DataFrame, places: Sequence[float]) -> pd.DataFrame:
-    """Return a row per setting with what is drawn of it.
+    """Return a row per setting with its drawn values.
 
     Returns:
         `place` on the axis; in points of difference, `seeds` (those that are done), `mean` and
@@ -279,7 +279,7 @@ def _settings(rows: pd.DataFrame, places: Sequence[float]) -> pd.DataFrame:
 
 
 def _in_points(values: Sequence[float | None]) -> list[float]:
-    """Return fractions in points, without those of runs that are not done."""
+    """Return fractions in points, without runs that are not done."""
     return [100 * value for value in values if value is not None]
 
 
@@ -380,7 +380,7 @@ def _distant_ticks(axis: SettingAxis, layout: Layout, chosen: Sequence[bool]) ->
 
 
 def legend(panels: Collection[Search]) -> dict[str, Artist]:
-    """Return what the marks of a figure mean."""
+    """Return the marks of a figure by their meaning."""
     marks: dict[str, Artist] = {
         "chosen": Line2D([], [], color="white", markerfacecolor="white", **STAR)
     }

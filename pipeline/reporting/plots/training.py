@@ -110,7 +110,7 @@ def draw_lines(ax: Axes, frame: pd.DataFrame, looks: Looks) -> None:
 
 
 def set_updates(ax: Axes, frame: pd.DataFrame) -> None:
-    """Make the axis of updates logarithmic if one arm has many times those of another."""
+    """Make the axis of updates logarithmic if one arm has many times the updates of another."""
     ends = frame[frame["updates"] > 0].groupby("arm")["updates"].max()
     if len(ends) and ends.max() >= LONGER * ends.min():
         set_logarithmic_updates(ax)

@@ -40,7 +40,7 @@ def _frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 def transfer_sizes(
     lines: Mapping[tuple[str, str], pd.DataFrame], crossovers: pd.DataFrame, size: str
 ) -> Figure:
-    """Return a figure with a line for every pretraining and what is trained of it.
+    """Return a figure with a line for every pretraining and trained part.
 
     Args:
         lines: Points in fractions, with columns `COLUMNS`, ascending by size.
@@ -81,7 +81,7 @@ def draw_line(ax: Axes, points: pd.DataFrame, **look: Any) -> None:
 def draw_crossover(
     ax: Axes, row: Mapping[str, Any], linestyle: Any, is_named: bool = False, place: int = 0
 ) -> None:
-    """Mark where fine-tuning overtakes the probe, with the interval as far as it is on the axis.
+    """Mark where fine-tuning overtakes the probe, with the part of the interval on the axis.
 
     Args:
         ax: The panel, with its final limits.
