@@ -192,8 +192,8 @@ LANDSCAPES = {
     ),
     "noise": Landscape(
         title="The valley with noise",
-        about="The loss and the starts are those of the valley. Noise with standard deviation 3 is "
-        "added to every coordinate of every gradient.",
+        about="The loss and the starts are the same as in the valley. Noise with standard "
+        "deviation 3 is added to every coordinate of every gradient.",
         seen="No optimizer arrives from nearly all starts: with a large learning rate, the noise "
         "remains large, and with a small one, the path does not arrive in time. The best learning "
         "rates are smaller than without noise, and curvature matters less. A schedule that lowers "
