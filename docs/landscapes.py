@@ -134,12 +134,13 @@ def plateau(points: Tensor) -> Tensor:
 LANDSCAPES = {
     "valley": Landscape(
         title="A valley",
-        about="Loss (x^2 + 50 y^2) / 2, starts on a circle of radius 2.",
-        seen="Gradient descent bounces across the valley and creeps along it: a learning rate that "
-        "is right along it diverges across. Momentum adds up the small steps along. AdaGrad and "
-        "RMSProp divide each axis by the size of its own gradients, and the axes are those of the "
-        "valley: once a large step has made these sizes proportional to the curvatures, the next "
-        "steps lead to the minimum. L-BFGS learns the curvature from its first steps.",
+        about="The loss is (x^2 + 50 y^2) / 2. Starts are on a circle of radius 2.",
+        seen="Gradient descent oscillates across the valley and moves slowly along it: a learning "
+        "rate that is suitable along the valley would diverge across it. Momentum adds up the "
+        "small steps along the valley. AdaGrad and RMSProp divide each coordinate of a gradient by "
+        "the size of the past gradients in this coordinate. The valley is parallel to an axis, so "
+        "a large first step makes these sizes proportional to the curvatures, and the next steps "
+        "lead to the minimum. L-BFGS estimates the curvature from its first steps.",
         loss=valley,
         start=lambda numbers: circle(numbers, 2, 2),
         minima=[(0, 0)],
@@ -149,10 +150,12 @@ LANDSCAPES = {
     "turned_valley": Landscape(
         title="The same valley, turned",
         about="The loss and the starts of the valley, turned by 45 degrees.",
-        seen="Gradient descent and both kinds of momentum take the same paths, turned, and arrive "
-        "from the same starts. The others but L-BFGS treat each axis by itself, and both axes are "
-        "now equally steep: AdaGrad and RMSProp arrive from far fewer starts, and Adam, about as "
-        "often as before, needs three times the learning rate. What they gain depends on the axes.",
+        seen="The paths of gradient descent and of both kinds of momentum are the same as before, "
+        "but turned, so they arrive from the same starts. AdaGrad, RMSProp and Adam treat each "
+        "axis separately, and both axes are now equally steep. AdaGrad and RMSProp therefore "
+        "arrive from far fewer starts than before. Adam arrives about as often as before, but with "
+        "three times the learning rate. The advantage of these three optimizers depends on the "
+        "axes.",
         loss=turned_valley,
         start=lambda numbers: turn(circle(numbers, 2, 2)),
         minima=[(0, 0)],
@@ -161,11 +164,12 @@ LANDSCAPES = {
     ),
     "saddle": Landscape(
         title="A saddle",
-        about="Loss 8 x^2 + (y^2 - 1)^2 / 4, starts with x in [-2, 2] and y in [-0.01, 0.01].",
-        seen="The gradient along y is small near the saddle. Gradient descent leaves it all the "
-        "same, but slowly: the steep sides of the saddle bound its learning rate. AdaGrad and "
-        "RMSProp divide by the small gradient and leave at once. Adam does too and then swings "
-        "around the minimum, as momentum does, so both end later than gradient descent.",
+        about="The loss is 8 x^2 + (y^2 - 1)^2 / 4. Starts have x in [-2, 2], y in [-0.01, 0.01].",
+        seen="The gradient along y is small near the saddle. Gradient descent leaves the saddle, "
+        "but slowly, because the steep sides of the saddle limit its learning rate. AdaGrad and "
+        "RMSProp divide by the size of the small gradient, and leave the saddle at once. Adam also "
+        "leaves it at once, but then oscillates around the minimum, as momentum does. Adam and "
+        "momentum therefore arrive later than gradient descent.",
         loss=saddle,
         start=strip,
         minima=[(0, 1), (0, -1)],
@@ -174,12 +178,12 @@ LANDSCAPES = {
     ),
     "plateau": Landscape(
         title="A plateau",
-        about="Loss 1 - exp(-(x^2 + y^2) / 2), starts 3 to 4 from the minimum.",
-        seen="Far from the minimum the gradient is almost zero. Gradient descent needs a learning "
-        "rate so large there that it is hardly stable at the minimum, and it does not arrive from "
-        "the farthest starts in time. AdaGrad, RMSProp and Adam divide steps by the size of the "
-        "gradients, so their first steps are as long here as anywhere. L-BFGS extends its first "
-        "step for as long as the loss falls.",
+        about="The loss is 1 - exp(-(x^2 + y^2) / 2). Starts are 3 to 4 from the minimum.",
+        seen="Far from the minimum, the gradient is almost zero. Gradient descent needs a large "
+        "learning rate there, with which it is hardly stable at the minimum. It does not arrive in "
+        "time from the farthest starts. AdaGrad, RMSProp and Adam divide their steps by the size "
+        "of the gradients, so their first steps are as long here as on the other landscapes. "
+        "L-BFGS extends its first step as long as the loss decreases.",
         loss=plateau,
         start=lambda numbers: circle(numbers, 3, 4),
         minima=[(0, 0)],
@@ -188,13 +192,13 @@ LANDSCAPES = {
     ),
     "noise": Landscape(
         title="The valley with noise",
-        about="Loss and starts of the valley; every coordinate of every gradient has added noise "
-        "of standard deviation 3.",
-        seen="No optimizer arrives from nearly all starts: a large learning rate keeps the noise, "
-        "a small one does not get there in time. The best learning rates are smaller than without "
-        "noise, and curvature matters less. A schedule that lowers the learning rate is made for "
-        "this. L-BFGS fails, because its line search compares losses of different noise; "
-        "training with it and noise is an error.",
+        about="The loss and the starts are those of the valley. Noise with standard deviation 3 is "
+        "added to every coordinate of every gradient.",
+        seen="No optimizer arrives from nearly all starts: with a large learning rate, the noise "
+        "remains large, and with a small one, the path does not arrive in time. The best learning "
+        "rates are smaller than without noise, and curvature matters less. A schedule that lowers "
+        "the learning rate is made for this case. L-BFGS fails, because its line search compares "
+        "losses with different noise. In Gapwise, training with L-BFGS and noise is an error.",
         loss=valley,
         start=lambda numbers: circle(numbers, 2, 2),
         minima=[(0, 0)],
@@ -338,29 +342,34 @@ def measure(name: str, landscape: Landscape) -> Result:
 
 HEAD = f"""# Optimizers
 
-Paths of the optimizers of `pipeline/optimizers` on losses of two weights, made by
-`python docs/landscapes.py`. Momentum is 0.9, and all other settings are
-[defaults](studies.md#optimizers-and-schedules).
+This page shows the paths of the optimizers of `pipeline/optimizers` on losses of two weights. It is
+generated by `python docs/landscapes.py`. Momentum is 0.9, and all other settings have their
+[default values](studies.md#optimizers-and-schedules).
 
-- **A path** has {EVALUATIONS} evaluations of the gradient. It has arrived if it ends at or below a
-  target loss and never leaves the picture. Its evaluations are counted until the loss stays there.
-- **The learning rate** of every optimizer is chosen separately on each landscape, from
-  {(LAST - FIRST) * PER_DECADE + 1} trials on a log scale between {10.0**FIRST:g} and {10**LAST}:
-  most arrivals from {TUNING} starts, then the fewest evaluations in the mean. While the best trial
-  is the first or the last one, {PER_DECADE} more follow there; the tables count them.
-- **Arrivals** are counted from {COUNTED:,} other starts, spread evenly (a Sobol sequence). The
-  pictures show the first {SHOWN} of them, so that no path is picked.
-- **L-BFGS** runs path by path and has one start in {SHARE}. It finds its step lengths itself, with
-  two or more evaluations a step; its learning rate is only the first length it tries.
-- Without weight decay AdamW is Adam.
+- **A path** has {EVALUATIONS} evaluations of the gradient. It arrives if it ends at or below a
+  target loss and never leaves the picture. The number of evaluations is counted until the loss
+  stays at or below the target.
+- **The learning rate** of every optimizer is chosen separately on each landscape. There are
+  {(LAST - FIRST) * PER_DECADE + 1} trials on a log scale between {10.0**FIRST:g} and {10**LAST}.
+  The best trial has the most arrivals from {TUNING} starts. If several trials have equally many
+  arrivals, the best one has the lowest mean number of evaluations. While the best trial is at an
+  end of the range, {PER_DECADE} more trials are added at this end. The tables include these trials.
+- **Arrivals** are counted from {COUNTED:,} other starts, which are spread evenly (a Sobol
+  sequence). The pictures show the paths from the first {SHOWN} of these starts. No path was
+  selected by hand.
+- **L-BFGS** is computed path by path, so it uses only one start in {SHARE}. It finds its
+  step lengths itself, with two or more evaluations per step. Its learning rate is only the first
+  length that it tries.
+- Without weight decay, AdamW is the same as Adam.
 """
 TAIL = """## What these pictures do not show
 
-Two dimensions are not a network. A network has many directions, of which few are steep; its
-gradients have noise that shrinks and grows with them; and a lower training loss is not a better
-test score. Learning rates of this page are for this page. Averages over a thousand steps, such as
-beta2 = 0.999, have no time to act in a hundred. How optimizers compare on data is measured by the
-study `optimizers`: [digits](../reports/digits+optimizers/report.md).
+A loss of two weights differs from the loss of a network in several ways. A network has many
+directions, and few of them are steep. The noise of its gradients is larger where the gradients are
+larger. A lower training loss does not imply a better test score. The learning rates of this page do
+not apply to networks. Averages over a thousand steps, such as beta2 = 0.999, have little effect
+within a hundred steps. The study `optimizers` compares the optimizers on data:
+[digits](../reports/digits+optimizers/report.md).
 
 ## Sources
 
