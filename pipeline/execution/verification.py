@@ -203,11 +203,12 @@ def _recomputed(protocol: str, root: Path, entries: Sequence[Planned]) -> list[s
         _recompute(protocol, root, again)
         if not entries:
             lines.append(f"{ledger}: missing; the next evaluation begins it; {RUN}")
-        for entry in read_ledger(again / ledger)[len(entries) :] if entries else ():
-            changed = "; ".join(map(str, changes(entries[-1], entry)))
-            lines.append(
-                f"{ledger}: its last entry is not the plan of the report: {changed}; {RUN}"
-            )
+        else:
+            for entry in read_ledger(again / ledger)[len(entries) :]:
+                changed = "; ".join(map(str, changes(entries[-1], entry)))
+                lines.append(
+                    f"{ledger}: its last entry is not the plan of the report: {changed}; {RUN}"
+                )
         if (root / data).read_bytes() != (again / data).read_bytes():
             lines.append(f"{data}: not what the source of the data gives now; {RUN}")
         for name in compared_files(protocol, root, again):

@@ -109,14 +109,14 @@ def require_usable(network: Standardized, initialization: str, shape: tuple[int,
     Raises:
         Refusal: See the other functions of this file.
     """
-    require_known_layers(network, shape)
+    require_same_layers(network, shape)
     require_plain_names(network)
     require_drawn_weights(network, initialization)
     require_steady(network, shape)
     require_logits(network, shape)
 
 
-def require_known_layers(network: Standardized, shape: tuple[int, ...]) -> None:
+def require_same_layers(network: Standardized, shape: tuple[int, ...]) -> None:
     """Check that other images call no layer and train no parameter besides those of the probe.
 
     A network may choose layers by its images, such as a sparse mixture of experts. Noise and

@@ -54,7 +54,7 @@ def document_of_pretraining(
     }
 
 
-def require_known(starts: Mapping[str, Start], path: Path | str) -> None:
+def require_valid_starts(starts: Mapping[str, Start], path: Path | str) -> None:
     """Check that every start names a pretraining, and that none leads back to itself.
 
     Args:

@@ -512,15 +512,19 @@ class _Search:
         validation = self._validation(train)
         held_out = validation or self.splits.train + self.splits.validation - train
         speed = self.speeds(network)
-        training = epochs * (train // network.batch_size) * speed.update
-        points = _curve_points(train + held_out, speed.score, SCORING_SHARE * training)
-        scoring = (min(points, epochs) * (train + held_out) + held_out) * speed.score
-        run_seconds = speed.start + EQUIPPING_SECONDS + ARM_COST * training + scoring
-        passes = train + PASSES * (held_out + self.splits.test)
-        predicting = runs.fresh * passes * speed.score
-        all_training = (WIDENING_FACTOR * runs.explored + runs.fresh) * run_seconds
+
+        update_seconds = epochs * (train // network.batch_size) * speed.update
+        points = _curve_points(train + held_out, speed.score, SCORING_SHARE * update_seconds)
+        scored_examples = min(points, epochs) * (train + held_out) + held_out
+        score_seconds = scored_examples * speed.score
+        start_seconds = speed.start + EQUIPPING_SECONDS
+        run_seconds = start_seconds + ARM_COST * update_seconds + score_seconds
+
+        predicted_examples = train + PASSES * (held_out + self.splits.test)
+        prediction_seconds = runs.fresh * predicted_examples * speed.score
+        all_runs = WIDENING_FACTOR * runs.explored + runs.fresh
         at_once = min(self.workers, runs.total)
-        busy_seconds = (all_training + predicting) / at_once
+        busy_seconds = (all_runs * run_seconds + prediction_seconds) / at_once
         return _Candidate(
             network=network,
             level=Level(len(names), runs.exploration_seeds, runs.confirmation_seeds),

@@ -17,7 +17,7 @@ from pipeline.config.validation import (
     unknown_name,
 )
 from pipeline.optimizers._optimizer import Optimizer
-from pipeline.planning.pretraining import document_of_pretraining, require_known
+from pipeline.planning.pretraining import document_of_pretraining, require_valid_starts
 from pipeline.planning.protocols import (
     IMPORTED,
     Pretraining,
@@ -53,7 +53,7 @@ def resolve_protocol(document: dict[str, Any], source: Path | str) -> Protocol:
     pretraining = {name: _pretraining(protocol, name, source) for name in protocol.pretraining}
     start = checked_start(protocol.start, source)
     starts = {name: Start.model_validate(values["start"]) for name, values in pretraining.items()}
-    require_known({"": start, **starts}, source)
+    require_valid_starts({"": start, **starts}, source)
     _require_weights(protocol, start, f"{source}: ")
     for name, start_of_pretraining in starts.items():
         _require_weights(protocol, start_of_pretraining, f"{source}: pretraining.{name}.")

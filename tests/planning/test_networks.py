@@ -13,8 +13,8 @@ from pipeline.planning import networks
 from pipeline.planning.networks import (
     evaluation_notes,
     require_drawn_weights,
-    require_known_layers,
     require_logits,
+    require_same_layers,
     require_steady,
     require_stored_draws,
     require_usable,
@@ -362,7 +362,7 @@ def made(monkeypatch):
 )
 def test_layers_that_some_images_choose_are_an_error(made, kind, part):
     with pytest.raises(Refusal, match=rf"^model.import: {part}\S* runs for some images only"):
-        require_known_layers(made(kind)[0], SHAPE)
+        require_same_layers(made(kind)[0], SHAPE)
 
 
 class Attention(Plain):
@@ -378,20 +378,20 @@ class Attention(Plain):
 def test_a_network_that_was_seen_whole_is_not_run_again(made, kind, monkeypatch):
     network, _ = made(kind)
     monkeypatch.setattr(networks, "probe", lambda *_: pytest.fail("was run"))
-    require_known_layers(network, SHAPE)
+    require_same_layers(network, SHAPE)
 
 
 @pytest.mark.parametrize("kind", [UnusedLayer, AlwaysDrops])
 def test_layers_that_all_images_or_none_choose_are_taken(made, kind):
     network, _ = made(kind)
     before = torch.random.get_rng_state()
-    require_known_layers(network, SHAPE)
+    require_same_layers(network, SHAPE)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_a_network_for_few_images_is_one_line(made):
     with pytest.raises(Refusal, match="fails in a training pass of 16 images: AssertionError"):
-        require_known_layers(made(FailsOnMany)[0], SHAPE)
+        require_same_layers(made(FailsOnMany)[0], SHAPE)
 
 
 @pytest.mark.parametrize("kind", [Standardized, Signs])

@@ -148,6 +148,7 @@ def _roles(frame: "pd.DataFrame", label: str, options: DataOptions) -> Roles:
     warnings = []
     split, group = options.split, options.group
     ignored = list(options.ignore)
+    why_ignored = [f"{named(options.ignore)}: as asked for"] if options.ignore else []
     open_columns = [
         name
         for name in map(str, frame.columns)
@@ -161,7 +162,7 @@ def _roles(frame: "pd.DataFrame", label: str, options: DataOptions) -> Roles:
         elif group is None and _is_group(name, column) and column.isna().any():
             ignored.append(name)
             gaps = f"{named([name])}: names groups, and {int(column.isna().sum())} rows have none"
-            reasons["ignore"] = "; ".join([*filter(None, [reasons.get("ignore")]), gaps])
+            why_ignored.append(gaps)
             warnings.append(
                 f"column {gaps}: left out; fill it in, or rows of one group may be in two splits"
             )
@@ -173,14 +174,13 @@ def _roles(frame: "pd.DataFrame", label: str, options: DataOptions) -> Roles:
             )
         elif why := _useless(name, column):
             ignored.append(name)
-            reasons["ignore"] = "; ".join([*filter(None, [reasons.get("ignore")]), why])
+            why_ignored.append(why)
             warnings += _quantities(name, column)
     for key, option in (("split", options.split), ("group", options.group)):
         if option is not None:
             reasons[key] = "as asked for"
-    if options.ignore:
-        asked = f"{named(options.ignore)}: as asked for"
-        reasons["ignore"] = "; ".join([asked, *filter(None, [reasons.get("ignore")])])
+    if why_ignored:
+        reasons["ignore"] = "; ".join(why_ignored)
     return Roles(split, group, tuple(ignored), reasons, tuple(warnings))
 
 

@@ -64,19 +64,16 @@ def _other_table(data: ReportData, rows: list[md.Row]) -> str:
     changed = {(row["arm"], row["metric"]): row for row in rows if not _is_unchanged(row)}
     if not changed:
         return "Every other metric is exactly the baseline's."
-    metrics = [name for name in OTHERS if any(name == metric for _, metric in changed)]
-    cells = [
-        {"arm": arm}
-        | {
-            METRICS[name].difference_label: md.unbroken(
-                data.format.change(changed[arm, name], name, unit="")
-            )
-            if (arm, name) in changed
-            else md.VOID
-            for name in metrics
-        }
-        for arm in dict.fromkeys(arm for arm, _ in changed)
-    ]
+    changed_metrics = {metric for _, metric in changed}
+    metrics = [name for name in OTHERS if name in changed_metrics]
+    cells = []
+    for arm in dict.fromkeys(arm for arm, _ in changed):
+        cell = {"arm": arm}
+        for name in metrics:
+            row = changed.get((arm, name))
+            change = data.format.change(row, name, unit="") if row is not None else md.VOID
+            cell[METRICS[name].difference_label] = md.unbroken(change)
+        cells.append(cell)
     caption = (
         "Differences, arm minus reference. n: as above. Interval: as above, no verdict. Rule: the "
         f"test rule of the arm; gaps are always deterministic. {md.VOID}: equal to the baseline at "

@@ -262,7 +262,7 @@ def openings_line(data: ReportData) -> str:
     plans = len(data.openings)
     return (
         f"**Test set**: evaluated under {plans} plans ({LEDGER_LINK}), each after results of the "
-        f"one before. This report has the last one. Changes between them: {', '.join(changed)}."
+        f"one before. Changes between them: {', '.join(changed)}."
     )
 
 

@@ -164,7 +164,9 @@ def _groups(runs: pd.DataFrame) -> dict[str, list[str]]:
 def _distant_groups(
     groups: Mapping[str, Sequence[str]], heights: Mapping[str, float]
 ) -> dict[str, list[str]]:
-    """Return groups by their title; those that are near to each other as one, all as one untitled.
+    """Return the labels of each panel by its title.
+
+    References whose groups are near to each other share a panel. A single panel has no title.
 
     Args:
         groups: The labels of every reference.
@@ -183,12 +185,11 @@ def _distant_groups(
             clusters.append([name])
     if len(clusters) < 2:
         return {"": list(itertools.chain(*groups.values()))}
-    return {
-        f"{', '.join(cluster)} and what is compared with it": [
-            label for name in cluster for label in groups[name]
-        ]
-        for cluster in clusters
-    }
+    panels = {}
+    for cluster in clusters:
+        labels = itertools.chain(*(groups[name] for name in cluster))
+        panels[f"{', '.join(cluster)} and what is compared with it"] = list(labels)
+    return panels
 
 
 def _are_distant(higher: Sequence[Sequence[float]], lower: Sequence[float]) -> bool:
