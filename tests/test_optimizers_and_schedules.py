@@ -159,10 +159,15 @@ def test_lbfgs_is_refused_with_batch_norm(configure, pool):
 
 
 @pytest.mark.parametrize("module", [nn.Dropout(0.5), nn.Dropout2d(0.5), nn.RReLU()])
-def test_lbfgs_is_refused_with_noise_of_the_network_s_own(module):
-    with pytest.raises(Refusal, match="^noise of the network's own with lbfgs: "):
+def test_lbfgs_is_refused_with_random_layers_of_the_network(module):
+    name = type(module).__name__
+    with pytest.raises(Refusal, match=f"^{name} of the network with lbfgs: "):
         require_trainable(Lbfgs(), nn.Sequential(nn.Linear(2, 2), module), ())
     require_trainable(Sgd(), nn.Sequential(nn.Linear(2, 2), module), ())
+
+
+def test_lbfgs_takes_a_dropout_layer_of_rate_0():
+    require_trainable(Lbfgs(), nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.0)), ())
 
 
 @pytest.mark.parametrize("name", ["adagrad", "rmsprop", "adam", "adamw"])

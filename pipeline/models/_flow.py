@@ -59,33 +59,39 @@ class Flow:
             operands: All its tensors.
             result: What it returned.
         """
-        places = {place_of(value) for value in operands}
-        results = [value for value in tensors_in(result) if place_of(value)]
-        if not operation.endswith("_"):
-            results = [value for value in results if place_of(value) not in places]  # no views
         self._note_sums(operation, factors, operands)
         marks = self._marks_of_result(operation, bool(factors), operands)
-        of_operands = [
-            frozenset[str]().union(*(self._of(kind, value) for value in operands))
-            for kind in (self._scores, self._softmaxes, self._gates)
-        ]
-        scores, softmaxes, gates = of_operands
-        name = operation.strip("_")
-        if factors:
-            scores, softmaxes, gates = self._scores_of(factors), NOTHING, NOTHING
-        elif name in ("softmax", "safe_softmax"):
-            scores, softmaxes, gates = NOTHING, scores, NOTHING
-        elif name == "sigmoid":
-            scores, softmaxes, gates = NOTHING, NOTHING, scores
-        elif name not in SCALINGS:
-            scores, softmaxes, gates = NOTHING, NOTHING, NOTHING
-        for value in results:
+        scores, softmaxes, gates = self._queries_of_result(operation, factors, operands)
+        for value in _results(operation, operands, result):
             place = place_of(value)
             is_number = value.is_floating_point() or value.is_complex()
             self._marks[place] = marks if is_number else NOTHING
             self._scores[place] = scores
             self._softmaxes[place] = softmaxes
             self._gates[place] = gates
+
+    def _queries_of_result(
+        self, operation: str, factors: Sequence[tuple[Tensor, Set[str]]], operands: Sequence[Tensor]
+    ) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+        """Return the queries whose scores, softmaxes of scores and gates the result holds."""
+        if factors:
+            return self._scores_of(factors), NOTHING, NOTHING
+        scores = self._of_any(self._scores, operands)
+        name = operation.strip("_")
+        if name in ("softmax", "safe_softmax"):
+            return NOTHING, scores, NOTHING
+        if name == "sigmoid":
+            return NOTHING, NOTHING, scores
+        if name in SCALINGS:
+            return (
+                scores,
+                self._of_any(self._softmaxes, operands),
+                self._of_any(self._gates, operands),
+            )
+        return NOTHING, NOTHING, NOTHING
+
+    def _of_any(self, kind: dict[int, frozenset[str]], values: Sequence[Tensor]) -> frozenset[str]:
+        return frozenset[str]().union(*(self._of(kind, value) for value in values))
 
     def _of(self, kind: dict[int, frozenset[str]], value: Tensor) -> frozenset[str]:
         return kind.get(place_of(value), NOTHING)
@@ -94,7 +100,7 @@ class Flow:
         self, operation: str, is_product: bool, operands: Sequence[Tensor]
     ) -> frozenset[str]:
         each = [self._of(self._marks, value) for value in operands]
-        together = frozenset[str]().union(*each)
+        together = self._of_any(self._marks, operands)
         if is_product and WEIGHTS in together:
             return frozenset({UNITS})
         if operation in JOINS:
@@ -119,11 +125,20 @@ class Flow:
             return
         for value in operands:
             others = [other for other in operands if other is not value]
-            marks = frozenset[str]().union(*(self._of(self._marks, other) for other in others))
+            marks = self._of_any(self._marks, others)
             if marks & DATA or (factors and marks):
                 self.queries |= self._of(self._softmaxes, value)
             if marks & DATA and factors:
                 self.queries |= self._of(self._gates, value)
+
+
+def _results(operation: str, operands: Sequence[Tensor], result: Any) -> list[Tensor]:
+    """Return the tensors that an operation made or changed; views of its operands are neither."""
+    results = [value for value in tensors_in(result) if place_of(value)]
+    if operation.endswith("_"):
+        return results
+    places = {place_of(value) for value in operands}
+    return [value for value in results if place_of(value) not in places]
 
 
 def place_of(tensor: Tensor) -> int:

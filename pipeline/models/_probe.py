@@ -1,7 +1,8 @@
 """Run a network once to find the modules and weights that act, and the layout that it takes."""
 
+import contextlib
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,23 +84,8 @@ def _probed(network: nn.Module, images: Tensor, memory_format: torch.memory_form
     _evaluate(copied, inputs)
     parameters = dict(copied.named_parameters(remove_duplicate=False))
     products = _Products(parameters, _of_layers(copied))
-    called: set[str] = set()
-    reading: set[str] = set()
-    again: set[str] = set()
-    going_back: list[bool] = []  # one in a backward pass
-
-    def enter(name: str, given: Any) -> None:
-        if going_back:
-            again.add(name)
-        elif products.flow.holds_images(given):
-            reading.add(name)
-
-    for name, module in copied.named_modules():
-        module.register_forward_pre_hook(
-            lambda _, *given, name=name: enter(name, given), with_kwargs=True
-        )
-        module.register_forward_hook(lambda *_, name=name: called.add(name))
-    callable_names = _callable(copied)
+    calls = _Calls(copied, products.flow)
+    gradients: set[str] = set()
     with restored_globals():
         for number in range(PASSES):
             seed_globals(0, "probe", number)
@@ -107,19 +93,66 @@ def _probed(network: nn.Module, images: Tensor, memory_format: torch.memory_form
             products.flow.begin(inputs)
             with products:
                 outputs = copied(inputs).sum()
-            going_back.append(True)
-            with _GroupNorms():  # type: ignore[no-untyped-call]  # in torch
+            with calls.backward(), _GroupNorms():  # type: ignore[no-untyped-call]  # in torch
                 outputs.backward()
-            going_back.clear()
             gradients = {name for name, value in parameters.items() if value.grad is not None}
-            is_whole = called >= callable_names and gradients == parameters.keys()
+            is_whole = calls.reach_all() and gradients == parameters.keys()
             if is_whole or before == global_states():
                 break
     queries = products.flow.queries
     weights = [names for names in products.mixtures if not names & queries]
-    changed = (products.changed - queries).union(*weights)
-    seen = called, products.factors, changed, gradients, queries, reading, again
-    return Probe(memory_format, *map(frozenset, seen))
+    return Probe(
+        memory_format=memory_format,
+        called=frozenset(calls.called),
+        factors=frozenset(products.factors),
+        changed=frozenset((products.changed - queries).union(*weights)),
+        gradients=frozenset(gradients),
+        queries=frozenset(queries),
+        reading=frozenset(calls.reading),
+        again=frozenset(calls.again),
+    )
+
+
+class _Calls:
+    """Collect the names of the modules whose forward runs, by hooks on all modules of a network.
+
+    Attributes:
+        called: The modules whose forward ended.
+        reading: The modules whose arguments held images.
+        again: The modules whose forward began in a backward pass.
+    """
+
+    def __init__(self, network: nn.Module, flow: Flow) -> None:
+        self.called: set[str] = set()
+        self.reading: set[str] = set()
+        self.again: set[str] = set()
+        self._expected = _callable(network)
+        self._flow = flow
+        self._is_backward = False
+        for name, module in network.named_modules():
+            module.register_forward_pre_hook(
+                lambda _, *arguments, name=name: self._enter(name, arguments), with_kwargs=True
+            )
+            module.register_forward_hook(lambda *_, name=name: self.called.add(name))
+
+    def reach_all(self) -> bool:
+        """Return whether all modules with a forward were called."""
+        return self.called >= self._expected
+
+    @contextlib.contextmanager
+    def backward(self) -> Iterator[None]:
+        """Count the modules that are called inside this context as called again."""
+        self._is_backward = True
+        try:
+            yield
+        finally:
+            self._is_backward = False
+
+    def _enter(self, name: str, arguments: Any) -> None:
+        if self._is_backward:
+            self.again.add(name)
+        elif self._flow.holds_images(arguments):
+            self.reading.add(name)
 
 
 def _evaluate(network: nn.Module, inputs: Tensor) -> None:

@@ -453,18 +453,7 @@ def _require_repeatable(settings: Model, shape: tuple[int, ...], made: States) -
     images = _images(shape)
     others = 3 * images.flip(-1)
     (used, made_again), (other, _) = (_trial(settings, images) for _ in range(2))
-    with other_surroundings(_module(settings)) as variables:
-        fresh, _ = _trial(settings, images)
-        again = _started(settings, fresh, images)
-    states = _started(settings, used, images)
-    if differing := [name for name in states if not torch.equal(states[name], again[name])]:
-        raise _refusal(
-            settings,
-            f"gives other values of {differing[0]} at equal seeds; expected randomness from the "
-            "global generators of torch, numpy and Python alone, and nothing from the clock, the "
-            "process or the machine",
-        )
-    _require_unread(settings, images, states, variables)
+    fresh = _require_equal_starts(settings, used, images)
     state = copy.deepcopy(used.state_dict())
     # passes from other seeds first: what a first pass draws and keeps then differs
     passed = [_states_after(used, images, seed) for seed in (2, 1)]
@@ -495,6 +484,29 @@ def _require_repeatable(settings: Model, shape: tuple[int, ...], made: States) -
             "gives other logits after further passes in evaluation mode; expected weights and "
             "buffers that such passes do not change, or change once",
         )
+
+
+def _require_equal_starts(settings: Model, used: nn.Module, images: torch.Tensor) -> nn.Module:
+    """Check that a network made elsewhere starts with equal weights and logits, and return it.
+
+    Elsewhere: at another time, in another folder and with other environment variables.
+
+    Raises:
+        Refusal: It starts with others.
+    """
+    with other_surroundings(_module(settings)) as variables:
+        fresh, _ = _trial(settings, images)
+        again = _started(settings, fresh, images)
+    states = _started(settings, used, images)
+    if differing := [name for name in states if not torch.equal(states[name], again[name])]:
+        raise _refusal(
+            settings,
+            f"gives other values of {differing[0]} at equal seeds; expected randomness from the "
+            "global generators of torch, numpy and Python alone, and nothing from the clock, the "
+            "process or the machine",
+        )
+    _require_unread(settings, images, states, variables)
+    return fresh
 
 
 def _require_unread(

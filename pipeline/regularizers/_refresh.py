@@ -1,8 +1,9 @@
 """Recompute what a network keeps of its training images, once its weights were replaced."""
 
+import contextlib
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
@@ -71,43 +72,70 @@ def refresh_statistics(
         batch_size: The number of images in a batch.
         averages: Averages of buffers along training, by name.
     """
-    device = next(network.parameters()).device
+    with mode(network, training=True, sampling=False), restored_globals():
+        device = next(network.parameters()).device
+        kinds = _kinds(network, as_fractions(images[:batch_size].to(device)))
+        _load(network, {name: averages[name] for name in kinds.others if name in averages})
+        buffers = dict(other_buffers(network))
+        counts = {name: buffers[name].clone() for name in kinds.counts}
+        with _cumulative_norms(network):
+            sums = _sums(network, _batches(images, batch_size, device), kinds, counts)
+        _load(network, counts)
+    # an update from zero is the share 1 - rate of the statistic of a batch
     number = len(images) // batch_size
+    shares = {name: (1 - rate) * number for name, rate in kinds.rates.items()}
+    _load(network, {name: value / shares[name] for name, value in sums.items()})
+
+
+def _batches(images: ImageTensor, batch_size: int, device: torch.device) -> Iterator[Tensor]:
+    """Yield the whole batches of the images, as fractions, on a device."""
+    whole = len(images) // batch_size
+    for batch in itertools.islice(images.split(batch_size), whole):
+        yield as_fractions(batch.to(device))
+
+
+@contextlib.contextmanager
+def _cumulative_norms(network: nn.Module) -> Iterator[None]:
+    """Let torch's batch norms take the means over the batches that pass inside this context.
+
+    A norm that no batch reached keeps its statistics, and so does one whose momentum the network
+    sets in its forward, since its statistics are then no means.
+    """
     norms = [
         module
         for module in network.modules()
         if _is_cumulative(module) and module.running_mean is not None
     ]
     momenta = [norm.momentum for norm in norms]
-    with mode(network, training=True, sampling=False), restored_globals():
-        kinds = _kinds(network, as_fractions(images[:batch_size].to(device)))
-        _load(network, {name: averages[name] for name in kinds.others if name in averages})
-        buffers = dict(other_buffers(network))
-        counts = {name: buffers[name].clone() for name in kinds.counts}
-        owners = {_owner(name) for name in kinds.rates}
-        # on which a rate may depend, as in a cumulative mean
-        steady = {name: value for name, value in counts.items() if _owner(name) in owners}
-        sums = {name: torch.zeros_like(buffers[name]) for name in kinds.rates}
-        kept = [{key: value.clone() for key, value in norm.named_buffers()} for norm in norms]
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # a cumulative mean
-        seed_globals(0, "statistics")
-        for batch in itertools.islice(images.split(batch_size), number):
-            _load(network, {name: torch.zeros_like(value) for name, value in sums.items()})
-            _logits(network, as_fractions(batch.to(device)))
-            after = dict(other_buffers(network))
-            sums = {name: value + after[name] for name, value in sums.items()}
-            _load(network, steady)
-        _load(network, counts)
-    for norm, momentum, before in zip(norms, momenta, kept, strict=True):
-        was_set = norm.momentum is not None  # by a forward of the network: no cumulative mean
+    before = [{key: value.clone() for key, value in norm.named_buffers()} for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a cumulative mean
+    yield
+    for norm, momentum, buffers in zip(norms, momenta, before, strict=True):
+        is_set_by_network = norm.momentum is not None
         norm.momentum = momentum
-        if was_set or not norm.num_batches_tracked:
-            norm.load_state_dict(before, strict=False)
-    # an update from zero is the share 1 - rate of the statistic of a batch
-    shares = {name: (1 - rate) * number for name, rate in kinds.rates.items()}
-    _load(network, {name: value / shares[name] for name, value in sums.items()})
+        if is_set_by_network or not norm.num_batches_tracked:
+            norm.load_state_dict(buffers, strict=False)
+
+
+def _sums(
+    network: nn.Module, batches: Iterable[Tensor], kinds: _Kinds, counts: Mapping[str, Tensor]
+) -> Buffers:
+    """Return the sums of the updates that batches make from statistics of zero, by buffer."""
+    owners = {_owner(name) for name in kinds.rates}
+    # a rate may depend on these counts, as in a cumulative mean
+    steady = {name: value for name, value in counts.items() if _owner(name) in owners}
+    buffers = dict(other_buffers(network))
+    sums = {name: torch.zeros_like(buffers[name]) for name in kinds.rates}
+    seed_globals(0, "statistics")
+    for batch in batches:
+        _load(network, {name: torch.zeros_like(value) for name, value in sums.items()})
+        _logits(network, batch)
+        after = dict(other_buffers(network))
+        sums = {name: value + after[name] for name, value in sums.items()}
+        _load(network, steady)
+    return sums
 
 
 def _kinds(network: nn.Module, images: Tensor) -> _Kinds:

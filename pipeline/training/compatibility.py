@@ -10,7 +10,7 @@ from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.errors import Refusal
 
 NORMS = nn.modules.batchnorm._BatchNorm
-DRAWING = (nn.modules.dropout._DropoutNd, nn.RReLU, nn.FractionalMaxPool2d)
+RANDOM = (nn.modules.dropout._DropoutNd, nn.RReLU, nn.FractionalMaxPool2d)
 
 
 def require_trainable(
@@ -49,15 +49,20 @@ def _clashes(optimizer: Optimizer, regularizers: Sequence[Regularizer]) -> dict[
 
 
 def _draws(network: nn.Module, regularizers: Sequence[Regularizer]) -> Iterator[tuple[str, str]]:
-    """Yield what makes two evaluations of the loss of one batch differ, and why."""
+    """Yield what makes the loss of a batch differ between two evaluations, and why."""
     varies = "a line search compares losses of the same function, and this changes it"
     for layer in noise_layers(network):
         yield layer.regularizer, varies
     for item in regularizers:
         if item.augments:
             yield item.name, varies
-    kinds = {type(module) for module in network.modules()}
-    if any(issubclass(kind, DRAWING) for kind in kinds):
-        yield "noise of the network's own", varies
-    if any(issubclass(kind, NORMS) for kind in kinds):
+    for kind in dict.fromkeys(type(module) for module in network.modules() if _is_random(module)):
+        yield f"{kind.__name__} of the network", varies
+    if any(isinstance(module, NORMS) for module in network.modules()):
         yield "batch norm", "every evaluation of a line search would move its statistics"
+
+
+def _is_random(module: nn.Module) -> bool:
+    """Return whether a layer of torch draws random numbers in training."""
+    is_off = isinstance(module, nn.modules.dropout._DropoutNd) and module.p == 0
+    return isinstance(module, RANDOM) and not is_off

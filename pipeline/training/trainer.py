@@ -4,7 +4,7 @@ import itertools
 import logging
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from pipeline import regularizers
 from pipeline.config.run import Data, Hardware, RunConfig, Training
 from pipeline.config.start import RunStart
 from pipeline.data.arrays import Arrays
-from pipeline.data.loader import Batches
+from pipeline.data.loader import Batches, ImageTensor
 from pipeline.data.splits import train_and_validation
 from pipeline.models._randomness import restored_globals
 from pipeline.models._routing import routes, routing_table
@@ -94,46 +94,31 @@ def train(
         Refusal: The network cannot take the images, or a regularizer cannot act on it.
     """
     torch.set_num_threads(1)  # the number of threads changes the bits
-    data, training, streams = Data(**config.data), Training(**config.training), config.streams
-    fit, held = _examples(pool, data, streams.split)
-    chosen = regularizers.build(config.regularizers)
-    network = assemble(config, chosen, pool.shape, pool.classes, True, parent)
-    if parent is None:
-        network.fit(fit.images)
-    start = RunStart(**config.start) if config.start else None
-    task = Task(network, chosen, training, streams, start)
-    require_trainable(task.optimizer_settings, network, chosen)
-    frozen = frozen_tensors(network)
-    head = head_alone(network, start, chosen, fit.images[: training.batch_size]) if start else ""
-    images = held.images
-    if head:
-        fit, held = (
-            replace(one, images=features_of(network, head, one.images)) for one in (fit, held)
-        )
-        network.head = head
-    targets = functional.one_hot(fit.labels, pool.classes).float()
-    batches = Batches(fit.images, targets, training.batch_size, streams.order)
-    curves = Curves((fit, held), training.curve_points)
-    of_each = [regularizer.callbacks() for regularizer in chosen]
-    acting = [*itertools.chain(*of_each)]
+    setup = _set_up(config, pool, parent)
+    training, network = setup.training, setup.task.network
+    curves = Curves((setup.fit, setup.held), training.curve_points)
+    hooks = [regularizer.callbacks() for regularizer in setup.regularizers]
+    acting = [*itertools.chain(*hooks)]
     if training.snapshots:
         acting.append(Snapshots(training.snapshots, training.warm_up))
-    writing = [Checkpoints(checkpoints)] if checkpoints else []
-    callbacks = [curves, *map(Forwarded, acting), *writing]
+    callbacks: list[lightning.Callback] = [curves, *map(Forwarded, acting)]
+    if checkpoints:
+        callbacks.append(Checkpoints(checkpoints))
     checkpoint = latest(checkpoints) if checkpoints else None
-    began = time.perf_counter()
     trainer = _trainer(training, callbacks, hardware, logger)
-    diverged = _fit(trainer, task, batches, checkpoint)
+    began = time.perf_counter()
+    diverged = _fit(trainer, setup.task, setup.batches, checkpoint)
     seconds = None if checkpoint else time.perf_counter() - began
     network.head = ""
     network.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
     logits, audit = None, {}
     if not diverged:
         # before noise layers sample for predictions: the audit is of training alone
-        audit = _audit(task, of_each, training_loss=curves.rows[-2]["loss"])
-        require_unchanged(network, frozen)
-        rule = regularizers.test_rule(chosen)
-        logits = by_rule(network, images, rule, streams.noise)
+        audit = _audit(setup.task, hooks, training_loss=curves.rows[-2]["loss"])
+        require_unchanged(network, setup.frozen)
+        rule = regularizers.test_rule(setup.regularizers)
+        logits = by_rule(network, setup.validation_images, rule, config.streams.noise)
+    task = setup.task
     return Trained(
         weights=_on_cpu(network.state_dict()),
         kept={
@@ -143,16 +128,67 @@ def train(
         },
         history=curves.rows,
         validation_logits=logits,
-        validation_labels=held.labels,
+        validation_labels=setup.held.labels,
         audit=audit,
-        idle=[item.name for item in chosen if _is_idle(item, audit)],
+        idle=[item.name for item in setup.regularizers if _is_idle(item, audit)],
         routing=routing_table(routes(network)),
-        cost=counted(config, pool, batches.size, task.updates, task.passes, head),
+        cost=counted(config, pool, setup.batches.size, task.updates, task.passes, setup.head),
         diverged=diverged,
         seconds=seconds,
         device=_device(trainer),
         leads=trainer.is_global_zero,
     )
+
+
+@dataclass(frozen=True)
+class _Setup:
+    """What a run trains, before its first update.
+
+    Attributes:
+        training: The training settings of the run.
+        regularizers: Its regularizers.
+        task: The Lightning module, which holds the network.
+        frozen: The tensors of the network that training must not change, by name.
+        head: The layer that alone is trained, on features instead of images; empty for a network
+            that is trained on images.
+        fit: The training examples: images, or features for `head`.
+        held: The validation examples, in the same form.
+        validation_images: The images of the validation examples.
+        batches: The training examples in batches.
+    """
+
+    training: Training
+    regularizers: Sequence[Regularizer]
+    task: Task
+    frozen: dict[str, Tensor]
+    head: str
+    fit: Examples
+    held: Examples
+    validation_images: ImageTensor
+    batches: Batches
+
+
+def _set_up(config: RunConfig, pool: Arrays, parent: Mapping[str, Tensor] | None) -> _Setup:
+    """Split the pool, make the network and the task, and put the training examples in batches."""
+    data, training, streams = Data(**config.data), Training(**config.training), config.streams
+    fit, held = _examples(pool, data, streams.split)
+    validation_images = held.images
+    chosen = regularizers.build(config.regularizers)
+    network = assemble(config, chosen, pool.shape, pool.classes, True, parent)
+    if parent is None:
+        network.fit(fit.images)
+    start = RunStart(**config.start) if config.start else None
+    task = Task(network, chosen, training, streams, start)
+    require_trainable(task.optimizer_settings, network, chosen)
+    frozen = frozen_tensors(network)
+    head = head_alone(network, start, chosen, fit.images[: training.batch_size]) if start else ""
+    if head:
+        fit = replace(fit, images=features_of(network, head, fit.images))
+        held = replace(held, images=features_of(network, head, held.images))
+        network.head = head
+    targets = functional.one_hot(fit.labels, pool.classes).float()
+    batches = Batches(fit.images, targets, training.batch_size, streams.order)
+    return _Setup(training, chosen, task, frozen, head, fit, held, validation_images, batches)
 
 
 def _examples(pool: Arrays, data: Data, seed: int) -> tuple[Examples, Examples]:
