@@ -82,6 +82,19 @@ def named_setting(arm: str, setting: Setting) -> str:
     return f"{regularizers[0]}, {label}" if label else regularizers[0]
 
 
+def distinguishing_settings(settings: Sequence[Setting]) -> list[str]:
+    """Return the setting of every arm that another arm differs from by its values alone, as text.
+
+    The name of such an arm does not always give its value. The text of all other arms is empty.
+    """
+    keys = [tuple(_flattened(setting)) for setting in settings]
+    counts = Counter(keys)
+    return [
+        escape(format_setting(setting)) if key and counts[key] > 1 else ""
+        for setting, key in zip(settings, keys, strict=True)
+    ]
+
+
 def arm_title(name: str, setting: Setting) -> str:
     """Return an arm with its setting: dropout (rate=0.5)."""
     label = format_setting(setting)

@@ -247,9 +247,13 @@ def format_list(names: Sequence[str]) -> str:
 
 
 def format_few(names: Sequence[str]) -> str:
-    """Return the first names as prose and how many more there are: a, b, c and 4 more."""
-    more = [f"{len(names) - FEW} more"] if len(names) > FEW else []
-    return format_list([*names[:FEW], *more])
+    """Return the first names as prose and how many more there are: a, b, c and 4 more.
+
+    A single name more is given too, since "1 more" would be no shorter.
+    """
+    if len(names) <= FEW + 1:
+        return format_list(names)
+    return format_list([*names[:FEW], f"{len(names) - FEW} more"])
 
 
 def format_operations(value: float) -> str:

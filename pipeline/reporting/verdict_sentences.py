@@ -7,7 +7,7 @@ import pandas as pd
 
 from pipeline.comparison.verdicts import Verdict
 from pipeline.reporting import markdown as md
-from pipeline.reporting.labels import lost_words
+from pipeline.reporting.labels import distinguishing_settings, lost_words
 from pipeline.reporting.units import PRIMARY_METRIC, Metric
 
 BELOW = ", but by less than the margin of {margin}"
@@ -45,9 +45,11 @@ def verdict_sentences(
     Intervals hold for all arms at once, so that they are true of the arm that is named for its
     estimate.
 
+    An arm that differs from another one by its values alone has its setting beside its name.
+
     Args:
         contrasts: Columns label, verdict, below_margin, withheld, `LOST_RUNS`, difference, low_all
-            and high_all.
+            and high_all, and `setting` if arms have settings.
         margin: The margin of equivalence, in the units of the metric.
         formatter: The format of differences.
         metric: The metric that is compared.
@@ -55,6 +57,8 @@ def verdict_sentences(
         ties: The labels of the arms that are not shown to differ from one that helps, by its label.
     """
     sentences = []
+    settings = contrasts["setting"] if "setting" in contrasts else [{}] * len(contrasts)
+    contrasts = contrasts.assign(noted=distinguishing_settings(list(settings)))
     judged = contrasts[~contrasts["withheld"].astype(bool)]
     for (verdict, below), words in VERDICTS.items():
         rows = judged[(judged["verdict"] == verdict) & (judged["below_margin"] == below)]
@@ -134,4 +138,5 @@ def _finding(row: md.Row, formatter: md.Formatter, metric: Metric) -> str:
     name = f"**{row['label']}**"
     if pd.isna(row["difference"]):
         return f"{name} (no pair of runs)"
-    return f"{name} ({formatter.joint_change(row, metric)})"
+    setting = f"{row['noted']}; " if row["noted"] else ""
+    return f"{name} ({setting}{formatter.joint_change(row, metric)})"

@@ -177,6 +177,10 @@ HIGHER = {"difference": 0.004, **CLOSE}  # not shown to differ from 0
         ("contradicted", "higher", {"difference": 0.004, **FAR}, "within the margin of 1 point"),
         ("contradicted", "lower", {"rule": "exact", "p_holm": NAN}, "not at every seed or group"),
         (
+            *("supported", "lower", {"rule": "exact", "p_holm": NAN, "n": 5}),
+            "at all 5 seeds or groups; not tested",
+        ),
+        (
             *("contradicted", "equal", FAR),
             "shown to differ from 0, and not shown to be within the margin",
         ),

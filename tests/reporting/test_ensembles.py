@@ -46,6 +46,11 @@ def test_methods_with_the_best_accuracy_for_their_cost_come_first(golden) -> Non
     )
 
 
+def test_of_efficient_methods_with_the_same_printed_accuracy_the_cheapest_is_bold() -> None:
+    better = ("twice", "a", "one model", 0.8 + 1e-5, 0.5, 10.0, 2.0)
+    assert list(cells(methods(ONE, better))) == ["**one model**", "twice"]
+
+
 def test_the_last_snapshot_is_the_reference_of_all_snapshots() -> None:
     last = ("last of snapshots", "baseline", "one model", 0.9, 0.2, 10.0, 1.0)
     shots = ("snapshots", "baseline", "last of snapshots", 0.82, 0.48, 10.0, 5.0)

@@ -9,6 +9,7 @@ from pipeline.config.test_rules import DETERMINISTIC, NOISE
 from pipeline.reporting.labels import (
     PLACED,
     arm_title,
+    distinguishing_settings,
     factor_label,
     named_setting,
     rule_label,
@@ -63,6 +64,14 @@ def test_an_arm_of_another_name_has_that_of_its_regularizer(
 ) -> None:
     assert named_setting(arm, setting).startswith(text)
     assert (named_setting(arm, setting) == text) is not text.endswith(", ")
+
+
+def test_arms_that_differ_by_their_values_alone_are_distinguished_by_them() -> None:
+    low, high = {"dropout": {"rate": 0.25}}, {"dropout": {"rate": 0.4}}
+    other = {"augmentation": {"shift": 1, "rotate": 10}}
+    flips = {"augmentation": {"flip": 0.5}}
+    settings = [low, other, high, flips, {}, {}]
+    assert distinguishing_settings(settings) == ["rate=0.25", "", "rate=0.4", "", "", ""]
 
 
 def test_a_factor_has_the_name_of_its_arm_where_that_says_something_else() -> None:

@@ -38,6 +38,8 @@ NAN = math.nan
         (md.format_margin(0.01), "1 point"),
         (md.format_margin(0.005), "0.5 points"),
         (md.format_count(1, "run"), "1 run"),
+        (md.format_few("abcd"), "a, b, c and d"),
+        (md.format_few("abcde"), "a, b, c and 2 more"),
         (md.format_count(2, "pass", "es"), "2 passes"),
         (md.format_measure(0.24987), "0.2499"),
         (md.format_measure(12345.6), "12346"),

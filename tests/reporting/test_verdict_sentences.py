@@ -23,3 +23,12 @@ def test_of_many_arms_the_one_farthest_from_its_reference_is_named(verdict, sign
     data = data_of(arms)
     (sentence,) = verdict_sentences(data.distinct, 0.01, data.format)
     assert named_arms(sentence) == [f"arm_{NAMED + 1}"]
+
+
+def test_two_strengths_of_one_regularizer_are_named_with_them():
+    data = data_of({"weak": (0.01, "helps"), "strong": (0.02, "helps"), "decay": (0.03, "helps")})
+    settings = {"weak": {"dropout": {"rate": 0.1}}, "strong": {"dropout": {"rate": 0.5}}}
+    rows = data.distinct.assign(setting=[settings.get(arm, {}) for arm in data.distinct["arm"]])
+    (sentence,) = verdict_sentences(rows, 0.01, data.format)
+    named = dict(re.findall(r"\*\*(\w+)\*\* \((rate=[\d.]+)?", sentence))
+    assert named == {"weak": "rate=0.1", "strong": "rate=0.5", "decay": ""}

@@ -29,28 +29,33 @@ def with_role(methods: Sequence[Gain], *roles: str) -> list[Gain]:
     return [method for method in methods if method.rows["accuracy"]["role"] in roles]
 
 
-def efficient_methods(methods: Sequence[Gain], formatter: md.Formatter) -> str:
-    """Return a sentence for every method that has the best accuracy for its cost, by cost.
+def efficient(methods: Sequence[Gain], formatter: md.Formatter) -> list[Gain]:
+    """Return the methods with the best accuracy for their cost, by cost.
 
-    Of methods with the same printed accuracy, the cheapest is named.
+    Of methods with the same printed accuracy, only the cheapest is returned.
     """
-    lines: dict[str, str] = {}
+    cheapest: dict[str, Gain] = {}
     for method in methods:
-        percent = formatter.score("accuracy", method.value("accuracy"))
-        if not method.rows["accuracy"]["efficient"] or percent in lines:
-            continue
-        about = method.rows["accuracy"]
-        gain = "" if about["role"] == SINGLE else f"; {_against(method)}"
-        lines[percent] = (
-            f"  - **{method.name}**: {percent} % accuracy, training cost "
-            f"{md.format_ratio(method.value('training_cost'))}, test cost "
+        if method.rows["accuracy"]["efficient"]:
+            cheapest.setdefault(formatter.score("accuracy", method.value("accuracy")), method)
+    return list(cheapest.values())
+
+
+def efficient_methods(methods: Sequence[Gain], formatter: md.Formatter) -> str:
+    """Return a line for every efficient method."""
+    lines = []
+    for method in efficient(methods, formatter):
+        gain = "" if method.rows["accuracy"]["role"] == SINGLE else f"; {_against(method)}"
+        lines.append(
+            f"  - **{method.name}**: {formatter.score('accuracy', method.value('accuracy'))} % "
+            f"accuracy, training cost {md.format_ratio(method.value('training_cost'))}, test cost "
             f"{md.format_ratio(method.value('test_cost'))}{gain}."
         )
     start = (
         "**Efficient methods** (not tested for significance): no other method is at least as "
         "accurate without a higher cost of training or test. Of equal accuracies, the cheapest:"
     )
-    return "\n".join([start, *lines.values()])
+    return "\n".join([start, *lines])
 
 
 def scaled_gains(methods: Sequence[Gain]) -> str:

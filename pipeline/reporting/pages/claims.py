@@ -57,7 +57,8 @@ NOTES = (  # what the columns and the outcomes mean
     "**measure**: the quantity that is compared, and the kind of test: directional (the sign of "
     "the difference), equivalence (the difference is within the margin), exact (the difference is "
     "as expected at every seed or group), interaction (the difference of two contrasts), "
-    "correlation (of gap and test accuracy by rank) or slope (from the first level to the last).",
+    "correlation (by rank, of gap and test accuracy over the arms of a seed; mean over seeds) or "
+    "slope (from the first level to the last).",
     "**setting**: the chosen settings of the arms of the contrast.",
     "**expected**: what the claim says of A, compared with B.",
     "**difference**: A minus B, in points for accuracy, error, gap and importance, in nats for "
@@ -98,7 +99,7 @@ def claims_body(data: ReportData) -> str:
     listing = "\n".join(f"{number}. {md.escape(name)}" for number, name in enumerate(sources, 1))
     return md.join_parts(
         "# Claims",
-        claims_sentence(data),
+        f"{claims_sentence(data)} {_untested_note(rows)}".strip(),
         registration(data),
         f"![{FIGURE}](../figures/claims.png)" if len(drawn_claims(data.claims)) else "",
         _tables(data, tested, numbers),
@@ -154,6 +155,12 @@ def claims_sentence(data: ReportData) -> str:
         "Holm's correction is over the tests of all claims together, so an arm can help while a "
         "claim about it is inconclusive."
     )
+
+
+def _untested_note(rows: list[dict[str, Any]]) -> str:
+    """Return how many claims were decided without a test; empty if none."""
+    exact = [row for row in rows if row["rule"] == "exact" and row["outcome"] in NAMED]
+    return f"Decided without a test: {md.format_count(len(exact), 'claim')}." if exact else ""
 
 
 def registration(data: ReportData) -> str:

@@ -80,9 +80,13 @@ def equal_cost_table(methods: Sequence[Gain], groups: int, formatter: md.Formatt
         groups: How many groups were planned.
         formatter: The format of scores.
     """
-    shown = [method for method in methods if not _is_unchanged(method)]
-    shown = sorted(shown, key=lambda method: _place(method.rows["accuracy"]))
-    cells, same = md.without_constant([_cells(method, formatter) for method in shown], ("n",))
+    changed = [method for method in methods if not _is_unchanged(method)]
+    best = [method for method in gains.efficient(methods, formatter) if method in changed]
+    others = [method for method in changed if method not in best]
+    others.sort(key=lambda method: -method.rows["accuracy"]["mean"])
+    shown = [*best, *others]
+    rows = [_cells(method, formatter, is_efficient=method in best) for method in shown]
+    cells, same = md.without_constant(rows, ("n",))
     caption = (
         f"{same} Bold: efficient methods, ordered by cost; the others are ordered by accuracy. n: "
         f"groups over which means are taken, of {groups} planned. Rule: the arithmetic mean of the "
@@ -180,16 +184,11 @@ def _kinds(methods: Sequence[Gain]) -> str:
     return md.format_bullets(notes)
 
 
-def _place(about: md.Row) -> tuple[bool, float]:
-    """Return the sort key of a row of accuracy; a stable sort keeps efficient ones by cost."""
-    return not about["efficient"], 0.0 if about["efficient"] else -about["mean"]
-
-
-def _cells(method: Gain, formatter: md.Formatter) -> dict[str, str]:
+def _cells(method: Gain, formatter: md.Formatter, is_efficient: bool) -> dict[str, str]:
     about = method.rows["accuracy"]
     single = about["role"] == SINGLE
     return {
-        "method": f"**{method.name}**" if about["efficient"] else method.name,
+        "method": f"**{method.name}**" if is_efficient else method.name,
         "training cost": md.format_ratio(method.value("training_cost")),
         "test cost": md.format_ratio(method.value("test_cost")),
         "accuracy (%)": formatter.score("accuracy", method.value("accuracy")),

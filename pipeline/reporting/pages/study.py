@@ -13,7 +13,7 @@ from pipeline.config.test_rules import NOISE, TestRule
 from pipeline.records.runs import STATES
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
-from pipeline.reporting.labels import setting_cell
+from pipeline.reporting.labels import named_setting, setting_cell, verdict_cell
 from pipeline.reporting.pages._confirmed import confirmed
 from pipeline.reporting.pages._data_size import data_size_section
 from pipeline.reporting.pages._findings import findings
@@ -45,6 +45,7 @@ MORE_SEEDS = (
     " Values at the end of a widened range have more seeds than others. Scores are adjusted for "
     "the differences between seeds."
 )
+MOST_LINES = 6  # arms that have a line of their own under the question
 LISTED = 20  # settings of a study; of more, the table has the chosen ones
 MEASURES = {  # of audits, in words; a measure without words here keeps its name
     "blocks": "residual blocks that may be skipped",
@@ -89,7 +90,7 @@ def study_body(data: ReportData, study: PlannedStudy) -> str:
         title,
         f"{md.escape(study.question)} {settings} The protocol, {data.confirmation.protocol}, is "
         f"described under [method](method.md#protocol).{transfer_link(data, study.name)}",
-        md.section("Findings", md.format_bullets([str(one) for one in findings(data, study)])),
+        md.section("Findings", _findings(data, study)),
         strengths_section(data, study.name),
         md.section("Learning rates", rate_section(data, study)),
         md.section("Confirmation", confirmed(data, study)),
@@ -104,6 +105,31 @@ def study_body(data: ReportData, study: PlannedStudy) -> str:
         md.section("Audit", audit_table(data, study)),
         runs_section(runs),
     )
+
+
+def _findings(data: ReportData, study: PlannedStudy) -> str:
+    """Return the answers of a study: those to its training questions, else a line for each arm."""
+    answered = [str(one) for one in findings(data, study)]
+    return md.format_bullets(answered) if answered else _arm_lines(data, study)
+
+
+def _arm_lines(data: ReportData, study: PlannedStudy) -> str:
+    """Return verdict, difference and change of gap of every arm; empty for many arms."""
+    rows = of(data.primary, study.name).to_dict("records")
+    if len(rows) > MOST_LINES:
+        return ""
+    lines = []
+    for row in rows:
+        arm = f"**{row['arm']}**{data.reference(study.name, row['arm'])}"
+        label = named_setting(row["arm"], row["setting"])
+        setting = f" ({label})" if label else ""
+        gap = data.gap_contrasts.get((study.name, row["arm"]))
+        change = f", gap {data.format.change(gap)}" if gap else ""
+        lines.append(
+            f"{arm}{setting}: {verdict_cell(row)}. Test accuracy {data.format.change(row)}{change}."
+        )
+    note = f"Differences to the reference, with {md.INTERVAL}s that are not corrected."
+    return f"{md.format_bullets(lines)}\n\n{note}"
 
 
 def strengths_section(data: ReportData, study: str) -> str:
