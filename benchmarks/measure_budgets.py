@@ -1,4 +1,4 @@
-"""Validation accuracy of the baselines of the protocols with once, twice and four times the epochs.
+"""Validation accuracy of the baselines of the protocols with half, once and twice their epochs.
 
 Each baseline has the learning rate that its committed report tuned, at the report's own number of
 epochs. Every seed trains all three lengths from the same split and weights, so gains are paired.
@@ -26,22 +26,21 @@ from pipeline.training.trainer import train
 
 PROTOCOLS = ("digits", "mnist_5k", "fashion_mnist", "fashion_mnist_resnet", "cifar10")
 RATE = "training.learning_rate"
-FACTORS = (1, 2, 4)
+FACTORS = (0.5, 1, 2)
 SEEDS = 3
 RESULT = Path(__file__).parent / "results" / "budgets.json"
 
 
-def accuracies(protocol: str, factor: int, seed: int, pool: Any) -> tuple[float, float]:
+def accuracies(protocol: str, epochs: int, seed: int, pool: Any) -> tuple[float, float]:
     """Return validation accuracy at the end, and its change over the last third of training.
 
     Args:
         protocol: The name of the protocol.
-        factor: Epochs as a multiple of the protocol's.
+        epochs: The number of epochs.
         seed: The seed of split, weights and batches.
         pool: The development examples.
     """
     plain = settings(protocol)
-    epochs = plain["training"]["epochs"] * factor
     changed = {"epochs": epochs, "learning_rate": tuned_rate(protocol)}
     tuned = plain | {"training": plain["training"] | changed}
     history = train(RunConfig(**tuned, regularizers=(), streams=Streams.of(seed)), pool).history
@@ -56,20 +55,25 @@ def tuned_rate(protocol: str) -> float:
 
 
 def case(protocol: str, artifacts: Path) -> dict[str, Any]:
-    """Return the means over seeds at every number of epochs, in points of accuracy."""
+    """Return the means over seeds at every number of epochs, in points of accuracy.
+
+    Gains are over the number of epochs of the protocol.
+    """
     pool = read_development(artifacts / protocol / "data")
+    usual = settings(protocol)["training"]["epochs"]
     measured = {
-        factor: [accuracies(protocol, factor, seed, pool) for seed in range(SEEDS)]
+        round(usual * factor): [
+            accuracies(protocol, round(usual * factor), seed, pool) for seed in range(SEEDS)
+        ]
         for factor in FACTORS
     }
-    epochs = settings(protocol)["training"]["epochs"]
-    usual = [end for end, _ in measured[FACTORS[0]]]
+    usual_ends = [end for end, _ in measured[usual]]
     result = {}
-    for factor, rows in measured.items():
+    for epochs, rows in measured.items():
         ends = [end for end, _ in rows]
-        result[str(epochs * factor)] = {
+        result[str(epochs)] = {
             "accuracy": _points(ends),
-            "gain": _points([end - other for end, other in zip(ends, usual, strict=True)]),
+            "gain": _points([end - other for end, other in zip(ends, usual_ends, strict=True)]),
             "change_over_last_third": _points([change for _, change in rows]),
         }
     return result
