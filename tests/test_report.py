@@ -577,7 +577,7 @@ def test_no_number_of_the_headline_sentence_is_typed(artifacts: Path) -> None:
     counts += [*(100 * rates[["rate", "low", "high"]].to_numpy().ravel())]
     known |= {f"{value:.0f}" for value in counts}
     assert set(re.findall(r"[+-]?\d+(?:\.\d+)?", sentence)) <= known
-    assert "Conditions: up to 6 fresh seeds, 6 epochs (" in sentence
+    assert "Limits: up to 6 fresh seeds; 6 epochs (" in sentence
 
 
 def test_another_protocol_gives_another_text(artifacts: Path) -> None:

@@ -274,7 +274,7 @@ def contrast_name(contrast: Contrast | None, study: PlannedStudy, measure: Measu
     if contrast.methods:
         return f"{contrast.methods[1]} against {contrast.methods[0]}"
     if contrast.chosen:
-        return f"best of {contrast.chosen} models by validation: lead there against that on test"
+        return f"best of {contrast.chosen} models by validation: lead on validation against on test"
     if contrast.members:
         few, many = contrast.members
         return f"{contrast.method}: {many} members against {few}"
@@ -327,7 +327,7 @@ def _judged(claim: Claim, sample: Sample, adjusted: tuple[float, float]) -> tupl
         return outcome, "one seed, or the same value at every seed"
     is_decided = outcome is not Outcome.INCONCLUSIVE
     if is_decided and _is_opposed(claim, sample, value, is_close=not adjusted[0] < LEVEL):
-        return Outcome.INCONCLUSIVE, "the numbers of lost runs say the opposite"
+        return Outcome.INCONCLUSIVE, "the numbers of lost runs contradict the difference"
     within = adjusted[1] < LEVEL and claim.expect in ("lower", "higher")
     return outcome, BELOW if within and outcome is Outcome.SUPPORTED else ""
 
@@ -341,8 +341,8 @@ def _shortage(claim: Claim, sample: Sample, level: float) -> str:
     if deciding >= needed:
         return ""
     return (
-        f"too few seeds: both sides differ at {deciding} of {len(sample.differences)}, "
-        f"and signed ranks need {needed} at the strictest step of Holm's procedure"
+        f"too few seeds: the two sides differ at {deciding} of {len(sample.differences)}, and "
+        f"Wilcoxon's signed-rank test needs {needed} after Holm's correction"
     )
 
 

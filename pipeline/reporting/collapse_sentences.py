@@ -1,5 +1,6 @@
 """Describe the arms that lost runs, which collapsed or diverged, and the rates of losses."""
 
+from collections.abc import Collection
 from math import nan
 
 import pandas as pd
@@ -30,11 +31,12 @@ def lost_arms(rates: pd.DataFrame) -> pd.DataFrame:
     return lost.sort_values("rate", ascending=False, kind="stable")
 
 
-def collapse_sentences(rates: pd.DataFrame) -> list[str]:
+def collapse_sentences(rates: pd.DataFrame, named_before: Collection[str] = ()) -> list[str]:
     """Return which arms lost runs and which more or less often than its reference; [] without any.
 
     Args:
         rates: A row per arm: label, `RATE`, p_holm and often.
+        named_before: The labels of the arms whose lost runs another sentence already counts.
     """
     lost = lost_arms(rates)
     if lost.empty:
@@ -50,12 +52,12 @@ def collapse_sentences(rates: pd.DataFrame) -> list[str]:
     differs = (
         md.format_list(shown)
         if shown
-        else "No arm is shown to lose more or fewer runs than its reference"
+        else "No rate of lost runs is shown to differ from that of the reference"
     )
-    return [
-        f"Lost runs (collapsed or diverged): {md.format_list([*named, *more])}. {differs}. "
-        "Verdicts leave out lost runs."
-    ]
+    counted = f"Lost runs (collapsed or diverged): {md.format_list([*named, *more])}. "
+    if {row["label"] for row in rows} <= {*named_before}:
+        counted = ""
+    return [f"{counted}{differs}. Differences leave out lost runs."]
 
 
 def rate_table(rates: pd.DataFrame, note: str = "") -> str:
@@ -89,7 +91,7 @@ def lost_note(rates: pd.DataFrame) -> str:
         rates: As `collapse_sentences` takes them.
     """
     lost = "" if lost_arms(rates).empty else "A run is lost if it collapsed or diverged. "
-    return f"{lost}A run collapses if its accuracy is far below the other runs of its arm. "
+    return f"{lost}A run collapses if its accuracy is far below that of the other runs of its arm. "
 
 
 def rare_note(rates: pd.DataFrame) -> str:
@@ -127,13 +129,15 @@ def undone_note(rates: pd.DataFrame, contrasts: pd.DataFrame) -> str:
         other = highest.get((row["study"], row["reference"]), of_baseline)
         better = {Verdict.HELPS: row["high"], Verdict.HURTS: other}
         if row["undone"] < better.get(verdict, nan):
-            named.append(f"**{row['label']}** ({verdict}; {_percent(row['undone'])} points)")
+            named.append(
+                f"**{row['label']}** ({verdict}; {_percent(row['undone'])} percentage points)"
+            )
     if not named:
         return ""
     return (
-        " Verdicts leave out lost runs. If lost runs counted, a verdict would change where the "
-        "better side loses runs more often than the other one by the points in brackets. With so "
-        f"few runs, this is not excluded for {md.format_few(named)}."
+        " If lost runs counted as errors, a verdict would change if the rate of lost runs of the "
+        "better arm were higher than that of the other one by the number in brackets. So few runs "
+        f"do not exclude this for {md.format_few(named)}."
     )
 
 

@@ -87,14 +87,14 @@ def _among_best(labels: Sequence[str]) -> str:
     return f"{AMONG_BEST}{names}"
 
 
-def conditions_sentence(seeds: str, conditions: Sequence[str]) -> str:
-    """Return under which conditions the answer was obtained.
+def limits_sentence(seeds: str, limits: Sequence[str]) -> str:
+    """Return what limits the answer.
 
     Args:
         seeds: The number of seeds, in words.
-        conditions: The other conditions.
+        limits: The other limits.
     """
-    return f"Conditions: {md.format_list([seeds, *conditions])}."
+    return f"Limits: {'; '.join([seeds, *limits])}."
 
 
 def joint_intervals(contrasts: int, rows: pd.DataFrame, looks: str = "") -> str:
@@ -108,15 +108,25 @@ def joint_intervals(contrasts: int, rows: pd.DataFrame, looks: str = "") -> str:
     ranked = rows[rows["verdict"].isin(RANKED)]
     is_stricter = ((ranked["low_all"] < 0) & (ranked["high_all"] > 0)).any()
     strict = (
-        " They are wider than the verdicts require, so one may include 0 although its arm helps "
-        "or hurts."
+        " Verdicts use Holm's correction, which is less strict, so an arm may help or hurt "
+        "although its interval includes 0."
         if is_stricter
         else ""
     )
     return (
         f"(Differences are in points of test accuracy. The {md.INTERVAL}s hold for all "
-        f"{md.format_count(contrasts, 'contrast')} at once{looks}.{strict})"
+        f"{md.format_count(contrasts, 'comparison')} at once{looks}.{strict})"
     )
+
+
+def withheld_labels(contrasts: pd.DataFrame) -> list[str]:
+    """Return the labels of the arms that a sentence names with their lost runs.
+
+    Args:
+        contrasts: As `verdict_sentences` takes them.
+    """
+    labels = contrasts.loc[contrasts["withheld"].astype(bool), "label"]
+    return list(labels) if len(labels) <= md.FEW + 1 else list(labels[: md.FEW])
 
 
 def _withheld(
@@ -131,7 +141,7 @@ def _withheld(
         f"{formatter.joint_change(row, metric)})"
         for row in rows
     ]
-    return [f"Inconclusive because of lost runs: {md.format_few(names)}."]
+    return [f"Inconclusive because of lost (collapsed or diverged) runs: {md.format_few(names)}."]
 
 
 def _finding(row: md.Row, formatter: md.Formatter, metric: Metric) -> str:

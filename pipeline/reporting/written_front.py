@@ -17,17 +17,19 @@ from pipeline.reporting.verdict_sentences import (
     AMONG_BEST,
     NO_HELP,
     NOT_ABOVE_MAJORITY,
-    conditions_sentence,
     joint_intervals,
+    limits_sentence,
     verdict_sentences,
+    withheld_labels,
 )
 
 CLASSIFIERS = r"(?:, | and )?(?:1-nearest neighbour|logistic regression)"
 EPOCHS = re.compile(r"(\d+) epochs?\b")
-CONDITIONS = (
-    r"(?:,| and) \d+ epochs?(?: \(\d+ arms? still improving at the end\))?"
-    r"(?:(?:,| and) (?:these test examples|an untuned baseline|the values tried))*\. "
+LIMIT = (
+    r"(?:\d+ verdicts? changes? with other test examples|an untuned baseline"
+    r"|better values may lie beyond those tried)"
 )
+LIMITS = rf"; \d+ epochs?(?: \(\d+ arms? still improving at the end\))?(?:; {LIMIT})*\. "
 BASELINE_WORDS = (
     r" The baseline reaches (?P<accuracy>[\d.]+) % test accuracy"
     r"(?: \(the mean of all its runs, also of those that collapsed\))? with a gap of "
@@ -121,19 +123,17 @@ class WrittenFront:
         counts = self.contrasts.seed_counts()
         if not counts:
             return
-        seeds = conditions_sentence(seeds_words(min(counts), max(counts), futile), ())
-        conditions = re.escape(seeds.removesuffix("."))
+        seeds = limits_sentence(seeds_words(min(counts), max(counts), futile), ())
+        limits = re.escape(seeds.removesuffix("."))
         findings = [*self._findings(), *self._collapses()]
         looks = r"(?:, corrected for \d+ looks?, at [\d, and]+ seeds)?" if has_looks else ""
         count = self.contrasts.contrast_count()
         note = re.escape(joint_intervals(count, self.distinct, LOOKS)).replace(LOOKS, looks)
         warning = f"(?:{re.escape(NOT_ABOVE_MAJORITY)} )?"
-        whole = re.compile(
-            f"{warning}{' '.join(findings)}{BASELINE_WORDS}{conditions}{CONDITIONS}{note}"
-        )
+        whole = re.compile(f"{warning}{' '.join(findings)}{BASELINE_WORDS}{limits}{LIMITS}{note}")
         match = whole.fullmatch(answer)
         if not match:
-            parts = [*findings, conditions, note]
+            parts = [*findings, limits, note]
             missing = next((part for part in parts if not re.search(part, answer)), "")
             shown = re.sub(r"\\(.)", r"\1", missing.partition("(?")[0])
             yield f"the answer lacks: {shown}" if shown else "the answer has other words"
@@ -158,7 +158,8 @@ class WrittenFront:
     def _collapses(self) -> Iterator[str]:
         """Yield a pattern for the sentence about lost runs, if it is there."""
         rates = self.contrasts.rates()
-        for sentence in collapse_sentences(rates) if len(rates) else ():
+        named = withheld_labels(self.distinct)
+        for sentence in collapse_sentences(rates, named) if len(rates) else ():
             yield re.escape(sentence)
 
     def _cells(self, row: md.Row) -> dict[str, str]:

@@ -181,7 +181,7 @@ def test_arms_that_arrive_at_another_time_are_named_by_their_corrected_p():
 @pytest.mark.parametrize(
     ("arms", "expected"),
     [
-        ([arm("dropout", regularizers=("dropout",))], "Which regularizers close the gap"),
+        ([arm("dropout", regularizers=("dropout",))], "Which regularizers help"),
         ([arm("adam", ADAM)], "Which training choices help"),
         (
             [arm("adam", ADAM), arm("dropout", regularizers=("dropout",))],
@@ -193,7 +193,7 @@ def test_arms_that_arrive_at_another_time_are_named_by_their_corrected_p():
                 arm("longer", {"training.epochs": 9}, ("dropout",)),
                 arm("less", {"data.train_size": 9}),
             ],
-            "Which regularizers close the gap",
+            "Which regularizers help",
         ),
     ],
 )

@@ -315,7 +315,7 @@ class TestAReferenceThatLostARun:
         rates = judged.rates.set_index("arm")
         assert rates.loc["worse", "undone"] < rates.loc["baseline", "high"]
         page = judgement_page(judged, "mine")
-        start = page.index("If lost runs counted, a verdict would change")
+        start = page.index("If lost runs counted as errors, a verdict would change")
         note = page[start:].splitlines()[0]
         assert set(bold(note)) == {"better"}
         verdicts = judged.table.set_index("arm")["verdict"]

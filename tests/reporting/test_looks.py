@@ -63,7 +63,7 @@ def test_the_front_page_says_how_many_seeds_and_why(plain, looked):
         "dropout": "6: difference",
         "mixup": "12: futile",
     }
-    assert "Conditions: 6 to 12 fresh seeds" in headline(looked)
+    assert "Limits: 6 to 12 fresh seeds" in headline(looked)
     assert "corrected for 2 looks, at 6 and 12 seeds" in headline(looked)
     assert "look" not in headline(plain)
     assert "seeds |" not in headline_table(plain)

@@ -200,11 +200,7 @@ def test_notes_on_the_data_are_on_the_front_page(found: ReportData) -> None:
     noted = dataclasses.replace(found, data=found.data | {"notes": notes})
     text = all_pages(noted)["report.md"]
     assert "data_batch_0: missing, data_batch_1: missing, data_batch_2: missing and 2 more" in text
-    assert (
-        text.index("## Recipe")
-        > text.index("Notes on the data")
-        > text.index("Conditions: 3 fresh")
-    )
+    assert text.index("## Recipe") > text.index("Notes on the data") > text.index("Limits: 3 fresh")
 
 
 def test_nothing_that_helps_is_said_first() -> None:
@@ -233,7 +229,7 @@ def test_the_pages_keep_their_order(found: ReportData) -> None:
     made = all_pages(found)
     marks = [
         "# Which",
-        "Conditions: 3 fresh seeds",
+        "Limits: 3 fresh seeds",
         "## Recipe",
         "| arm | verdict |",
         "(figures/forest.png)",
@@ -268,7 +264,7 @@ def test_every_table_names_n_rule_and_interval(found: ReportData) -> None:
         assert "n: " in caption
         assert "rule" in caption.lower()
         assert "interval" in caption.lower()
-    assert "with the 95 % interval of the mean over seeds" in captions[0]
+    assert "with its 95 % interval over seeds" in captions[0]
     assert "95 % Student-t interval" in captions[1]
     assert "Holm over 6 contrasts of test accuracy" in captions[1]
 
@@ -424,7 +420,7 @@ def test_the_diagnosis_of_variance(found: ReportData, golden) -> None:
 @pytest.mark.parametrize(
     ("withheld", "p", "words"),
     [
-        (True, 0.001, " and a higher test accuracy over the runs that were not lost."),
+        (True, 0.001, " and a higher test accuracy over the runs that were not lost, "),
         (True, 0.5, ", but not shown to have a higher test accuracy."),
         (False, 0.001, ", but not shown to have a higher test accuracy."),
     ],
@@ -439,7 +435,7 @@ def test_of_an_arm_whose_verdict_is_withheld_the_runs_that_were_not_lost_count(
     text = _diagnosis.diagnosis_section(dataclasses.replace(found, contrasts=table))
     (line,) = [line for line in text.splitlines() if "smaller gap" in line]
     assert line.startswith("- **early** ")
-    assert f"is shown to have a smaller gap{words} (" in line
+    assert f"is shown to have a smaller gap{words}" in line
 
 
 def test_where_bias_is_the_problem_arms_that_fit_better_are_named(
@@ -511,7 +507,7 @@ def test_a_pair_whose_lost_runs_contradict_its_verdict_has_none(found: ReportDat
     ("factor", "most", "shown", "missing"),
     [
         (1.07, 1.55, "1.07 (dropout)", "1.55"),
-        (NAN, 1.55, "at most 1.55", "dropout)"),
+        (NAN, 1.55, "up to 1.55", "dropout)"),
         (NAN, NAN, "", "factor"),
     ],
 )
@@ -535,7 +531,7 @@ def test_a_pair_has_its_interval_over_test_examples(found: ReportData, elsewhere
     row |= {"low_images": -0.004, "high_images": 0.044, "verdict_other_images": elsewhere}
     made = dataclasses.replace(found, parts=pd.DataFrame([row]))
     line = _interactions.interaction_lines(made)
-    assert "+2.0 points [+1.0, +3.0] (with other test examples [-0.4, +4.4]" in line
+    assert "+2.0 points [+1.0, +3.0] ([-0.4, +4.4] if" in line
     assert ("inconclusive" in line) is said
     assert "verdict is corrected" in line
 

@@ -13,7 +13,7 @@ CONTRASTS = """study,arm,strength,n,difference,low,high,verdict,below_margin
 one,dropout,rate=0.1,2,0.025,0.01,0.04,helps,False
 one,mixup,,2,-0.005,-0.02,0.01,inconclusive,False
 """
-FRONT = """# Which regularizers close the gap: tiny
+FRONT = """# Which regularizers help: tiny
 
 With 2 fresh seeds, **dropout** (+2.5 points [+1.0, +4.0]) helps. **mixup** is inconclusive.
 

@@ -1,5 +1,7 @@
 """Write the contrasts of one study: the primary metric with verdicts, then all others without."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from pipeline.comparison.levels import PRIMARY
@@ -15,6 +17,7 @@ from pipeline.reporting.pages._page import PAIRS
 from pipeline.reporting.units import METRICS
 
 OTHERS = ("validation_accuracy", "test_nll", "test_calibration_error", *GAPS)
+EXPLAINED = ("detectable", "seeds needed")  # columns that other pages explain
 DIFFERENCE = f"difference [{md.INTERVAL}]"
 CONSTANT = ("baseline (%)", "n", "rule")  # columns that are often the same in all rows
 
@@ -52,11 +55,16 @@ def _primary_table(data: ReportData, rows: list[md.Row]) -> str:
     shown, same = md.without_constant(md.without_void(cells), CONSTANT)
     caption = (
         f"Test accuracy, differences in points. {same} n: {PAIRS}. Rule: the test rule of the arm. "
-        "Interval, p, detectable and seeds needed are explained under "
-        "[statistics](method.md#statistics). p (Holm): corrected over all contrasts of the report. "
+        f"{_explained(shown[0])} p (Holm): corrected over all contrasts of the report. "
         "Correlation: of the test accuracies of arm and baseline over seeds."
     )
     return md.format_table(shown, " ".join(caption.split()), words=("arm", "verdict", "rule"))
+
+
+def _explained(cells: Mapping[str, str]) -> str:
+    """Return where the columns that need an explanation have one."""
+    names = ["interval", "p", *(name for name in EXPLAINED if name in cells)]
+    return f"See [statistics](method.md#statistics) for {md.format_list(names)}."
 
 
 def _other_table(data: ReportData, rows: list[md.Row]) -> str:

@@ -53,8 +53,7 @@ def _result(data: ReportData) -> str:
     arms = format_count(len(data.distinct), "arm")
     if not number:
         return f", but none of the {arms} tried here is shown to raise test accuracy"
-    are = "is" if number == 1 else "are"
-    return f". Of {arms} tried here, {number} {are} shown to raise test accuracy"
+    return f". Of {arms} tried here, {number} {'helps' if number == 1 else 'help'}"
 
 
 def _closing(data: ReportData) -> str:
@@ -72,11 +71,12 @@ def _closing(data: ReportData) -> str:
         if label not in helping:
             (lossy if label in withheld else names).append(_arm(data, row))
     parts = [_smaller(names, ", but not shown to have a higher test accuracy")]
-    parts.append(_smaller(lossy, " and a higher test accuracy over the runs that were not lost"))
-    lines = [part for part in parts if part]
-    if not lines:
-        return ""
-    return f"{' '.join(lines)} (Tests have Holm's correction; intervals hold for all arms at once.)"
+    lost = (
+        " and a higher test accuracy over the runs that were not lost, but no verdict because of "
+        "lost runs"
+    )
+    parts.append(_smaller(lossy, lost))
+    return " ".join(part for part in parts if part)
 
 
 def _smaller(names: Sequence[str], more: str) -> str:

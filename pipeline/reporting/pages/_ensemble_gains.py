@@ -53,7 +53,8 @@ def efficient_methods(methods: Sequence[Gain], formatter: md.Formatter) -> str:
         )
     start = (
         "**Efficient methods** (not tested for significance): no other method is at least as "
-        "accurate without a higher cost of training or test. Of equal accuracies, the cheapest:"
+        "accurate without a higher cost of training or test. Of methods with equal accuracies, "
+        "only the cheapest is listed:"
     )
     return "\n".join([start, *lines])
 
@@ -74,8 +75,8 @@ def scaled_gains(methods: Sequence[Gain]) -> str:
         if names:
             parts.append(f"those {words.format(md.format_few(names))}")
     start = (
-        "**NLL after temperature scaling**, which removes gains that are only better calibration. "
-        "Of the gains whose uncorrected interval excludes 0 before scaling"
+        "**Temperature scaling** removes gains in NLL that are only better calibration. Of the "
+        "gains whose uncorrected interval excludes 0 before scaling"
     )
     return f"{start}, {'; '.join(parts)}." if parts else ""
 
@@ -94,7 +95,10 @@ def size_gains(sizes: pd.DataFrame, formatter: md.Formatter) -> str:
         )
     if not parts:
         return ""
-    start = "**More members** (difference in accuracy to one; of independent models, to their mean)"
+    start = (
+        "**More members** (difference in accuracy from one member: the last snapshot or "
+        "checkpoint, or the mean of the single independent models)"
+    )
     return f"{start}: {'; '.join(parts)}."
 
 
@@ -129,9 +133,9 @@ def optimism(methods: Sequence[Gain]) -> str:
         words = "no sign that selection overfits its half"
     return (
         "**Greedy selection** adds models to the mean one by one, by the NLL on one half of the "
-        "validation examples. Its cost includes all candidates. Its gain in NLL over the mean of "
-        f"all candidates (above 0 is better) is {seen} on this half and {unseen} on the other "
-        f"half: {words} (difference {more})."
+        "validation examples. Its cost includes all candidate models. Its gain in NLL over the "
+        f"mean of all candidates (above 0 is better) is {seen} on this half and {unseen} on the "
+        f"other half: {words} (difference {more})."
     )
 
 

@@ -57,7 +57,8 @@ def _sentence(data: ReportData, row: md.Row) -> str:
         )
     points = data.format.points
     return (
-        f"The effect of {pair} is {points(row['effect'])} points. Those of {both} add up to "
+        f"Over {md.format_count(row['n'], 'seed')}, the effect of {pair} is "
+        f"{points(row['effect'])} points. Those of {both} add up to "
         f"{points(row['sum'])} points. Interaction (the effect minus this sum): "
         f"{data.format.change(row)}. {_meaning(data, row)}"
     )
@@ -67,14 +68,14 @@ def _part_sentence(data: ReportData, row: md.Row) -> str:
     """Return the verdict of a pair against its better part."""
     if row["withheld"]:
         return (
-            f"No verdict for **{row['arm']}** against **{row['better']}**, the better of its two "
-            f"changes on validation examples ({lost_words(row, 'part')}; the other runs have a "
-            f"difference of {data.format.joint_change(row)})."
+            f"No verdict for **{row['arm']}** against **{row['better']}**, which of its two "
+            f"changes has the better validation accuracy ({lost_words(row, 'part')}; the other "
+            f"runs have a difference of {data.format.joint_change(row)})."
         )
     return (
-        f"**{row['arm']}** {PARTS[row['verdict']]} **{row['better']}**, the better of its two "
-        f"changes on validation examples: {data.format.change(row)}{_over_images(data, row)}. The "
-        f"verdict is corrected for all contrasts, the {md.CONFIDENCE} interval is not."
+        f"**{row['arm']}** {PARTS[row['verdict']]} **{row['better']}**, which of its two changes "
+        f"has the better validation accuracy: {data.format.change(row)}{_over_images(data, row)}. "
+        f"The verdict is corrected for all contrasts, the {md.CONFIDENCE} interval is not."
     )
 
 
@@ -85,7 +86,7 @@ def _over_images(data: ReportData, row: md.Row) -> str:
         return ""
     verdict = row["verdict_other_images"]
     other = "" if verdict == row["verdict"] else f", where the pair is {verdict}"
-    return f" (with other test examples {bounds}{other})"
+    return f" ({bounds} if the choice of test examples counts too{other})"
 
 
 def _meaning(data: ReportData, row: md.Row) -> str:

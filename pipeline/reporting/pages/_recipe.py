@@ -71,8 +71,8 @@ def _flow(value: Any) -> str:
 def _gain(data: ReportData, chosen: md.Row) -> str:
     return (
         f"It gains {data.format.change(chosen)} of test accuracy. "
-        f"{_cost(chosen)}{cost_note(data, FROM_FRONT)} Of the arms that help and are "
-        "not shown to be worse than another one, it is the cheapest to train."
+        f"{_cost(chosen)}{cost_note(data, FROM_FRONT)} It is the cheapest to train of the best "
+        "arms: those that help and are not shown to be worse than another one."
     )
 
 
@@ -136,10 +136,10 @@ def _test_time(data: ReportData) -> str:
     }
     groups = md.format_count(int(best["pairs"]), "group")
     return (
-        f"Averaging at test (**{best['method']}**) adds {data.format.change(row)} for "
-        f"{md.format_ratio(costs['test_cost'])} times the test cost. (Mean over {groups} of "
-        "models in the ensemble study, each with its own data split. Averaging was chosen on "
-        "validation examples and is not tested for significance.)"
+        f"Averaging at test (**{best['method']}**) changes test accuracy by "
+        f"{data.format.change(row)}, for {md.format_ratio(costs['test_cost'])} times the test "
+        f"cost. (Mean over {groups} of the ensemble study. This way of averaging has the best "
+        "validation accuracy. Its gain is not tested.)"
     )
 
 
@@ -280,7 +280,7 @@ def _more_seeds(data: ReportData) -> str:
         return ""
     return (
         f"Of the inconclusive arms{_but_withheld(data)}, **{row['label']}** has the largest gain: "
-        f"{data.format.joint_change(row)}. If this is its true gain, "
+        f"{data.format.joint_change(row)}. If this is its true gain, about "
         f"{md.format_seeds_needed(row, 'seeds')} detect it with {100 * POWER:g} % power after the "
         "correction for all contrasts."
     )

@@ -39,9 +39,9 @@ def trust_section(data: ReportData) -> str:
 
 
 def qualifiers(data: ReportData) -> list[str]:
-    """Return the conditions of the answer besides the seeds.
+    """Return the limits of the answer besides the seeds.
 
-    The number of epochs always is a condition, failed checks add others.
+    The number of epochs always is a limit, failed checks add others.
     """
     failed = data.failed_checks
     tuned = data.trust[data.trust["check"] == Check.TUNED].to_dict("records")
@@ -51,11 +51,14 @@ def qualifiers(data: ReportData) -> list[str]:
     rising = short[short["value"].notna()]  # unknown for a curve with fewer than two points
     arms = md.format_count(len(rising), "arm")
     few = f" ({arms} still improving at the end)" if len(rising) else ""
+    unstable = data.trust[(data.trust["check"] == Check.IMAGES) & ~data.trust["passed"]]
+    verdicts = md.format_count(len(unstable), "verdict")
+    changes = "changes" if len(unstable) == 1 else "change"
     conditions = {
         f"{epochs}{few}": True,
-        "these test examples": Check.IMAGES in failed,
+        f"{verdicts} {changes} with other test examples": Check.IMAGES in failed,
         "an untuned baseline": any(not row["subject"] and not row["passed"] for row in tuned),
-        "the values tried": ends or Check.INTERIOR in failed,
+        "better values may lie beyond those tried": ends or Check.INTERIOR in failed,
     }
     return [words for words, holds in conditions.items() if holds]
 
@@ -152,12 +155,18 @@ def _interior(data: ReportData, rows: Rows, failed: Rows) -> str:
     bounds = [row for row in rows if row["at_bound"]]
     if bounds:
         return (
-            f"No search space ({len(rows)}) needs to be wider. "
+            "No search space needs to be wider. "
             f"{_verb(bounds, 'One chosen value is', 'Some chosen values are')} at an end of the "
             "space, but no value beyond is allowed or has an effect: "
             f"{_names(data, bounds, _place)}."
         )
-    return f"No chosen value (of {len(rows)}) is at an end of its search space."
+    if len(rows) == 1:
+        return "The chosen value is not at an end of its search space."
+    return f"None of the {len(rows)} chosen values is at an end of its search space."
+
+
+def _each(rows: Rows) -> str:
+    return "The arm" if len(rows) == 1 else f"Each of the {len(rows)} arms"
 
 
 def _gains(data: ReportData, rows: Rows, failed: Rows) -> str:
@@ -207,9 +216,10 @@ def _budgets(data: ReportData, rows: Rows, failed: Rows) -> str:
         epochs = data.confirmation.settings["training"]["epochs"]
         return (
             f"Validation accuracy still rises by more than {margin} over the last third of "
-            f"training: {_names(data, _sorted(measured)[::-1], _change(data))}. Train longer: "
-            f"`training.epochs: {2 * epochs}` in {_value_file(data, EPOCHS)}. If the learning "
-            "curve of an arm falls early, try a weaker setting of it."
+            f"training: {_names(data, _sorted(measured)[::-1], _change(data))}. Longer training "
+            f"may help {_verb(measured, 'it', 'them')}: `training.epochs: {2 * epochs}` in "
+            f"{_value_file(data, EPOCHS)}. If the validation accuracy of an arm falls early in "
+            "training, try a weaker setting of it."
         )
     most = max(rows, key=lambda row: row["value"])
     return (
@@ -233,9 +243,8 @@ def _better_baseline(data: ReportData) -> str:
     epochs = data.confirmation.settings["training"]["epochs"]
     if baseline_problem(data) == "variance":
         return (
-            "The baseline overfits ([Diagnosis](#diagnosis)), so longer training alone will "
-            "hardly help. "
-            "Try more training examples (`data.train_size`), the setting of the "
+            "The baseline overfits ([Diagnosis](#diagnosis)), so longer training will hardly "
+            "help it. Try more training examples (`data.train_size`), the setting of the "
             f"[recipe](#recipe) if it names one, or another network in {_protocol_file(data)}."
         )
     return (
@@ -249,14 +258,14 @@ def _other_images(data: ReportData, rows: Rows, failed: Rows) -> str:
     if not failed:
         return (
             f"{_verb(rows, 'The only verdict', f'All {len(rows)} verdicts')} other than "
-            f"inconclusive {_verb(rows, 'stays', 'stay')} the same when the choice of test "
-            "examples also counts as a source of error, not the seeds alone."
+            f"inconclusive {_verb(rows, 'stays', 'stay')} the same if the choice of test "
+            "examples also counts as a source of error."
         )
     return (
         f"{_part(failed, rows, 'verdict')} other than inconclusive "
-        f"{_verb(failed, 'changes', 'change')} when the choice of test examples also counts as a "
-        f"source of error, not only the seeds: {_names(data, failed, _change(data))}; verdicts are "
-        "corrected, these intervals are not. "
+        f"{_verb(failed, 'changes', 'change')} if the choice of test examples also counts as a "
+        f"source of error: {_names(data, failed, _change(data))}. Verdicts are corrected, these "
+        "intervals are not. "
         f"Raise {_seeds_key(data)} in {_value_file(data, 'seeds.confirmation')}. "
         "[Precision](pages/verdicts.md#precision) says whether more test examples would also help."
     )
@@ -295,7 +304,7 @@ def _trials(data: ReportData, rows: Rows, failed: Rows) -> str:
             names = _names(data, fewer, _counts)
             full = f", or all settings of a smaller space: {names}"
         return (
-            f"Every arm with a search ({len(rows)}) tried as many settings as its reference{full}. "
+            f"{_each(rows)} with a search tried as many settings as its reference{full}. "
             "Settings that extended a range are not counted."
         )
     parts = []

@@ -42,7 +42,7 @@ def pages(data: ReportData) -> Iterator[Page]:
         pass_table(data, gains),
         f"Curves over the number of passes: {md.format_list(links)}.",
     )
-    yield Page("averaging", "Averaging noise passes", body)
+    yield Page("averaging", "Averaging at test", body)
 
 
 def pass_figure(data: ReportData, study: str) -> str:

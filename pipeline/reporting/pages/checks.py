@@ -11,35 +11,36 @@ ORDER = 12
 CHECKS = f"""\
 A failed check changes no verdict. It limits what a verdict means.
 
-- **Baseline tuned**: at least two of the values under `tune` of the protocol were tried. \
-The best value is not at an end of its range, unless the values beyond this end are invalid or \
-would change nothing.
-- **Search spaces**: the chosen value of every other searched number is not at an end of its \
-range either, with the same exceptions.
+- **Baseline tuned**: at least two of the values under `tune` of the protocol were tried. The \
+best value is not at an end of its range, unless the values beyond this end are invalid or would \
+change nothing.
+- **Search spaces**: the chosen value of every number that an arm searches is not at an end of \
+its range, with the same exceptions.
 - **Chosen settings**: the mean validation accuracy of every chosen setting, on the exploration \
 seeds, is above that of its reference.
 - **Budget**: over the last third of training, validation accuracy (interpolated between the \
 points of the curve) rises by no more than {{margin}} on average. Some rise is normal, because \
 accuracy improves when a schedule lowers the learning rate to zero.
-- **Reference classifiers**: the baseline has a higher mean validation accuracy than each of three \
-classifiers, and the interval of the difference, paired by seed, excludes 0. The classifiers are \
-the majority class, 1-nearest neighbour (Euclidean distance) and multinomial logistic regression \
-(scikit-learn). They use the splits, standardized inputs and training labels of the network; with \
-large training sets, only those of the first 2 to 5 seeds.
-- **Other test examples**: the verdict stays the same if the standard error includes the choice of \
-test examples as well as the seeds. The squared error is the variance over seeds plus the variance \
-over test examples, minus the variance of single predictions, which both of these include.
+- **Reference classifiers**: the baseline has a higher mean validation accuracy than each of \
+three classifiers, and the interval of the difference, paired by seed, excludes 0. The \
+classifiers are the majority class, 1-nearest neighbour (Euclidean distance) and multinomial \
+logistic regression (scikit-learn). They use the splits, standardized inputs and training labels \
+of the network; with large training sets, only the first 2 to 5 seeds are used.
+- **Other test examples**: the verdict stays the same if the standard error includes the choice \
+of test examples as well as the seeds. The squared standard error is the sum of the variances \
+over seeds and over test examples, minus the variance of single predictions, which is part of \
+both.
 - **Seeds**: there are enough seeds for the exact sign-flip test. With n seeds its smallest \
 possible p is 2 / 2^n. This p, multiplied by the number of contrasts, is at most {LEVEL:g}.
 - **Trials**: every arm with a search tried as many settings as its reference, or, if the \
-reference is the baseline, as were tried to tune it. Settings that extended a range are not counted.
+reference is the baseline, as were tried to tune it; or all settings of a smaller space. Settings \
+that extended a range are not counted.
 - **Machine**: processor type, threads and device are the same for all confirmation runs.
 
-The first paragraph of the report also mentions some failed checks: those of search spaces \
-("the values tried"), of the budget ("still improving at the end", after the number of epochs), of \
-other test examples ("these test examples") and of reference classifiers. If the baseline is not \
-shown to be above the majority class, the paragraph begins with this warning, because the network \
-may have learned nothing."""
+The first paragraph of the report names failed checks of the budget, of search spaces and of \
+other test examples under "Limits", and failed checks of reference classifiers after the \
+baseline. If the baseline is not shown to be above the majority class, the paragraph begins with \
+this warning, because the network may have learned nothing."""
 
 
 def pages(data: ReportData) -> Iterator[Page]:

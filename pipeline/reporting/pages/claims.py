@@ -47,8 +47,8 @@ SHOWN = 12  # hexadecimal digits of the hash of all claims
 PUBLISHED_WORDS = ("claim", "published", "setting of the paper", "here", "outcome")
 CAPTION = (
     "Opposite claims are next to each other. Intervals are not corrected, unlike those in the "
-    "answer on the front page. p and p (equivalence) have Holm's correction over all claims of the "
-    "report."
+    "first paragraph of the report. p and p (equivalence) have Holm's correction over all claims "
+    "of the report."
 )
 NOTES = (  # what the columns and the outcomes mean
     "**contrast**: what is compared. A contrast has the form A against B.",
@@ -57,8 +57,8 @@ NOTES = (  # what the columns and the outcomes mean
     "**measure**: the quantity that is compared, and the kind of test: directional (the sign of "
     "the difference), equivalence (the difference is within the margin), exact (the difference is "
     "as expected at every seed or group), interaction (the difference of two contrasts), "
-    "correlation (by rank, of gap and test accuracy over the arms of a seed; mean over seeds) or "
-    "slope (from the first level to the last).",
+    "correlation (by rank, of gap and test accuracy over the arms of a seed; the mean over seeds "
+    "is tested against 0) or slope (from the first level to the last).",
     "**setting**: the chosen settings of the arms of the contrast.",
     "**expected**: what the claim says of A, compared with B.",
     "**difference**: A minus B, in points for accuracy, error, gap and importance, in nats for "
@@ -75,11 +75,10 @@ NOTES = (  # what the columns and the outcomes mean
     "**detectable**: the smallest true difference that these seeds find with "
     f"{100 * POWER:g} % power at the strictest step of Holm's procedure. "
     f"{md.RANGE_NOTE}",
-    '**outcome**: decided by the sign of the difference, unless a reason is given. If "lower" or '
-    '"higher" is expected, a difference that is shown to be within the margin contradicts the '
-    "claim.",
-    "The first sentence of this page counts claims with the same contrast, measure and expectation "
-    "once.",
+    "**outcome**: decided by the sign of a significant difference, unless a reason is given. If "
+    '"lower" or "higher" is expected, a difference that is shown to be within the margin '
+    "contradicts the claim.",
+    "**raw**: the last weights of a run, where the arm uses an average of weights.",
 )
 
 
@@ -151,16 +150,17 @@ def claims_sentence(data: ReportData) -> str:
         return ""
     counted = [row for row in rows if row["outcome"] in OUTCOMES]
     return (
-        f"Of {md.format_count(len(counted), 'claim')} of lectures and papers, {'; '.join(parts)}. "
+        f"Of {md.format_count(len(counted), 'claim')}, {'; '.join(parts)}. "
         "Holm's correction is over the tests of all claims together, so an arm can help while a "
         "claim about it is inconclusive."
     )
 
 
 def _untested_note(rows: list[dict[str, Any]]) -> str:
-    """Return how many claims were decided without a test; empty if none."""
+    """Return how claims are counted, and how many of them were decided without a test."""
     exact = [row for row in rows if row["rule"] == "exact" and row["outcome"] in NAMED]
-    return f"Decided without a test: {md.format_count(len(exact), 'claim')}." if exact else ""
+    decided = f" Decided without a test: {md.format_count(len(exact), 'claim')}." if exact else ""
+    return f"Claims with equal tests count once.{decided}"
 
 
 def registration(data: ReportData) -> str:
@@ -172,13 +172,13 @@ def registration(data: ReportData) -> str:
     since = "It is the same in all entries: these claims were registered before test scores."
     if changed:
         since = (
-            f"The hash changed {md.format_count(changed, 'time')} between entries: a claim that "
-            "was added or changed then may have been written with results in view."
+            f"It changed {md.format_count(changed, 'time')} between entries: a claim that was "
+            "added or changed then may have been written with results in view."
         )
     return (
-        f"The hash of all claims of this report, `{data.exploration.claims[:SHOWN]}`…, is in the "
-        f"plan of exploration. The [ledger](../{LEDGER}) has it too: an entry is written before "
-        f"the test set is evaluated under a new plan. {since}"
+        "The plan of exploration and the entries of the "
+        f"[ledger](../{LEDGER}), which are written before the test set is evaluated, have a hash "
+        f"of all claims (`{data.exploration.claims[:SHOWN]}`…). {since}"
     )
 
 

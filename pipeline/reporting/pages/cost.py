@@ -72,8 +72,8 @@ def efficiency_table(data: ReportData) -> str:
         return ""
     caption = (
         f"n: seeds of an arm, or groups of an ensemble. Interval: {md.CONFIDENCE} Student-t "
-        "interval of the mean. A choice is tested as its name says, otherwise by the test rule of "
-        f"the arm. Efficient: none of the {len(rows)} measured choices is at least as accurate "
+        "interval of the mean. Test rule: that in the name of a choice, otherwise that of the "
+        f"arm. Efficient: none of the {len(rows)} measured choices is at least as accurate "
         "without a higher cost of training or test. The table has all ensembles, and those arms "
         "and test rules that are efficient."
         f"{cost_note(data, FROM_PAGE)}"

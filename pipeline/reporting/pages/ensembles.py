@@ -19,9 +19,11 @@ NO_VERDICTS = (
 )
 COST = (
     "Costs: FLOPs to train all models, and to predict one test example, divided by those of one "
-    "baseline model; passes with equal output are counted once"
+    "baseline model; passes with equal output are counted once here, but not on the page of cost"
 )
 KINDS = {  # how the names of methods begin: what they average
+    "one model": "the first baseline model of a group, or the run of the arm that is named, "
+    "without averaging",
     "independent": "the mean over the baseline models of a group",
     "all arms": "the mean over one model of every arm, with the baseline",
     "greedy": "the mean over models chosen by greedy selection, see above",
@@ -89,12 +91,11 @@ def equal_cost_table(methods: Sequence[Gain], groups: int, formatter: md.Formatt
     cells, same = md.without_constant(rows, ("n",))
     caption = (
         f"{same} Bold: efficient methods, ordered by cost; the others are ordered by accuracy. n: "
-        f"groups over which means are taken, of {groups} planned. Rule: the arithmetic mean of the "
-        "probabilities of the averaged models or passes, or the geometric mean where named, on the "
-        f"test examples. {COST}. Difference: in points of accuracy. "
-        f"Interval: {md.CONFIDENCE} Student-t interval of the mean difference, paired "
-        "over groups, not corrected. A method is left out if its predictions equal those of the "
-        "method that it is compared with."
+        f"groups over which means are taken ({groups} were planned). Rule: the arithmetic mean of "
+        "the probabilities of the averaged models or passes, or the geometric mean where named, on "
+        f"the test examples. {COST}. Difference: in points of accuracy. Interval: {md.CONFIDENCE} "
+        "Student-t interval of the mean difference, paired over groups, not corrected. A method is "
+        "left out if its predictions equal those of the method that it is compared with."
     )
     table = md.format_table(cells, caption.strip(), words=("method", "compared with"))
     return md.join_parts(table, md.folded("What the methods average", _kinds(shown)))
@@ -117,9 +118,10 @@ def calibration_table(methods: Sequence[Gain], formatter: md.Formatter) -> str:
         shown = {titles[name]: formatter.score(name, value) for name, value in scores.items()}
         cells.append({"method": method.name, **shown, titles["disagreement"]: disagreement})
     caption = (
-        "Means over groups; n and rule: as in the first table. Without intervals. Calibration "
-        f"error: over bins with equal numbers of examples. {SCALED_WORDS}. Disagreement: share of "
-        "the test examples for which the predicted classes of two members differ."
+        "Means over groups; n and rule: as in the first table. Intervals are not shown. "
+        f"Calibration error: over bins with equal numbers of examples. {SCALED_WORDS}. "
+        "Disagreement: share of the test examples for which the predicted classes of two members "
+        "differ."
     )
     return md.format_table(cells, caption, words=("method",))
 
@@ -159,7 +161,7 @@ def _groups(study: PlannedStudy) -> str:
     return (
         f"The study has {md.format_count(len(study.groups), 'group')}. A group has one training "
         f"split and, on it, {md.format_count(study.size, 'baseline model')} that differ in initial "
-        f"weights, batch order and noise.{once}"
+        f"weights and batch order.{once}"
     )
 
 

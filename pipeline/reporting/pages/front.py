@@ -38,21 +38,22 @@ from pipeline.reporting.pages.search import search_lines
 from pipeline.reporting.pages.variance import largest_streams
 from pipeline.reporting.verdict_sentences import (
     NO_HELP,
-    conditions_sentence,
     joint_intervals,
+    limits_sentence,
     verdict_sentences,
+    withheld_labels,
 )
 
 INTERVAL_WORDS = (
-    f"with the {md.INTERVAL} of the mean over seeds, not corrected, unlike those in the answer "
-    "above. It holds for these test examples and this pool of training examples (for other test "
-    "examples, see [verdicts](pages/verdicts.md))"
+    f"with its {md.INTERVAL} over seeds. This interval is not corrected, unlike those in the first "
+    "paragraph. It holds for these test examples and this pool of training examples (for other "
+    "test examples, see [verdicts](pages/verdicts.md))"
 )
 LEDGER_LINK = f"[ledger]({LEDGER})"
 TRAINED = ("training.optimizer", "training.schedule", "training.warm_up")
 FOREST = (
-    "Forest plot: difference in test accuracy of every arm to the baseline, with interval and "
-    "verdict; a band shows the margin"
+    "Forest plot: difference in test accuracy between every arm and the baseline, with interval "
+    "and verdict; a band shows the margin"
 )
 EFFICIENCY = (
     "Test accuracy of every arm, test rule and ensemble against the cost of training and against "
@@ -131,7 +132,7 @@ def title(data: ReportData) -> str:
     if has_starts(data) and not any(arm.factor.regularizers for arm in arms):
         return "What to train of a pretrained network"
     if not training:
-        return "Which regularizers close the gap"
+        return "Which regularizers help"
     if len(training) < len(arms):
         return "Which regularizers and training choices help"
     return "Which training choices help"
@@ -193,7 +194,7 @@ def _answered(question: str, answers: Mapping[str, Sequence[str]]) -> Iterator[s
 
 
 def headline(data: ReportData) -> str:
-    """Return the answer: verdict by verdict, the baseline's gap, the conditions, the intervals.
+    """Return the answer: verdict by verdict, the baseline's gap, the limits, the intervals.
 
     It begins with a warning if the baseline may have learned nothing.
     """
@@ -202,7 +203,7 @@ def headline(data: ReportData) -> str:
     )
     if not (data.distinct["verdict"] == Verdict.HELPS).any():
         findings.insert(0, NO_HELP)
-    findings += collapse_sentences(data.rates)
+    findings += collapse_sentences(data.rates, withheld_labels(data.distinct))
     accuracy, gap = (data.baseline(name)["mean"] for name in ("test_accuracy", "gap"))
     findings.append(
         f"The baseline reaches {data.format.percent(accuracy)} % test accuracy"
@@ -210,9 +211,9 @@ def headline(data: ReportData) -> str:
         f"{data.format.percent(gap)} points between train and validation accuracy."
         f"{not_above(data)}"
     )
-    conditions = conditions_sentence(_fresh_seeds(data), qualifiers(data))
+    limits = limits_sentence(_fresh_seeds(data), qualifiers(data))
     note = joint_intervals(data.contrast_count, data.distinct, _looks_corrected(data))
-    return f"{majority_warning(data)}{' '.join([*findings, conditions, note])}"
+    return f"{majority_warning(data)}{' '.join([*findings, limits, note])}"
 
 
 def _looks_corrected(data: ReportData) -> str:
@@ -261,8 +262,8 @@ def openings_line(data: ReportData) -> str:
         ]
     plans = len(data.openings)
     return (
-        f"**Test set**: evaluated under {plans} plans ({LEDGER_LINK}), each after results of the "
-        f"one before. Changes between them: {', '.join(changed)}."
+        f"**Test set**: evaluated under {plans} plans ({LEDGER_LINK}), each made with the results "
+        f"of earlier ones known. Changes to the plan: {', '.join(changed)}."
     )
 
 
@@ -368,9 +369,9 @@ def cost_figure(data: ReportData) -> str:
         "A choice is efficient if every other choice is less accurate, or costs more for training "
         "or for a test example. This is not tested for significance. The efficient "
         "choices, the cheapest to train first (in brackets: verdict of an arm; mean test accuracy; "
-        "cost of training and of a test example, divided by those of the baseline): "
-        f"{'; '.join(names)}. In each panel, filled marks are efficient by the cost on its axis "
-        f"alone. {fewer}[Numbers](pages/cost.md).{cost_note(data, FROM_FRONT)}"
+        "costs of training and test, as multiples of the baseline's): "
+        f"{'; '.join(names)}. In each panel, filled marks are efficient if only the cost on its "
+        f"horizontal axis counts. {fewer}[Numbers](pages/cost.md).{cost_note(data, FROM_FRONT)}"
     )
     return md.join_parts(f"![{EFFICIENCY}](figures/cost_accuracy.png)", words)
 

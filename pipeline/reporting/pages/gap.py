@@ -48,8 +48,8 @@ def gap_table(data: ReportData) -> str:
         cells = {title: _band(data, band) for title, band in bands.items()}
         rows.append({"arm": data.label(study, arm.name), "n": str(n), **cells})
     caption = (
-        "Points of accuracy. 0 without decimals: train accuracy is the same in every run, as for "
-        f"an arm without noise. {COMPLETED} Rule: deterministic for the true gap; noise and "
+        "Points of accuracy. 0 without decimals: in every run, noise or augmentation leaves train "
+        f"accuracy as it is. {COMPLETED} Rule: deterministic for the true gap; noise and "
         "augmentation are averages over several passes. "
         f"Interval: {MEAN_INTERVAL}."
     )
@@ -76,7 +76,7 @@ def smallest_gap(data: ReportData) -> str:
     )
     fitted = [data.outcome(*arms[label], "train_accuracy")["mean"] > FITTED for label in means]
     words = (
-        f"Over the {data.correlations['n'].iloc[0]} confirmation runs, the rank "
+        f"Over the {data.correlations['n'].iloc[0]} confirmation runs of all arms, the rank "
         f"correlation of gap and test accuracy is {format_number(together, 2)}. Within arms (the "
         f"mean of each arm subtracted), it is {format_number(within, 2)}."
     )

@@ -72,9 +72,9 @@ def _class_table(data: ReportData, keys: list[tuple[str, str]]) -> str:
                 cells[data.label(*key)] = data.format.points(change)
         rows.append(cells)
     caption = (
-        "Columns in %: test accuracy of a reference, by class. Columns to the right of a "
-        "reference: difference of an arm to it, in points. Of the arms that help or hurt, at most "
-        f"{COLUMNS} are shown, those with the largest differences. n: the seeds of the arm, over "
-        "which the means are taken. Rule: the test rule of each arm. No intervals."
+        "Columns in %: test accuracy of a reference, by class. Columns to the right of it: arm "
+        "minus reference, in points. Of the arms that help or hurt, at most "
+        f"{COLUMNS} are shown, those with the largest differences. Means over the seeds of the "
+        "arm. Rule: the test rule of each arm. Intervals are not shown."
     )
     return md.format_table(rows, caption, words=("class",))

@@ -21,56 +21,55 @@ from pipeline.reporting.pages.variance import pool_words
 ORDER = 10
 OWN_INITIALIZATION = "own (the network's default initialization)"
 STATISTICS = f"""\
-- **Primary metric**: test accuracy under the test rule of each arm, declared before any data was \
-seen.
+- **Primary metric**: test accuracy under the test rule of each arm, declared in the plan.
 - **Test rule**: {{rules}}.
 - **Interval**: {CONTRAST_INTERVAL}. It holds for new seeds on this test set and this pool of \
 training examples. The pool is all examples that are not test examples; every seed draws its \
-training examples from it. \
-The interval does not hold for other pools{{pools}}. The [page of verdicts](verdicts.md) also has \
-an interval that holds for other test examples. Coverage is 95 % for normally distributed \
-differences, and 88 to 92 % for exponentially distributed ones with 3 to 20 seeds.
-- **p**: two-sided paired t test; Holm's correction over {{family}} ({{arms}}). The page of \
-each study also has the p of the exact sign-flip test, which assumes no normal distribution.
+training examples from it. The interval does not hold for other pools{{pools}}. The [page of \
+verdicts](verdicts.md) also has an interval that holds for other test examples. Coverage is 95 % \
+for normally distributed differences, and 88 to 92 % for exponentially distributed ones with 3 to \
+20 seeds.
+- **p**: two-sided paired t test; Holm's correction over {{family}} ({{arms}}). The page of each \
+study also has the p of the exact sign-flip test, which assumes no normal distribution.
 - **Equivalence**: two one-sided paired t tests at level {LEVEL:g} for a margin of \
-{{margin}}{{share}}. Holm's correction is over the same contrasts, but separate from that of the p \
-values.
-- **Simultaneous intervals**: those of the differences and changes of gap in the first paragraph \
-of the report, in its diagnosis, and of the gain in its recipe hold for all arms at once \
-(Bonferroni). They are therefore valid for an arm that is named because it is the best. Other \
-intervals are not corrected, unless they say so. An arm can help although its simultaneous \
-interval includes 0, because Holm's procedure is less strict.
-- **Collapsed and diverged runs**: {RULE}. Collapsed and diverged runs are called lost. They \
-are counted separately: the rate of each arm has an exact {md.INTERVAL} (Clopper and Pearson) \
-and an exact McNemar test against the reference, with Holm's correction over the same \
-contrasts. If one run of a pair is lost, the pair is left out of the differences, so verdicts are \
-about typical runs. An arm that lost more runs than its reference cannot have the verdict "helps" \
-or "equivalent". Lost runs are compared over all runs, and over the seeds at which the runs of \
-both arms ended (done or diverged): more in either count is enough. {{rare}}
+{{margin}}{{share}}. Holm's correction is over the same contrasts, but separate from that of the \
+p values.
+- **Simultaneous intervals**: the intervals in the first paragraph and the diagnosis of the \
+report, and that of the gain in its recipe, hold for all arms at once (Bonferroni). They are \
+therefore valid for an arm that is named because it is the best. Other intervals are not \
+corrected, unless they say so. An arm can help although its simultaneous interval includes 0, \
+because Holm's procedure is less strict.
+- **Collapsed and diverged runs**: {RULE}. Collapsed and diverged runs are called lost. They are \
+counted separately: the rate of each arm has an exact {md.INTERVAL} (Clopper and Pearson) and an \
+exact McNemar test against the reference, with Holm's correction over the same contrasts. If one \
+run of a pair is lost, the pair is left out of the differences, so they are about typical runs. \
+An arm that lost more runs than its reference cannot have the verdict "helps" or "equivalent". It \
+has lost more if it lost more of all its runs, or more of the runs at the seeds where the runs of \
+both arms ended (done or diverged). {{rare}}
 - **Detectable difference**: the smallest true difference that this number of seeds detects with \
 {100 * POWER:g} % power. **Seeds needed**: the number of seeds that would detect the observed \
-difference with the same power, if it were the true difference. The level of the test is {LEVEL:g} \
-divided by the number of contrasts, the strictest threshold of Holm's procedure. The range in \
-brackets shows how uncertain the number is, because few seeds estimate the standard deviation only \
-roughly: it is computed with the {100 * UNSURE:g} % and {100 * (1 - UNSURE):g} % limits of the \
-standard deviation (chi-square distribution).
-- **Validation set**: {{validation}} examples. {{resolution}}. A setting that leads by less \
-than these limits may not be better, so the chosen setting is confirmed on fresh seeds.
+difference with the same power, if it were the true difference. The level of the test is \
+{LEVEL:g} divided by the number of contrasts, the strictest threshold of Holm's procedure. The \
+range in brackets shows how uncertain the number is, because few seeds estimate the standard \
+deviation only roughly: it is computed with the {100 * UNSURE:g} % and {100 * (1 - UNSURE):g} % \
+limits of the standard deviation (chi-square distribution).
+- **Validation set**: {{validation}} examples. {{resolution}}. A setting that leads by less than \
+these limits may not be better, so the chosen setting is confirmed on fresh seeds.
 - **Test set**: {{test}} examples, read only by `evaluate`, for {{runs}} of the {{phase}} phase \
-(including models of ensembles), whose settings were fixed before."""
+(including models of ensembles), whose settings were fixed before this evaluation. The first \
+paragraphs of the report name earlier ones."""
 READING = f"""\
-- **helps** (**hurts**): test accuracy is significantly higher (lower) than that of the reference, \
-after Holm's correction over all contrasts. The reference is the baseline unless a row names \
-another arm.
+- **helps** (**hurts**): test accuracy is significantly higher (lower) than that of the \
+reference, after Holm's correction over all contrasts. The reference is the baseline unless a row \
+names another arm.
 - **helps, below the margin** (**hurts, below the margin**): the difference is significant, but \
 shown to be smaller than the margin of equivalence.
 - **equivalent**: two one-sided tests show that the difference is inside the margin. This is \
 evidence that no effect of practical size exists.
-- **inconclusive**: none of these, or lost runs contradict the verdict: an arm that lost more runs \
-than its reference cannot help or be equivalent, and one that lost fewer cannot hurt, whatever its \
-p. This does not show that there is no effect. Tables give the *detectable* difference, which this \
-number of seeds detects with {100 * POWER:g} % power after the correction. A smaller effect is \
-easily missed.
+- **inconclusive**: none of these; or the arm lost more runs than its reference, which excludes \
+"helps" and "equivalent", or fewer, which excludes "hurts". Inconclusive does not mean that there \
+is no effect. Tables give the *detectable* difference, which this number of seeds detects with \
+{100 * POWER:g} % power after the correction. A smaller effect is easily missed.
 
 Only test accuracy has verdicts; other metrics have intervals, and p values that are uncorrected \
 unless a sentence says otherwise. The aim is not a small gap, but high accuracy on validation and \
@@ -187,7 +186,10 @@ def _statistics(data: ReportData) -> str:
 def _contrasts(data: ReportData) -> list[str]:
     """Return the names of all contrasts that are corrected together."""
     pairs = data.labelled(data.parts[~data.parts["repeats"].astype(bool)])
-    return [*data.distinct["label"], *(f"{arm} against its better part" for arm in pairs["label"])]
+    return [
+        *data.distinct["label"],
+        *(f"{arm} against the better of its two changes" for arm in pairs["label"]),
+    ]
 
 
 def _share_of_errors(data: ReportData) -> str:

@@ -49,8 +49,8 @@ def overtuning_body(data: ReportData) -> str:
     return md.join_parts(
         "# Overtuning",
         "A search may choose a setting whose validation accuracy was high by chance. To check "
-        "this, other settings are trained on the confirmation seeds too: the default and the first "
-        "setting of every arm that tried its default and chose another one. A difference below 0 "
-        "is a sign of overtuning.",
+        "this, arms that tried their default setting and chose another one are also trained with "
+        "the default, and with the first setting of their list, on the confirmation seeds. A "
+        "difference below 0 is a sign of overtuning.",
         md.format_table(cells, caption, words=("arm", "chosen", "compared with", "other setting")),
     )

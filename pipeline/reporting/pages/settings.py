@@ -22,7 +22,7 @@ def pages(data: ReportData) -> Iterator[Page]:
 def settings_body(data: ReportData) -> str:
     """Return the figure, and a line for each search."""
     image = (
-        "![Difference in validation accuracy to the reference against setting, a panel per arm: "
+        "![Difference in validation accuracy from the reference against setting, a panel per arm: "
         "seeds, means, response curves, and a star at the chosen setting](../figures/settings.png)"
     )
     caption = (
@@ -34,8 +34,8 @@ def settings_body(data: ReportData) -> str:
         "scale of the search "
         "space. Arms with the same settings and scores have one panel, named after the first. "
         "The setting at the highest point of the dotted curve is chosen; without a curve, the "
-        "setting with the highest mean. An arrow at the lower edge marks a setting that collapsed, "
-        "that is, whose mean accuracy is far below that of the best settings of the arm. The "
+        "setting with the highest mean. An arrow at the lower edge marks a setting whose mean "
+        "accuracy is far below that of the best settings of the arm. The "
         "number above the arrow is its difference; the curve leaves this setting out. Because the "
         "settings were chosen on these seeds, the differences of the chosen ones tend to be too "
         "large. The results on fresh seeds are on the [front page](../report.md)."

@@ -46,6 +46,10 @@ MORE_SEEDS = (
     "the differences between seeds."
 )
 MOST_LINES = 6  # arms that have a line of their own under the question
+SMOOTHED = (
+    " Smoothed: the value of a smooth curve through the accuracies of a range. Chosen: the setting "
+    "with the highest smoothed value; without a curve, the setting with the highest mean."
+)
 LISTED = 20  # settings of a study; of more, the table has the chosen ones
 MEASURES = {  # of audits, in words; a measure without words here keeps its name
     "blocks": "residual blocks that may be skipped",
@@ -55,7 +59,7 @@ MEASURES = {  # of audits, in words; a measure without words here keeps its name
     "passed_over": "modules that it cannot act on",
     "pixel_change": "mean change of an input value in changed examples (pixels are from 0 to 1)",
     "realised_rate": "share of units or weights dropped",
-    "share_of_loss": "share of the penalty in training loss plus penalty, at the end",
+    "share_of_loss": "penalty divided by training loss plus penalty, at the end",
     "sites": "layers that it acts on",
     "skipped": "share of residual branches skipped",
     "tensors": "weight tensors that it acts on",
@@ -128,7 +132,7 @@ def _arm_lines(data: ReportData, study: PlannedStudy) -> str:
         lines.append(
             f"{arm}{setting}: {verdict_cell(row)}. Test accuracy {data.format.change(row)}{change}."
         )
-    note = f"Differences to the reference, with {md.INTERVAL}s that are not corrected."
+    note = f"Differences from the reference, with {md.INTERVAL}s that are not corrected."
     return f"{md.format_bullets(lines)}\n\n{note}"
 
 
@@ -141,7 +145,7 @@ def strengths_section(data: ReportData, study: str) -> str:
     if not of(data.rate_ranges, study).empty and len(tried) > LISTED:
         return md.join_parts(f"{len(tried)} settings were tried: {TRIED}. {ALL}", *edges)
     curve = ", with the response curve dotted" if tried["fitted"].notna().any() else ""
-    reference = " to the reference" if set(tried["arm"]) != {BASELINE} else ""
+    reference = " from the reference" if set(tried["arm"]) != {BASELINE} else ""
     image = (
         f"![Settings of {study}: difference in validation accuracy{reference} against setting, for "
         f"each seed and as a mean{curve}, and a star at the chosen setting]"
@@ -192,11 +196,10 @@ def strength_table(data: ReportData, tried: pd.DataFrame) -> str:
     chosen = f"Only the chosen ones of {len(tried)} settings; all are in {TRIED}. "
     intervals = f" Interval: {MEAN_INTERVAL}." if md.INTERVAL in cells[0] else ""
     seeds = MORE_SEEDS if "n" in cells[0] else ""
+    smoothed = SMOOTHED if "smoothed (%)" in cells[0] else " Chosen: the highest mean."
     caption = (
         f"{chosen if is_long else ''}{constants} n: exploration seeds.{seeds} Rule: the test rule "
-        f"of each arm, on validation examples.{intervals} Smoothed: the value of a smooth curve "
-        "through the accuracies of a range. Chosen: the setting with the highest smoothed value; "
-        "without a curve, the setting with the highest mean."
+        f"of each arm, on validation examples.{intervals}{smoothed}"
     )
     return md.format_table(cells, " ".join(caption.split()), words=("arm", "setting", "chosen"))
 
@@ -298,8 +301,8 @@ def _curves(data: ReportData, study: PlannedStudy) -> str:
     )
     caption = (
         f"n: completed confirmation runs ({counts}). Rule: deterministic, clean inputs. "
-        f"Band: {MEAN_INTERVAL}; for the loss, of the mean logarithm. Where a curve leaves its "
-        "panel, accuracy is lower than the panel shows."
+        f"Band: {MEAN_INTERVAL}; for the loss, of the mean logarithm. Panels do not "
+        "show very low accuracies."
     )
     image = (
         f"![Learning curves of {study.name}: train and validation accuracy and loss of each arm "

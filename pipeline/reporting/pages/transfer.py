@@ -92,7 +92,7 @@ def grid(data: ReportData) -> str:
     if not table:
         return ""
     caption = (
-        "Difference in test accuracy to training from scratch with as many images, in points. "
+        "Difference in test accuracy from training from scratch with as many images, in points. "
         "Bold: the highest mean of scratch, a plain probe and plain fine-tuning; this is not a "
         f"verdict. {_lead_link(data)}{_not_compared(data, compared)}Verdict: corrected for all "
         f"contrasts of the report. Interval: {DIFFERENCE}, not corrected."

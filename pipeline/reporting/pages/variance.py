@@ -66,7 +66,7 @@ def pool_words(data: ReportData) -> str:
         return _widest(data.pools["most"].max())
     factors = [f"{row['factor']:.2f} ({row['arm']})" for row in measured]
     return (
-        ". An interval for other pools would be wider, by a factor of "
+        ". An interval for other pools would be wider by a factor of "
         f"{md.format_list(factors)}. The study of variance estimates this factor from redrawn "
         "splits"
     )
@@ -77,9 +77,9 @@ def _widest(most: float) -> str:
     if pd.isna(most):
         return ""
     return (
-        f". An interval for other pools would be wider, by a factor of at most {most:.2f}: the "
-        "value if seeds differ only in the training examples that they draw. A study of kind "
-        "`variance` estimates the factor"
+        f". An interval for other pools would be up to {most:.2f} times as wide. It would have "
+        "this width if training examples were the only difference between seeds. A study with "
+        "`kind: variance` estimates the factor"
     )
 
 

@@ -105,7 +105,7 @@ def _over_images(data: ReportData, row: md.Row) -> str:
     bounds = data.format.points_interval(row["low_images"], row["high_images"])
     if not bounds or row["verdict_other_images"] == row["verdict"]:
         return md.unbroken(bounds) or md.VOID
-    return f"{md.unbroken(bounds)}; then {row['verdict_other_images']}"
+    return f"{md.unbroken(bounds)} (verdict: {row['verdict_other_images']})"
 
 
 def _cells(data: ReportData, row: md.Row, gap: md.Row | None) -> dict[str, str]:
