@@ -98,7 +98,7 @@ def limits_sentence(seeds: str, limits: Sequence[str]) -> str:
 
 
 def joint_intervals(contrasts: int, rows: pd.DataFrame, looks: str = "") -> str:
-    """Return the note on the intervals of the answer, in brackets.
+    """Return the note on the intervals of the answer.
 
     Args:
         contrasts: For how many contrasts the intervals hold at once.
@@ -114,8 +114,8 @@ def joint_intervals(contrasts: int, rows: pd.DataFrame, looks: str = "") -> str:
         else ""
     )
     return (
-        f"(Differences are in points of test accuracy. The {md.INTERVAL}s hold for all "
-        f"{md.format_count(contrasts, 'comparison')} at once{looks}.{strict})"
+        f"Differences are in points of test accuracy. The {md.INTERVAL}s hold for all "
+        f"{md.format_count(contrasts, 'comparison')} at once{looks}.{strict}"
     )
 
 

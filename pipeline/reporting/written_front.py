@@ -29,12 +29,12 @@ LIMIT = (
     r"(?:\d+ verdicts? changes? with other test examples|an untuned baseline"
     r"|better values may lie beyond those tried)"
 )
-LIMITS = rf"; \d+ epochs?(?: \(\d+ arms? still improving at the end\))?(?:; {LIMIT})*\. "
+LIMITS = rf"; \d+ epochs?(?: \(\d+ arms? still improving at the end\))?(?:; {LIMIT})*\.\n- "
 BASELINE_WORDS = (
-    r" The baseline reaches (?P<accuracy>[\d.]+) % test accuracy"
+    r"\n- The baseline reaches (?P<accuracy>[\d.]+) % test accuracy"
     r"(?: \(the mean of all its runs, also of those that collapsed\))? with a gap of "
     r"(?P<gap>-?[\d.]+) points between train and validation accuracy\."
-    rf"(?: Its validation accuracy is not shown to be above that of (?:{CLASSIFIERS})+\.)? "
+    rf"(?: Its validation accuracy is not shown to be above that of (?:{CLASSIFIERS})+\.)?\n- "
 )
 FUTILE = "futile"
 LOOKS = "LOOKS"  # a place for what a page says of looks
@@ -53,7 +53,7 @@ def front_differences(front: str, contrasts: WrittenContrasts, epochs: int | Non
     texts = WrittenFront(contrasts)
     header, rows = arm_table(front)
     yield from texts.table_differences(header, rows)
-    answer = next((line for line in front.splitlines()[1:] if line), "")
+    answer = front.split("\n\n")[1] if "\n\n" in front else ""
     yield from texts.answer_differences(answer, header, rows)
     shown = EPOCHS.search(answer)
     if shown and epochs is not None and int(shown[1]) != epochs:

@@ -167,9 +167,9 @@ def _report_tables(headline: Sequence[Values], contrasts: Sequence[Values]) -> d
 
 
 def _answer(texts: Values) -> list[str]:
-    """Return the first paragraph of the front page, and an empty line; nothing without a page."""
-    _, *lines = texts.get(FRONT, "").splitlines() or [""]
-    answer = next((line for line in lines if line), "")
+    """Return the answer on the front page, below its title, and an empty line; [] without one."""
+    _, _, below_title = texts.get(FRONT, "").partition("\n\n")
+    answer = below_title.partition("\n\n")[0].strip()
     return [answer, ""] if answer else []
 
 

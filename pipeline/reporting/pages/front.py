@@ -194,7 +194,7 @@ def _answered(question: str, answers: Mapping[str, Sequence[str]]) -> Iterator[s
 
 
 def headline(data: ReportData) -> str:
-    """Return the answer: verdict by verdict, the baseline's gap, the limits, the intervals.
+    """Return the answer, and a list of the baseline's gap, the limits and a note on intervals.
 
     It begins with a warning if the baseline may have learned nothing.
     """
@@ -205,7 +205,7 @@ def headline(data: ReportData) -> str:
         findings.insert(0, NO_HELP)
     findings += collapse_sentences(data.rates, withheld_labels(data.distinct))
     accuracy, gap = (data.baseline(name)["mean"] for name in ("test_accuracy", "gap"))
-    findings.append(
+    baseline = (
         f"The baseline reaches {data.format.percent(accuracy)} % test accuracy"
         f"{_with_collapses(data)} with a gap of "
         f"{data.format.percent(gap)} points between train and validation accuracy."
@@ -213,7 +213,8 @@ def headline(data: ReportData) -> str:
     )
     limits = limits_sentence(_fresh_seeds(data), qualifiers(data))
     note = joint_intervals(data.contrast_count, data.distinct, _looks_corrected(data))
-    return f"{majority_warning(data)}{' '.join([*findings, limits, note])}"
+    bullets = md.format_bullets([baseline, limits, note])
+    return f"{majority_warning(data)}{' '.join(findings)}\n{bullets}"
 
 
 def _looks_corrected(data: ReportData) -> str:
