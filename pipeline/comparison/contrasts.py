@@ -98,9 +98,10 @@ def contrasts(
         hits: Which test images each run classifies correctly, as `hits_of` returns it; what needs
             an unknown run is NaN.
         metrics: A part of `METRICS`.
-        besides: Arms with another reference than their own, chosen by its validation scores: they
-            are in the same family. The p of a loss is doubled, and so is that of equivalence for a
-            gain, since the better of two references looks better than it is on the test set too.
+        besides: Additional contrasts: pairs of changes against the better of their parts, which is
+            chosen by its validation scores. They join the same family. The p of a loss is doubled,
+            and so is the p of equivalence of a gain, since the better of two references also looks
+            better than it is on the test set.
 
     Returns:
         A table with `COLUMNS`, those of `besides` last; undefined numbers are NaN.

@@ -1,4 +1,7 @@
-"""Correct the contrasts that are read together, each comparison once, and conclude from them."""
+"""Apply Holm's correction over all contrasts of a report, and return their verdicts.
+
+Contrasts of the same runs are counted once.
+"""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass

@@ -127,7 +127,10 @@ def rate_ranges(plan: Plan, tried: pd.DataFrame, singles: pd.DataFrame) -> pd.Da
 
 
 def _searched(plan: Plan) -> Iterator[tuple[str, PlannedArm, Place]]:
-    """Yield study, arm, and the study and arm that its trials are listed under."""
+    """Yield (study, arm, place), where `place` is the study and arm whose rows hold the trials.
+
+    The trials of the tuned baseline are in the study `tuning`.
+    """
     tuned = [
         arm
         for study in plan.studies_of("tuning")

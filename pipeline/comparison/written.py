@@ -261,9 +261,10 @@ def written_contrasts(path: Path, written: WrittenReport) -> WrittenContrasts:
 
 
 def _counts(row: Row) -> Iterator[int]:
-    """Yield the number of contrasts for which each end of an arm's wide interval holds at once.
+    """Yield the number of contrasts that a simultaneous interval was computed for, once per end.
 
-    It is the level of the single interval over the level of the wider one.
+    This is the level of the single interval divided by the level of the simultaneous one. A check
+    of written reports compares it with the number of contrasts.
     """
     error, freedom = row["seed_error"], row["n"] - 1
     if error > 0 and not isnan(row["low_all"]):

@@ -213,7 +213,8 @@ def scored(
 def sizes(method: Method, labels: Labels) -> Iterator[tuple[int, str, float]]:
     """Yield (members, metric, value) by number of members: accuracy (fraction) and nll (nats).
 
-    All subsets of a size are averaged where the members are independent, else the last members.
+    For independent members, the value is the mean over all subsets of each size. For snapshots,
+    the last members are averaged.
 
     Args:
         method: The members, of which those on test are used.

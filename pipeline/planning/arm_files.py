@@ -29,7 +29,7 @@ RETUNED = (  # protocol keys: an arm that changes one tunes nuisance values itse
 
 
 def tuned_baseline(protocol: Protocol, path: Path) -> Arm | None:
-    """Return the baseline with every value that `tune` of its protocol lists; None without any.
+    """Return the baseline arm with one trial for each setting in `tune`; None if `tune` is empty.
 
     Args:
         protocol: The protocol.

@@ -185,11 +185,11 @@ def collapsed(means: Array) -> Array:
 
 
 def at_edge(chosen: Setting, settings: Sequence[ScoredSetting], dimension: Dimension) -> int:
-    """Return at which end of the values tried a chosen one stands: -1, 1, or 0 for neither.
+    """Return whether a chosen value is at the lower end (-1) or the upper end (1), or neither (0).
 
-    A design has no point at an end of its range, and one of its points is always the outermost, by
-    chance the chosen one where several values are searched at once. So a value is at an end if it
-    lies in the last part of the range on its scale: `NEAR`, or the part of one trial of the design.
+    Random designs have no trial exactly at an end of the range. There, the outermost part of the
+    range, on its scale, counts as the end: the share `NEAR`, or the share of one trial if this is
+    larger.
 
     Args:
         chosen: The chosen setting.

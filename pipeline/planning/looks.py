@@ -15,7 +15,7 @@ from pipeline.planning.phases import Choice, Identities, Key, confirmation
 from pipeline.planning.studies import Experiment
 
 # the plan so far and the validation scores of its runs that have ended -> why each compared arm
-# stops at its last look, None for one that goes on
+# stops at its last look; None: the arm continues
 Decide = Callable[[Plan, Mapping[str, Score]], Mapping[Key, Reason | None]]
 
 
@@ -82,7 +82,8 @@ class _Looks:
         Args:
             plan: The plan up to this look.
             look: The number of the look.
-            reasons: Why arms stop, None for those that do not. Arms without this look count not.
+            reasons: Why arms stop, None for those that do not. Arms that have not reached
+                this look are ignored.
         """
         present = {key: reasons[key] for key in reasons if self.counts.get(key, 1) == look}
         further = plan.with_needed(key for key, reason in present.items() if reason is None)

@@ -46,7 +46,7 @@ IN_BATCHES = (
 
 
 def build_network(model: Mapping[str, Any], shape: tuple[int, ...], classes: int) -> Standardized:
-    """Return a network, whose building may fail in a way that no check of it expects.
+    """Build a network, and turn any exception of the user's code into a Refusal.
 
     Args:
         model: Its name and settings.

@@ -99,7 +99,7 @@ def _default(arm: Arm, chosen: Setting) -> Trial | None:
 
 
 def _reached(space: Space, chosen: Any) -> list[Any]:
-    """Return the values of a space, and the values that widening has added up to a chosen one."""
+    """Return the values of a space, and those that widening added before it reached `chosen`."""
     values = list(space.values)
     for end in (-1, 1):
         widened = space

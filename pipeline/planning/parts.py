@@ -19,7 +19,9 @@ from pipeline.runtime.errors import Refusal
 
 
 def split_settings(protocol: Protocol) -> dict[str, Any]:
-    """Return the settings that decide all parts besides the source, as in the summary of the data.
+    """Return the settings, besides the source, that determine the parts of the data.
+
+    The summary of the prepared data has the same keys.
 
     Args:
         protocol: The protocol.
@@ -122,7 +124,7 @@ def _is_same_data(protocol: Protocol, name: str) -> bool:
 def _common(
     protocol: Protocol, name: str, names: Sequence[str], count: int, source: Path | str
 ) -> set[int]:
-    """Return the classes that a pretraining shares with the protocol, whose data these are."""
+    """Return the classes of both a pretraining and the protocol; empty if their datasets differ."""
     settings = protocol.pretraining[name]
     if not _is_same_data(protocol, name):
         return set()

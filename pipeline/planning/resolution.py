@@ -128,7 +128,7 @@ def _pretraining(protocol: Protocol, name: str, source: Path | str) -> dict[str,
 
 
 def _require_weights(protocol: Protocol, start: Start, place: str) -> None:
-    """Check that a run which does not train everything alike has weights to start from.
+    """Check that there are weights to start from, if some layers are frozen or have their own rate.
 
     Args:
         protocol: The protocol.

@@ -3,8 +3,8 @@
 The plan is a pure function of the scores of finished runs. Round 1 tries the nuisance values of the
 baseline; where the best one is at the end of its space, further rounds widen it. Before a
 widening stops at a value next to the end, it and both its neighbours are tried on further seeds.
-Then every arm is explored at the best values, and its spaces are widened in the same way. A search
-in rounds, as halving is, has one round of the plan for each of its own, and widens nothing.
+Then every arm is explored at the best values, and its spaces are widened in the same way.
+Successive halving has one planning round per rung, and does not widen its space.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -403,11 +403,11 @@ def _widened_spaces(
 def _last_values(
     arm: Arm, trials: tuple[Trial, ...], settings: list[ScoredSetting]
 ) -> list[dict[str, dict[str, Any]]]:
-    """Return the best setting and its neighbours, where one of these has a last, added value.
+    """Return the settings to repeat on more seeds: the best one and its neighbours.
 
-    The last value that widening has added may be worse than the one before it by chance. There are
-    no such settings if the space is not widened further, or if the last value has collapsed, which
-    does not happen by chance.
+    They are repeated if a neighbour has the last value that widening has added, since this value
+    may be worse than the one before it by chance. The list is empty if the space is not widened
+    further, or if the last value has collapsed, which does not happen by chance.
     """
     chosen = _best_setting(arm, settings)
     if chosen is None:

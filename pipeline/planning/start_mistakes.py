@@ -33,7 +33,7 @@ def checked_start(values: Any, source: Path | str, where: str = "start") -> Star
 
 
 def require_effect(start: Start, values: Mapping[str, Any], where: str) -> None:
-    """Check that values which are given have an effect; one with its default may have none.
+    """Check that every value has an effect; a value equal to its default is always accepted.
 
     Args:
         start: The start, with these values.
