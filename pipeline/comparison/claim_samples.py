@@ -24,9 +24,14 @@ Key = tuple[str, str]  # study, arm
 
 
 def rank_correlation(first: Array, second: Array) -> float:
-    """Return Spearman's correlation of two arrays (n,), -1 to 1; NaN where either is constant.
+    """Return Spearman's rank correlation (American Journal of Psychology 15, 1904).
 
-    Spearman, American Journal of Psychology 15, 1904.
+    Args:
+        first: (n,).
+        second: (n,).
+
+    Returns:
+        A number in [-1, 1]; NaN if either array is constant.
     """
     if not (varies(first) and varies(second)):
         return nan
@@ -35,10 +40,13 @@ def rank_correlation(first: Array, second: Array) -> float:
 
 
 def change_over_levels(values: Array) -> Array:
-    """Return the change from the first level to the last, (n,), by least squares over their order.
+    """Return the change from the first to the last level, by a line fitted to their order.
 
     Args:
-        values: (levels, n).
+        values: (levels, n), one row per level.
+
+    Returns:
+        (n,), in the unit of the values: the slope of least squares times (levels - 1).
     """
     places = np.arange(len(values)) - (len(values) - 1) / 2
     slopes: Array = places @ values / (places @ places)

@@ -21,7 +21,7 @@ from pipeline.comparison.family import family
 from pipeline.comparison.intervals import Array, mean
 from pipeline.comparison.levels import LEVEL, PRIMARY
 from pipeline.comparison.matching import WHERE, Arm, Outcomes, compared
-from pipeline.comparison.weights import last_weight, of_last_look
+from pipeline.comparison.weights import last_weight, p_at_last_look
 from pipeline.config.plan import BASELINE, Plan
 
 FAR = 8.0  # robust standard deviations below the median of an arm to a collapsed run
@@ -182,7 +182,7 @@ def collapses(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
     corrected = family([tuple(one.identity for one in arm.pair()) for arm in arms])
     counts = [paired_losses(arm, outcomes) for arm in arms]
     weights = np.array([last_weight([arm], plan.looks) for arm in arms])
-    p_values = of_last_look(np.array([p for _, p in counts]), weights)
+    p_values = p_at_last_look(np.array([p for _, p in counts]), weights)
     adjusted = corrected.holm(p_values)
     lost_by = depth(arms, outcomes)
     baselines: dict[Any, dict[str, Any]] = {}
@@ -202,7 +202,7 @@ def collapses(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
             "only_reference": only_reference,
             "p": p_values[number],
             "p_holm": adjusted[number],
-            "often": often(only_arm, only_reference, adjusted[number]),
+            "often": loss_direction(only_arm, only_reference, adjusted[number]),
             "undone": abs(_difference(arm, outcomes)) / lost_by if lost_by > 0 else nan,
             "repeats": corrected.repeats[number],
         }
@@ -265,7 +265,7 @@ def _difference(arm: Arm, outcomes: Outcomes) -> float:
     return mean(differences[np.isfinite(differences)])
 
 
-def often(only_arm: int, only_reference: int, p_holm: float) -> str:
+def loss_direction(only_arm: int, only_reference: int, p_holm: float) -> str:
     """Return whether an arm is shown to lose "more" or "less" runs than its reference, or "".
 
     Args:

@@ -167,7 +167,11 @@ class Design:
 
 
 def full_name(dimension: Dimension) -> str:
-    """Return the full name of a hyperparameter, as in dropout.rate or training.learning_rate."""
+    """Return the full name of a hyperparameter, such as dropout.rate or training.learning_rate.
+
+    Args:
+        dimension: A searched value.
+    """
     if dimension.part == PROTOCOL:
         return dimension.key
     return f"{dimension.part}.{dimension.key}"

@@ -14,8 +14,8 @@ from pipeline.comparison.collapses import (
     RATE,
     collapsed,
     depth_of_losses,
+    loss_direction,
     mcnemar_p,
-    often,
     rate_columns,
     robust_losses,
 )
@@ -72,7 +72,8 @@ class Judgement:
         rates: A row per arm, references first, with the columns `RATES`, which mean what they do in
             the table `collapses` of a report. A diverged run has the worst score of its unit; for
             scores without a worst value, `undone` includes collapsed runs only.
-        twins: Arms with the same scores at every seed, whose runs are not known to be the same.
+        duplicate_arms: Groups of arms with the same scores at every seed, whose runs are not known
+            to be the same.
         seeds_required: The fewest seeds at which the sign-flip test can find anything.
         ties: For every arm that helps, the other arms with its reference that help and are not
             shown to differ from it, by paired t tests with Holm's correction.
@@ -88,7 +89,7 @@ class Judgement:
     seeds: pd.DataFrame
     collapses: pd.DataFrame
     rates: pd.DataFrame
-    twins: tuple[tuple[str, ...], ...]
+    duplicate_arms: tuple[tuple[str, ...], ...]
     seeds_required: int
     ties: Mapping[str, tuple[str, ...]]
     n_test: int | None = None
@@ -197,8 +198,8 @@ def judge(
         seeds=loaded.pairs.assign(direction=str(better)),
         collapses=runs.loc[runs["collapsed"], list(COLLAPSED)].reset_index(drop=True),
         rates=_rates(groups, runs, corrected, _depth(runs, kind, better)),
-        twins=_twins(groups),
-        seeds_required=seeds_required(max(len(corrected.counted), 1)),
+        duplicate_arms=_duplicate_arms(groups),
+        seeds_required=seeds_required(max(len(corrected.representatives), 1)),
         ties=_ties(groups, table),
         n_test=_examples(loaded.constants.get("n_test"), hits, source, images_source),
         rows_are_seeds=loaded.rows_are_seeds,
@@ -451,7 +452,7 @@ def _rates(
             row |= {
                 "reference": groups[arm]["reference"].iloc[0],
                 "p_holm": p_holm[arm],
-                "often": often(*alone, p_holm[arm]),
+                "often": loss_direction(*alone, p_holm[arm]),
                 "undone": _typical(groups[arm]) / lost_by if lost_by > 0 else math.nan,
             }
         rates.append(row)
@@ -517,7 +518,7 @@ def _ties(groups: Mapping[str, pd.DataFrame], table: pd.DataFrame) -> dict[str, 
     return tied
 
 
-def _twins(groups: Mapping[str, pd.DataFrame]) -> tuple[tuple[str, ...], ...]:
+def _duplicate_arms(groups: Mapping[str, pd.DataFrame]) -> tuple[tuple[str, ...], ...]:
     """Return the groups of arms with the same scores whose runs have no names."""
     alike: dict[Any, list[str]] = {}
     for name, rows in groups.items():

@@ -182,7 +182,7 @@ def outlook(
     )
 
     # Holm's procedure divides a level by the number of arms that are not decided yet
-    most = max(len(corrected.counted), 1)
+    most = max(len(corrected.representatives), 1)
     not_different = _undecided(p_holm, corrected)
     not_equivalent = _undecided(p_equivalence, corrected)
 
@@ -220,7 +220,7 @@ def outlook(
 
 def _undecided(p_values: Array, corrected: Family) -> int:
     """Return the number of contrasts of a family that are not significant after correction."""
-    return sum(not p_values[number] < LEVEL for number in corrected.counted)
+    return sum(not p_values[number] < LEVEL for number in corrected.representatives)
 
 
 def _reason(

@@ -60,11 +60,11 @@ LEADS = (
 
 Read = Callable[[str], RunConfig | None]
 Costs = Mapping[str, float]  # fingerprint -> FLOPs of its training
-Cells = dict[tuple[str, str, int], "Started"]  # pretraining, what is trained, size
+Cells = dict[tuple[str, str, int], "PretrainedArm"]  # pretraining, what is trained, size
 
 
 @dataclass(frozen=True)
-class Started:
+class PretrainedArm:
     """An arm with the start of its runs.
 
     Attributes:
@@ -93,7 +93,7 @@ class Started:
         return self.per_class or self.train_size
 
 
-def starts_of(plan: Plan, read: Read) -> list[Started]:
+def starts_of(plan: Plan, read: Read) -> list[PretrainedArm]:
     """Return every arm that starts from trained weights, and the arms that these are compared with.
 
     The baseline, which all studies share, is there once; an arm without stored runs is not.
@@ -108,21 +108,25 @@ def starts_of(plan: Plan, read: Read) -> list[Started]:
     for arm in compared(plan):
         arms.setdefault(arm.pair()[0].key, arm.pair()[0])
         arms[arm.key] = arm
-    described: dict[tuple[str, str], Started] = {}
+    described: dict[tuple[str, str], PretrainedArm] = {}
     for key, arm in arms.items():
         config = _config(arm, read)
         first = _config(arms[key[0], BASELINE], read)
         if config and first:
             run = next(iter(arm.runs.values()))
-            described[key] = _started(arm, config, first, names[run.fingerprint])
+            described[key] = _pretrained_arm(arm, config, first, names[run.fingerprint])
     shown = {key for key, one in described.items() if one.train != SCRATCH}
     shown |= {arms[key].pair()[0].key for key in shown}
     baselines = [key for key in described if key in shown and key[1] == BASELINE]
     return [described[key] for key in described if key in shown and key not in baselines[1:]]
 
 
-def cells_of(starts: Sequence[Started]) -> Cells:
-    """Return the plain arms by pretraining, what is trained, and size: the first one of each."""
+def cells_of(starts: Sequence[PretrainedArm]) -> Cells:
+    """Return the first plain arm of each combination of pretraining, trained part and size.
+
+    Args:
+        starts: Arms, as `starts_of` returns them. Arms that train other parts are left out.
+    """
     cells: Cells = {}
     for one in starts:
         if one.is_plain and one.train in (SCRATCH, PROBE, FINE_TUNING):
@@ -132,7 +136,7 @@ def cells_of(starts: Sequence[Started]) -> Cells:
 
 def transfer(
     plan: Plan,
-    starts: Sequence[Started],
+    starts: Sequence[PretrainedArm],
     contrasts: pd.DataFrame,
     means: pd.DataFrame,
     outcomes: Outcomes,
@@ -141,7 +145,7 @@ def transfer(
     """Return one row for every arm of `starts_of`.
 
     `pretraining`, `train`, `k`, `per_class`, `train_size`, `learning_rate` and `plain` are as in
-    `Started`. `accuracy` is the mean test accuracy over the `n` done runs, with its interval.
+    `PretrainedArm`. `accuracy` is the mean test accuracy over the `n` done runs, with its interval.
     Difference to `reference`, interval and verdict are those of `contrasts`, and so is whether the
     row `repeats` an earlier one. `training_ratio` is the training cost as a multiple of that of the
     reference, both phases of head_then_all together; `total_ratio` also counts all pretrainings of
@@ -400,8 +404,8 @@ def _leads(
 
 def _difference(
     other: str,
-    first: Sequence[Started],
-    last: Sequence[Started],
+    first: Sequence[PretrainedArm],
+    last: Sequence[PretrainedArm],
     outcomes: Outcomes,
     looks: PlannedLooks | None,
 ) -> dict[str, Any]:
@@ -484,12 +488,12 @@ def _config(arm: Arm, read: Read) -> RunConfig | None:
     return next((config for config in configs if config), None)
 
 
-def _started(arm: Arm, config: RunConfig, baseline: RunConfig, source: str) -> Started:
+def _pretrained_arm(arm: Arm, config: RunConfig, baseline: RunConfig, source: str) -> PretrainedArm:
     start = RunStart(**config.start)
     source = source or (OWN_WEIGHTS if config.model.get("weights") else "")
     train = HEAD_THEN_ALL if start.head == "kept" else start.train
     usual = RunStart(train=start.train, k=start.k, head=start.head)
-    return Started(
+    return PretrainedArm(
         arm=arm,
         pretraining=source,
         train=train if source else SCRATCH,

@@ -78,7 +78,15 @@ class LookMean:
 
 
 def mean_over_seeds(differences: Array) -> LookMean:
-    """Return the mean of differences (n,) with its error over seeds; NaN if they do not vary."""
+    """Return the mean of differences with its standard error over seeds.
+
+    Args:
+        differences: (seeds,), in the unit of the metric.
+
+    Returns:
+        The mean, its error and the number of seeds. The error is NaN if the differences do not
+        vary.
+    """
     error = standard_error(differences) if varies(differences) else nan
     return LookMean(mean(differences), error, len(differences))
 
@@ -161,7 +169,15 @@ def last_weight(arms: Sequence[Arm], looks: PlannedLooks | None) -> float:
     return looks.weights[min(looks_had(arm, looks) for arm in arms) - 1]
 
 
-def of_last_look(p_values: Array, weights: Array) -> Array:
-    """Return p (n,) of statistics at the last look of their arms, corrected by its weight (n,)."""
+def p_at_last_look(p_values: Array, weights: Array) -> Array:
+    """Return the p-values of statistics at the last look of their arms, corrected for the looks.
+
+    Args:
+        p_values: (n,), in [0, 1] or NaN.
+        weights: (n,), the weights of these looks, in (0, 1].
+
+    Returns:
+        (n,), p / weight, at most 1.
+    """
     corrected: Array = np.minimum(p_values / weights, 1.0)
     return corrected

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import scipy  # imports its parts on first use
 
-from pipeline.comparison.collapses import mcnemar_p, often, rate_columns
+from pipeline.comparison.collapses import loss_direction, mcnemar_p, rate_columns
 from pipeline.comparison.intervals import Array
 from pipeline.comparison.levels import COSTS, PRIMARY
 from pipeline.comparison.significance import holm
@@ -23,7 +23,7 @@ from pipeline.comparison.weights import (
     look_equivalence,
     look_statistics,
     mean_over_seeds,
-    of_last_look,
+    p_at_last_look,
 )
 from pipeline.config.plan import BASELINE, PlannedLooks
 from pipeline.records.reports import WrittenReport
@@ -215,7 +215,7 @@ class WrittenContrasts:
         rows = self.distinct.to_dict("records")
         weights = np.array([self._weight((row["study"], row["arm"])) for row in rows])
         p_values = np.array([_lost_p(row) for row in rows])
-        adjusted = holm(of_last_look(p_values, weights))
+        adjusted = holm(p_at_last_look(p_values, weights))
         of_arms = {
             (row["study"], row["arm"]): _rate(row["label"], row, "", weight, p)
             for row, weight, p in zip(rows, weights, adjusted, strict=True)
@@ -284,7 +284,7 @@ def _lost_p(row: Row) -> float:
 def _rate(label: str, row: Row, side: str, weight: float, p_holm: float) -> dict[str, Any]:
     """Return the rate of lost runs of an arm, as `collapse_sentences` takes it."""
     rate = rate_columns(int(row[f"{side}lost"]), 0, int(row[f"{side}ended"]), weight)
-    shown = often(int(row["lost_alone"]), int(row["reference_lost_alone"]), p_holm)
+    shown = loss_direction(int(row["lost_alone"]), int(row["reference_lost_alone"]), p_holm)
     return {"label": label, **rate, "p_holm": p_holm, "often": shown}
 
 

@@ -12,10 +12,10 @@ from pipeline.evaluation.methods import (
     Labelled,
     Method,
     Model,
-    methods,
-    scored,
-    selected,
-    sizes,
+    ensemble_methods,
+    greedy_selection,
+    method_scores,
+    scores_by_size,
 )
 from pipeline.evaluation.metrics import Labels
 from pipeline.records.predictions import Predictions
@@ -102,14 +102,14 @@ def group_tables(
         costs: `training_flops` and `forward_flops` by run, in floating-point operations.
     """
     tables: dict[str, list[Row]] = {"ensembles": [], "sizes": [], "reliability": []}
-    greedy, gains = selected(group, labels[0])
+    greedy, gains = greedy_selection(group, labels[0])
     training, forward = (
         {run: cost[name] for run, cost in costs.items()}
         for name in ("training_flops", "forward_flops")
     )
-    for method in (*methods(group), greedy):
+    for method in (*ensemble_methods(group), greedy):
         flops = sum(training[run] for run in method.runs)
-        values = {**scored(method, labels, forward), "training_flops": flops}
+        values = {**method_scores(method, labels, forward), "training_flops": flops}
         if method is greedy:
             values |= gains
         about = (method.name, method.model, method.against)
@@ -136,4 +136,4 @@ def _arm_name(run: PlannedRun, runs: Collection[PlannedRun]) -> str:
 
 def _sizes(method: Method, labels: Any) -> Iterator[tuple[int, str, float]]:
     unordered = method.model != BASELINE or method.name in (VIEWS["crops"], GEOMETRIC)
-    return iter(()) if unordered or len(method.test) < 2 else sizes(method, labels)
+    return iter(()) if unordered or len(method.test) < 2 else scores_by_size(method, labels)

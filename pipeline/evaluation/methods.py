@@ -109,7 +109,7 @@ class Method:
     average: Callable[[Logits], Array] = arithmetic_mean
 
 
-def methods(group: Group) -> Iterator[Method]:
+def ensemble_methods(group: Group) -> Iterator[Method]:
     """Yield every method of a group but the greedy one; first one model alone.
 
     Args:
@@ -144,7 +144,7 @@ def methods(group: Group) -> Iterator[Method]:
     yield _method(ALL_ARMS, EVERY_ARM, list(group.compared.values()))
 
 
-def selected(group: Group, labels: Labels) -> tuple[Method, dict[str, float]]:
+def greedy_selection(group: Group, labels: Labels) -> tuple[Method, dict[str, float]]:
     """Return the greedy selection among all models of the group, and its gains in nats.
 
     It minimizes the NLL of every other validation example. Gains are over the mean of all models,
@@ -177,7 +177,7 @@ def selected(group: Group, labels: Labels) -> tuple[Method, dict[str, float]]:
     return chosen_members, gains
 
 
-def scored(
+def method_scores(
     method: Method, labels: Labelled, forward_flops: Mapping[str, float]
 ) -> dict[str, float]:
     """Return every metric of a method on test, also after temperature scaling, and its costs.
@@ -210,7 +210,7 @@ def scored(
     }
 
 
-def sizes(method: Method, labels: Labels) -> Iterator[tuple[int, str, float]]:
+def scores_by_size(method: Method, labels: Labels) -> Iterator[tuple[int, str, float]]:
     """Yield (members, metric, value) by number of members: accuracy (fraction) and nll (nats).
 
     For independent members, the value is the mean over all subsets of each size. For snapshots,
@@ -226,7 +226,7 @@ def sizes(method: Method, labels: Labels) -> Iterator[tuple[int, str, float]]:
             yield size, metric, float(value)
 
 
-def passes(logits: Logits, labels: Labels) -> Iterator[tuple[int, str, float]]:
+def scores_by_passes(logits: Logits, labels: Labels) -> Iterator[tuple[int, str, float]]:
     """Yield (passes, metric, value) of averages of the first 1, 2, ... passes.
 
     Metrics are accuracy (fraction) and nll (nats).

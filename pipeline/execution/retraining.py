@@ -31,7 +31,7 @@ from pipeline.records.store import Store
 from pipeline.records.unchanged import WEIGHTS
 from pipeline.runtime.files import CHECKSUM, read_sealed
 
-TRAINING = "pipeline.execution.devices:perform"
+TRAINING = "pipeline.execution.devices:train_on_devices"
 PREDICTION = "pipeline.prediction.job:run_prediction"
 COMPARED_ELSEWHERE = ("fingerprint", "state", "reason", "files", "machine", CHECKSUM)
 CURE = "was changed after training; remove the folder of its phase and run: make run"

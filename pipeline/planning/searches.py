@@ -202,7 +202,7 @@ def least_grid(spaces: Sequence[Space]) -> int:
     return prod(len(space.values) or 2 for space in spaces)
 
 
-def stops(epochs: int, points: int) -> list[float]:
+def scored_shares(epochs: int, points: int) -> list[float]:
     """Return the shares of a schedule at which a learning curve has a score, ascending to 1.
 
     Args:
@@ -226,7 +226,7 @@ def has_stops(search: Search, epochs: int, points: int) -> bool:
         epochs: Those of a whole schedule.
         points: About how many scores a learning curve has (`training.curve_points`).
     """
-    shares = stops(epochs, points)
+    shares = scored_shares(epochs, points)
     budgets = {budget for _, budget in rounds(search)}
     scores = set()
     for budget in budgets:

@@ -88,7 +88,11 @@ def _text(path: Path) -> str:
 
 
 def is_report(folder: Path) -> bool:
-    """Return whether a folder has a report."""
+    """Return whether a folder has a report.
+
+    Args:
+        folder: A folder, which may not exist.
+    """
     return all((folder / name).is_file() for name in NEEDED)
 
 

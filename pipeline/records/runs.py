@@ -124,7 +124,11 @@ def read_file(folder: Path, name: str) -> bytes:
 
 
 def valid_record(folder: Path) -> dict[str, Any] | None:
-    """Return the record in `folder`, None if there is none or its checksum is wrong."""
+    """Return the record of a run; None if there is none or its checksum is wrong.
+
+    Args:
+        folder: The folder of the run.
+    """
     record = read_mapping(folder / RECORD)
     return record if is_sealed(record) else None
 
@@ -171,5 +175,9 @@ def _file_digest(path: Path, inode: int, size: int, modified: int) -> str:
 
 
 def sha256(content: bytes) -> str:
-    """Return the checksum of a file's content."""
+    """Return the SHA-256 checksum of the content of a file, in hexadecimal digits.
+
+    Args:
+        content: The bytes of the file.
+    """
     return hashlib.sha256(content).hexdigest()

@@ -50,21 +50,41 @@ class Store:
     root: Path
 
     def folder(self, fingerprint: str) -> Path:
-        """Return the folder of a run, whether it exists or not."""
+        """Return the folder of a run, which may not exist.
+
+        Args:
+            fingerprint: The name of the run.
+        """
         return self.root / fingerprint
 
     def checkpoints(self, fingerprint: str) -> Path:
-        """Return the folder of a run's checkpoints while it is trained."""
+        """Return the folder of the checkpoints of a run, which exists during its training.
+
+        Args:
+            fingerprint: The name of the run.
+        """
         return self.root / "checkpoints" / fingerprint
 
     def state(self, fingerprint: str) -> State:
-        """Return the state of a run; one with a damaged file is missing, so it is trained again."""
+        """Return the state of a run.
+
+        Args:
+            fingerprint: The name of the run.
+
+        Returns:
+            Its recorded state; "missing" without a record, and with a damaged file, so that the run
+            is trained again.
+        """
         folder = self.folder(fingerprint)
         record = valid_record(folder)
         return record["state"] if record and is_intact(folder, record) else "missing"
 
     def finished(self, fingerprint: str) -> bool:
-        """Return whether a run needs no further training."""
+        """Return whether a run needs no further training.
+
+        Args:
+            fingerprint: The name of the run.
+        """
         return self.state(fingerprint) in FINISHED
 
     def has_failures(self) -> bool:
@@ -73,14 +93,18 @@ class Store:
         return any((self.record(name) or {}).get("state") == "failed" for name in names)
 
     def record(self, fingerprint: str) -> dict[str, Any] | None:
-        """Return the record of a run, None where there is no valid one."""
+        """Return the record of a run; None if there is no valid one.
+
+        Args:
+            fingerprint: The name of the run.
+        """
         return valid_record(self.folder(fingerprint))
 
     def ended_at(self, fingerprint: str) -> float:
-        """Return when a run was stored, in seconds since the epoch.
+        """Return the time at which a run was stored, in seconds since the epoch.
 
         Args:
-            fingerprint: The run.
+            fingerprint: The name of the run.
 
         Raises:
             FileNotFoundError: The store has no record of the run.
@@ -88,11 +112,22 @@ class Store:
         return (self.folder(fingerprint) / RECORD).stat().st_mtime
 
     def identity(self, fingerprint: str) -> dict[str, Any]:
-        """Return what a run was trained from, empty where there is no run."""
+        """Return the settings and inputs that a run was trained from; empty if there is no run.
+
+        Args:
+            fingerprint: The name of the run.
+        """
         return read_mapping(self.folder(fingerprint) / "run.json")
 
     def timing(self, fingerprint: str) -> dict[str, Any]:
-        """Return wall-clock facts of a run, empty if there are none."""
+        """Return the wall-clock measurements of a run; empty if there are none.
+
+        Args:
+            fingerprint: The name of the run.
+
+        Returns:
+            `seconds`, if it is there, is a number or None.
+        """
         facts = read_mapping(self.folder(fingerprint) / TIMING)
         return facts if isinstance(facts.get("seconds"), int | float | None) else {}
 

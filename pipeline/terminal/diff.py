@@ -20,8 +20,8 @@ REPORTS = Path("reports")
 
 
 @dataclass(frozen=True)
-class Side:
-    """One side of a comparison: a folder with a report, or a commit with several."""
+class ReportVersion:
+    """One version of a report: a folder with a report, or a commit with several reports."""
 
     word: str
     folder: Path | None
@@ -57,12 +57,12 @@ def show_diff(
     Raises:
         Refusal: One of them is neither, or has no report of a protocol.
     """
-    sides = [_side(word) for word in (before, after)]
-    named = [side.folder.name for side in sides if side.folder]
-    title = ARROW.join(f"`{side.word}`" for side in sides)
+    versions = [_version(word) for word in (before, after)]
+    named = [version.folder.name for version in versions if version.folder]
+    title = ARROW.join(f"`{version.word}`" for version in versions)
     for name in named[-1:] or protocols or usual:
-        reports = [side.report(name) for side in sides]
-        heading = title if len(named) == len(sides) else f"{name}: {title}"
+        reports = [version.report(name) for version in versions]
+        heading = title if len(named) == len(versions) else f"{name}: {title}"
         print(f"{changes_section(heading, *reports)}\n")
     others = [] if named or protocols else _changed(before, after, usual)
     if others:
@@ -82,12 +82,12 @@ def _changed(before: str, after: str, shown: Sequence[str]) -> list[str]:
     return sorted(folders - set(shown))
 
 
-def _side(word: str) -> Side:
+def _version(word: str) -> ReportVersion:
     for folder in (Path(word), REPORTS / word):
         if is_report(folder):
-            return Side(word, folder)
+            return ReportVersion(word, folder)
     if is_commit(word):
-        return Side(word, None)
+        return ReportVersion(word, None)
     raise Refusal(
         f"diff: unknown name {word!r}; "
         f"expected a folder with a report, the name of one in {REPORTS}/, or a commit"
