@@ -93,7 +93,7 @@ class SampleReader:
         return self._interaction(claim, study, first, second)
 
     def _unmet(self, claim: Claim) -> str:
-        """Return the value of the protocol that a claim needs and that it has not."""
+        """Return the first condition of a claim that the protocol does not meet; "" for none."""
         for key, needed in claim.needs.items():
             section, _, name = key.partition(".")
             value = self.plan.settings.get(section, {}).get(name)
@@ -159,14 +159,14 @@ class SampleReader:
         return replace(sample, lost=self.sources.outcomes.losses(replace(arm, against=reference)))
 
     def _absent(self, claim: Claim, arms: Sequence[Arm], values: Array) -> str:
-        """Return the reason why there is no value, "" where there is one."""
+        """Return the reason why there is no value; "" if there is one."""
         if values.shape[1]:
             return ""
         sides, _ = self.sources.outcomes.sides(arms)
         return f"the runs have no {claim.measure}" if sides else NO_PAIR
 
     def _named_arms(self, contrast: Contrast, study: PlannedStudy) -> tuple[Arm, ...] | str:
-        """Return the arms of a contrast, the reference first, or what is missing in the plan."""
+        """Return the arms of a contrast, the reference first, or a text on what the plan lacks."""
         keys = [(study.name, name) for name in contrast.levels or ()]
         if contrast.passes:
             keys = [(study.name, contrast.arm or "")]

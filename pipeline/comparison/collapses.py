@@ -59,7 +59,7 @@ def robust_losses(runs: pd.DataFrame) -> tuple[Array, Array]:
 
 
 def _losses(runs: pd.DataFrame) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """Return loss and distance of every run, from scores with and without the effects of seeds."""
+    """Return loss and distance of each run, from the scores, then without effects of seeds."""
     scores = runs["score"].astype(float)
     medians = scores.groupby(runs["arm"], sort=False).transform("median")
     seeds = (scores - medians).groupby(runs["seed"], sort=False)
@@ -109,7 +109,7 @@ def rate_interval(lost: int, runs: int, weight: float = 1.0) -> tuple[float, flo
 
 
 def highest_rate(runs: int, weight: float = 1.0) -> float:
-    """Return the highest rate of collapses that is not excluded if none of these runs collapsed.
+    """Return the upper bound of the rate of collapses if none of the runs collapsed.
 
     At this rate the chance that none collapses is 5 %, times `weight`. The rate is the upper 95 %
     bound, about 3 / n ("rule of three", Hanley and Lippman-Hand, JAMA 249, 1983).
@@ -140,7 +140,7 @@ def mcnemar_p(only_first: int, only_second: int) -> float:
 
 
 def with_collapses(plan: Plan, outcomes: Outcomes) -> Outcomes:
-    """Return the outcomes with the runs that collapsed, which no pair counts.
+    """Return the outcomes with the collapsed runs marked; pairs with such runs are left out.
 
     Args:
         plan: The confirmation plan.
@@ -169,7 +169,7 @@ def collapses(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
     the contrasts of the report; `often` is "more" or "less" where it is significant. Under looks, p
     and bounds are corrected by the weight of the last look of an arm. `undone` is the difference
     between the loss rates of two arms at which the mean over all runs of the better arm would be no
-    better: the difference of typical runs over `depth_of_losses`; NaN where no run was lost.
+    better: the difference of typical runs over `depth_of_losses`; NaN if no run was lost.
 
     Args:
         plan: The confirmation plan.
@@ -244,7 +244,7 @@ def depth_of_losses(groups: Iterable[tuple[Array, Array]]) -> float:
             better when higher. NaN is a score that is not known.
 
     Returns:
-        The distance, in the units of the scores; NaN where no run was lost.
+        The distance, in the units of the scores; NaN if no run was lost.
     """
     below = [
         np.nanmedian(kept) - lost for kept, lost in groups if len(lost) and not np.isnan(kept).all()
@@ -271,7 +271,7 @@ def loss_direction(only_arm: int, only_reference: int, p_holm: float) -> str:
     Args:
         only_arm: Seeds at which only the run of the arm is lost.
         only_reference: Seeds at which only that of its reference is.
-        p_holm: McNemar's p, adjusted; NaN where no seed has both.
+        p_holm: McNemar's p, adjusted; NaN if no seed has both.
     """
     if not p_holm < LEVEL:
         return ""
@@ -287,7 +287,7 @@ def paired_losses(arm: Arm, outcomes: Outcomes) -> tuple[tuple[int, int, int], f
 
     Returns:
         Three numbers of seeds: those at which both runs ended, at which only the run of the arm is
-        lost, and at which only that of its reference is; and McNemar's p, NaN where no seed has
+        lost, and at which only that of its reference is; and McNemar's p; NaN if no seed has
         both.
     """
     losses = outcomes.losses(arm)

@@ -139,7 +139,7 @@ def _judged(
     selected: Sequence[bool],
     corrected: Family,
 ) -> dict[str, Any]:
-    """Return the columns of the primary metric that need all arms, or the test images."""
+    """Return the columns of the primary metric that depend on all arms or on the test images."""
     differences = primary["difference"].to_numpy(float)
     over = pd.DataFrame(over_images)
     losses = [Losses(*row) for row in primary[list(LOST_RUNS)].to_numpy(int).tolist()]
@@ -181,7 +181,7 @@ def _over_images(
 
 
 def _doubled(p_values: Array, differences: Array, selected: Sequence[bool]) -> Array:
-    """Return p (n,), doubled where an arm is below a reference that was selected.
+    """Return the p-values (n,), doubled for arms that are worse than a selected reference.
 
     The better of two references looks better than it is: a loss seems larger. For equivalence the
     signs are opposite, since a gain seems smaller.

@@ -83,7 +83,7 @@ def half_width(
         level: One minus the confidence, 0 to 1; 0.05 for a 95 % interval.
 
     Returns:
-        The half, in the units of the error; NaN where the error is NaN, as for fewer than two
+        The half, in the units of the error; NaN if the error is NaN, as for fewer than two
         values.
     """
     half: Array = -scipy.special.stdtrit(np.maximum(n, 2) - 1, level / 2) * error
@@ -185,7 +185,7 @@ def _signed_sums(values: Array) -> Array:
 
 
 def detectable(sd: float, n: int, level: float, is_ranked: bool = False) -> float:
-    """Return the smallest true mean difference that a paired test finds with 80 % power.
+    """Return the smallest true mean difference that a paired test detects with 80 % power.
 
     The power of the t test is that of the noncentral t distribution (Cohen, Statistical Power
     Analysis for the Behavioral Sciences, 1988); the other tail is neglected. That of signed ranks
@@ -232,7 +232,7 @@ def seeds_needed(mean: float, sd: float, level: float) -> float:
         level: The level of the two-sided paired t test, at most 0.05.
 
     Returns:
-        The number; inf for more than 10,000 pairs, NaN where sd is 0 or either is not finite.
+        The number; inf for more than 10,000 pairs; NaN if sd is 0 or either is not finite.
     """
     if not sd > 0 or not np.isfinite(mean):
         return nan
@@ -243,7 +243,7 @@ def seeds_needed(mean: float, sd: float, level: float) -> float:
 
 @cache
 def spread_range(n: int) -> tuple[float, float]:
-    """Return between which multiples of a measured standard deviation the true one lies.
+    """Return an 80 % interval of the true standard deviation, in multiples of the measured one.
 
     The multiples are at the 10 % and 90 % quantiles, by chi-square for normal differences. A
     detectable difference is proportional to the standard deviation, so this is its range too.

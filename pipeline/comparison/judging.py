@@ -77,7 +77,7 @@ class Judgement:
         seeds_required: The fewest seeds at which the sign-flip test can find anything.
         ties: For every arm that helps, the other arms with its reference that help and are not
             shown to differ from it, by paired t tests with Holm's correction.
-        n_test: The number of test examples, None where it is not known.
+        n_test: The number of test examples; None if it is not known.
         rows_are_seeds: Whether no column has seeds, so that each row was taken for one.
     """
 
@@ -209,7 +209,7 @@ def judge(
 def _examples(
     given: str | None, hits: Mapping[Run, Hits], source: str, images_source: str
 ) -> int | None:
-    """Return the number of test examples, None where it is not known."""
+    """Return the number of test examples; None if it is not known."""
     images = len(next(iter(hits.values()))) if hits else None
     if given is None:
         return images
@@ -247,7 +247,7 @@ def _require_hits(
 
 
 def _counting_scores(groups: Mapping[str, pd.DataFrame]) -> Iterator[tuple[Run, float]]:
-    """Yield the runs of every pair that counts, the arm's own before its reference's."""
+    """Yield the runs of each counted pair, the run of the arm before that of its reference."""
     for arm, rows in groups.items():
         for row in rows[rows["counts"]].to_dict("records"):
             yield (arm, row["seed"]), row["score"]
@@ -284,7 +284,7 @@ def _table(
         corrected: The arms that are corrected together.
         margin: The margin of equivalence, in the units of the scores.
         direction: Which scores are better.
-        hits: Which test examples every run has right; empty where they are unknown.
+        hits: Which test examples every run has right; empty if they are unknown.
         whole: The score of a network that is always right; NaN without one.
     """
     rows = []
@@ -349,7 +349,7 @@ def _row(arm: str, group: pd.DataFrame, left: int, level: float, margin: float) 
 def _over_images(
     arm: str, group: pd.DataFrame, hits: Mapping[Run, Hits], margin: float, whole: float
 ) -> dict[str, float]:
-    """Return the statistics of an arm over seeds and test examples; NaN where they are unknown."""
+    """Return the statistics of an arm over seeds and test examples; NaN if they are unknown."""
     pairs = group[group["counts"]]
     differences = (pairs["score"] - pairs["reference_score"]).to_numpy(float)
     runs = [
@@ -460,7 +460,7 @@ def _rates(
 
 
 def _mcnemar(losses: Losses) -> float:
-    """Return p of equal rates of lost runs; NaN where no pair of runs has ended."""
+    """Return p of equal rates of lost runs; NaN if no pair of runs has ended."""
     if not losses.both_ended:
         return math.nan
     return mcnemar_p(losses.lost_alone, losses.reference_lost_alone)
@@ -494,7 +494,7 @@ def _depth(runs: pd.DataFrame, unit: Unit, direction: Direction) -> float:
 
 
 def _ties(groups: Mapping[str, pd.DataFrame], table: pd.DataFrame) -> dict[str, tuple[str, ...]]:
-    """Return, for each arm that helps, the other ones that are not shown to differ from it."""
+    """Return, for each arm that helps, the other helping arms that do not differ significantly."""
     helping = table[(table["verdict"] == Verdict.HELPS) & ~table["repeats"]]
     references = helping.set_index("arm")["reference"]
     pairs = [

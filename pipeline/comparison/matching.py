@@ -43,12 +43,12 @@ class Arm:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Return the names of its study and of the arm itself."""
+        """Return the names of the study and of the arm."""
         return self.study.name, self.described.name
 
     @property
     def identity(self) -> Any:
-        """Return its runs and the rule under which they are scored; an arm without runs its key."""
+        """Return the runs of the arm and their test rule; for an arm without runs, its key."""
         runs = tuple(run.fingerprint for run in self.runs.values())
         return (runs, self.described.rule) if runs else self.key
 
@@ -59,7 +59,7 @@ class Arm:
         return bool(reference.identity == arm.identity)
 
     def pair(self) -> tuple["Arm", "Arm"]:
-        """Return the arm that it is compared with, and the arm itself."""
+        """Return the reference and the arm."""
         return (self.against or self), self
 
     def rule(self, metric: str) -> TestRule:
@@ -104,7 +104,7 @@ class Outcomes:
         return [side for side in alike if not self.collapsed.intersection(side)], other_machine
 
     def losses(self, arm: Arm) -> Losses:
-        """Return how many runs an arm and its reference lost, on whatever machine.
+        """Return the numbers of lost runs of an arm and its reference, on any machine.
 
         Seeds count that are planned for both.
 
@@ -130,7 +130,7 @@ class Outcomes:
         return collapsed + sum("diverged" in side for side in finished)
 
     def _alike(self, arms: Sequence[Arm]) -> tuple[list[Side], int]:
-        """Return the sides whose runs are done, on equal machines, and how many are on others."""
+        """Return the sides with done runs on the most common machine; and the number of others."""
         done = [
             side for side in _all_sides(arms) if all(self.states[run] == "done" for run in side)
         ]
@@ -177,7 +177,7 @@ class Outcomes:
             ) from None
 
     def _kind(self, side: Side) -> str:
-        """Return the kind of machine that all were trained on, "" where there are several."""
+        """Return the kind of machine that all were trained on; "" if there are several."""
         kinds = {self.kinds[run] for run in side}
         return kinds.pop() if len(kinds) == 1 else ""
 
@@ -225,7 +225,7 @@ def compared(plan: Plan, kind: Kind = "comparison") -> Iterator[Arm]:
 
 
 def pretrainings(plan: Plan) -> dict[str, str]:
-    """Return the name of the pretraining that a run starts from, "" without any, by fingerprint.
+    """Return the name of the pretraining of each run by fingerprint; "" for random weights.
 
     The first phase of a training of two is none.
 

@@ -72,7 +72,7 @@ def seed_ranges(plan: Plan, score: Callable[[str], Score]) -> pd.DataFrame:
 
     Returns:
         A table with the columns `SEEDS`, a row for each seed of the arms of `rates_tried`: the
-        ratio of the ends of the range, NaN where no rate works, and whether an end is only where
+        ratio of the ends of the range; NaN if no rate works, and whether an end is only where
         the trials end, so that the range may be wider.
     """
     rows = []

@@ -19,7 +19,7 @@ def equivalence_p(differences: Array, margin: float) -> float:
         margin: The bound of equivalence, in the units of the differences.
 
     Returns:
-        p, small where the mean lies between -margin and margin; NaN where the differences do not
+        p, small where the mean lies between -margin and margin; NaN if the differences do not
         vary.
     """
     if not varies(differences):

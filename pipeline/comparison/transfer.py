@@ -72,7 +72,7 @@ class PretrainedArm:
         pretraining: The name of the pretraining, `model.weights`, or "" for random weights.
         train: What is trained, as `start.train` has it; `scratch` for random weights.
         k: The number of layers that last_k trains, otherwise None.
-        per_class: The number of training examples of each class, None where none is given.
+        per_class: The number of training examples of each class; None if none is given.
         train_size: The number of training examples.
         learning_rate: The highest one.
         is_plain: Whether only epochs and batch size differ from the baseline besides.
@@ -89,7 +89,7 @@ class PretrainedArm:
 
     @property
     def size(self) -> int:
-        """Return the number of examples per class, or of all where none is given."""
+        """Return the number of examples per class, or of all examples if that is not given."""
         return self.per_class or self.train_size
 
 
@@ -100,7 +100,7 @@ def starts_of(plan: Plan, read: Read) -> list[PretrainedArm]:
 
     Args:
         plan: The confirmation plan.
-        read: A function that returns the settings of a run by its fingerprint, None where it is
+        read: A function that returns the settings of a run by its fingerprint; None if it is
             not stored.
     """
     names = pretrainings(plan)
@@ -195,7 +195,7 @@ def transfer(
 
 
 def crossovers(cells: Cells, outcomes: Outcomes) -> pd.DataFrame:
-    """Return the size from which on fine-tuning beats the probe, a row for every pretraining.
+    """Return a row for each pretraining: the size above which fine-tuning beats the probe.
 
     A pretraining with both at two sizes or more has a row. A seed counts where all of these runs
     are done on equal machines. `size` is that of `crossing` for the mean differences over the `n`
@@ -260,7 +260,7 @@ def crossover(differences: Array, sizes: Sequence[int]) -> tuple[float, float, f
 
 
 def crossing(differences: Array, sizes: Sequence[int]) -> Array:
-    """Return the size from which on a difference is above zero, interpolated in log(size).
+    """Return the size above which a difference is positive, interpolated in log(size).
 
     Args:
         differences: (sizes, draws).

@@ -22,11 +22,11 @@ def smallest_p(p_values: Sequence[float], weights: Sequence[float]) -> float:
     """Return the smallest p_k / w_k of the looks that an arm has had, at most 1.
 
     Args:
-        p_values: The p of each look; NaN where it is undefined.
+        p_values: The p of each look; NaN if it is undefined.
         weights: The weights of these looks.
 
     Returns:
-        The corrected p; NaN where the p of every look is undefined.
+        The corrected p; NaN if the p of every look is undefined.
     """
     corrected = [p / w for p, w in zip(p_values, weights, strict=True) if not np.isnan(p)]
     return min([*corrected, 1.0]) if corrected else nan
@@ -38,7 +38,7 @@ class LookMean:
 
     Attributes:
         value: The mean.
-        error: Its standard error, over seeds or over seeds and test images; NaN where it is
+        error: Its standard error, over seeds or over seeds and test images; NaN if it is
             undefined.
         n: The number of differences.
     """
@@ -67,7 +67,7 @@ class LookMean:
             level: One minus the confidence, 0 to 1.
 
         Returns:
-            Both bounds, in the unit of the mean; NaN where the error is NaN.
+            Both bounds, in the unit of the mean; NaN if the error is NaN.
         """
         half = float(half_width(self.error, self.n, level))
         return self.value - half, self.value + half

@@ -80,7 +80,7 @@ class WrittenContrasts:
         ).reset_index(drop=True)
 
     def against_words(self, key: tuple[str, str]) -> str:
-        """Return what to add to the name of an arm that is not compared with the baseline.
+        """Return the words that name the reference of an arm; "" for the baseline.
 
         Args:
             key: The names of the study and of the arm.
@@ -89,7 +89,7 @@ class WrittenContrasts:
         return "" if reference == BASELINE else f" (against {reference})"
 
     def contradictions(self) -> Iterator[str]:
-        """Yield the contradictions to the scores of every seed, or to the verdict from p-values."""
+        """Yield each contradiction to the scores of the seeds or to the p-values."""
         scores = pd.DataFrame(list(self.written.seeds))
         groups = dict(iter(scores.groupby(["study", "arm"], sort=False))) if len(scores) else {}
         for row in self.contrasts.to_dict("records"):
@@ -242,7 +242,7 @@ class WrittenContrasts:
         return self.looks.seeds[:had], self.looks.weights[:had]
 
     def contrast_count(self) -> int:
-        """Return the number of contrasts that the intervals of the answer hold for at once."""
+        """Return the number of contrasts that the simultaneous intervals were computed for."""
         counts = (count for row in self.distinct.to_dict("records") for count in _counts(row))
         return next(counts, len(self.distinct))
 
@@ -275,7 +275,7 @@ def _counts(row: Row) -> Iterator[int]:
 
 
 def _lost_p(row: Row) -> float:
-    """Return p of equal rates of lost runs, NaN where no seed has both runs."""
+    """Return p of equal rates of lost runs; NaN if no seed has both runs."""
     if not row["both_ended"]:
         return nan
     return mcnemar_p(int(row["lost_alone"]), int(row["reference_lost_alone"]))
@@ -289,7 +289,7 @@ def _rate(label: str, row: Row, side: str, weight: float, p_holm: float) -> dict
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Return whether two cells have one value; an undefined number is like any other."""
+    """Return whether two cells are equal; NaN equals NaN."""
     if isinstance(one, str) or isinstance(other, str) or other is None:
         return bool(one == other)
     return bool(one == other) or (isnan(one) and isnan(other))

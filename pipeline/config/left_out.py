@@ -1,4 +1,4 @@
-"""Say how many training examples are in no batch of an epoch, where they are many.
+"""Report the number of training examples that are in no batch of an epoch, if it is large.
 
 An incomplete last batch is dropped, so that every update sees the same number of images and batch
 norm never sees one alone.

@@ -1,4 +1,4 @@
-"""Space values evenly on the scale of a search space, and find the place of a value on it."""
+"""Convert between values and places on the scale of a search space."""
 
 import math
 from collections.abc import Callable, Mapping

@@ -119,7 +119,7 @@ def one_of(names: Collection[str]) -> str:
 
 
 def suggestion(name: str, names: Collection[str]) -> str:
-    """Return the end of an error line that suggests the closest name, "" where none is close."""
+    """Return the end of an error line that suggests the closest name; "" if none is close."""
     lowercase = {each.lower(): each for each in names}
     near = difflib.get_close_matches(name.lower(), lowercase, n=1)
     return f"; did you mean {lowercase[near[0]]!r}?" if near else ""

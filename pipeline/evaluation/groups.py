@@ -30,7 +30,7 @@ def read_group(
     read: Callable[[str], Predictions],
     done: Collection[str],
 ) -> Group | None:
-    """Return the models of one group; None where one of the baseline's is not done.
+    """Return the models of one group; None if one of the baseline's is not done.
 
     Compared runs of the same seed share the split and belong to it, each model once. An arm trained
     on another number of images does not: an average with it would use more data.
@@ -129,7 +129,7 @@ def _compared(plan: Plan, seed: int, done: Collection[str]) -> dict[str, str]:
 
 
 def _arm_name(run: PlannedRun, runs: Collection[PlannedRun]) -> str:
-    """Return the arm of a run, with its study where two studies mean different things by it."""
+    """Return the arm of a run, with its study if other runs of the seed have the same name."""
     same = {other.fingerprint for other in runs if (other.arm, other.seed) == (run.arm, run.seed)}
     return run.arm if len(same) == 1 else f"{run.arm} of {run.study}"
 

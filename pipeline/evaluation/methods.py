@@ -52,11 +52,11 @@ class Model:
 
     @property
     def kinds(self) -> list[str]:
-        """Return the kinds of members there are on the test set."""
+        """Return the kinds of members that have logits on the test set."""
         return self.predictions.kinds("test")
 
     def logits(self, kind: str = "deterministic") -> tuple[Logits, Logits]:
-        """Return its members of a kind on validation and on test, (members, examples, classes).
+        """Return the logits of a kind on validation and on test, each (members, examples, classes).
 
         Args:
             kind: The kind of members, as in `View`: deterministic, noise, draws, crops, snapshots
@@ -110,7 +110,7 @@ class Method:
 
 
 def ensemble_methods(group: Group) -> Iterator[Method]:
-    """Yield every method of a group but the greedy one; first one model alone.
+    """Yield every method of a group except greedy selection, a single model first.
 
     Args:
         group: The models of the group.
@@ -243,7 +243,7 @@ def scores_by_passes(logits: Logits, labels: Labels) -> Iterator[tuple[int, str,
 
 
 def _method(name: str, model: str, models: Sequence[Model], kind: str = "deterministic") -> Method:
-    """Return members of a kind of several models as one method, compared with one model."""
+    """Return the members of a kind of several models as a method, compared with a single model."""
     digests = [each.examples for each in models]
     members = [each.logits(kind) for each in models]
     validation = concatenated([on_validation for on_validation, _ in members], digests)

@@ -76,7 +76,7 @@ def _train_in_subprocess(job: Job) -> Outcome:
 
 
 def main() -> None:
-    """Be one of the processes of a run; the first of them prints the outcome."""
+    """Train a run as one of its processes; the first process prints the outcome."""
     end_with_parent(signal.SIGKILL)  # training replaces the handler of SIGTERM
     outcome = run_guarded(run_training, json.loads(os.environ[JOB]))
     if os.environ.get("LOCAL_RANK", "0") == "0":

@@ -18,7 +18,7 @@ def format_failures(failed: Mapping[str, Outcome], total: int, labels: Mapping[s
 
 
 def group_by_reason(reasons: Mapping[str, str], labels: Mapping[str, str]) -> dict[str, str]:
-    """Return for each reason the label of the first run with it, and how many more there are."""
+    """Return, for each reason, the label of its first run and the number of further runs."""
     runs: dict[str, list[str]] = {}
     for fingerprint in sorted(reasons, key=lambda fingerprint: labels[fingerprint]):
         runs.setdefault(reasons[fingerprint], []).append(labels[fingerprint])

@@ -44,7 +44,7 @@ def git(*words: str) -> bytes:
 
 
 def names(*words: str) -> list[str]:
-    """Return the names that a command of git prints, which ends each with a zero byte."""
+    """Return the names that a command of git prints, separated by zero bytes."""
     return [name for name in git(*words).decode().split("\0") if name]
 
 
@@ -55,7 +55,7 @@ def is_commit(word: str) -> bool:
 
 
 def committed_texts(commit: str, paths: Sequence[str]) -> dict[str, str]:
-    """Return the content of the files among these that a commit has, by their path.
+    """Return the content of the given files in a commit, by path; missing files are left out.
 
     Bytes that are not UTF-8 become backslashes with hexadecimal digits.
 

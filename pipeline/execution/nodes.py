@@ -34,7 +34,7 @@ class Nodes:
         }
 
     def survey(self) -> list[str]:
-        """Check the nodes that have joined; return a line for each that is not to get jobs."""
+        """Check the new nodes; return a line for each node that gets no jobs."""
         new = [node for node in self._present() if node not in self.checked]
         if not new:
             return []
@@ -48,7 +48,7 @@ class Nodes:
         return lines
 
     def reject(self, node: str, reason: str) -> list[str]:
-        """Give a node no more jobs; return a line that says why, the first time."""
+        """Exclude a node from further jobs; return a line with the reason, the first time."""
         if node in self.problems:
             return []
         addresses = {each["NodeID"]: each["NodeManagerAddress"] for each in self.ray.nodes()}
@@ -65,7 +65,7 @@ class Nodes:
         return task.remote(function.__module__, function.__name__, *arguments)
 
     def answer(self, task: Any, timeout: float | None = None) -> tuple[str, str]:
-        """Return "" and the result of a function, or a node that cannot work and the problem.
+        """Return "" and the result of a task, or the failed node and its problem.
 
         Raises:
             ray.exceptions.RayError: The worker or the node was lost, or did not end in time.

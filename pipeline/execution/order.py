@@ -32,7 +32,7 @@ def longest_first(
 
 
 def timed(store: Store, fingerprints: Iterable[str]) -> dict[str, float]:
-    """Return the seconds per image of finished runs, by kind of run: the last of each kind."""
+    """Return the seconds per image of the last finished run of each kind."""
     rates = {}
     for name in fingerprints:
         seconds = store.timing(name).get("seconds")

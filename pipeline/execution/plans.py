@@ -22,7 +22,7 @@ def write_current_plan(store: Store, plan: Plan) -> None:
 
 
 def keep_current_plans(store: Store, protocol: str) -> None:
-    """Store the plans of a finished run with the present inputs, which DVC has found up to date."""
+    """Store the plans of a finished run with the present inputs, which are up to date."""
     if original() != Path.cwd():
         return
     inputs = input_digests()
@@ -33,7 +33,7 @@ def keep_current_plans(store: Store, protocol: str) -> None:
 
 
 def forget_current_plans(store: Store) -> None:
-    """Forget the plans of the last run, so that those in the artifacts count."""
+    """Delete the stored plans of the last run, so that the plans in the artifacts are used."""
     for path in (store.root / "plans").glob("*.json"):
         path.unlink()
 
@@ -47,7 +47,7 @@ def read_current_plan(store: Store, protocol: str, phase: Phase) -> tuple[Plan |
 
 
 def current_plans(store: Store, protocol: str) -> list[Plan]:
-    """Return the plans of both phases, exploration first; none where an input has changed since.
+    """Return the plans of both phases, exploration first; empty if an input has changed since.
 
     There are also none if a plan is found in the artifacts only, since its inputs are unknown, or
     if the network is the user's own or has pretrained weights, since these files are not inputs.
@@ -60,7 +60,7 @@ def current_plans(store: Store, protocol: str) -> list[Plan]:
 
 
 def _stored_plan(store: Store, protocol: str, phase: Phase) -> tuple[Plan, list[str]] | None:
-    """Return the plan of a phase in the store and the changed inputs; None where there is none."""
+    """Return the plan of a phase in the store and the changed inputs; None if there is none."""
     path = _path(store, protocol, phase)
     try:
         document = read_sealed(path)

@@ -1,4 +1,4 @@
-"""Start and end a stage: one line per error of the user, nothing alive after a kill."""
+"""Start and end a stage: one line per user error, and no process left after a kill."""
 
 import errno
 import os
@@ -50,7 +50,7 @@ def stage(work: Callable[[str], None], arguments: Sequence[str] | None = None) -
 
 
 def _alone(work: Callable[[str], None], protocol: str, verb: str) -> None:
-    """Run a stage unless another process runs it: two writers of one output would mix it."""
+    """Run a stage unless another process runs it, since both would write the same output."""
     with exclusive_lock(stage_lock(protocol, verb)):
         before = input_digests()
         work(protocol)

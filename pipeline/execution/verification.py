@@ -64,7 +64,7 @@ LARGEST_SEED = 2**32
 
 @dataclass(frozen=True)
 class Options:
-    """What is verified besides.
+    """Additional checks of a report.
 
     Attributes:
         history: Whether git shows entries of a ledger that the present one lacks.
@@ -138,7 +138,7 @@ def _count(lines: Sequence[str]) -> str:
 
 
 def _more_differences(protocol: str, options: Options) -> Iterator[str]:
-    """Yield the differences that are looked for on request."""
+    """Yield the differences of the checks in the options."""
     if options.history:
         yield from hidden_entries(REPORTS / protocol / LEDGER)
     if options.retrain:
@@ -235,7 +235,7 @@ def _contradicting(artifacts: Path) -> list[str]:
 
 
 def compared_files(protocol: str, root: Path, again: Path) -> list[Path]:
-    """Return the files of a report and of the index, and the tables, in either place."""
+    """Return the files of a report and of the index, and the tables, in either of two folders."""
     names: set[Path] = set()
     for place in (root, again):
         reports = place / REPORTS
@@ -398,7 +398,7 @@ def _difference(path: Path, other: Path) -> Iterator[str]:
 
 
 def _place(path: Path, other: Path) -> str:
-    """Return where two texts differ first; "" for pictures."""
+    """Return the first place where two texts differ; "" for images."""
     if path.suffix == ".png":
         return ""
     texts = (file.read_text(encoding="utf-8", errors="replace") for file in (path, other))

@@ -77,7 +77,7 @@ class _Looks:
     stops: dict[Key, Stop] = field(default_factory=dict)
 
     def decide(self, plan: Plan, look: int, reasons: Mapping[Key, Reason | None]) -> bool:
-        """Stop arms at a look, or give them a further one; return whether any has a further one.
+        """Stop arms at a look or give them the next one; return whether any arm has a next look.
 
         Args:
             plan: The plan up to this look.
@@ -94,7 +94,7 @@ class _Looks:
         return bool(further)
 
     def request(self, plan: Plan, look: int, requested: Mapping[Key, int]) -> None:
-        """Give a look to the arms for which it is requested, and to the arms that they need."""
+        """Give a look to the requested arms, to their references, and to arms with equal runs."""
         arms = [key for key, last in requested.items() if last >= look]
         for key in plan.with_needed(arms):
             if self.counts.get(key, 1) >= look:

@@ -41,7 +41,7 @@ def part_of_protocol(
     Args:
         protocol: The protocol.
         pool: All development examples of its dataset.
-        names: The names of the classes of the dataset, empty where they have none.
+        names: The names of the classes of the dataset; empty if they have none.
         source: The file of the protocol, for errors.
 
     Raises:
@@ -54,7 +54,7 @@ def part_of_protocol(
 def _left_out(
     protocol: Protocol, pool: Arrays, names: Sequence[str], source: Path | str
 ) -> NDArray[np.bool_]:
-    """Return a mask (N,) of the examples of the protocol's classes that pretrainings may have."""
+    """Return a mask (N,) of the examples of the protocol's classes for pretrainings."""
     classes = _numbers(protocol.data.classes, names, pool.classes, f"{source}: data.classes")
     shares = {0.0}
     for name in protocol.pretraining:
@@ -70,7 +70,7 @@ def test_of_protocol(protocol: Protocol, test: Arrays, names: Sequence[str]) -> 
     Args:
         protocol: The protocol.
         test: All test examples of its dataset.
-        names: The names of the classes of the dataset, empty where they have none.
+        names: The names of the classes of the dataset; empty if they have none.
 
     Raises:
         Refusal: A class does not exist.
@@ -89,7 +89,7 @@ def part_of_pretraining(
         protocol: The protocol.
         name: The name of the pretraining.
         pool: All development examples of its dataset.
-        names: The names of the classes of that dataset, empty where they have none.
+        names: The names of the classes of that dataset; empty if they have none.
         source: The file of the protocol, for errors.
 
     Raises:

@@ -152,14 +152,14 @@ class _ArmRounds:
         return [_Planned(*pair) for pair in zip(self.arm.trials, proposals, strict=True)]
 
     def next_trials(self, ended: Ended) -> list[_Planned]:
-        """Return the trials of the next round of a search or of a widening, none after the last."""
+        """Return the trials of the next round of a search or widening; empty after the last."""
         if self.arm.definition.search is not None:
             return _next_trials(self.arm, ended, self.skipped)
         self.arm, trials = _widened(self.arm, self.trials, _candidates(ended))
         return trials
 
     def last_trials(self, ended: Ended) -> list[_Planned]:
-        """Return the trials to repeat on further seeds before a widening stops; once."""
+        """Return the trials to repeat before a widening stops; empty at the second call."""
         if self.is_repeated:
             return []
         self.is_repeated = True
@@ -199,7 +199,7 @@ class _Rounds:
             self.describe(study, searched)
 
     def search(self, study: Study, arm: Arm, first: int) -> _Searched:
-        """Plan the settings of an arm, and further rounds as long as scores are there.
+        """Plan the settings of an arm, and further rounds as far as scores are known.
 
         Args:
             study: The study of the arm.
@@ -247,13 +247,13 @@ class _Rounds:
             item.names.append(run.fingerprint)
 
     def scored_setting(self, item: _Planned) -> ScoredSetting | None:
-        """Return a trial with its scores, None while a run has not ended."""
+        """Return a trial with its scores; None until all of its runs have ended."""
         scores = [self.scores.get(name) for name in item.names]
         ended = tuple(score for score in scores if score is not None)
         return ScoredSetting(item.trial.setting, ended) if len(ended) == len(scores) else None
 
     def may_add(self, state: _ArmRounds) -> Added:
-        """Return the most runs that may follow for an arm."""
+        """Return the largest number of further runs of an arm."""
         seeds, search = len(self.seeds), state.arm.definition.search
         if search is None:
             repeats = 0 if state.is_repeated else _most_repeated(state.arm)
@@ -331,7 +331,7 @@ def _best_setting(arm: Arm, settings: list[ScoredSetting]) -> dict[str, dict[str
 
 
 def _next_trials(arm: Arm, ended: Ended, skipped: list[FinishedTrial]) -> list[_Planned]:
-    """Return the trials of the next round of a search, none where it has ended.
+    """Return the trials of the next round of a search; empty if it has ended.
 
     A trial whose values are invalid together, or with its schedule, is added to `skipped`: it
     counts as a trial without a score.
@@ -361,7 +361,7 @@ def _finished_trial(proposal: ProposedTrial, setting: ScoredSetting) -> Finished
 def _widened(
     arm: Arm, trials: tuple[Trial, ...], settings: list[ScoredSetting]
 ) -> tuple[Arm, list[_Planned]]:
-    """Return an arm with the spaces widened at whose end its best setting stands, and new trials.
+    """Return an arm with its spaces widened where the best setting is at an end, and new trials.
 
     A design has no step, so it is not widened.
     """
@@ -432,7 +432,7 @@ def _last_values(
 
 
 def _neighbours(space: Space, end: int, value: Any) -> list[Any]:
-    """Return both neighbours of the second value from an end, the value at the end first.
+    """Return the first and the third value from an end: the neighbours of the second.
 
     There are none if `value` is not this second value, or if widening has not added the last one.
     """
@@ -443,7 +443,7 @@ def _neighbours(space: Space, end: int, value: Any) -> list[Any]:
 
 
 def _next_value(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str], end: int) -> Any:
-    """Return the value beyond the end of a space, None where the field or its effect ends there.
+    """Return the value beyond the end of a space; None if the field or its effect ends there.
 
     A step that passes the bound of the field, or whose value has no effect, is halved.
     """
@@ -459,7 +459,7 @@ def _next_value(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str], end
 
 
 def _is_extendable(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str]) -> bool:
-    """Return whether another value within a range, or another choice of a list, would act.
+    """Return whether another value of a range or of a list would have an effect.
 
     A list of values without such choices can always have more values.
     """
@@ -476,7 +476,7 @@ def _is_extendable(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str]) 
 
 
 def _acts(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str], value: Any) -> bool:
-    """Return whether an arm may have a value, and then trains another network than before."""
+    """Return whether a value is allowed in an arm and trains a different network."""
     first = trials[0].setting
     values = [
         value if (part, key) == place else first[part][key] for part, key in arm.definition.spaces
@@ -491,7 +491,7 @@ def _acts(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str], value: An
 
 
 def _within_bounds(arm: Arm, place: tuple[str, str], value: Any) -> Any:
-    """Return a value, or the bound of its field that it would pass, if that is allowed itself."""
+    """Return a value, limited to the bounds of its field if these are allowed values."""
     for rule in _rules(arm, place):
         if isinstance(rule, annotated_types.Ge) and value < rule.ge:
             return rule.ge

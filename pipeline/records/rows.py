@@ -1,4 +1,4 @@
-"""Read the rows of a table one by one, for commands that need not wait for the import of pandas."""
+"""Read the rows of a table without pandas, whose import is slow."""
 
 import csv
 import json

@@ -79,7 +79,7 @@ def checked_record(folder: Path) -> dict[str, Any] | None:
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:
-    """Return the learning curve of a run: one row per (epoch, split), empty where it has none.
+    """Return the learning curve of a run: one row per (epoch, split); empty if it has none.
 
     Args:
         folder: The folder of the run.
@@ -106,7 +106,7 @@ def read_validation(folder: Path) -> "tuple[NDArray[Any], NDArray[Any]]":
 
 
 def read_file(folder: Path, name: str) -> bytes:
-    """Return a file of a run, empty if there is none.
+    """Return the content of a file of a run; empty if there is none.
 
     Args:
         folder: The folder of the run.
@@ -134,7 +134,7 @@ def valid_record(folder: Path) -> dict[str, Any] | None:
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """Return a mapping stored as JSON, empty where it is missing or damaged.
+    """Return a mapping stored as JSON; empty if it is missing or damaged.
 
     Args:
         path: The JSON file.
@@ -160,7 +160,7 @@ def is_intact(folder: Path, record: Mapping[str, Any]) -> bool:
 
 
 def file_digest(path: Path) -> str:
-    """Return the checksum of a file, which is read again only where it has changed.
+    """Return the checksum of a file, which is read again only if it has changed.
 
     Args:
         path: The file.

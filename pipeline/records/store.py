@@ -176,7 +176,7 @@ class Store:
         self.write(fingerprint, {}, record, {"traceback": traceback})
 
     def sweep(self) -> None:
-        """Remove what killed writers left, and checkpoints of finished runs."""
+        """Remove temporary files of killed processes, and checkpoints of finished runs."""
         for folder in self.root.glob(".*.*"):
             if time.time() - folder.stat().st_mtime > ABANDONED:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -193,7 +193,7 @@ class Store:
         write_sealed(self.root / LIVE, {"trouble": trouble, "until": time.time() + MUTED})
 
     def muted(self) -> str:
-        """Return why live curves are stopped, empty where they are not."""
+        """Return why live curves are stopped; empty if they are not."""
         try:
             stopped = read_sealed(self.root / LIVE)
         except Refusal:
@@ -236,7 +236,7 @@ class Store:
         return missing
 
     def restore(self, phases: Iterable[Path]) -> int:
-        """Copy finished runs from phase folders, such as a pull brought, that the store lacks.
+        """Copy finished runs that the store lacks from phase folders, such as after `dvc pull`.
 
         Args:
             phases: Folders of phases, as `assemble` writes them.
@@ -275,7 +275,7 @@ def open_store(start: Path = Path()) -> Store:
 
 
 def _in_main_tree(project: Path) -> Path:
-    """Return the folder of a project in the main work tree; where there is none, `project`.
+    """Return the folder of a project in the main work tree; `project` if there is none.
 
     There is none without git, for a work tree of a bare repository, and for a linked one of a
     submodule. The folder may lie below the top of a larger repository.
@@ -289,7 +289,7 @@ def _in_main_tree(project: Path) -> Path:
 
 
 def _ask_git(folder: Path, *questions: str) -> list[str]:
-    """Return the answers of `git rev-parse`, none where there is no repository or no git."""
+    """Return the answers of `git rev-parse`; empty if there is no repository or no git."""
     command = ["git", "-C", str(folder), "rev-parse", "--path-format=absolute", *questions]
     here = {name: value for name, value in os.environ.items() if name not in GIT}
     try:
@@ -301,14 +301,14 @@ def _ask_git(folder: Path, *questions: str) -> list[str]:
 
 
 def _fail(run: Path, reason: str) -> None:
-    """Make the copy of a run a failed one, in its record."""
+    """Mark the copy of a run as failed in its record."""
     record = valid_record(run) or {}
     content = {key: value for key, value in record.items() if key != CHECKSUM}
     write_record(run, {**content, "state": "failed", "reason": reason})
 
 
 def _copy(run: Path, target: Path) -> None:
-    """Copy all files of a run but its timing, which is never the same twice."""
+    """Copy all files of a run except its timing, which differs at each training."""
     target.mkdir()
     for path in sorted(run.iterdir()):
         if path.name != TIMING:

@@ -231,7 +231,7 @@ class ReportData:
 
     @property
     def margin_of_errors(self) -> float:
-        """Return the margin as a share of the baseline's test errors, NaN where it has none."""
+        """Return the margin as a share of the baseline's test errors; NaN if it has none."""
         error = 1 - self.baseline("test_accuracy")["mean"]
         return self.confirmation.margin / error if error > 0 else nan
 

@@ -46,7 +46,7 @@ class ReportVersion:
 def show_diff(
     before: str, after: str, protocols: Sequence[str] | None, usual: Sequence[str]
 ) -> None:
-    """Print a section for each protocol, and which other reports two commits differ in.
+    """Print a section for each protocol, and the names of other reports that differ.
 
     Args:
         before: A folder with a report, the name of a folder in `reports/`, or a commit.

@@ -37,7 +37,7 @@ class Finding:
     Attributes:
         name: What was checked.
         state: Its state.
-        remedy: What to do, "" where nothing is wrong.
+        remedy: What to do; "" if nothing is wrong.
     """
 
     name: str

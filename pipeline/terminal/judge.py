@@ -56,7 +56,7 @@ class Source:
 
     @property
     def title(self) -> str:
-        """Return what the report on it is called."""
+        """Return the title of the report on this table."""
         words = self.origin if "*" in self.origin else Path(self.origin).stem
         return re.sub(r"[^\w.-]+", "-", words).strip("-.") or "scores"
 
@@ -98,7 +98,7 @@ def read_table(
 
 
 def number(option: str, text: str | None) -> float | None:
-    """Return the number that an option is given, None where it is not given.
+    """Return the number that an option is given; None if it is not given.
 
     Raises:
         Refusal: It is no number > 0.
@@ -116,7 +116,7 @@ def number(option: str, text: str | None) -> float | None:
 
 
 def unit(text: str | None) -> str | None:
-    """Return the unit that `--unit` is given, None where it is not given.
+    """Return the unit that `--unit` is given; None if it is not given.
 
     Raises:
         Refusal: There is no such unit.
@@ -128,7 +128,7 @@ def unit(text: str | None) -> str | None:
 
 
 def direction(lower: bool, higher: bool) -> Direction | None:
-    """Return which scores are better, None where neither option is given.
+    """Return which scores are better; None if neither option is given.
 
     Raises:
         Refusal: Both are.

@@ -25,7 +25,7 @@ def settings_table(kind: type[Settings]) -> str:
 
 
 def reference_table(kind: type[Settings], left_out: Collection[str] = ()) -> str:
-    """Return a table of keys as `settings_table`, with what docstrings say of each.
+    """Return the table of `settings_table`, with the meaning of each key from docstrings.
 
     Args:
         kind: The class.
@@ -69,7 +69,7 @@ def _default(info: FieldInfo) -> str:
 
 
 def _attributes(kind: type[Settings]) -> dict[str, str]:
-    """Return what docstrings of a class and of those above it say of its attributes."""
+    """Return the descriptions of attributes in the docstrings of a class and its bases."""
     texts: dict[str, str] = {}
     for each in reversed(kind.__mro__):
         if issubclass(each, Settings):

@@ -1,7 +1,7 @@
 """Results from elsewhere: judged as a report judges its own, and bad tables refused in one line.
 
 Statistics against scipy, forms of a table that mean the same, units, directions and margins,
-references, seeds without a partner, collapsed runs, ties and duplicates, and the scores of a report,
+references, seeds without a partner, collapsed runs, ties, duplicates, and the scores of a report,
 which have to get the verdicts of the report.
 """
 
