@@ -160,7 +160,7 @@ def _factorials(plan: Plan, parts: Parts) -> Iterator[Factorial]:
         for both, arm in arms.items():
             for first in arms:
                 second = both - first
-                if first < both and order[first] < order.get(second, -1):
+                if first < both and second in order and order[first] < order[second]:
                     yield arm, arms[first], arms[second], arm.pair()[0]
 
 

@@ -178,8 +178,11 @@ def transfer(
                 "arm": key[1],
                 "reference": one.arm.pair()[0].described.name,
                 "setting": run.setting,
-                **{name: getattr(one, name) for name in ("pretraining", "train", "k")},
-                **{name: getattr(one, name) for name in ("per_class", "train_size")},
+                "pretraining": one.pretraining,
+                "train": one.train,
+                "k": one.k,
+                "per_class": one.per_class,
+                "train_size": one.train_size,
                 "plain": one.is_plain,
                 "learning_rate": one.learning_rate,
                 "n": int(band["n"]),
@@ -267,19 +270,25 @@ def crossing(differences: Array, sizes: Sequence[int]) -> Array:
         sizes: The sizes, ascending.
 
     Returns:
-        (draws,), -inf where all are above zero, inf where the last is not.
+        (draws,): -inf if all differences are positive, inf if the last one is not.
     """
-    places = np.log(np.asarray(sizes, dtype=float))
-    last = len(places) - 1
-    behind = differences <= 0
-    below = np.where(behind.any(axis=0), last - behind[::-1].argmax(axis=0), -1)
-    left = np.clip(below, 0, last - 1)
+    log_sizes = np.log(np.asarray(sizes, dtype=float))
+    last = len(log_sizes) - 1
     draws = np.arange(differences.shape[1])
+
+    # the number of the largest size without a positive difference, by draw; -1 if there is none
+    is_negative = differences <= 0
+    last_negative = np.where(is_negative.any(axis=0), last - is_negative[::-1].argmax(axis=0), -1)
+    has_crossing = (last_negative >= 0) & (last_negative < last)
+
+    # a straight line in log(size) from that size to the next larger one
+    left = np.clip(last_negative, 0, last - 1)
     before, after = differences[left, draws], differences[left + 1, draws]
-    inside = (below >= 0) & (below < last)
-    share = np.divide(-before, after - before, out=np.zeros_like(before), where=inside)
-    crossing = np.exp(places[left] + share * (places[left + 1] - places[left]))
-    result: Array = np.where(inside, crossing, np.where(below < 0, -inf, inf))
+    share = np.divide(-before, after - before, out=np.zeros_like(before), where=has_crossing)
+    interpolated = np.exp(log_sizes[left] + share * (log_sizes[left + 1] - log_sizes[left]))
+
+    outside = np.where(last_negative < 0, -inf, inf)
+    result: Array = np.where(has_crossing, interpolated, outside)
     return result
 
 

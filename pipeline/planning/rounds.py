@@ -7,6 +7,7 @@ Then every arm is explored at the best values, and its spaces are widened in the
 Successive halving has one planning round per rung, and does not widen its space.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import nan
@@ -414,21 +415,31 @@ def _last_values(
         return []
     complete = [item for item in settings if item.complete]
     is_low = collapsed(np.array([item.accuracy for item in complete]))
-    level = [item.setting for item, low in zip(complete, is_low, strict=True) if not low]
-    neighbours = []
-    for dimension in searched_values(arm):
-        part, key = place = dimension.part, dimension.key
-        space = arm.definition.spaces[place]
-        if space.widened < 1 or space.extend < 1:
+    comparable = [item.setting for item, low in zip(complete, is_low, strict=True) if not low]
+    repeated = []
+    for dimension, end in itertools.product(searched_values(arm), (-1, 1)):
+        place = dimension.part, dimension.key
+        neighbours = _settings_beside(arm, chosen, place, end)
+        if not neighbours or neighbours[0] not in comparable:
             continue
-        for end in (-1, 1):
-            values = _neighbours(space, end, chosen[part][key])
-            beside = [{**chosen, part: {**chosen[part], key: value}} for value in values]
-            if not beside or beside[0] not in level:
-                continue
-            if _next_value(arm, trials, place, end) is not None:
-                neighbours += [setting for setting in beside if setting in level]
-    return [chosen, *neighbours] if neighbours else []
+        if _next_value(arm, trials, place, end) is not None:
+            repeated += [setting for setting in neighbours if setting in comparable]
+    return [chosen, *repeated] if repeated else []
+
+
+def _settings_beside(
+    arm: Arm, chosen: dict[str, dict[str, Any]], place: tuple[str, str], end: int
+) -> list[dict[str, dict[str, Any]]]:
+    """Return a chosen setting with each of the values of `_neighbours` at one place.
+
+    There are none if the space of the place was not widened, or cannot be widened further.
+    """
+    part, key = place
+    space = arm.definition.spaces[place]
+    if space.widened < 1 or space.extend < 1:
+        return []
+    values = _neighbours(space, end, chosen[part][key])
+    return [{**chosen, part: {**chosen[part], key: value}} for value in values]
 
 
 def _neighbours(space: Space, end: int, value: Any) -> list[Any]:
