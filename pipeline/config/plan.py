@@ -267,11 +267,19 @@ class Plan(Settings):
         return self.looks is not None and not arms <= stopped
 
     def studies_of(self, kind: Kind) -> tuple[PlannedStudy, ...]:
-        """Return the studies of one kind."""
+        """Return the studies of one kind.
+
+        Args:
+            kind: The kind, such as comparison or ensemble.
+        """
         return tuple(study for study in self.studies if study.kind == kind)
 
     def runs_of(self, kind: Kind) -> tuple[PlannedRun, ...]:
-        """Return the rows of the studies of one kind."""
+        """Return the rows of the studies of one kind.
+
+        Args:
+            kind: The kind, such as comparison or ensemble.
+        """
         names = {study.name for study in self.studies_of(kind)}
         return tuple(run for run in self.runs if run.study in names)
 
@@ -384,6 +392,9 @@ NOTHING = Added()
 def read_plan(folder: Path) -> Plan:
     """Return the plan stored in a phase's folder.
 
+    Args:
+        folder: The folder of the phase.
+
     Raises:
         Refusal: The plan is missing or damaged.
     """
@@ -391,7 +402,11 @@ def read_plan(folder: Path) -> Plan:
 
 
 def last_plan(folder: Path) -> Plan | None:
-    """Return the plan in a phase's folder; None if none can be read: DVC then makes another."""
+    """Return the plan in a phase's folder; None if none can be read: DVC then makes another.
+
+    Args:
+        folder: The folder of the phase.
+    """
     try:
         return read_plan(folder)
     except Refusal:

@@ -57,7 +57,12 @@ def value_at(scale: Scale, place: float, digits: int = DIGITS) -> float | int:
 
 
 def in_domain(scale: Scale, value: float) -> bool:
-    """Return whether a scale is defined at a value."""
+    """Return whether a scale is defined at a value.
+
+    Args:
+        scale: The name of the scale.
+        value: The value.
+    """
     if scale == "log":
         return value > 0
     if scale == "log_integers":

@@ -21,7 +21,11 @@ SNAPSHOT = RUN_LOCK.with_name("params.json")
 
 @contextmanager
 def named_in_parameters(protocols: Sequence[str]) -> Iterator[None]:
-    """Name only these protocols in `params.yaml` within the context."""
+    """Name only these protocols in `params.yaml` within the context.
+
+    Args:
+        protocols: Names of protocols.
+    """
     if list(read_parameters().protocols) == list(protocols):
         yield
         return

@@ -73,7 +73,11 @@ def keep_dvc_lock() -> None:
 
 
 def is_sound(content: bytes) -> bool:
-    """Return whether the content of a lock file can be parsed and all stages are complete."""
+    """Return whether the content of a lock file can be parsed and all stages are complete.
+
+    Args:
+        content: The bytes of a `dvc.lock`.
+    """
     try:
         document = parse_yaml(content.decode(), DVC_LOCK)
         return "schema" in document and all(map(_is_stage, document["stages"].values()))

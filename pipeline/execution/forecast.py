@@ -146,6 +146,9 @@ def seconds_per_run(experiment: Experiment) -> float:
 
     Runs are timed on this machine. Confirmation runs are used, or exploration runs if no
     confirmation run was timed. Either is scaled by the number of images a run processes.
+
+    Args:
+        experiment: The protocol and its studies.
     """
     protocol, store = experiment.protocol, open_store()
     for phase in ("confirmation", "exploration"):

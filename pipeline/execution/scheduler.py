@@ -157,8 +157,14 @@ def finish(
 ) -> dict[str, Outcome]:
     """Perform all jobs under one progress bar; return the outcomes of the failed ones by id.
 
-    `shared` are the absolute folders that jobs use. The module of `entry` is imported once, before
-    workers are forked, and only where there are jobs.
+    The module of `entry` is imported once, before workers are forked, and only if there are jobs.
+
+    Args:
+        jobs: The jobs, each with an `id`, in the order in which they start.
+        entry: The function that does a job, as "module:name".
+        settings: The executor, and the number of workers.
+        title: The title of the progress bar.
+        shared: Absolute paths of the folders that jobs use.
     """
     if not jobs:
         print(f"{title}: nothing to do", flush=True)

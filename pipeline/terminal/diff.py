@@ -29,6 +29,9 @@ class ReportVersion:
     def report(self, name: str) -> WrittenReport:
         """Return the report in the folder, or that of a protocol in the commit.
 
+        Args:
+            name: The name of the protocol; ignored for a folder.
+
         Raises:
             Refusal: There is none.
         """

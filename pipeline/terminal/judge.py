@@ -100,6 +100,10 @@ def read_table(
 def number(option: str, text: str | None) -> float | None:
     """Return the number that an option is given; None if it is not given.
 
+    Args:
+        option: The name of the option, for errors.
+        text: Its value on the command line; None if it is not given.
+
     Raises:
         Refusal: It is no number > 0.
     """
@@ -118,6 +122,9 @@ def number(option: str, text: str | None) -> float | None:
 def unit(text: str | None) -> str | None:
     """Return the unit that `--unit` is given; None if it is not given.
 
+    Args:
+        text: The value of `--unit`; None if it is not given.
+
     Raises:
         Refusal: There is no such unit.
     """
@@ -129,6 +136,10 @@ def unit(text: str | None) -> str | None:
 
 def direction(lower: bool, higher: bool) -> Direction | None:
     """Return which scores are better; None if neither option is given.
+
+    Args:
+        lower: Whether `--lower` is given.
+        higher: Whether `--higher` is given.
 
     Raises:
         Refusal: Both are.
@@ -168,6 +179,9 @@ def show_judgement(
 
 def require_folder(folder: Path) -> None:
     """Check that a folder is new or holds an earlier report, which may be replaced.
+
+    Args:
+        folder: The folder of the report, which may not exist.
 
     Raises:
         Refusal: It holds something else.

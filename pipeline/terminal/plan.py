@@ -25,8 +25,12 @@ ARTIFACTS = Path("artifacts")
 def finished_plans(protocol: str) -> Sequence[Plan]:
     """Return the stored plans of a protocol if new ones would be equal and all runs are finished.
 
-    They are read without torch. None if an input, the data or the version of a library has
-    changed, and where the network of a protocol or an arm is the user's own or pretrained.
+    They are read without torch. The result is empty if an input, the data or the version of a
+    library has changed, and if the network of the protocol or of an arm is the user's own or
+    pretrained.
+
+    Args:
+        protocol: The name of the protocol.
     """
     store = open_store()
     plans = current_plans(store, protocol)
@@ -157,7 +161,12 @@ def minutes_of(
 
 
 def images_share(plan: Plan, run: PlannedRun) -> float:
-    """Return the number of images of a run, as a multiple of a run of the protocol."""
+    """Return the number of images of a run, as a multiple of a run of the protocol.
+
+    Args:
+        plan: The plan with the settings of the protocol.
+        run: A row of the plan.
+    """
     changed = run.setting.get(PROTOCOL, {})
     sections = {name: dict(plan.settings[name]) for name in ("data", "training")}
     for section, values in sections.items():

@@ -16,7 +16,11 @@ ATTRIBUTE = re.compile(r"^(\w+): (.*(?:\n[ ]+.*)*)", re.MULTILINE)  # of a docst
 
 
 def settings_table(kind: type[Settings]) -> str:
-    """Return a table with a row for each key: its default and what is allowed; "" without keys."""
+    """Return a table with a row for each key: its default and what is allowed; "" without keys.
+
+    Args:
+        kind: A class of settings.
+    """
     rows = [
         (f"`{key}`", _default(info), description(info.annotation, info.metadata))
         for key, info in _keys(kind).items()

@@ -66,6 +66,9 @@ def show_sites(name: str) -> None:
 
     Modules whose names differ only in numbers share a row.
 
+    Args:
+        name: The name of the protocol.
+
     Raises:
         Refusal: The protocol is invalid, or its network cannot be built.
     """

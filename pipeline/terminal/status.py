@@ -27,6 +27,9 @@ PHASES: dict[Phase, str] = {"exploration": "explore", "confirmation": "confirm"}
 def show_status(protocol: str) -> None:
     """Print a table of runs by phase, study and state, then a line for every reason.
 
+    Args:
+        protocol: The name of the protocol.
+
     Raises:
         Refusal: There is no such protocol.
     """
