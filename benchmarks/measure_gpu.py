@@ -21,7 +21,7 @@ from pipeline.config.streams import Streams
 from pipeline.data import sources as data
 from pipeline.data.prepared import read_summary, write_prepared
 from pipeline.data.splits import development_and_test
-from pipeline.execution.devices import perform
+from pipeline.execution.devices import train_on_devices
 from pipeline.execution.processes import run_jobs
 from pipeline.planning.studies import read_experiment
 
@@ -69,7 +69,9 @@ def measured(settings: dict[str, Any], folder: Path, workers: int) -> dict[str, 
     """Return seconds per run and runs per hour after the first run of each worker."""
     ended = []
     for job, outcome in run_jobs(
-        jobs(settings, folder, workers), perform, Execution(accelerator="gpu", runs_per_gpu=workers)
+        jobs(settings, folder, workers),
+        train_on_devices,
+        Execution(accelerator="gpu", runs_per_gpu=workers),
     ):
         if outcome["state"] != "done":
             sys.exit(f"{job['id']}: {outcome}")

@@ -21,24 +21,25 @@ from pipeline.terminal.usage import OneLineGroup
 if TYPE_CHECKING:
     from pipeline.planning.studies import Experiment
 
-EXAMPLES = """Which regularizers close the train/validation gap, by how much, and at what cost.
+EXAMPLES = """Find out which regularizers close the train/validation gap, and at what cost.
 
 \b
-gapwise new PATH --minutes 30     a protocol for your own images, arrays or table
-gapwise plan                      what would be trained, and for how long
-gapwise run                       every stage that is not up to date, then the headline
-gapwise run dropout mixup         these studies alone; reports/<protocol>+dropout+mixup
-gapwise resolve                   the next declared look of arms that are inconclusive
-gapwise claims                    which claims of lectures and papers hold here
-gapwise restore                   results of the last commit; code and settings stay
-gapwise status                    runs by study and state, with reasons
+gapwise new PATH --minutes 30     write a protocol for your images, arrays or table
+gapwise plan                      show what would be trained, and for how long
+gapwise run                       run every stage that is not up to date
+gapwise run dropout mixup         run these studies only, into a separate report
+gapwise resolve                   train the next look of inconclusive arms
+gapwise claims                    show which claims of lectures and papers hold
+gapwise restore                   restore the results of the last commit
+gapwise status                    show the number of runs by study and state
 gapwise verify                    recompute reports from stored predictions
-gapwise export --html             the report as one file, reports/<protocol>.html
-gapwise diff HEAD~1 HEAD          what changed between two reports, for a pull request
-gapwise judge scores.csv          verdicts on results of any other program
-gapwise track --dry-run           what would be sent to Weights & Biases
-gapwise doctor --model            where in the networks regularizers may act
-gapwise doctor --gradients        compare every gradient with differences of the loss
+gapwise export --html             write a report as one HTML file
+gapwise diff HEAD~1 HEAD          show what changed between two reports
+gapwise judge scores.csv          compare results of any other program
+gapwise track --dry-run           show what would be sent to Weights & Biases
+gapwise doctor                    check the installation
+gapwise doctor --model            show where regularizers can act in the networks
+gapwise doctor --gradients        compare gradients with finite differences
 """
 REPORTS = Path("reports")
 application = typer.Typer(
@@ -53,10 +54,12 @@ Protocols = Annotated[
     typer.Option(
         "--protocol",
         metavar="NAME",
-        help="A protocol; give it again for more. Default: those of params.yaml.",
+        help="Name of a protocol. Can be repeated. Default: the protocols of params.yaml.",
     ),
 ]
-OneProtocol = Annotated[str | None, typer.Option("--protocol", metavar="NAME", help="A protocol.")]
+OneProtocol = Annotated[
+    str | None, typer.Option("--protocol", metavar="NAME", help="Name of a protocol.")
+]
 
 
 def show_version(is_requested: bool) -> None:
@@ -70,7 +73,9 @@ def show_version(is_requested: bool) -> None:
 def options(
     _version: Annotated[
         bool,
-        typer.Option("--version", callback=show_version, is_eager=True, help="Print the version."),
+        typer.Option(
+            "--version", callback=show_version, is_eager=True, help="Print the version and exit."
+        ),
     ] = False,
 ) -> None:
     """Define what the command line takes before a command."""
@@ -91,64 +96,168 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 def new(
     path: Annotated[
         Path,
-        typer.Argument(help="A folder with one for each class, an .npz, .npy, .csv or .parquet."),
+        typer.Argument(
+            metavar="PATH",
+            help="Folder with one subfolder of images per class, or a .npz, .npy, .csv or "
+            ".parquet file.",
+        ),
     ],
     name: Annotated[
-        str | None, typer.Option(help="Of the protocol and its report. Default: that of PATH.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Name of the protocol and its report. Default: the name of PATH."
+        ),
     ] = None,
-    minutes: Annotated[float, typer.Option(help="From `gapwise run` to the report.")] = 30.0,
-    model: Annotated[str | None, typer.Option(help="Your own network: module:Class.")] = None,
+    minutes: Annotated[
+        float,
+        typer.Option(
+            metavar="NUMBER", help="Total time of `gapwise run`, including the report, in minutes."
+        ),
+    ] = 30.0,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:CLASS", help="Class of your own network, a torch module."),
+    ] = None,
     arguments: Annotated[
-        str | None, typer.Option(help="What its class is given, as JSON: '{\"channels\": 3}'.")
+        str | None,
+        typer.Option(
+            metavar="JSON",
+            help="Keyword arguments of the class of --model, such as '{\"channels\": 3}'.",
+        ),
     ] = None,
-    network: Annotated[str | None, typer.Option(help="cnn, resnet or mlp.")] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            metavar="cnn|mlp|resnet",
+            help="Type of the network: convolutional, multilayer perceptron or residual. "
+            "Default: depends on the data.",
+        ),
+    ] = None,
     studies: Annotated[
-        list[str] | None, typer.Option(help="A study of experiments/; give it again for more.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name of a study in experiments/. Can be repeated. Default: the usual studies "
+            "that apply to the data.",
+        ),
     ] = None,
-    train_size: Annotated[int | None, typer.Option(help="Training examples of a run.")] = None,
-    test_fraction: Annotated[float | None, typer.Option(help="Share that is held out.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Examples of an update.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Of a run.")] = None,
+    train_size: Annotated[
+        int | None, typer.Option(metavar="N", help="Number of training examples per run.")
+    ] = None,
+    test_fraction: Annotated[
+        float | None,
+        typer.Option(metavar="NUMBER", help="Fraction of the examples for testing, in (0, 1)."),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(metavar="N", help="Number of examples per update.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", help="Number of epochs per run.")
+    ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="The middle of the range that is searched.")
+        float | None,
+        typer.Option(metavar="NUMBER", help="Center of the range of learning rates to search."),
     ] = None,
-    exploration: Annotated[int | None, typer.Option(help="Seeds to choose settings on.")] = None,
-    confirmation: Annotated[int | None, typer.Option(help="Fresh seeds.")] = None,
+    exploration: Annotated[
+        int | None, typer.Option(metavar="N", help="Number of seeds on which settings are chosen.")
+    ] = None,
+    confirmation: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Number of new seeds on which arms are compared."),
+    ] = None,
     margin: Annotated[
-        float | None, typer.Option(help="The largest difference that does not matter: 0.01.")
+        float | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="Largest difference in accuracy that counts as equivalent, such as 0.01 for "
+            "one point.",
+        ),
     ] = None,
-    size: Annotated[int | None, typer.Option(help="Pixels of a side, to resize to.")] = None,
-    color: Annotated[str | None, typer.Option(help="rgb or grayscale.")] = None,
-    white: Annotated[float | None, typer.Option(help="The level that becomes 1.")] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Side of the resized images of a folder, in pixels."),
+    ] = None,
+    color: Annotated[
+        str | None,
+        typer.Option(
+            metavar="rgb|grayscale",
+            help="Channels of the images of a folder. Default: as in the files.",
+        ),
+    ] = None,
+    white: Annotated[
+        float | None,
+        typer.Option(
+            metavar="NUMBER", help="Pixel level that is scaled to 1, such as 4095 for 12 bits."
+        ),
+    ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="Those of an .npy file. Default: labels.npy beside it.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Labels for an .npy file of images. Default: labels.npy in the same folder.",
+        ),
     ] = None,
-    layout: Annotated[str | None, typer.Option(help="NHW, NHWC or NCHW.")] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NHW|NHWC|NCHW",
+            help="Axes of an array of images. Default: detected from the shape.",
+        ),
+    ] = None,
     unreadable: Annotated[
-        str | None, typer.Option(help="What files do that cannot be read: refuse or skip.")
+        str | None,
+        typer.Option(
+            metavar="refuse|skip",
+            help="What to do with images that cannot be read: stop with an error, or leave "
+            "them out.",
+        ),
     ] = None,
     flips: Annotated[
-        bool, typer.Option("--flips", help="Mirror images keep their label; study them too.")
+        bool,
+        typer.Option("--flips", help="Mirror images keep their label; adds the study of flips."),
     ] = False,
-    label: Annotated[str | None, typer.Option(help="The column of the classes of a table.")] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column of a table with the classes.")
+    ] = None,
     split: Annotated[
-        str | None, typer.Option(help="A column that says train, validation or test.")
+        str | None,
+        typer.Option(
+            metavar="COLUMN", help="Column with the split of each row: train, validation or test."
+        ),
     ] = None,
     group: Annotated[
-        str | None, typer.Option(help="A column whose rows of one value stay in one split.")
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column of groups, such as patients. Rows of one group stay in one split.",
+        ),
     ] = None,
     ignore: Annotated[
-        list[str] | None, typer.Option(help="A column to leave out; give it again for more.")
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="Column to leave out. Can be repeated."),
     ] = None,
     category: Annotated[
-        list[str] | None, typer.Option(help="A column of numbers that stand for categories.")
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column whose numbers are categories, such as zip codes. Can be repeated.",
+        ),
     ] = None,
     separator: Annotated[
-        str | None, typer.Option(help="Between the values of a row. Default: by the first line.")
+        str | None,
+        typer.Option(
+            metavar="CHAR",
+            help="Separator between the columns of a table. Default: detected from the first line.",
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the protocol.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an existing protocol with this name.")
+    ] = False,
 ) -> None:
-    """Look at your data and write a protocol for them, with a reason for each value."""
+    """Write a protocol for your data, with a reason for each value.
+
+    Values without an option are chosen from the data and from the measured speed.
+    """
     from pipeline.data.inspection.inspection import DataOptions
     from pipeline.planning.proposal import ProtocolOptions
     from pipeline.runtime.project import enter_project
@@ -194,7 +303,7 @@ def new(
 
 @command
 def plan(protocols: Protocols = None) -> None:
-    """Print the runs, seeds and estimated minutes of every protocol."""
+    """Print the runs, seeds and estimated minutes of each protocol."""
     from pipeline.terminal.plan import finished_plans, show_plan
 
     names = _existing(protocols)
@@ -233,14 +342,21 @@ def plan(protocols: Protocols = None) -> None:
 @command
 def run(
     studies: Annotated[
-        list[str] | None, typer.Argument(help="Run these alone, as an experiment of DVC.")
+        list[str] | None,
+        typer.Argument(
+            metavar="STUDIES",
+            help="Run only these studies, into a separate report. Default: all studies.",
+        ),
     ] = None,
     protocols: Protocols = None,
     keep_going: Annotated[
-        bool, typer.Option(help="Write the report without the runs that failed.")
+        bool, typer.Option("--keep-going", help="Write the report even if runs have failed.")
     ] = False,
 ) -> None:
-    """Reproduce every stage with DVC, then print headlines and the time of each stage."""
+    """Run every stage that is not up to date, then print the verdicts.
+
+    DVC runs the stages. The time of each stage is printed at the end.
+    """
     from pipeline.execution.chosen_protocols import restore_parameters
     from pipeline.execution.plans import current_plans
     from pipeline.records.store import open_store
@@ -258,13 +374,17 @@ def run(
 @command
 def resolve(
     arms: Annotated[
-        list[str] | None, typer.Argument(help="Default: all that are inconclusive.")
+        list[str] | None,
+        typer.Argument(
+            metavar="ARMS", help="Names of the arms to resolve. Default: all inconclusive arms."
+        ),
     ] = None,
     protocol: OneProtocol = None,
 ) -> None:
-    """Give inconclusive arms of a finished report the seeds of their next declared look.
+    """Train the next declared look of inconclusive arms.
 
-    Without --protocol, of the first protocol of params.yaml.
+    A look adds confirmation seeds to an arm of a finished report. Without --protocol, the first
+    protocol of params.yaml is used.
     """
     from pipeline.execution.asked_looks import ask_for_looks
     from pipeline.execution.chosen_protocols import restore_parameters
@@ -282,12 +402,13 @@ def resolve(
 def claims(
     protocol: OneProtocol = None,
     train: Annotated[
-        bool, typer.Option("--run", help="Run these studies, after their runs are printed.")
+        bool, typer.Option("--run", help="Run the studies that further claims need.")
     ] = False,
 ) -> None:
-    """Print what lectures and papers say, and how it came out in all reports.
+    """Print claims of lectures and papers, and their outcomes.
 
-    With --protocol: the claims of its report, and the studies that it needs for further ones.
+    Without --protocol, it shows the outcomes in all reports. With --protocol, it shows the claims
+    of its report, and the studies and runs that further claims need.
     """
     with without_collection():  # slow: imports torch
         from pipeline.terminal.claims import LABEL, show_claims, show_claims_of
@@ -305,7 +426,10 @@ def claims(
 
 @command
 def restore() -> None:
-    """Return reports, dvc.lock and artifacts to the last commit; leave code and settings alone."""
+    """Restore reports, dvc.lock and artifacts from the last commit.
+
+    Code and settings are not changed.
+    """
     from pipeline.execution.experiments import restore_results
 
     print("\n".join(restore_results()))
@@ -313,7 +437,10 @@ def restore() -> None:
 
 @command
 def status(protocols: Protocols = None) -> None:
-    """Print how many runs of every study are done, failed, diverged or missing, and why."""
+    """Print the number of runs of each study by state.
+
+    A run is done, failed, diverged or missing. The reasons of failed runs are printed too.
+    """
     from pipeline.terminal.status import show_status
 
     for name in _existing(protocols):
@@ -322,7 +449,7 @@ def status(protocols: Protocols = None) -> None:
 
 @command
 def report(protocols: Protocols = None) -> None:
-    """Write the reports again from the tables, and print their headlines."""
+    """Write the reports again from their tables, without training."""
     with without_collection():
         from pipeline import report as verb
         from pipeline.terminal.headline import show_headline
@@ -336,17 +463,29 @@ def report(protocols: Protocols = None) -> None:
 def verify(
     protocols: Protocols = None,
     history: Annotated[
-        bool, typer.Option("--history", help="Look in git for lines that the ledger has lost.")
+        bool,
+        typer.Option(
+            "--history", help="Search git for entries that were removed from the ledger of runs."
+        ),
     ] = False,
     retrain: Annotated[
-        int, typer.Option(help="The number of random runs to train and predict again.", min=0)
+        int,
+        typer.Option(
+            metavar="N", help="Number of randomly chosen runs to train and predict again.", min=0
+        ),
     ] = 0,
     seed: Annotated[
         int | None,
-        typer.Option(help="The seed of the choice of these runs. Default: random.", min=0),
+        typer.Option(
+            metavar="N", help="Seed of the random choice for --retrain. Default: random.", min=0
+        ),
     ] = None,
 ) -> None:
-    """Plan reports again from their settings, recompute them from predictions and compare bytes."""
+    """Recompute reports from predictions and compare them byte by byte.
+
+    Each report is also planned again from its settings files. Without --protocol, the protocols of
+    params.yaml are verified, and the headlines of all other reports.
+    """
     from pipeline.execution.verification import Options
     from pipeline.execution.verification import verify as verify_reports
 
@@ -356,13 +495,22 @@ def verify(
 
 @command
 def diff(
-    before: Annotated[str, typer.Argument(help="A folder, a name in reports/, or a commit.")],
-    after: Annotated[str, typer.Argument(help="The same.")],
+    before: Annotated[
+        str,
+        typer.Argument(
+            metavar="BEFORE",
+            help="The earlier report: a folder, the name of a folder in reports/, or a commit.",
+        ),
+    ],
+    after: Annotated[
+        str, typer.Argument(metavar="AFTER", help="The later report, in one of the same forms.")
+    ],
     protocols: Protocols = None,
 ) -> None:
-    """Print what differs between two reports, as Markdown for a pull request.
+    """Print what changed between two reports, as Markdown.
 
-    Of two commits, the reports of each protocol are compared.
+    For two commits, the reports of each protocol are compared. The output fits the description of
+    a pull request.
     """
     from pipeline.terminal.diff import show_diff
 
@@ -373,16 +521,23 @@ def diff(
 def export(
     reports: Annotated[
         list[str] | None,
-        typer.Argument(help="Names in reports/. Default: the protocols of params.yaml."),
+        typer.Argument(
+            metavar="REPORTS",
+            help="Names of folders in reports/. Default: the protocols of params.yaml.",
+        ),
     ] = None,
     html: Annotated[
-        bool, typer.Option("--html", help="One HTML file, which opens without a network.")
+        bool, typer.Option("--html", help="Write one HTML file, which can be read offline.")
     ] = False,
     to: Annotated[
-        Path | None, typer.Option(help="Of one report. Default: reports/<protocol>.html.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="File to write, if only one report is exported. Default: reports/<protocol>.html.",
+        ),
     ] = None,
 ) -> None:
-    """Write reports as single files."""
+    """Write each report as one file."""
     from pipeline.terminal.export import export_html
 
     names = _protocol_names(reports)
@@ -397,47 +552,87 @@ def export(
 @command
 def judge(
     scores: Annotated[
-        Path | None, typer.Argument(help="A CSV file: a row per arm and seed, or a column per arm.")
+        Path | None,
+        typer.Argument(
+            metavar="SCORES",
+            help="CSV file of scores, with a row per arm and seed, or with a column per arm.",
+        ),
     ] = None,
     glob: Annotated[
-        str | None, typer.Option(help="CSV files instead, one per run: 'logs/**/metrics.csv'.")
+        str | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Pattern of CSV files with one run each, such as 'logs/**/metrics.csv'; "
+            "replaces SCORES.",
+        ),
     ] = None,
     wandb: Annotated[
-        str | None, typer.Option(help="The runs of a project of W&B instead: entity/project.")
+        str | None,
+        typer.Option(
+            metavar="ENTITY/PROJECT",
+            help="Project of Weights & Biases whose runs are read; replaces SCORES.",
+        ),
     ] = None,
-    arm: Annotated[str | None, typer.Option(help="Column or key of the arm. Default: arm.")] = None,
-    seed: Annotated[str | None, typer.Option(help="That of the seed. Default: seed.")] = None,
+    arm: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Column or key of the arm. Default: arm.")
+    ] = None,
+    seed: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Column or key of the seed. Default: seed.")
+    ] = None,
     score: Annotated[
-        str | None, typer.Option(help="Column of the score. Default: score, or test_accuracy.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Column or key of the score. Default: score or test_accuracy."
+        ),
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option(help="A CSV file with the columns arm, seed, image, correct: other images."),
+        typer.Option(
+            metavar="FILE",
+            help="CSV file with the columns arm, seed, image and correct, for intervals that "
+            "include the choice of the test examples.",
+        ),
     ] = None,
     against: Annotated[
-        str | None, typer.Option(help="The arm that others are compared with. Default: baseline.")
+        str | None,
+        typer.Option(metavar="ARM", help="Reference arm of all comparisons. Default: baseline."),
     ] = None,
     margin: Annotated[
         str | None,
         typer.Option(
             metavar="NUMBER",
-            help="The largest difference that does not matter. Default: one point.",
+            help="Largest difference that counts as equivalent, in units of the scores. "
+            "Default: 0.01 for fractions, 1 for percent.",
         ),
     ] = None,
     lower: Annotated[bool, typer.Option("--lower", help="Lower scores are better.")] = False,
     higher: Annotated[bool, typer.Option("--higher", help="Higher scores are better.")] = False,
     unit: Annotated[
-        str | None, typer.Option(help="fraction (0.93), percent (93.0) or number.")
+        str | None,
+        typer.Option(
+            metavar="fraction|percent|number",
+            help="Unit of the scores: 0.93, 93.0, or any other number. Default: fraction for "
+            "scores from 0 to 1 of which higher ones are better, otherwise number.",
+        ),
     ] = None,
-    wide: Annotated[bool, typer.Option("--wide", help="There is a column per arm.")] = False,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="SCORES has a column per arm. Default: detected.")
+    ] = False,
     keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="Judge without runs that have no score.")
+        bool, typer.Option("--keep-going", help="Leave out runs without a score.")
     ] = False,
     to: Annotated[
-        Path | None, typer.Option(help="The folder to write. Default: <name>-judged, here.")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Folder to write. Default: <name>-judged in the current folder."
+        ),
     ] = None,
 ) -> None:
-    """Judge results that were trained anywhere: paired, corrected, with margin and power."""
+    """Compare arms in scores of any other program, and write a report.
+
+    Differences to a reference are paired by seed, with intervals. P-values are corrected for the
+    number of arms. The input is SCORES, --glob or --wandb.
+    """
     with without_collection():
         from pipeline.terminal import judge as judgement
 
@@ -458,10 +653,10 @@ def judge(
 def track(
     protocols: Protocols = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be sent, and send nothing.")
+        bool, typer.Option("--dry-run", help="Print what would be sent, without sending it.")
     ] = False,
 ) -> None:
-    """Mirror to Weights & Biases what it does not have yet."""
+    """Send missing runs and reports to Weights & Biases."""
     from pipeline import track as verb
 
     for name in _existing(protocols):
@@ -472,13 +667,21 @@ def track(
 def doctor(
     protocols: Protocols = None,
     model: Annotated[
-        bool, typer.Option("--model", help="Show where in the networks regularizers may act.")
+        bool,
+        typer.Option(
+            "--model", help="Show where regularizers can act in the networks of the protocols."
+        ),
     ] = False,
     gradients: Annotated[
-        bool, typer.Option("--gradients", help="Compare gradients with differences of the loss.")
+        bool,
+        typer.Option("--gradients", help="Compare gradients with finite differences of the loss."),
     ] = False,
 ) -> None:
-    """Check Python, torch, threads, git, DVC, W&B and the disk: one line each, with the remedy."""
+    """Check the installation, with a remedy for each problem.
+
+    The checks are of Python, torch, threads, git, DVC, Weights & Biases and the disk. With --model
+    or --gradients, the networks of the protocols are checked instead.
+    """
     if not (model or gradients):
         from pipeline.terminal.doctor import show_doctor
 

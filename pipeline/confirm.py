@@ -20,7 +20,7 @@ from pipeline.records.store import open_store
 from pipeline.runtime.files import read_sealed
 from pipeline.tracking.live import loggers
 
-TRAINING = "pipeline.execution.devices:perform"
+TRAINING = "pipeline.execution.devices:train_on_devices"
 
 
 def main(protocol: str) -> None:

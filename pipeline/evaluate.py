@@ -15,7 +15,7 @@ from pipeline.comparison.levels import PRIMARY
 from pipeline.config.plan import Plan, read_plan
 from pipeline.data.prepared import read_test_labels, require_digest, validation_size
 from pipeline.evaluation.groups import ensemble_rows
-from pipeline.evaluation.methods import passes
+from pipeline.evaluation.methods import scores_by_passes
 from pipeline.evaluation.scores import correct_images, run_scores
 from pipeline.execution.stage import ALONE, stage
 from pipeline.records.ledger import (
@@ -85,7 +85,7 @@ def main(protocol: str) -> None:
         rows["scores"] += [(run, *score) for score in run_scores(predictions, labels)]
         noisy = predictions.logits.get(View("test", "noise"))
         if noisy is not None:
-            rows["passes"] += [(run, *row) for row in passes(noisy, labels)]
+            rows["passes"] += [(run, *row) for row in scores_by_passes(noisy, labels)]
     for name, row in ensemble_rows(plan, read, records, labels):
         rows[name].append(row)
     use = {

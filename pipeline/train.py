@@ -22,7 +22,7 @@ from pipeline.planning.studies import Experiment, read_experiment
 from pipeline.records.store import open_store
 from pipeline.tracking.live import loggers
 
-TRAINING = "pipeline.execution.devices:perform"
+TRAINING = "pipeline.execution.devices:train_on_devices"
 
 
 def main(protocol: str) -> None:

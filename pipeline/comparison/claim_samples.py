@@ -24,9 +24,14 @@ Key = tuple[str, str]  # study, arm
 
 
 def rank_correlation(first: Array, second: Array) -> float:
-    """Return Spearman's correlation of two arrays (n,), -1 to 1; NaN where either is constant.
+    """Return Spearman's rank correlation (American Journal of Psychology 15, 1904).
 
-    Spearman, American Journal of Psychology 15, 1904.
+    Args:
+        first: (n,).
+        second: (n,).
+
+    Returns:
+        A number in [-1, 1]; NaN if either array is constant.
     """
     if not (varies(first) and varies(second)):
         return nan
@@ -35,10 +40,13 @@ def rank_correlation(first: Array, second: Array) -> float:
 
 
 def change_over_levels(values: Array) -> Array:
-    """Return the change from the first level to the last, (n,), by least squares over their order.
+    """Return the change from the first to the last level, by a line fitted to their order.
 
     Args:
-        values: (levels, n).
+        values: (levels, n), one row per level.
+
+    Returns:
+        (n,), in the unit of the values: the slope of least squares times (levels - 1).
     """
     places = np.arange(len(values)) - (len(values) - 1) / 2
     slopes: Array = places @ values / (places @ places)
@@ -85,7 +93,7 @@ class SampleReader:
         return self._interaction(claim, study, first, second)
 
     def _unmet(self, claim: Claim) -> str:
-        """Return the value of the protocol that a claim needs and that it has not."""
+        """Return the first condition of a claim that the protocol does not meet; "" for none."""
         for key, needed in claim.needs.items():
             section, _, name = key.partition(".")
             value = self.plan.settings.get(section, {}).get(name)
@@ -151,14 +159,14 @@ class SampleReader:
         return replace(sample, lost=self.sources.outcomes.losses(replace(arm, against=reference)))
 
     def _absent(self, claim: Claim, arms: Sequence[Arm], values: Array) -> str:
-        """Return the reason why there is no value, "" where there is one."""
+        """Return the reason why there is no value; "" if there is one."""
         if values.shape[1]:
             return ""
         sides, _ = self.sources.outcomes.sides(arms)
         return f"the runs have no {claim.measure}" if sides else NO_PAIR
 
     def _named_arms(self, contrast: Contrast, study: PlannedStudy) -> tuple[Arm, ...] | str:
-        """Return the arms of a contrast, the reference first, or what is missing in the plan."""
+        """Return the arms of a contrast, the reference first, or a text on what the plan lacks."""
         keys = [(study.name, name) for name in contrast.levels or ()]
         if contrast.passes:
             keys = [(study.name, contrast.arm or "")]

@@ -144,7 +144,7 @@ def conclude(claim: Claim, difference: float, p: float, p_equivalence: float) ->
 
 
 def bound_p(estimate: Estimate, margin: float, expect: str) -> float:
-    """Return p of a value, less the threshold, within the margin as a claim bounds it.
+    """Return the p-value of the test that a value is within the margin, as a claim bounds it.
 
     Two one-sided t tests (Schuirmann, J. Pharmacokinet. Biopharm. 15, 1987); one of them for
     not_lower (above -margin) and not_higher (below margin). NaN without a margin or an error.
@@ -162,7 +162,7 @@ def bound_p(estimate: Estimate, margin: float, expect: str) -> float:
 
 
 def _margin(claim: Claim, default: float) -> float:
-    """Return the margin of a claim; NaN where it has none."""
+    """Return the margin of a claim; NaN if it has none."""
     if claim.margin is not None:
         return claim.margin
     is_fraction = claim.measure in FRACTIONS and claim.rule != "correlation"
@@ -306,7 +306,7 @@ def _bounds(sample: Sample) -> tuple[float, float]:
 
 
 def _median(times: Array) -> float:
-    """Return the median time to target, infinite where most runs never reach it."""
+    """Return the median time to target; infinite if most runs never reach the target."""
     return float(np.median(times)) if len(times) else nan
 
 
@@ -333,7 +333,7 @@ def _judged(claim: Claim, sample: Sample, adjusted: tuple[float, float]) -> tupl
 
 
 def _shortage(claim: Claim, sample: Sample, level: float) -> str:
-    """Return that signed ranks have too few seeds to decide anything at a level, "" if they can."""
+    """Return a note if signed ranks cannot be significant with so few seeds, otherwise ""."""
     if not sample.is_ranked:
         return ""
     deciding = int(np.count_nonzero(sample.differences - claim.threshold))

@@ -21,7 +21,7 @@ from pipeline.comparison.family import family
 from pipeline.comparison.intervals import Array, mean
 from pipeline.comparison.levels import LEVEL, PRIMARY
 from pipeline.comparison.matching import WHERE, Arm, Outcomes, compared
-from pipeline.comparison.weights import last_weight, of_last_look
+from pipeline.comparison.weights import last_weight, p_at_last_look
 from pipeline.config.plan import BASELINE, Plan
 
 FAR = 8.0  # robust standard deviations below the median of an arm to a collapsed run
@@ -59,7 +59,7 @@ def robust_losses(runs: pd.DataFrame) -> tuple[Array, Array]:
 
 
 def _losses(runs: pd.DataFrame) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """Return loss and distance of every run, from scores with and without the effects of seeds."""
+    """Return loss and distance of each run, from the scores, then without effects of seeds."""
     scores = runs["score"].astype(float)
     medians = scores.groupby(runs["arm"], sort=False).transform("median")
     seeds = (scores - medians).groupby(runs["seed"], sort=False)
@@ -109,7 +109,7 @@ def rate_interval(lost: int, runs: int, weight: float = 1.0) -> tuple[float, flo
 
 
 def highest_rate(runs: int, weight: float = 1.0) -> float:
-    """Return the highest rate of collapses that is not excluded if none of these runs collapsed.
+    """Return the upper bound of the rate of collapses if none of the runs collapsed.
 
     At this rate the chance that none collapses is 5 %, times `weight`. The rate is the upper 95 %
     bound, about 3 / n ("rule of three", Hanley and Lippman-Hand, JAMA 249, 1983).
@@ -140,7 +140,7 @@ def mcnemar_p(only_first: int, only_second: int) -> float:
 
 
 def with_collapses(plan: Plan, outcomes: Outcomes) -> Outcomes:
-    """Return the outcomes with the runs that collapsed, which no pair counts.
+    """Return the outcomes with the collapsed runs marked; pairs with such runs are left out.
 
     Args:
         plan: The confirmation plan.
@@ -169,7 +169,7 @@ def collapses(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
     the contrasts of the report; `often` is "more" or "less" where it is significant. Under looks, p
     and bounds are corrected by the weight of the last look of an arm. `undone` is the difference
     between the loss rates of two arms at which the mean over all runs of the better arm would be no
-    better: the difference of typical runs over `depth_of_losses`; NaN where no run was lost.
+    better: the difference of typical runs over `depth_of_losses`; NaN if no run was lost.
 
     Args:
         plan: The confirmation plan.
@@ -182,7 +182,7 @@ def collapses(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
     corrected = family([tuple(one.identity for one in arm.pair()) for arm in arms])
     counts = [paired_losses(arm, outcomes) for arm in arms]
     weights = np.array([last_weight([arm], plan.looks) for arm in arms])
-    p_values = of_last_look(np.array([p for _, p in counts]), weights)
+    p_values = p_at_last_look(np.array([p for _, p in counts]), weights)
     adjusted = corrected.holm(p_values)
     lost_by = depth(arms, outcomes)
     baselines: dict[Any, dict[str, Any]] = {}
@@ -202,7 +202,7 @@ def collapses(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
             "only_reference": only_reference,
             "p": p_values[number],
             "p_holm": adjusted[number],
-            "often": often(only_arm, only_reference, adjusted[number]),
+            "often": loss_direction(only_arm, only_reference, adjusted[number]),
             "undone": abs(_difference(arm, outcomes)) / lost_by if lost_by > 0 else nan,
             "repeats": corrected.repeats[number],
         }
@@ -244,7 +244,7 @@ def depth_of_losses(groups: Iterable[tuple[Array, Array]]) -> float:
             better when higher. NaN is a score that is not known.
 
     Returns:
-        The distance, in the units of the scores; NaN where no run was lost.
+        The distance, in the units of the scores; NaN if no run was lost.
     """
     below = [
         np.nanmedian(kept) - lost for kept, lost in groups if len(lost) and not np.isnan(kept).all()
@@ -265,13 +265,13 @@ def _difference(arm: Arm, outcomes: Outcomes) -> float:
     return mean(differences[np.isfinite(differences)])
 
 
-def often(only_arm: int, only_reference: int, p_holm: float) -> str:
+def loss_direction(only_arm: int, only_reference: int, p_holm: float) -> str:
     """Return whether an arm is shown to lose "more" or "less" runs than its reference, or "".
 
     Args:
         only_arm: Seeds at which only the run of the arm is lost.
         only_reference: Seeds at which only that of its reference is.
-        p_holm: McNemar's p, adjusted; NaN where no seed has both.
+        p_holm: McNemar's p, adjusted; NaN if no seed has both.
     """
     if not p_holm < LEVEL:
         return ""
@@ -287,7 +287,7 @@ def paired_losses(arm: Arm, outcomes: Outcomes) -> tuple[tuple[int, int, int], f
 
     Returns:
         Three numbers of seeds: those at which both runs ended, at which only the run of the arm is
-        lost, and at which only that of its reference is; and McNemar's p, NaN where no seed has
+        lost, and at which only that of its reference is; and McNemar's p; NaN if no seed has
         both.
     """
     losses = outcomes.losses(arm)

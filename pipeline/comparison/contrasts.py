@@ -98,9 +98,10 @@ def contrasts(
         hits: Which test images each run classifies correctly, as `hits_of` returns it; what needs
             an unknown run is NaN.
         metrics: A part of `METRICS`.
-        besides: Arms with another reference than their own, chosen by its validation scores: they
-            are in the same family. The p of a loss is doubled, and so is that of equivalence for a
-            gain, since the better of two references looks better than it is on the test set too.
+        besides: Additional contrasts: pairs of changes against the better of their parts, which is
+            chosen by its validation scores. They join the same family. The p of a loss is doubled,
+            and so is the p of equivalence of a gain, since the better of two references also looks
+            better than it is on the test set.
 
     Returns:
         A table with `COLUMNS`, those of `besides` last; undefined numbers are NaN.
@@ -138,7 +139,7 @@ def _judged(
     selected: Sequence[bool],
     corrected: Family,
 ) -> dict[str, Any]:
-    """Return the columns of the primary metric that need all arms, or the test images."""
+    """Return the columns of the primary metric that depend on all arms or on the test images."""
     differences = primary["difference"].to_numpy(float)
     over = pd.DataFrame(over_images)
     losses = [Losses(*row) for row in primary[list(LOST_RUNS)].to_numpy(int).tolist()]
@@ -180,7 +181,7 @@ def _over_images(
 
 
 def _doubled(p_values: Array, differences: Array, selected: Sequence[bool]) -> Array:
-    """Return p (n,), doubled where an arm is below a reference that was selected.
+    """Return the p-values (n,), doubled for arms that are worse than a selected reference.
 
     The better of two references looks better than it is: a loss seems larger. For equivalence the
     signs are opposite, since a gain seems smaller.

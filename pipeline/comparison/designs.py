@@ -35,7 +35,7 @@ Values = tuple[Any, ...]
 class Design:
     """The settings of an arm, which do not depend on scores, with the scores of their runs.
 
-    Scores are accuracies, fractions, means over seeds; NaN where a run has diverged by then, has
+    Scores are accuracies, fractions, means over seeds; NaN if a run has diverged by then, has
     failed or is missing.
 
     Attributes:
@@ -121,7 +121,7 @@ class Design:
         return distances
 
     def subset(self, points: NDArray[np.int64]) -> "Design":
-        """Return the design without its other points.
+        """Return the design with only the given points.
 
         Args:
             points: (n,) The numbers of its points, in their order.
@@ -167,7 +167,11 @@ class Design:
 
 
 def full_name(dimension: Dimension) -> str:
-    """Return the full name of a hyperparameter, as in dropout.rate or training.learning_rate."""
+    """Return the full name of a hyperparameter, such as dropout.rate or training.learning_rate.
+
+    Args:
+        dimension: A searched value.
+    """
     if dimension.part == PROTOCOL:
         return dimension.key
     return f"{dimension.part}.{dimension.key}"
@@ -305,7 +309,7 @@ def _curve(history: Sequence[Mapping[str, Any]], epochs: int) -> dict[float, flo
 
 
 def _from(curve: Mapping[float, float], share: float) -> float:
-    """Return the first score at a share of the schedule or after it; NaN without one."""
+    """Return the first score at or after a share of the schedule; NaN if there is none."""
     return next((score for at, score in curve.items() if at >= share), nan)
 
 

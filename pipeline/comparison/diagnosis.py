@@ -23,7 +23,7 @@ TWICE = 2  # one part outweighs the other where it is at least this many times a
 
 
 def problem(bias: float, gap: float, margin: float) -> Problem:
-    """Return the part of the validation error that is the problem; none if both are in the margin.
+    """Return the part of the validation error that is the problem; empty if both are in the margin.
 
     A part is the only problem if it is at least twice the other.
 

@@ -113,7 +113,7 @@ def _ensembles(plan: Plan, equal_cost: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _mean(measures: Mapping[str, Mapping[str, Any]], metric: str) -> float:
-    """Return the mean of a metric, NaN where the table does not have it."""
+    """Return the mean of a metric; NaN if the table does not have it."""
     return float(measures[metric]["mean"]) if metric in measures else nan
 
 

@@ -17,7 +17,7 @@ from pipeline.config.test_rules import DETERMINISTIC
 
 
 def lead_of_best(order: Array, scores: Array) -> float:
-    """Return how far the best of some models is above their mean; ties share.
+    """Return the lead of the best of some models over their mean; ties share it.
 
     Args:
         order: What the best is chosen by, better when higher (models,).
@@ -31,7 +31,7 @@ def lead_of_best(order: Array, scores: Array) -> float:
 def sample_of_passes(
     claim: Claim, contrast: Contrast, arm: Arm, sources: Sources, weight: float
 ) -> Sample:
-    """Return the sample of the same runs with few and with many noise passes averaged.
+    """Return the sample of runs with few against many averaged noise passes.
 
     Args:
         claim: The claim.

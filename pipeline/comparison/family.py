@@ -1,4 +1,7 @@
-"""Correct the contrasts that are read together, each comparison once, and conclude from them."""
+"""Apply Holm's correction over all contrasts of a report, and return their verdicts.
+
+Contrasts of the same runs are counted once.
+"""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -25,14 +28,14 @@ class Family:
     same_runs: tuple[bool, ...]
 
     @property
-    def counted(self) -> list[int]:
-        """Return the numbers of the contrasts that the correction is made over."""
+    def representatives(self) -> list[int]:
+        """Return the numbers of the contrasts that the correction counts: one for the same runs."""
         return sorted({first for first in self.firsts if not self.same_runs[first]})
 
     @property
     def level(self) -> float:
         """Return the level of the hardest step of Holm's procedure."""
-        return LEVEL / max(len(self.counted), 1)
+        return LEVEL / max(len(self.representatives), 1)
 
     @property
     def repeats(self) -> list[bool]:
@@ -49,8 +52,12 @@ class Family:
         Args:
             p_values: The p-values of all contrasts (contrasts,).
         """
-        counted = self.counted
-        adjusted = dict(zip(counted, holm(p_values[counted]), strict=True)) if counted else {}
+        representatives = self.representatives
+        adjusted = (
+            dict(zip(representatives, holm(p_values[representatives]), strict=True))
+            if representatives
+            else {}
+        )
         return np.array([adjusted.get(first, nan) for first in self.firsts])
 
     def verdicts(

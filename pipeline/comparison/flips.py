@@ -75,7 +75,11 @@ def flips(plan: Plan, shares: pd.DataFrame) -> pd.DataFrame:
 
 
 def _compared(plan: Plan, shares: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
-    """Yield every arm of which both its runs and its reference's are scored, with both shares."""
+    """Yield (study, arm) and its table of images, for arms whose runs and references are scored.
+
+    The column `correct` is the share of runs of the arm that classify an image correctly, `before`
+    the share of runs of its reference.
+    """
     by_arm = {
         (str(study), str(arm)): rows.reset_index(drop=True)
         for (study, arm), rows in shares.groupby(["study", "arm"], sort=False)

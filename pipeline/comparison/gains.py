@@ -18,7 +18,11 @@ MEMBERS = ("study", "method", "members", "metric")
 def gain(differences: pd.Series) -> dict[str, float]:
     """Return the mean of paired differences with its interval, under the keys `GAIN`.
 
-    A pair without difference does not count. The bounds are from `intervals.interval`.
+    Args:
+        differences: (pairs,), in any unit. NaN, for a pair without a difference, is ignored.
+
+    Returns:
+        The number of pairs, the mean, and the bounds of `intervals.interval`.
     """
     estimate = interval(differences.dropna().to_numpy(float))
     return dict(zip(GAIN, (estimate.n, estimate.mean, estimate.low, estimate.high), strict=True))

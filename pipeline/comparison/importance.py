@@ -172,7 +172,7 @@ def divergences(design: Design, study: "optuna.Study", scores: Array) -> Array:
     Args:
         design: The design.
         study: What `study_of` returns for it; to fill one takes longer than to evaluate it.
-        scores: The scores of its points (points,), NaN where a point is left out.
+        scores: The scores of its points (points,); NaN if a point is left out.
 
     Returns:
         Sizes (hyperparameters,).
@@ -191,14 +191,14 @@ def divergences(design: Design, study: "optuna.Study", scores: Array) -> Array:
 
 
 def _among(scores: Array, points: NDArray[np.int64]) -> Array:
-    """Return the scores of some points, NaN for all other points."""
+    """Return the scores of the given points; NaN for all other points."""
     kept: Array = np.full(len(scores), nan)
     kept[points] = scores[points]
     return kept
 
 
 def _shares(sizes: Array) -> Array:
-    """Return each size as a share of the sum of its row; NaN where no hyperparameter has any."""
+    """Return each size as a share of the sum of its row; NaN if no hyperparameter has any."""
     totals = sizes.sum(axis=-1, keepdims=True)
     with np.errstate(invalid="ignore"):
         result: Array = np.where(totals > 0, sizes / totals, nan)
@@ -206,7 +206,7 @@ def _shares(sizes: Array) -> Array:
 
 
 def _params(design: Design, number: int) -> dict[str, float | int]:
-    """Return the values of a point as Optuna has them: a place in [0, 1], or a number in a list."""
+    """Return the values of a point for Optuna: a place in [0, 1], or an index of a list."""
     spaces = zip(design.spaces.items(), design.values[number], design.places[number], strict=True)
     return {
         name: space.values.index(value) if space.values else float(place)

@@ -40,7 +40,7 @@ Factorial = tuple[Arm, Arm, Arm, Arm]  # both, the first, the second, neither
 
 
 def changes(config: RunConfig, baseline: RunConfig) -> frozenset[str]:
-    """Return the changes of a run against the baseline's: regularizers and protocol values.
+    """Return the regularizers and protocol values in which a run differs from the baseline.
 
     Args:
         config: The settings of the run.
@@ -57,7 +57,7 @@ def arm_changes(plan: Plan, read: Callable[[str], RunConfig | None]) -> Parts:
 
     Args:
         plan: The confirmation plan.
-        read: A function that returns the settings of a run by its fingerprint, None where it is not
+        read: A function that returns the settings of a run by its fingerprint; None if it is not
             stored.
     """
     configs: dict[tuple[str, str], RunConfig] = {}
@@ -160,7 +160,7 @@ def _factorials(plan: Plan, parts: Parts) -> Iterator[Factorial]:
         for both, arm in arms.items():
             for first in arms:
                 second = both - first
-                if first < both and order[first] < order.get(second, -1):
+                if first < both and second in order and order[first] < order[second]:
                     yield arm, arms[first], arms[second], arm.pair()[0]
 
 

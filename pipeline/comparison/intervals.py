@@ -83,7 +83,7 @@ def half_width(
         level: One minus the confidence, 0 to 1; 0.05 for a 95 % interval.
 
     Returns:
-        The half, in the units of the error; NaN where the error is NaN, as for fewer than two
+        The half, in the units of the error; NaN if the error is NaN, as for fewer than two
         values.
     """
     half: Array = -scipy.special.stdtrit(np.maximum(n, 2) - 1, level / 2) * error
@@ -91,14 +91,18 @@ def half_width(
 
 
 def sign_flip_p(differences: Array) -> float:
-    """Return the exact two-sided p of the mean of differences (n,) by flipping signs.
+    """Return the exact two-sided p-value of a mean of differences, by flipping their signs.
 
-    It is the share of all 2^n choices of signs with as large a mean (Fisher, The Design of
-    Experiments, 1935, section 21), and assumes only that a difference is as likely up as down.
+    It is the share of all 2^n choices of signs with a mean at least as large (Fisher, The Design of
+    Experiments, 1935, section 21). The only assumption is that a difference is as likely to be
+    positive as negative.
+
+    Args:
+        differences: (n,), in any unit.
 
     Returns:
-        p from 2 / 2^n to 1; 2 / 2^n for equal differences other than 0. NaN for fewer than two
-        differences, more than 40, any that is not finite, and where all are 0.
+        p in [2 / 2^n, 1]; 2 / 2^n for equal differences other than 0. NaN for fewer than two
+        differences, for more than 40, if any is not finite, and if all are 0.
     """
     scale = float(np.abs(differences).sum())
     if not 2 <= len(differences) <= MOST_SIGNS or not NEGLIGIBLE < scale < inf:
@@ -181,7 +185,7 @@ def _signed_sums(values: Array) -> Array:
 
 
 def detectable(sd: float, n: int, level: float, is_ranked: bool = False) -> float:
-    """Return the smallest true mean difference that a paired test finds with 80 % power.
+    """Return the smallest true mean difference that a paired test detects with 80 % power.
 
     The power of the t test is that of the noncentral t distribution (Cohen, Statistical Power
     Analysis for the Behavioral Sciences, 1988); the other tail is neglected. That of signed ranks
@@ -228,7 +232,7 @@ def seeds_needed(mean: float, sd: float, level: float) -> float:
         level: The level of the two-sided paired t test, at most 0.05.
 
     Returns:
-        The number; inf for more than 10,000 pairs, NaN where sd is 0 or either is not finite.
+        The number; inf for more than 10,000 pairs; NaN if sd is 0 or either is not finite.
     """
     if not sd > 0 or not np.isfinite(mean):
         return nan
@@ -239,7 +243,7 @@ def seeds_needed(mean: float, sd: float, level: float) -> float:
 
 @cache
 def spread_range(n: int) -> tuple[float, float]:
-    """Return between which multiples of a measured standard deviation the true one lies.
+    """Return an 80 % interval of the true standard deviation, in multiples of the measured one.
 
     The multiples are at the 10 % and 90 % quantiles, by chi-square for normal differences. A
     detectable difference is proportional to the standard deviation, so this is its range too.
@@ -290,7 +294,15 @@ def _critical(n: int, level: float) -> float:
 
 
 def standard_error(values: Array) -> float:
-    """Return the standard error of the mean of values (n,); NaN for fewer than two."""
+    """Return the standard error of a mean.
+
+    Args:
+        values: (n,).
+
+    Returns:
+        The standard deviation (n - 1 degrees of freedom) over sqrt(n), in the unit of the values;
+        NaN for fewer than two values.
+    """
     return float(values.std(ddof=1)) / sqrt(len(values)) if len(values) > 1 else nan
 
 
@@ -322,16 +334,35 @@ def total_error(seed_error: float, images: Array, disagreement: float, seeds: in
 
 
 def correlation(first: Array, second: Array) -> float:
-    """Return Pearson's correlation of two arrays (n,), -1 to 1; NaN where either does not vary."""
+    """Return Pearson's correlation of two arrays.
+
+    Args:
+        first: (n,).
+        second: (n,).
+
+    Returns:
+        A number in [-1, 1]; NaN if either array does not vary.
+    """
     return float(np.corrcoef(first, second)[0, 1]) if varies(first) and varies(second) else nan
 
 
 def mean(values: Array) -> float:
-    """Return the mean of values (n,); NaN for none."""
+    """Return the mean of values.
+
+    Args:
+        values: (n,); may contain NaN and infinity.
+
+    Returns:
+        The mean; NaN for no values, for any NaN, and for infinities of both signs.
+    """
     with np.errstate(invalid="ignore"):  # infinity minus infinity
         return float(values.mean()) if len(values) else nan
 
 
 def varies(values: Array) -> bool:
-    """Return whether values (n,) are >= 2, all finite, and differ by more than rounding."""
+    """Return whether there are two or more values, all finite, that differ by more than rounding.
+
+    Args:
+        values: (n,).
+    """
     return len(values) > 1 and bool(np.isfinite(values).all() and np.ptp(values) > NEGLIGIBLE)

@@ -14,8 +14,8 @@ from pipeline.comparison.collapses import (
     RATE,
     collapsed,
     depth_of_losses,
+    loss_direction,
     mcnemar_p,
-    often,
     rate_columns,
     robust_losses,
 )
@@ -72,11 +72,12 @@ class Judgement:
         rates: A row per arm, references first, with the columns `RATES`, which mean what they do in
             the table `collapses` of a report. A diverged run has the worst score of its unit; for
             scores without a worst value, `undone` includes collapsed runs only.
-        twins: Arms with the same scores at every seed, whose runs are not known to be the same.
+        duplicate_arms: Groups of arms with the same scores at every seed, whose runs are not known
+            to be the same.
         seeds_required: The fewest seeds at which the sign-flip test can find anything.
         ties: For every arm that helps, the other arms with its reference that help and are not
             shown to differ from it, by paired t tests with Holm's correction.
-        n_test: The number of test examples, None where it is not known.
+        n_test: The number of test examples; None if it is not known.
         rows_are_seeds: Whether no column has seeds, so that each row was taken for one.
     """
 
@@ -88,7 +89,7 @@ class Judgement:
     seeds: pd.DataFrame
     collapses: pd.DataFrame
     rates: pd.DataFrame
-    twins: tuple[tuple[str, ...], ...]
+    duplicate_arms: tuple[tuple[str, ...], ...]
     seeds_required: int
     ties: Mapping[str, tuple[str, ...]]
     n_test: int | None = None
@@ -197,8 +198,8 @@ def judge(
         seeds=loaded.pairs.assign(direction=str(better)),
         collapses=runs.loc[runs["collapsed"], list(COLLAPSED)].reset_index(drop=True),
         rates=_rates(groups, runs, corrected, _depth(runs, kind, better)),
-        twins=_twins(groups),
-        seeds_required=seeds_required(max(len(corrected.counted), 1)),
+        duplicate_arms=_duplicate_arms(groups),
+        seeds_required=seeds_required(max(len(corrected.representatives), 1)),
         ties=_ties(groups, table),
         n_test=_examples(loaded.constants.get("n_test"), hits, source, images_source),
         rows_are_seeds=loaded.rows_are_seeds,
@@ -208,7 +209,7 @@ def judge(
 def _examples(
     given: str | None, hits: Mapping[Run, Hits], source: str, images_source: str
 ) -> int | None:
-    """Return the number of test examples, None where it is not known."""
+    """Return the number of test examples; None if it is not known."""
     images = len(next(iter(hits.values()))) if hits else None
     if given is None:
         return images
@@ -246,7 +247,7 @@ def _require_hits(
 
 
 def _counting_scores(groups: Mapping[str, pd.DataFrame]) -> Iterator[tuple[Run, float]]:
-    """Yield the runs of every pair that counts, the arm's own before its reference's."""
+    """Yield the runs of each counted pair, the run of the arm before that of its reference."""
     for arm, rows in groups.items():
         for row in rows[rows["counts"]].to_dict("records"):
             yield (arm, row["seed"]), row["score"]
@@ -283,7 +284,7 @@ def _table(
         corrected: The arms that are corrected together.
         margin: The margin of equivalence, in the units of the scores.
         direction: Which scores are better.
-        hits: Which test examples every run has right; empty where they are unknown.
+        hits: Which test examples every run has right; empty if they are unknown.
         whole: The score of a network that is always right; NaN without one.
     """
     rows = []
@@ -348,7 +349,7 @@ def _row(arm: str, group: pd.DataFrame, left: int, level: float, margin: float) 
 def _over_images(
     arm: str, group: pd.DataFrame, hits: Mapping[Run, Hits], margin: float, whole: float
 ) -> dict[str, float]:
-    """Return the statistics of an arm over seeds and test examples; NaN where they are unknown."""
+    """Return the statistics of an arm over seeds and test examples; NaN if they are unknown."""
     pairs = group[group["counts"]]
     differences = (pairs["score"] - pairs["reference_score"]).to_numpy(float)
     runs = [
@@ -451,7 +452,7 @@ def _rates(
             row |= {
                 "reference": groups[arm]["reference"].iloc[0],
                 "p_holm": p_holm[arm],
-                "often": often(*alone, p_holm[arm]),
+                "often": loss_direction(*alone, p_holm[arm]),
                 "undone": _typical(groups[arm]) / lost_by if lost_by > 0 else math.nan,
             }
         rates.append(row)
@@ -459,7 +460,7 @@ def _rates(
 
 
 def _mcnemar(losses: Losses) -> float:
-    """Return p of equal rates of lost runs; NaN where no pair of runs has ended."""
+    """Return p of equal rates of lost runs; NaN if no pair of runs has ended."""
     if not losses.both_ended:
         return math.nan
     return mcnemar_p(losses.lost_alone, losses.reference_lost_alone)
@@ -493,7 +494,7 @@ def _depth(runs: pd.DataFrame, unit: Unit, direction: Direction) -> float:
 
 
 def _ties(groups: Mapping[str, pd.DataFrame], table: pd.DataFrame) -> dict[str, tuple[str, ...]]:
-    """Return, for each arm that helps, the other ones that are not shown to differ from it."""
+    """Return, for each arm that helps, the other helping arms that do not differ significantly."""
     helping = table[(table["verdict"] == Verdict.HELPS) & ~table["repeats"]]
     references = helping.set_index("arm")["reference"]
     pairs = [
@@ -517,7 +518,7 @@ def _ties(groups: Mapping[str, pd.DataFrame], table: pd.DataFrame) -> dict[str, 
     return tied
 
 
-def _twins(groups: Mapping[str, pd.DataFrame]) -> tuple[tuple[str, ...], ...]:
+def _duplicate_arms(groups: Mapping[str, pd.DataFrame]) -> tuple[tuple[str, ...], ...]:
     """Return the groups of arms with the same scores whose runs have no names."""
     alike: dict[Any, list[str]] = {}
     for name, rows in groups.items():

@@ -18,11 +18,11 @@ DRAWS = 100  # draws in the simulation of expected runs
 def explored_spread(tried: Sequence[Mapping[str, Any]]) -> float:
     """Return the standard deviation of a difference to the reference over seeds (fraction).
 
-    It is pooled over all settings tried, so that two seeds suffice; NaN where none has two.
+    It is pooled over all settings tried, so that two seeds suffice; NaN if none has two.
 
     Args:
         tried: The rows of the choice, with `changes`: the differences in validation accuracy by
-            seed, None where one is unknown.
+            seed; None if one is unknown.
     """
     squares, freedom = 0.0, 0
     for row in tried:
@@ -64,7 +64,7 @@ def _drawn_differences(
     seeds: int,
     generator: np.random.Generator,
 ) -> Array:
-    """Return differences (arms, seeds) of random scores; arms with the same runs have the same."""
+    """Return differences (arms, seeds) of random scores, equal for arms with the same runs."""
     noise: dict[Any, Array] = {}
     for one in with_references(arms):
         noise.setdefault(one.identity, generator.normal(size=seeds))
@@ -77,7 +77,7 @@ def _drawn_differences(
 
 
 def _runs_taken(plan: Plan, arms: Sequence[Arm], differences: Array) -> int:
-    """Return the number of runs that looks take at these differences (arms, seeds)."""
+    """Return the number of runs under looks, given the differences (arms, seeds)."""
     looks = looks_of(plan)
     tests = look_tests(differences, looks.seeds, plan.margin)
     reached: dict[Key, int] = {}  # the last look of an arm, from 1, which all have

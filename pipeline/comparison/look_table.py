@@ -87,7 +87,7 @@ def look_table(plan: Plan, outcomes: Outcomes) -> pd.DataFrame:
 
 
 def _decision(chances: Outlook, number: int, is_last: bool) -> dict[str, float]:
-    """Return the values that decided about an arm at a look, with the columns `DECISION`.
+    """Return the values on which an arm was stopped or continued at a look: columns `DECISION`.
 
     Args:
         chances: The outlook of all arms at the look, from validation scores.

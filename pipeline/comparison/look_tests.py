@@ -126,7 +126,7 @@ def weighted_p(
 
 
 def _smallest_p(p_values: Array, weights: Sequence[float], counts: NDArray[np.bool_]) -> Array:
-    """Return the smallest p over its weight of the looks that count (arms,), at most 1.
+    """Return the smallest p / weight over the looks that count (arms,), at most 1.
 
     Args:
         p_values: The p of all arms at every look (looks, arms).
@@ -134,7 +134,7 @@ def _smallest_p(p_values: Array, weights: Sequence[float], counts: NDArray[np.bo
         counts: Which looks count (looks, arms).
 
     Returns:
-        The corrected p; NaN where p is undefined at every look that counts.
+        The corrected p; NaN if p is undefined at every look that counts.
     """
     weighted = p_values / np.array(weights)[:, None]
     is_known = counts & ~np.isnan(p_values)
@@ -152,7 +152,7 @@ class Outlook:
         p_equivalence: The p of equivalence, corrected in the same way.
         likely: The chance that test scores decide now.
         chance: The chance of a decision at the last look.
-        reasons: Why the arm stops, None where it goes on.
+        reasons: Why the arm stops; None if it goes on.
     """
 
     p_holm: Array
@@ -182,7 +182,7 @@ def outlook(
     )
 
     # Holm's procedure divides a level by the number of arms that are not decided yet
-    most = max(len(corrected.counted), 1)
+    most = max(len(corrected.representatives), 1)
     not_different = _undecided(p_holm, corrected)
     not_equivalent = _undecided(p_equivalence, corrected)
 
@@ -220,13 +220,13 @@ def outlook(
 
 def _undecided(p_values: Array, corrected: Family) -> int:
     """Return the number of contrasts of a family that are not significant after correction."""
-    return sum(not p_values[number] < LEVEL for number in corrected.counted)
+    return sum(not p_values[number] < LEVEL for number in corrected.representatives)
 
 
 def _reason(
     verdict: Verdict, n: float, likely: float, chance: float, is_at_end: bool
 ) -> Reason | None:
-    """Return why an arm stops, None where it goes on."""
+    """Return why an arm stops; None if it goes on."""
     if verdict != Verdict.INCONCLUSIVE and not likely < LIKELY:
         return "equivalent" if verdict == Verdict.EQUIVALENT else "difference"
     if is_at_end:
@@ -266,7 +266,7 @@ def decision_chance(
         margin: The margin of equivalence, in the units of the scores.
 
     Returns:
-        The chance (arms,), 0 to 1; NaN where the differences do not vary.
+        The chance (arms,), 0 to 1; NaN if the differences do not vary.
     """
     error = np.where(sd > NEGLIGIBLE, sd, nan) / np.sqrt(np.maximum(count, 1))
     freedom = np.maximum(count, 2) - 1

@@ -30,7 +30,7 @@ Key = tuple[str, str]  # study, arm
 
 
 def decide(plan: Plan, scores: Mapping[str, Score]) -> dict[Key, Reason | None]:
-    """Return why each compared arm stops at its last look; None for one that goes on.
+    """Return the reason why each compared arm stops at its last look; None if it continues.
 
     Pairs are those of a verdict: both runs are done, on equal machines, and the validation accuracy
     of neither has collapsed.

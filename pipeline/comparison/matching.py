@@ -2,12 +2,13 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from pipeline.comparison.intervals import Array
 from pipeline.comparison.levels import SCORES
@@ -43,12 +44,12 @@ class Arm:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Return the names of its study and of the arm itself."""
+        """Return the names of the study and of the arm."""
         return self.study.name, self.described.name
 
     @property
     def identity(self) -> Any:
-        """Return its runs and the rule under which they are scored; an arm without runs its key."""
+        """Return the runs of the arm and their test rule; for an arm without runs, its key."""
         runs = tuple(run.fingerprint for run in self.runs.values())
         return (runs, self.described.rule) if runs else self.key
 
@@ -59,7 +60,7 @@ class Arm:
         return bool(reference.identity == arm.identity)
 
     def pair(self) -> tuple["Arm", "Arm"]:
-        """Return the arm that it is compared with, and the arm itself."""
+        """Return the reference and the arm."""
         return (self.against or self), self
 
     def rule(self, metric: str) -> TestRule:
@@ -104,7 +105,7 @@ class Outcomes:
         return [side for side in alike if not self.collapsed.intersection(side)], other_machine
 
     def losses(self, arm: Arm) -> Losses:
-        """Return how many runs an arm and its reference lost, on whatever machine.
+        """Return the numbers of lost runs of an arm and its reference, on any machine.
 
         Seeds count that are planned for both.
 
@@ -112,10 +113,7 @@ class Outcomes:
             arm: An arm with a reference.
         """
         sides = _all_sides(arm.pair())
-        lost = [[self._is_lost(run) for run in side] for side in sides]
-        ended = [[self.states[run] in FINISHED for run in side] for side in sides]
-        tables = (np.array(rows, dtype=bool).reshape(-1, 2).T for rows in (lost, ended))
-        return Losses.count(*tables)
+        return Losses.count(_marked(sides, self._is_lost), _marked(sides, self._has_ended))
 
     def lost_pairs(self, arms: Sequence[Arm]) -> int:
         """Return the number of seeds that are left out because a run collapsed or diverged.
@@ -124,25 +122,32 @@ class Outcomes:
             arms: The arms that are compared, the reference first.
         """
         alike, _ = self._alike(arms)
-        collapsed = sum(bool(self.collapsed.intersection(side)) for side in alike)
-        states = [[self.states[run] for run in side] for side in _all_sides(arms)]
-        finished = [side for side in states if all(state in FINISHED for state in side)]
-        return collapsed + sum("diverged" in side for side in finished)
+        collapsed = [side for side in alike if self.collapsed.intersection(side)]
+        ended = [side for side in _all_sides(arms) if all(map(self._has_ended, side))]
+        diverged = [side for side in ended if any(map(self._has_diverged, side))]
+        return len(collapsed) + len(diverged)
 
     def _alike(self, arms: Sequence[Arm]) -> tuple[list[Side], int]:
-        """Return the sides whose runs are done, on equal machines, and how many are on others."""
-        done = [
-            side for side in _all_sides(arms) if all(self.states[run] == "done" for run in side)
-        ]
-        kinds = [self._kind(side) for side in done]
-        common = Counter(kind for kind in kinds if kind).most_common(1)
-        kept = [
-            side for side, kind in zip(done, kinds, strict=True) if common and kind == common[0][0]
-        ]
+        """Return the sides with done runs on the most common machine, and the number of others."""
+        done = [side for side in _all_sides(arms) if all(map(self._is_done, side))]
+        kinds = Counter(filter(None, map(self._kind, done)))
+        if not kinds:
+            return [], len(done)
+        [(most_common, _)] = kinds.most_common(1)
+        kept = [side for side in done if self._kind(side) == most_common]
         return kept, len(done) - len(kept)
 
+    def _is_done(self, run: str) -> bool:
+        return self.states[run] == "done"
+
+    def _has_diverged(self, run: str) -> bool:
+        return self.states[run] == "diverged"
+
+    def _has_ended(self, run: str) -> bool:
+        return self.states[run] in FINISHED
+
     def _is_lost(self, run: str) -> bool:
-        return run in self.collapsed or self.states[run] == "diverged"
+        return run in self.collapsed or self._has_diverged(run)
 
     def values(self, sides: Sequence[Side], arms: Sequence[Arm], metric: str) -> Array:
         """Return scores (arms, n); a seed with a score that is not a number is left out.
@@ -177,7 +182,7 @@ class Outcomes:
             ) from None
 
     def _kind(self, side: Side) -> str:
-        """Return the kind of machine that all were trained on, "" where there are several."""
+        """Return the kind of machine that all were trained on; "" if there are several."""
         kinds = {self.kinds[run] for run in side}
         return kinds.pop() if len(kinds) == 1 else ""
 
@@ -186,6 +191,12 @@ def _all_sides(arms: Sequence[Arm]) -> list[Side]:
     """Return one run of each arm for every seed that all have."""
     seeds = [seed for seed in arms[0].runs if all(seed in arm.runs for arm in arms)]
     return [tuple(arm.runs[seed].fingerprint for arm in arms) for seed in seeds]
+
+
+def _marked(sides: Sequence[Side], is_marked: Callable[[str], bool]) -> NDArray[np.bool_]:
+    """Return whether each run has a property (2, seeds), the reference first."""
+    rows = [list(map(is_marked, side)) for side in sides]
+    return np.array(rows, dtype=bool).reshape(-1, 2).T
 
 
 def outcomes(
@@ -225,7 +236,7 @@ def compared(plan: Plan, kind: Kind = "comparison") -> Iterator[Arm]:
 
 
 def pretrainings(plan: Plan) -> dict[str, str]:
-    """Return the name of the pretraining that a run starts from, "" without any, by fingerprint.
+    """Return the name of the pretraining of each run by fingerprint; "" for random weights.
 
     The first phase of a training of two is none.
 

@@ -1,4 +1,4 @@
-"""Carry contrasts over to other test images: errors over seeds and images together."""
+"""Generalize contrasts to other test images: errors over seeds and images together."""
 
 from collections.abc import Mapping, Sequence
 from math import nan, sqrt
@@ -80,7 +80,7 @@ def crossed_error(seed_error: float, pairs: Sequence[Pair], hits: Mapping[Any, H
         hits: The hits of every run by name.
 
     Returns:
-        The error, a fraction, as `total_error`; NaN where the hits of a run are unknown.
+        The error, a fraction, as `total_error`; NaN if the hits of a run are unknown.
     """
     if not pairs or not all(run in hits for pair in pairs for run in pair):
         return nan

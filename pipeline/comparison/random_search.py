@@ -96,7 +96,7 @@ def random_quantiles(design: Design, sizes: Whole, levels: Iterable[float]) -> l
         levels: The levels of the quantiles, in (0, 1).
 
     Returns:
-        For each level the quantiles (sizes,), NaN where the draw at it is lost.
+        For each level the quantiles (sizes,); NaN if the draw at it is lost.
     """
     order = np.argsort(design.ranked, kind="stable")
     cumulative = best_of_random(design.ranked, sizes)[:, order].cumsum(axis=1)

@@ -72,7 +72,7 @@ def seed_ranges(plan: Plan, score: Callable[[str], Score]) -> pd.DataFrame:
 
     Returns:
         A table with the columns `SEEDS`, a row for each seed of the arms of `rates_tried`: the
-        ratio of the ends of the range, NaN where no rate works, and whether an end is only where
+        ratio of the ends of the range; NaN if no rate works, and whether an end is only where
         the trials end, so that the range may be wider.
     """
     rows = []
@@ -127,7 +127,10 @@ def rate_ranges(plan: Plan, tried: pd.DataFrame, singles: pd.DataFrame) -> pd.Da
 
 
 def _searched(plan: Plan) -> Iterator[tuple[str, PlannedArm, Place]]:
-    """Yield study, arm, and the study and arm that its trials are listed under."""
+    """Yield (study, arm, place), where `place` is the study and arm whose rows hold the trials.
+
+    The trials of the tuned baseline are in the study `tuning`.
+    """
     tuned = [
         arm
         for study in plan.studies_of("tuning")

@@ -1,4 +1,4 @@
-"""Choose what to use: the cheapest arm shown to help that no other such arm is shown to beat."""
+"""Choose the arm to use: the cheapest that helps and is not beaten by another helping arm."""
 
 from collections.abc import Container, Mapping
 from typing import Any
@@ -124,7 +124,7 @@ def recipe(plan: Plan, contrasts: pd.DataFrame, between: pd.DataFrame) -> pd.Dat
 
 
 def _is_choice(arm: Arm, with_more_data: Container[str]) -> bool:
-    """Return whether an arm can be used on the data there are, in place of the baseline."""
+    """Return whether an arm can replace the baseline on the present data."""
     if any(run.fingerprint in with_more_data for run in arm.runs.values()):
         return False
     changes_data = any(key.startswith(DATA) for key in arm.described.factor.protocol)
@@ -142,6 +142,6 @@ def _times_beaten(between: pd.DataFrame) -> dict[tuple[str, str], int]:
 
 
 def _preference(row: Mapping[str, Any]) -> tuple[float, ...]:
-    """Return the sort key of arms: less is better. Costs within a percent are equal."""
+    """Return the sort key of an arm, lower is better. Costs within a percent are equal."""
     costs = round(row["training_ratio"], 2), round(row["test_ratio"], 2)
     return row["beaten"], *costs, row["changes"], -row["validation_accuracy"]

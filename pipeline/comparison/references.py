@@ -86,7 +86,7 @@ def simple_error(sample: Arrays) -> float:
 
 
 def _part(arrays: Arrays, most: int, seed: int) -> Arrays:
-    """Return random examples of many, as fractions or bytes in memory; all of few."""
+    """Return a random part of many examples, or all of few, as fractions or bytes in memory."""
     if len(arrays.labels) <= most:
         return arrays
     generator = np.random.default_rng(derive(seed, "references"))
@@ -94,7 +94,7 @@ def _part(arrays: Arrays, most: int, seed: int) -> Arrays:
 
 
 def _used(seeds: Sequence[int], work: int) -> Sequence[int]:
-    """Return the seeds that are scored, where one takes `work`."""
+    """Return the seeds that are scored, given the work for one seed."""
     if work <= LARGE:
         return seeds
     fewest, most = FEW
@@ -119,7 +119,7 @@ def _scores(train: Arrays, validation: Arrays) -> dict[str, float]:
 
 
 def _classifiers(classes: int) -> dict[str, Any]:
-    """Return the classifiers by name; noisy labels of one class leave no logistic regression."""
+    """Return the classifiers by name; without logistic regression if labels have only one class."""
     from sklearn.dummy import DummyClassifier  # slow to import
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier

@@ -76,7 +76,7 @@ class Round:
         proposals: The trials.
         columns: The number of the share of the schedule that each is trained for.
         numbers: The point that has exactly its values, None without one.
-        distances: How far each is from every point (trials, points); None where points are drawn.
+        distances: How far each is from every point (trials, points); None if points are drawn.
     """
 
     proposals: Sequence[ProposedTrial]
@@ -210,7 +210,7 @@ def _replayed(design: Design, runs: Sequence[Sequence[Step]]) -> Replayed:
 
 
 def _chosen(design: Design, steps: Sequence[Step], costs: Whole) -> list[int]:
-    """Return the point that a search has chosen at every cost, -1 before it has a candidate.
+    """Return the point that a search has chosen at each cost; -1 before its first candidate.
 
     Only points trained to the end are candidates; of equal scores the first counts.
     """

@@ -224,7 +224,7 @@ def _value(space: Space, place: float) -> Any:
 
 
 def _label(space: Space, place: float) -> str:
-    """Return the value at a place as text: columns of several hyperparameters have one type."""
+    """Return the value at a place as text, so that all hyperparameters share a column type."""
     value = _value(space, place)
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
@@ -237,7 +237,7 @@ def _on_scale(space: Space, shift: float) -> float:
 
 
 def _p_worse(group: Array, others: Sequence[Array]) -> float:
-    """Return the p of another group being better, Bonferroni over them; NaN without trials."""
+    """Return the p-value of another group being better (Bonferroni); NaN without trials."""
     compared = [other for other in others if len(other)]
     if not (len(group) and compared):
         return nan

@@ -71,7 +71,7 @@ class RunMeasures:
         return finite([self.side(measure, side, arms) for side in sides], len(arms))
 
     def side(self, measure: str, side: Side, arms: Sequence[Arm]) -> list[float]:
-        """Return a measure of the runs of a seed, NaN where one has none.
+        """Return a measure of each run of a seed; NaN if it is unknown.
 
         Args:
             measure: A measure of runs, as a claim names it.
@@ -114,7 +114,7 @@ class RunMeasures:
         return np.array(rows, dtype=float).reshape(-1, len(arms)).T
 
     def score(self, run: str, split: str, metric: str) -> float:
-        """Return a score of a run without noise; NaN where it has none.
+        """Return a score of a run without noise; NaN if it has none.
 
         Args:
             run: Its fingerprint.
@@ -143,7 +143,7 @@ class RunMeasures:
         return [float(np.log(value)) for value in times_on_one_scale(times, ends)]
 
     def _zeros(self, run: str) -> float:
-        """Return the share of weights that are exactly 0, as the audit of the run has it."""
+        """Return the share of weights that are exactly 0, from the audit of the run."""
         audits = self._record(run).get("audit", {}).values()
         return next((float(audit["zeros"]) for audit in audits if "zeros" in audit), nan)
 

@@ -60,7 +60,7 @@ class Estimate:
 
     Attributes:
         value: The value.
-        error: Its standard error; NaN where it is unknown or 0.
+        error: Its standard error; NaN if it is unknown or 0.
         n: The number of values that the error is from: one more than its degrees of freedom.
     """
 
@@ -75,14 +75,14 @@ class Sample:
 
     Attributes:
         differences: The value of the contrast at every seed or group (n,).
-        before: The value of the first side (n,), empty where there are not two sides; times to
+        before: The value of the first side (n,); empty if there are not two sides; times to
             target are infinite for runs that never reach it.
         after: The value of the second side.
         key: Equal for claims about the same values.
         weight: The share of the level of 5 % that the looks had leave; 1 without looks.
         lost: The runs that an arm and its reference lost, where two arms are compared.
         units: The runs or groups that the values are of; () where they are of seeds.
-        reason: Why nothing can be tested, "" where something can.
+        reason: Why nothing can be tested; "" if something can.
         is_planned: Whether it was to be tested, so that it counts in corrections.
         given: The value with its error, where it is no mean of differences.
         is_ranked: Whether it is judged by signed ranks, such as times to target, which may be

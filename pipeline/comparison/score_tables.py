@@ -218,7 +218,7 @@ class _Reader:
         return self.names.wide or (unnamed and named is None)
 
     def named_column(self, role: str) -> str | None:
-        """Return the column of a role under its given or its usual name, None if there is none."""
+        """Return the column of a role, by its given or usual name; None if there is none."""
         wanted = getattr(self.names, role) or role
         if wanted in self.table:
             return str(wanted)
@@ -348,7 +348,7 @@ class _Reader:
         return Scores(score, _with_all_columns(rows), left, self.constants())
 
     def study_labels(self) -> list[str]:
-        """Return the arms, with the study of those whose name several studies use."""
+        """Return the names of arms, with the study added if several studies have the name."""
         arms = self.labels(self.column("arm"))
         if "study" not in self.table:
             return arms
@@ -424,7 +424,7 @@ class _Reader:
         return [re.sub(r"^(-?\d+)\.0+$", r"\1", text) for text in self.labels(column)]
 
     def numbers(self, column: str) -> pd.Series:
-        """Return a column of numbers to `LARGEST`; NaN where there is no value or infinity."""
+        """Return a column of numbers to `LARGEST`; NaN if there is no value or infinity."""
         texts = self.table[column].map(_text)
         texts = texts.mask(texts.map(_is_nothing))
         numbers = pd.to_numeric(texts, errors="coerce").astype(float)
@@ -440,7 +440,7 @@ class _Reader:
         return numbers.where(np.isfinite(numbers))
 
     def costs(self, column: str) -> Any:
-        """Return a column of costs; NaN where it is unknown."""
+        """Return a column of costs; NaN if it is unknown."""
         if column not in self.table:
             return np.nan
         costs = self.numbers(column)

@@ -71,7 +71,7 @@ def method_tables(
         score, and validation minus test (`optimism`). Random search is exact, without replays
         (`replays` is 0). `median`, `low` and `high` are the median
         and the 10th and 90th percentile over all searches, in which those without a candidate are
-        the lowest; NaN where the percentile is one of them. Bands are those of `random_bands`, for
+        the lowest; NaN if the percentile is one of them. Bands are those of `random_bands`, for
         random search on a random design.
 
         And a table with the columns `METHODS`, the same at the end of the searches: `settings`
@@ -81,7 +81,7 @@ def method_tables(
         beyond the design); for methods outside `DRAWN` random search is taken to the nearest
         points as they are. `ended` and `random_ended` are the shares of searches that have a
         candidate at that cost. `difference` is that of the test scores, method minus random, with a
-        95 % interval and p of `difference_to_random`; NaN where either share is below `FOUND`.
+        95 % interval and p of `difference_to_random`; NaN if either share is below `FOUND`.
     """
     curves: list[dict[str, Any]] = []
     ends = []
@@ -139,7 +139,7 @@ def difference_to_random(
 
     Returns:
         `difference`, the bounds `low` and `high` of a 95 % interval, and a two-sided p, by
-        Student's t with one degree of freedom less than halves; NaN where nothing varies.
+        Student's t with one degree of freedom less than halves; NaN if nothing varies.
     """
     difference = end["test"] - end["random_test"]
     generator = np.random.default_rng(derive(0, "halves", search.method))
@@ -211,7 +211,7 @@ def _random_curve(design: Design, search: Search) -> list[dict[str, Any]]:
 
 
 def _quantiles(scores: Array, searches: int) -> Array:
-    """Return the `QUANTILES` over all searches; NaN where one has no score.
+    """Return the `QUANTILES` over all searches; NaN if one has no score.
 
     Args:
         scores: The scores of the searches that have a candidate.
@@ -323,7 +323,7 @@ def _totals(searched: Replayed) -> dict[str, float]:
 
 
 def _random_totals(design: Design, search: Search) -> dict[str, float]:
-    """Return the same of random search."""
+    """Return the mean costs of random search."""
     trials = len(random_sizes(design, search))
     return {"replays": 0, "settings": float(trials), "cost": float(trials), "distance": 0.0}
 

@@ -110,7 +110,7 @@ def _absent(claim: Claim, contrast: Contrast) -> str:
 
 
 def _row_of(table: pd.DataFrame, study: str, contrast: Contrast) -> Mapping[str, Any] | None:
-    """Return the row of an arm of a study, and of a hyperparameter; None without one."""
+    """Return the row of an arm and a hyperparameter; None if there is none."""
     rows = table[(table["study"] == study) & (table["arm"] == contrast.arm)]
     if contrast.hyperparameter:
         rows = rows[rows["hyperparameter"] == contrast.hyperparameter]

@@ -45,7 +45,7 @@ Tables = Mapping[str, pd.DataFrame]  # name of the CSV file -> table
 
 
 def search_tables(plan: Plan, histories: Histories, scores: pd.DataFrame) -> Tables:
-    """Return every table about studies of searches, without rows where there are none.
+    """Return every table on studies of searches; empty tables if there are no such studies.
 
     Args:
         plan: The confirmation plan.
@@ -102,7 +102,7 @@ def moved(design: Design, names: list[str]) -> str | None:
         names: Its hyperparameters, the most important first.
 
     Returns:
-        Its name; None where no hyperparameter has a range.
+        Its name; None if no hyperparameter has a range.
     """
     ranges = [name for name in names if design.spaces[name].scale]
     rates = [name for name in ranges if name.rpartition(".")[2] == RATE]

@@ -92,6 +92,6 @@ def _row(
 
 
 def _score(outcomes: Outcomes, arm: Arm, fingerprint: str, metric: str) -> float:
-    """Return the score of a run under the rule of its arm; NaN where it has none."""
+    """Return the score of a run under the rule of its arm; NaN if it has none."""
     rule = arm.rule(metric)
     return outcomes.scores.get((fingerprint, rule.view, rule.members, *WHERE[metric]), nan)

@@ -47,7 +47,7 @@ def tried(plan: Plan, runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A table with `TRIED`; only settings with whole schedules are chosen from; `fitted` is the
-        validation accuracy on the response curve, NaN where there is none; `collapsed` says that a
+        validation accuracy on the response curve; NaN if there is none; `collapsed` says that a
         setting is far below the best of its arm; `scores` are the validation accuracies by seed in
         ascending order, None for a run that is not done; those at seeds that other settings lack
         are made comparable (`planning.choice.comparable`); `changes` are theirs against the
@@ -67,7 +67,7 @@ def tried(plan: Plan, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def choice(table: pd.DataFrame) -> dict[str, dict[str, Setting | None]]:
-    """Return study -> arm -> the setting that `tried` marked, None if none is.
+    """Return study -> arm -> the setting that `tried` marked as chosen; None if there is none.
 
     Args:
         table: What `tried` returns.
@@ -80,7 +80,7 @@ def choice(table: pd.DataFrame) -> dict[str, dict[str, Setting | None]]:
 
 
 def searches(plan: Plan, table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """Return one row for each searched arm and for the tuned baseline: was it a fair search?
+    """Return one row on the fairness of each search, of the arms and of the tuned baseline.
 
     Args:
         plan: The exploration plan.
@@ -94,7 +94,7 @@ def searches(plan: Plan, table: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFram
         is where the field or its effect ends (`at_bound`), the value (`place`; of an edge, only
         what stands there), whether no other setting trains another network (`exhausted`), how often
         spaces were widened, and the gain in validation accuracy (fraction, with 95 % interval) over
-        the reference on the exploration seeds, NaN where it was not explored.
+        the reference on the exploration seeds; NaN if it was not explored.
     """
     arms = _arms(plan)
     first_trials = _first_trials(plan)
@@ -167,7 +167,7 @@ def _add_changes(table: pd.DataFrame, plan: Plan) -> None:
 
 
 def _marked_setting(rows: pd.DataFrame) -> Setting | None:
-    """Return the setting of an arm that is marked as chosen, None if none is."""
+    """Return the setting of an arm that is marked as chosen; None if there is none."""
     settings: pd.Series = rows.loc[rows["chosen"], "setting"]
     return None if settings.empty else settings.iloc[0]
 
@@ -246,13 +246,13 @@ def _summary(group: pd.DataFrame) -> dict[str, Any]:
 
 
 def _scores(group: pd.DataFrame) -> list[float | None]:
-    """Return the validation accuracy of every seed, None where its run is not done."""
+    """Return the validation accuracy of every seed; None if its run is not done."""
     accuracies = group.sort_values("seed")["validation_accuracy"]
     return [None if np.isnan(value) else round(float(value), DIGITS) for value in accuracies]
 
 
 def _shown_reference(table: pd.DataFrame, study: str, arm: PlannedArm) -> pd.Series | None:
-    """Return the row that the settings of an arm are shown against, None if there is none."""
+    """Return the row with which the settings of an arm are compared; None if there is none."""
     if study != TUNING:
         return _reference(table, study, arm)
     chosen = table[(table["study"] == TUNING) & table["chosen"]]
@@ -262,7 +262,7 @@ def _shown_reference(table: pd.DataFrame, study: str, arm: PlannedArm) -> pd.Ser
 def _changes(
     scores: Sequence[float | None], reference: Sequence[float | None]
 ) -> list[float | None]:
-    """Return the differences of two lists of scores, None where either is unknown.
+    """Return the differences of two lists of scores; None if either is unknown.
 
     One of them may have further seeds, which are left out.
     """
@@ -273,7 +273,7 @@ def _changes(
 
 
 def _mean(values: Sequence[float | None]) -> float:
-    """Return the mean of the values that there are, NaN without any."""
+    """Return the mean of the values that are not None; NaN if there are none."""
     numbers = [value for value in values if value is not None]
     return round(float(np.mean(numbers)), DIGITS) if numbers else nan
 
@@ -317,7 +317,7 @@ def _value(setting: Setting | None, item: Dimension) -> Any:
 
 
 def _reference(table: pd.DataFrame, study: str, arm: PlannedArm) -> pd.Series | None:
-    """Return the row of the setting that an arm is compared with, None if it was not explored."""
+    """Return the row of the reference setting of an arm; None if it was not explored."""
     if arm.name == arm.against:
         return None
     rows = table[(table["study"] == study) & (table["arm"] == arm.against)]

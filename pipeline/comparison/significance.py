@@ -19,7 +19,7 @@ def equivalence_p(differences: Array, margin: float) -> float:
         margin: The bound of equivalence, in the units of the differences.
 
     Returns:
-        p, small where the mean lies between -margin and margin; NaN where the differences do not
+        p, small where the mean lies between -margin and margin; NaN if the differences do not
         vary.
     """
     if not varies(differences):
@@ -57,11 +57,17 @@ def t_equivalence_p(differences: Array, errors: Array, freedom: Array, margin: f
 
 
 def holm(p_values: Array) -> Array:
-    """Return Holm's adjusted p-values, in the order given (Holm, Scand. J. Statist. 6, 1979).
+    """Return Holm's adjusted p-values (Holm, Scand. J. Statist. 6, 1979).
 
-    The family is the planned tests: an undefined p (NaN) stays undefined and counts as 1, so that a
-    failed arm makes no other arm significant. The results equal statsmodels'. That library collects
-    all garbage of the process at each call, which takes longer than everything else here.
+    The family is the planned tests: an undefined p-value counts as 1, so that a failed arm makes no
+    other arm significant. The results are those of statsmodels, which collects the garbage of the
+    whole process at each call and is much slower for this reason.
+
+    Args:
+        p_values: (tests,), in [0, 1] or NaN.
+
+    Returns:
+        (tests,), in the same order, in [0, 1] and not below the p-values; NaN stays NaN.
     """
     undefined = np.isnan(p_values)
     values = np.where(undefined, 1.0, p_values)

@@ -155,12 +155,12 @@ def rate_tables(
 def transfer_tables(
     plan: Plan, records: Records, read: Read, scored: Tables, tables: Tables
 ) -> Tables:
-    """Return the tables about starts from trained weights, without rows where no arm has one.
+    """Return the tables on starts from trained weights; empty if no arm has such a start.
 
     Args:
         plan: The confirmation plan.
         records: The records of its runs by fingerprint, those that others start from too.
-        read: A function that returns the settings of a run, None where it is not stored.
+        read: A function that returns the settings of a run; None if it is not stored.
         scored: The tables of `evaluate`.
         tables: `contrasts` and `arms`.
 

@@ -125,7 +125,7 @@ def _curve(history: Sequence[Mapping[str, Any]]) -> tuple[Array, Array]:
 
 
 def _reached(updates: Array, accuracies: Array, target: float) -> float:
-    """Return the updates at which a curve first reaches a target, infinite if it never does.
+    """Return the updates until a curve first reaches a target; infinite if it never does.
 
     The first point of a curve counts as it is: nothing is known before it.
     """
@@ -157,7 +157,7 @@ def _at_seeds(runs: pd.DataFrame | None, arm: Arm) -> pd.DataFrame | None:
 
 
 def _rank_test(flops: Array, reference: pd.DataFrame | None) -> tuple[float, float]:
-    """Return the share of pairs in which a run is sooner than one of the reference, and p.
+    """Return the share of pairs in which a run is faster than one of the reference, and p.
 
     p is NaN where all times are equal, and both are where the reference has no run.
     """

@@ -60,11 +60,11 @@ LEADS = (
 
 Read = Callable[[str], RunConfig | None]
 Costs = Mapping[str, float]  # fingerprint -> FLOPs of its training
-Cells = dict[tuple[str, str, int], "Started"]  # pretraining, what is trained, size
+Cells = dict[tuple[str, str, int], "PretrainedArm"]  # pretraining, what is trained, size
 
 
 @dataclass(frozen=True)
-class Started:
+class PretrainedArm:
     """An arm with the start of its runs.
 
     Attributes:
@@ -72,7 +72,7 @@ class Started:
         pretraining: The name of the pretraining, `model.weights`, or "" for random weights.
         train: What is trained, as `start.train` has it; `scratch` for random weights.
         k: The number of layers that last_k trains, otherwise None.
-        per_class: The number of training examples of each class, None where none is given.
+        per_class: The number of training examples of each class; None if none is given.
         train_size: The number of training examples.
         learning_rate: The highest one.
         is_plain: Whether only epochs and batch size differ from the baseline besides.
@@ -89,18 +89,18 @@ class Started:
 
     @property
     def size(self) -> int:
-        """Return the number of examples per class, or of all where none is given."""
+        """Return the number of examples per class, or of all examples if that is not given."""
         return self.per_class or self.train_size
 
 
-def starts_of(plan: Plan, read: Read) -> list[Started]:
+def starts_of(plan: Plan, read: Read) -> list[PretrainedArm]:
     """Return every arm that starts from trained weights, and the arms that these are compared with.
 
     The baseline, which all studies share, is there once; an arm without stored runs is not.
 
     Args:
         plan: The confirmation plan.
-        read: A function that returns the settings of a run by its fingerprint, None where it is
+        read: A function that returns the settings of a run by its fingerprint; None if it is
             not stored.
     """
     names = pretrainings(plan)
@@ -108,21 +108,25 @@ def starts_of(plan: Plan, read: Read) -> list[Started]:
     for arm in compared(plan):
         arms.setdefault(arm.pair()[0].key, arm.pair()[0])
         arms[arm.key] = arm
-    described: dict[tuple[str, str], Started] = {}
+    described: dict[tuple[str, str], PretrainedArm] = {}
     for key, arm in arms.items():
         config = _config(arm, read)
         first = _config(arms[key[0], BASELINE], read)
         if config and first:
             run = next(iter(arm.runs.values()))
-            described[key] = _started(arm, config, first, names[run.fingerprint])
+            described[key] = _pretrained_arm(arm, config, first, names[run.fingerprint])
     shown = {key for key, one in described.items() if one.train != SCRATCH}
     shown |= {arms[key].pair()[0].key for key in shown}
     baselines = [key for key in described if key in shown and key[1] == BASELINE]
     return [described[key] for key in described if key in shown and key not in baselines[1:]]
 
 
-def cells_of(starts: Sequence[Started]) -> Cells:
-    """Return the plain arms by pretraining, what is trained, and size: the first one of each."""
+def cells_of(starts: Sequence[PretrainedArm]) -> Cells:
+    """Return the first plain arm of each combination of pretraining, trained part and size.
+
+    Args:
+        starts: Arms, as `starts_of` returns them. Arms that train other parts are left out.
+    """
     cells: Cells = {}
     for one in starts:
         if one.is_plain and one.train in (SCRATCH, PROBE, FINE_TUNING):
@@ -132,7 +136,7 @@ def cells_of(starts: Sequence[Started]) -> Cells:
 
 def transfer(
     plan: Plan,
-    starts: Sequence[Started],
+    starts: Sequence[PretrainedArm],
     contrasts: pd.DataFrame,
     means: pd.DataFrame,
     outcomes: Outcomes,
@@ -141,7 +145,7 @@ def transfer(
     """Return one row for every arm of `starts_of`.
 
     `pretraining`, `train`, `k`, `per_class`, `train_size`, `learning_rate` and `plain` are as in
-    `Started`. `accuracy` is the mean test accuracy over the `n` done runs, with its interval.
+    `PretrainedArm`. `accuracy` is the mean test accuracy over the `n` done runs, with its interval.
     Difference to `reference`, interval and verdict are those of `contrasts`, and so is whether the
     row `repeats` an earlier one. `training_ratio` is the training cost as a multiple of that of the
     reference, both phases of head_then_all together; `total_ratio` also counts all pretrainings of
@@ -174,8 +178,11 @@ def transfer(
                 "arm": key[1],
                 "reference": one.arm.pair()[0].described.name,
                 "setting": run.setting,
-                **{name: getattr(one, name) for name in ("pretraining", "train", "k")},
-                **{name: getattr(one, name) for name in ("per_class", "train_size")},
+                "pretraining": one.pretraining,
+                "train": one.train,
+                "k": one.k,
+                "per_class": one.per_class,
+                "train_size": one.train_size,
                 "plain": one.is_plain,
                 "learning_rate": one.learning_rate,
                 "n": int(band["n"]),
@@ -191,7 +198,7 @@ def transfer(
 
 
 def crossovers(cells: Cells, outcomes: Outcomes) -> pd.DataFrame:
-    """Return the size from which on fine-tuning beats the probe, a row for every pretraining.
+    """Return a row for each pretraining: the size above which fine-tuning beats the probe.
 
     A pretraining with both at two sizes or more has a row. A seed counts where all of these runs
     are done on equal machines. `size` is that of `crossing` for the mean differences over the `n`
@@ -256,26 +263,32 @@ def crossover(differences: Array, sizes: Sequence[int]) -> tuple[float, float, f
 
 
 def crossing(differences: Array, sizes: Sequence[int]) -> Array:
-    """Return the size from which on a difference is above zero, interpolated in log(size).
+    """Return the size above which a difference is positive, interpolated in log(size).
 
     Args:
         differences: (sizes, draws).
         sizes: The sizes, ascending.
 
     Returns:
-        (draws,), -inf where all are above zero, inf where the last is not.
+        (draws,): -inf if all differences are positive, inf if the last one is not.
     """
-    places = np.log(np.asarray(sizes, dtype=float))
-    last = len(places) - 1
-    behind = differences <= 0
-    below = np.where(behind.any(axis=0), last - behind[::-1].argmax(axis=0), -1)
-    left = np.clip(below, 0, last - 1)
+    log_sizes = np.log(np.asarray(sizes, dtype=float))
+    last = len(log_sizes) - 1
     draws = np.arange(differences.shape[1])
+
+    # the number of the largest size without a positive difference, by draw; -1 if there is none
+    is_negative = differences <= 0
+    last_negative = np.where(is_negative.any(axis=0), last - is_negative[::-1].argmax(axis=0), -1)
+    has_crossing = (last_negative >= 0) & (last_negative < last)
+
+    # a straight line in log(size) from that size to the next larger one
+    left = np.clip(last_negative, 0, last - 1)
     before, after = differences[left, draws], differences[left + 1, draws]
-    inside = (below >= 0) & (below < last)
-    share = np.divide(-before, after - before, out=np.zeros_like(before), where=inside)
-    crossing = np.exp(places[left] + share * (places[left + 1] - places[left]))
-    result: Array = np.where(inside, crossing, np.where(below < 0, -inf, inf))
+    share = np.divide(-before, after - before, out=np.zeros_like(before), where=has_crossing)
+    interpolated = np.exp(log_sizes[left] + share * (log_sizes[left + 1] - log_sizes[left]))
+
+    outside = np.where(last_negative < 0, -inf, inf)
+    result: Array = np.where(has_crossing, interpolated, outside)
     return result
 
 
@@ -400,8 +413,8 @@ def _leads(
 
 def _difference(
     other: str,
-    first: Sequence[Started],
-    last: Sequence[Started],
+    first: Sequence[PretrainedArm],
+    last: Sequence[PretrainedArm],
     outcomes: Outcomes,
     looks: PlannedLooks | None,
 ) -> dict[str, Any]:
@@ -484,12 +497,12 @@ def _config(arm: Arm, read: Read) -> RunConfig | None:
     return next((config for config in configs if config), None)
 
 
-def _started(arm: Arm, config: RunConfig, baseline: RunConfig, source: str) -> Started:
+def _pretrained_arm(arm: Arm, config: RunConfig, baseline: RunConfig, source: str) -> PretrainedArm:
     start = RunStart(**config.start)
     source = source or (OWN_WEIGHTS if config.model.get("weights") else "")
     train = HEAD_THEN_ALL if start.head == "kept" else start.train
     usual = RunStart(train=start.train, k=start.k, head=start.head)
-    return Started(
+    return PretrainedArm(
         arm=arm,
         pretraining=source,
         train=train if source else SCRATCH,

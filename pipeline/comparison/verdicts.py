@@ -125,7 +125,7 @@ def conclude(difference: float, p_holm: float, p_equivalence: float) -> tuple[Ve
 
 
 def judged_with_losses(concluded: tuple[Verdict, bool], losses: Losses) -> Judged:
-    """Return the verdict, withheld where the numbers of lost runs contradict it.
+    """Return the verdict, withheld if the numbers of lost runs contradict it.
 
     An arm of which more runs collapsed or diverged than of its reference cannot help or be
     equivalent. An arm of which fewer did cannot hurt. One run more or fewer is enough. Runs are

@@ -22,11 +22,11 @@ def smallest_p(p_values: Sequence[float], weights: Sequence[float]) -> float:
     """Return the smallest p_k / w_k of the looks that an arm has had, at most 1.
 
     Args:
-        p_values: The p of each look; NaN where it is undefined.
+        p_values: The p of each look; NaN if it is undefined.
         weights: The weights of these looks.
 
     Returns:
-        The corrected p; NaN where the p of every look is undefined.
+        The corrected p; NaN if the p of every look is undefined.
     """
     corrected = [p / w for p, w in zip(p_values, weights, strict=True) if not np.isnan(p)]
     return min([*corrected, 1.0]) if corrected else nan
@@ -38,7 +38,7 @@ class LookMean:
 
     Attributes:
         value: The mean.
-        error: Its standard error, over seeds or over seeds and test images; NaN where it is
+        error: Its standard error, over seeds or over seeds and test images; NaN if it is
             undefined.
         n: The number of differences.
     """
@@ -67,7 +67,7 @@ class LookMean:
             level: One minus the confidence, 0 to 1.
 
         Returns:
-            Both bounds, in the unit of the mean; NaN where the error is NaN.
+            Both bounds, in the unit of the mean; NaN if the error is NaN.
         """
         half = float(half_width(self.error, self.n, level))
         return self.value - half, self.value + half
@@ -78,7 +78,15 @@ class LookMean:
 
 
 def mean_over_seeds(differences: Array) -> LookMean:
-    """Return the mean of differences (n,) with its error over seeds; NaN if they do not vary."""
+    """Return the mean of differences with its standard error over seeds.
+
+    Args:
+        differences: (seeds,), in the unit of the metric.
+
+    Returns:
+        The mean, its error and the number of seeds. The error is NaN if the differences do not
+        vary.
+    """
     error = standard_error(differences) if varies(differences) else nan
     return LookMean(mean(differences), error, len(differences))
 
@@ -161,7 +169,15 @@ def last_weight(arms: Sequence[Arm], looks: PlannedLooks | None) -> float:
     return looks.weights[min(looks_had(arm, looks) for arm in arms) - 1]
 
 
-def of_last_look(p_values: Array, weights: Array) -> Array:
-    """Return p (n,) of statistics at the last look of their arms, corrected by its weight (n,)."""
+def p_at_last_look(p_values: Array, weights: Array) -> Array:
+    """Return the p-values of statistics at the last look of their arms, corrected for the looks.
+
+    Args:
+        p_values: (n,), in [0, 1] or NaN.
+        weights: (n,), the weights of these looks, in (0, 1].
+
+    Returns:
+        (n,), p / weight, at most 1.
+    """
     corrected: Array = np.minimum(p_values / weights, 1.0)
     return corrected

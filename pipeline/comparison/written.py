@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import scipy  # imports its parts on first use
 
-from pipeline.comparison.collapses import mcnemar_p, often, rate_columns
+from pipeline.comparison.collapses import loss_direction, mcnemar_p, rate_columns
 from pipeline.comparison.intervals import Array
 from pipeline.comparison.levels import COSTS, PRIMARY
 from pipeline.comparison.significance import holm
@@ -23,7 +23,7 @@ from pipeline.comparison.weights import (
     look_equivalence,
     look_statistics,
     mean_over_seeds,
-    of_last_look,
+    p_at_last_look,
 )
 from pipeline.config.plan import BASELINE, PlannedLooks
 from pipeline.records.reports import WrittenReport
@@ -80,7 +80,7 @@ class WrittenContrasts:
         ).reset_index(drop=True)
 
     def against_words(self, key: tuple[str, str]) -> str:
-        """Return what to add to the name of an arm that is not compared with the baseline.
+        """Return the words that name the reference of an arm; "" for the baseline.
 
         Args:
             key: The names of the study and of the arm.
@@ -89,7 +89,7 @@ class WrittenContrasts:
         return "" if reference == BASELINE else f" (against {reference})"
 
     def contradictions(self) -> Iterator[str]:
-        """Yield the contradictions to the scores of every seed, or to the verdict from p-values."""
+        """Yield each contradiction to the scores of the seeds or to the p-values."""
         scores = pd.DataFrame(list(self.written.seeds))
         groups = dict(iter(scores.groupby(["study", "arm"], sort=False))) if len(scores) else {}
         for row in self.contrasts.to_dict("records"):
@@ -215,7 +215,7 @@ class WrittenContrasts:
         rows = self.distinct.to_dict("records")
         weights = np.array([self._weight((row["study"], row["arm"])) for row in rows])
         p_values = np.array([_lost_p(row) for row in rows])
-        adjusted = holm(of_last_look(p_values, weights))
+        adjusted = holm(p_at_last_look(p_values, weights))
         of_arms = {
             (row["study"], row["arm"]): _rate(row["label"], row, "", weight, p)
             for row, weight, p in zip(rows, weights, adjusted, strict=True)
@@ -242,7 +242,7 @@ class WrittenContrasts:
         return self.looks.seeds[:had], self.looks.weights[:had]
 
     def contrast_count(self) -> int:
-        """Return the number of contrasts that the intervals of the answer hold for at once."""
+        """Return the number of contrasts that the simultaneous intervals were computed for."""
         counts = (count for row in self.distinct.to_dict("records") for count in _counts(row))
         return next(counts, len(self.distinct))
 
@@ -261,9 +261,10 @@ def written_contrasts(path: Path, written: WrittenReport) -> WrittenContrasts:
 
 
 def _counts(row: Row) -> Iterator[int]:
-    """Yield the number of contrasts for which each end of an arm's wide interval holds at once.
+    """Yield the number of contrasts that a simultaneous interval was computed for, once per end.
 
-    It is the level of the single interval over the level of the wider one.
+    This is the level of the single interval divided by the level of the simultaneous one. A check
+    of written reports compares it with the number of contrasts.
     """
     error, freedom = row["seed_error"], row["n"] - 1
     if error > 0 and not isnan(row["low_all"]):
@@ -274,7 +275,7 @@ def _counts(row: Row) -> Iterator[int]:
 
 
 def _lost_p(row: Row) -> float:
-    """Return p of equal rates of lost runs, NaN where no seed has both runs."""
+    """Return p of equal rates of lost runs; NaN if no seed has both runs."""
     if not row["both_ended"]:
         return nan
     return mcnemar_p(int(row["lost_alone"]), int(row["reference_lost_alone"]))
@@ -283,12 +284,12 @@ def _lost_p(row: Row) -> float:
 def _rate(label: str, row: Row, side: str, weight: float, p_holm: float) -> dict[str, Any]:
     """Return the rate of lost runs of an arm, as `collapse_sentences` takes it."""
     rate = rate_columns(int(row[f"{side}lost"]), 0, int(row[f"{side}ended"]), weight)
-    shown = often(int(row["lost_alone"]), int(row["reference_lost_alone"]), p_holm)
+    shown = loss_direction(int(row["lost_alone"]), int(row["reference_lost_alone"]), p_holm)
     return {"label": label, **rate, "p_holm": p_holm, "often": shown}
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Return whether two cells have one value; an undefined number is like any other."""
+    """Return whether two cells are equal; NaN equals NaN."""
     if isinstance(one, str) or isinstance(other, str) or other is None:
         return bool(one == other)
     return bool(one == other) or (isnan(one) and isnan(other))

@@ -23,7 +23,7 @@ OF_SECTIONS: dict[str, Family] = {
 
 
 def family_of(regularizers: Iterable[Family], protocol: Iterable[str]) -> Family:
-    """Return the family of an arm: that of all its changes, or combination where they differ.
+    """Return the family of the changes of an arm, or combination if they have several.
 
     Args:
         regularizers: The families of the regularizers that it adds.

@@ -20,12 +20,20 @@ VIEWS = {  # ways of averaging over one network at test: the kind of its members
 
 
 def format_setting(setting: Setting) -> str:
-    """Return a setting as one line, as in `dropout(rate=0.25), model.batch_norm=false`."""
+    """Return a setting as one line, as in `dropout(rate=0.25), model.batch_norm=false`.
+
+    Args:
+        setting: Values by part: regularizers, and `protocol`.
+    """
     return ", ".join(setting_parts(setting))
 
 
 def setting_parts(setting: Setting) -> list[str]:
-    """Return the parts of a setting; a single regularizer is not named."""
+    """Return the parts of a setting; a single regularizer is not named.
+
+    Args:
+        setting: Values by part: regularizers, and `protocol`.
+    """
     regularizers = {name: values for name, values in setting.items() if name != PROTOCOL}
     if len(regularizers) == 1:
         (values,) = regularizers.values()
@@ -51,12 +59,20 @@ def _changes(values: Mapping[str, Any]) -> list[str]:
 
 
 def format_values(values: Mapping[str, Any]) -> str:
-    """Return values as in `rate=0.1, where=input`."""
+    """Return values as in `rate=0.1, where=input`.
+
+    Args:
+        values: Values by key.
+    """
     return ", ".join(f"{key}={format_value(value)}" for key, value in values.items())
 
 
 def format_value(value: Any) -> str:
-    """Return one value: a text as it is, named settings as in `adam(beta2=0.99)`, else JSON."""
+    """Return one value: a text as it is, named settings as in `adam(beta2=0.99)`, else JSON.
+
+    Args:
+        value: A plain value.
+    """
     if isinstance(value, Mapping) and "name" in value:
         settings = {key: item for key, item in value.items() if key != "name"}
         return f"{value['name']}({format_values(settings)})" if settings else str(value["name"])
@@ -64,7 +80,12 @@ def format_value(value: Any) -> str:
 
 
 def format_factor(factor: Factor, against: str = BASELINE) -> str:
-    """Return what an arm changes against `against`, as in `dropout + data.train_size=100`."""
+    """Return what an arm changes against `against`, as in `dropout + data.train_size=100`.
+
+    Args:
+        factor: The changes of the arm.
+        against: The name of its reference.
+    """
     text = " + ".join([*factor.regularizers, *_changes(factor.protocol)])
     if against == BASELINE:
         return text or "nothing"
@@ -72,12 +93,20 @@ def format_factor(factor: Factor, against: str = BASELINE) -> str:
 
 
 def format_rule(rule: TestRule) -> str:
-    """Return a test rule, as in `deterministic` or `noise_12`."""
+    """Return a test rule, as in `deterministic` or `noise_12`.
+
+    Args:
+        rule: The test rule of an arm.
+    """
     return rule.view if rule.members == 1 else f"{rule.view}_{rule.members}"
 
 
 def format_run(run: PlannedRun) -> str:
-    """Return the label of a run: arm, setting, seed, and member, draw or budget if it has one."""
+    """Return the label of a run: arm, setting, seed, and member, draw or budget if it has one.
+
+    Args:
+        run: A row of a plan.
+    """
     parts = [run.arm, format_setting(run.setting), f"seed {run.seed}"]
     if run.member is not None:
         parts.append(f"member {run.member}")

@@ -1,4 +1,4 @@
-"""Say how many training examples are in no batch of an epoch, where they are many.
+"""Report the number of training examples that are in no batch of an epoch, if it is large.
 
 An incomplete last batch is dropped, so that every update sees the same number of images and batch
 norm never sees one alone.
@@ -18,6 +18,9 @@ def left_out_notes(*plans: Plan) -> list[str]:
     """Return a line for each pair of train size and batch size that leaves out many images.
 
     A train size with more than `MOST` such batch sizes, as in a search over them, has one line.
+
+    Args:
+        *plans: Plans of phases.
     """
     rows = [(plan.settings, run.setting) for plan in plans for run in plan.runs]
     pairs = dict.fromkeys(_sizes(settings, setting) for settings, setting in rows)
@@ -36,7 +39,12 @@ def left_out_notes(*plans: Plan) -> list[str]:
 
 
 def left_out_note(train_size: int, batch_size: int) -> str:
-    """Return how many images each epoch leaves out; empty for at most a twentieth of them."""
+    """Return how many images each epoch leaves out; empty for at most a twentieth of them.
+
+    Args:
+        train_size: The number of training examples.
+        batch_size: The number of examples per update.
+    """
     number = _left_out(train_size, batch_size)
     share = number / train_size
     if share <= LARGE:

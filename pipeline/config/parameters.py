@@ -105,6 +105,9 @@ class Parameters(Settings):
 def read_parameters(root: Path = Path()) -> Parameters:
     """Return `params.yaml` under `root`.
 
+    Args:
+        root: The folder of the project.
+
     Raises:
         Refusal: There is none, or a value is invalid; the error has a line for each.
     """

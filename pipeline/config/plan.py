@@ -228,7 +228,7 @@ class Plan(Settings):
         tuned: Protocol values chosen for the baseline, by dotted key.
         overridden: The dotted keys whose values `params.yaml` gives in place of the protocol.
         starts: The runs that `runs` start from, each after the one that it starts from itself.
-        looks: The looks of confirmation; None where all arms have one number of seeds.
+        looks: The looks of confirmation; None if all arms have one number of seeds.
         claims: The digest of the claims of all studies, also of those without runs
             in this phase.
         loaded: One line on what runs take from the file of `model.weights`; "" without one.
@@ -267,11 +267,19 @@ class Plan(Settings):
         return self.looks is not None and not arms <= stopped
 
     def studies_of(self, kind: Kind) -> tuple[PlannedStudy, ...]:
-        """Return the studies of one kind."""
+        """Return the studies of one kind.
+
+        Args:
+            kind: The kind, such as comparison or ensemble.
+        """
         return tuple(study for study in self.studies if study.kind == kind)
 
     def runs_of(self, kind: Kind) -> tuple[PlannedRun, ...]:
-        """Return the rows of the studies of one kind."""
+        """Return the rows of the studies of one kind.
+
+        Args:
+            kind: The kind, such as comparison or ensemble.
+        """
         names = {study.name for study in self.studies_of(kind)}
         return tuple(run for run in self.runs if run.study in names)
 
@@ -285,9 +293,9 @@ class Plan(Settings):
         return tuple(dict.fromkeys([*starts, *self.fingerprints()]))
 
     def waves(self) -> list[tuple[str, ...]]:
-        """Return what is trained in one go: each run is after the one that it starts from.
+        """Return the runs in groups to train one after the other: starts come before their runs.
 
-        Runs of `runs` are all in the last wave, but those that others start from.
+        All runs of `runs` are in the last group, except those that others start from.
         """
         waves: dict[str, int] = {}  # by run
         parents = [(start.fingerprint, start.start) for start in self.starts]
@@ -303,7 +311,7 @@ class Plan(Settings):
         return [tuple(in_waves[wave]) for wave in sorted(in_waves)]
 
     def with_more_data(self) -> set[str]:
-        """Return the runs whose starts have seen further examples of the protocol's classes."""
+        """Return the runs that start from weights trained on more examples of the same classes."""
         starts = {start.fingerprint: start for start in self.starts}
         names = set()
         for run in self.runs:
@@ -329,7 +337,7 @@ class Plan(Settings):
         yield from ((study.name, arm) for study in self.studies for arm in study.arms)
 
     def with_needed(self, arms: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Return compared arms, those with the same runs, and what any of them is compared with.
+        """Return these arms, arms with the same runs, and the references of all of them.
 
         Args:
             arms: Study and name of each; one without runs is left out.
@@ -349,7 +357,7 @@ class Plan(Settings):
         return needed
 
     def grouped(self) -> tuple[str, ...]:
-        """Return every compared run that shares its split with a group of an ensemble, once."""
+        """Return the compared runs with the same split as a group of an ensemble, each once."""
         seeds = {seed for study in self.studies_of("ensemble") for seed in study.groups}
         shared = (run for run in self.runs_of("comparison") if run.seed in seeds)
         return tuple(dict.fromkeys(run.fingerprint for run in shared))
@@ -384,6 +392,9 @@ NOTHING = Added()
 def read_plan(folder: Path) -> Plan:
     """Return the plan stored in a phase's folder.
 
+    Args:
+        folder: The folder of the phase.
+
     Raises:
         Refusal: The plan is missing or damaged.
     """
@@ -391,7 +402,11 @@ def read_plan(folder: Path) -> Plan:
 
 
 def last_plan(folder: Path) -> Plan | None:
-    """Return the plan in a phase's folder; None where none can be read: DVC then makes another."""
+    """Return the plan in a phase's folder; None if none can be read: DVC then makes another.
+
+    Args:
+        folder: The folder of the phase.
+    """
     try:
         return read_plan(folder)
     except Refusal:

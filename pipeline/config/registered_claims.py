@@ -1,4 +1,4 @@
-"""Read the claims of all studies of a project, without what checks the rest of their files."""
+"""Read the claims of all studies of a project, without checks of the rest of the files."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ class _Registered(Settings):
 
 
 def read_claims(root: Path = Path()) -> dict[str, tuple[Claim, ...]]:
-    """Return the claims of every study file of a project, by study; studies without any too.
+    """Return the claims of every study of a project, by study; a study may have none.
 
     Args:
         root: The folder of the project; by default the current one.

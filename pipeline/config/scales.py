@@ -1,4 +1,4 @@
-"""Space values evenly on the scale of a search space, and find the place of a value on it."""
+"""Convert between values and places on the scale of a search space."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -57,7 +57,12 @@ def value_at(scale: Scale, place: float, digits: int = DIGITS) -> float | int:
 
 
 def in_domain(scale: Scale, value: float) -> bool:
-    """Return whether a scale is defined at a value."""
+    """Return whether a scale is defined at a value.
+
+    Args:
+        scale: The name of the scale.
+        value: The value.
+    """
     if scale == "log":
         return value > 0
     if scale == "log_integers":

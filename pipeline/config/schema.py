@@ -52,7 +52,7 @@ class Looks(Settings):
         return self.weights or (1 / len(self.looks),) * len(self.looks)
 
     def seeds_of(self, look: int) -> slice:
-        """Return the places of the seeds that a look adds.
+        """Return the indices of the seeds that a look adds.
 
         Args:
             look: Its number, from 1.

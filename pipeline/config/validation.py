@@ -60,7 +60,11 @@ def checked(model: type[Model], value: Any, source: Path | str, where: str = "")
 
 @contextmanager
 def errors_in(source: Path | str) -> Iterator[None]:
-    """Begin every line of a Refusal with the file that caused it."""
+    """Begin every line of a Refusal with the file that caused it.
+
+    Args:
+        source: The file, or a text that names it.
+    """
     try:
         yield
     except Refusal as refusal:
@@ -68,7 +72,13 @@ def errors_in(source: Path | str) -> Iterator[None]:
 
 
 def invalid(where: str, value: Any, expected: str) -> str:
-    """Return the error line for a value; `where` is the file and the key."""
+    """Return the error line for an invalid value.
+
+    Args:
+        where: The file and the key, as "file: key".
+        value: The value; a long one is shortened.
+        expected: A text on what is expected.
+    """
     shown = json.dumps(value)
     if len(shown) > LONGEST and isinstance(value, Mapping):
         name = value.get("id") or value.get("name")
@@ -83,8 +93,13 @@ def unknown_name(
 ) -> str:
     """Return the error line for a name that does not exist, with the closest that does.
 
-    Of more than `MOST_NAMES` names, only the three closest are listed. `synonyms` maps names used
-    elsewhere, in lowercase, to those in `names`.
+    Of more than `MOST_NAMES` names, only the three closest are listed.
+
+    Args:
+        where: The file and the key, as "file: key".
+        name: The unknown name.
+        names: The names that exist.
+        synonyms: Names in other libraries, in lowercase -> names in `names`.
     """
     line = f"{where}: unknown name {name!r}; expected "
     if len(names) > MOST_NAMES:
@@ -95,7 +110,12 @@ def unknown_name(
 
 
 def unknown_key(where: str, names: Collection[str]) -> str:
-    """Return the error line for a key that does not exist, with the closest that does."""
+    """Return the error line for a key that does not exist, with the closest that does.
+
+    Args:
+        where: The file and the key.
+        names: The keys that exist.
+    """
     key = re.split("[. ]", where)[-1]
     place = ELSEWHERE.get(key.lower())
     hint = f"; {place}" if place else suggestion(key, names)
@@ -103,30 +123,54 @@ def unknown_key(where: str, names: Collection[str]) -> str:
 
 
 def constraints(model: type[BaseModel], key: str) -> list[Any]:
-    """Return the constraints of a field, such as its bounds."""
+    """Return the constraints of a field, such as its bounds.
+
+    Args:
+        model: A class of settings.
+        key: The name of one of its fields.
+    """
     return _annotation(model, (key,))[1]
 
 
 def choices(model: type[BaseModel], key: str) -> tuple[Any, ...]:
-    """Return the values of a field that has a list of them; () for any other."""
+    """Return the values of a field that has a list of them; () for any other.
+
+    Args:
+        model: A class of settings.
+        key: The name of one of its fields.
+    """
     kind = _annotation(model, (key,))[0]
     return (False, True) if kind is bool else _choices(kind)
 
 
 def one_of(names: Collection[str]) -> str:
-    """Return the names that are expected, in words."""
+    """Return the names that are expected, in words.
+
+    Args:
+        names: The allowed names, in the order to print.
+    """
     return f"one of: {', '.join(names)}" if names else "none"
 
 
 def suggestion(name: str, names: Collection[str]) -> str:
-    """Return the end of an error line that suggests the closest name, "" where none is close."""
+    """Return the end of an error line that suggests the closest name; "" if none is close.
+
+    Args:
+        name: The unknown name.
+        names: The names that exist.
+    """
     lowercase = {each.lower(): each for each in names}
     near = difflib.get_close_matches(name.lower(), lowercase, n=1)
     return f"; did you mean {lowercase[near[0]]!r}?" if near else ""
 
 
 def description(kind: Any, rules: list[Any]) -> str:
-    """Return in words what an annotation accepts under its constraints."""
+    """Return in words what an annotation accepts under its constraints.
+
+    Args:
+        kind: The annotation, such as int or Literal.
+        rules: The constraints of the field, such as bounds.
+    """
     if get_origin(kind) is Annotated:
         inner, *metadata = get_args(kind)
         return description(inner, [rule for each in metadata for rule in _constraints(each)])

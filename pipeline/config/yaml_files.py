@@ -20,6 +20,9 @@ LARGEST = 64 * 1024  # bytes
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping in a file, made of str, int, float, bool, None, list and dict only.
 
+    Args:
+        path: The YAML file.
+
     Raises:
         Refusal: The file is missing, oversized or malformed, or holds an alias (these can grow
             without bound), a duplicate key or a value of another type.
@@ -28,12 +31,24 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def yaml_names(folder: Path) -> list[str]:
-    """Return the names of the YAML files in a folder, sorted, without their suffix."""
+    """Return the names of the YAML files in a folder, sorted, without their suffix.
+
+    Args:
+        folder: A folder, which may not exist.
+    """
     return sorted(file.stem for file in folder.glob("*.yaml"))
 
 
 def parse_yaml(text: str, path: Path) -> dict[str, Any]:
-    """Return the mapping in `text`, under the same rules; `path` is for errors."""
+    """Return the mapping in a text, under the rules of `read_yaml`.
+
+    Args:
+        text: The content of a YAML file.
+        path: The file, for errors.
+
+    Raises:
+        Refusal: As for `read_yaml`.
+    """
     try:
         if text.lstrip().startswith("%"):
             raise Refusal(f"{path}: a directive such as %YAML; expected plain YAML 1.2")

@@ -14,7 +14,7 @@ def softmax(logits: NDArray[np.floating]) -> Array:
         logits: (..., classes).
 
     Returns:
-        Probabilities (..., classes), float64; NaN where a logit is NaN or plus infinity.
+        Probabilities (..., classes), float64; NaN if a logit is NaN or plus infinity.
     """
     with np.errstate(invalid="ignore"):  # infinity minus infinity
         probabilities: Array = scipy.special.softmax(np.asarray(logits, np.float64), axis=-1)

@@ -100,7 +100,7 @@ def disagreement(logits: Logits) -> float:
 def greedy(
     library: Array, labels: Labels, rounds: int, start: int, score: Score = nll
 ) -> NDArray[np.int64]:
-    """Return how often each prediction of a library is selected.
+    """Return the number of times that each prediction of a library is selected.
 
     Forward selection with replacement: the `start` best single predictions in order (all, where
     there are fewer), then `rounds` times the one that makes the mean best; ties go to the first.
@@ -161,7 +161,7 @@ def weighted(library: Array, counts: NDArray[np.int64]) -> Array:
 
 
 def _subsets(members: int, size: int) -> list[tuple[int, ...]]:
-    """Return all subsets of a size, or 200 of them: all may be more than memory holds."""
+    """Return all subsets of a size, or 200 random ones if there are more."""
     if comb(members, size) <= SUBSETS:
         return list(combinations(range(members), size))
     generator, drawn = np.random.default_rng(SEED), set[tuple[int, ...]]()

@@ -12,10 +12,10 @@ from pipeline.evaluation.methods import (
     Labelled,
     Method,
     Model,
-    methods,
-    scored,
-    selected,
-    sizes,
+    ensemble_methods,
+    greedy_selection,
+    method_scores,
+    scores_by_size,
 )
 from pipeline.evaluation.metrics import Labels
 from pipeline.records.predictions import Predictions
@@ -30,7 +30,7 @@ def read_group(
     read: Callable[[str], Predictions],
     done: Collection[str],
 ) -> Group | None:
-    """Return the models of one group; None where one of the baseline's is not done.
+    """Return the models of one group; None if one of the baseline's is not done.
 
     Compared runs of the same seed share the split and belong to it, each model once. An arm trained
     on another number of images does not: an average with it would use more data.
@@ -102,14 +102,14 @@ def group_tables(
         costs: `training_flops` and `forward_flops` by run, in floating-point operations.
     """
     tables: dict[str, list[Row]] = {"ensembles": [], "sizes": [], "reliability": []}
-    greedy, gains = selected(group, labels[0])
+    greedy, gains = greedy_selection(group, labels[0])
     training, forward = (
         {run: cost[name] for run, cost in costs.items()}
         for name in ("training_flops", "forward_flops")
     )
-    for method in (*methods(group), greedy):
+    for method in (*ensemble_methods(group), greedy):
         flops = sum(training[run] for run in method.runs)
-        values = {**scored(method, labels, forward), "training_flops": flops}
+        values = {**method_scores(method, labels, forward), "training_flops": flops}
         if method is greedy:
             values |= gains
         about = (method.name, method.model, method.against)
@@ -129,11 +129,11 @@ def _compared(plan: Plan, seed: int, done: Collection[str]) -> dict[str, str]:
 
 
 def _arm_name(run: PlannedRun, runs: Collection[PlannedRun]) -> str:
-    """Return the arm of a run, with its study where two studies mean different things by it."""
+    """Return the arm of a run, with its study if other runs of the seed have the same name."""
     same = {other.fingerprint for other in runs if (other.arm, other.seed) == (run.arm, run.seed)}
     return run.arm if len(same) == 1 else f"{run.arm} of {run.study}"
 
 
 def _sizes(method: Method, labels: Any) -> Iterator[tuple[int, str, float]]:
     unordered = method.model != BASELINE or method.name in (VIEWS["crops"], GEOMETRIC)
-    return iter(()) if unordered or len(method.test) < 2 else sizes(method, labels)
+    return iter(()) if unordered or len(method.test) < 2 else scores_by_size(method, labels)

@@ -52,11 +52,11 @@ class Model:
 
     @property
     def kinds(self) -> list[str]:
-        """Return the kinds of members there are on the test set."""
+        """Return the kinds of members that have logits on the test set."""
         return self.predictions.kinds("test")
 
     def logits(self, kind: str = "deterministic") -> tuple[Logits, Logits]:
-        """Return its members of a kind on validation and on test, (members, examples, classes).
+        """Return the logits of a kind on validation and on test, each (members, examples, classes).
 
         Args:
             kind: The kind of members, as in `View`: deterministic, noise, draws, crops, snapshots
@@ -109,8 +109,8 @@ class Method:
     average: Callable[[Logits], Array] = arithmetic_mean
 
 
-def methods(group: Group) -> Iterator[Method]:
-    """Yield every method of a group but the greedy one; first one model alone.
+def ensemble_methods(group: Group) -> Iterator[Method]:
+    """Yield every method of a group except greedy selection, a single model first.
 
     Args:
         group: The models of the group.
@@ -144,7 +144,7 @@ def methods(group: Group) -> Iterator[Method]:
     yield _method(ALL_ARMS, EVERY_ARM, list(group.compared.values()))
 
 
-def selected(group: Group, labels: Labels) -> tuple[Method, dict[str, float]]:
+def greedy_selection(group: Group, labels: Labels) -> tuple[Method, dict[str, float]]:
     """Return the greedy selection among all models of the group, and its gains in nats.
 
     It minimizes the NLL of every other validation example. Gains are over the mean of all models,
@@ -177,7 +177,7 @@ def selected(group: Group, labels: Labels) -> tuple[Method, dict[str, float]]:
     return chosen_members, gains
 
 
-def scored(
+def method_scores(
     method: Method, labels: Labelled, forward_flops: Mapping[str, float]
 ) -> dict[str, float]:
     """Return every metric of a method on test, also after temperature scaling, and its costs.
@@ -210,10 +210,11 @@ def scored(
     }
 
 
-def sizes(method: Method, labels: Labels) -> Iterator[tuple[int, str, float]]:
+def scores_by_size(method: Method, labels: Labels) -> Iterator[tuple[int, str, float]]:
     """Yield (members, metric, value) by number of members: accuracy (fraction) and nll (nats).
 
-    All subsets of a size are averaged where the members are independent, else the last members.
+    For independent members, the value is the mean over all subsets of each size. For snapshots,
+    the last members are averaged.
 
     Args:
         method: The members, of which those on test are used.
@@ -225,7 +226,7 @@ def sizes(method: Method, labels: Labels) -> Iterator[tuple[int, str, float]]:
             yield size, metric, float(value)
 
 
-def passes(logits: Logits, labels: Labels) -> Iterator[tuple[int, str, float]]:
+def scores_by_passes(logits: Logits, labels: Labels) -> Iterator[tuple[int, str, float]]:
     """Yield (passes, metric, value) of averages of the first 1, 2, ... passes.
 
     Metrics are accuracy (fraction) and nll (nats).
@@ -242,7 +243,7 @@ def passes(logits: Logits, labels: Labels) -> Iterator[tuple[int, str, float]]:
 
 
 def _method(name: str, model: str, models: Sequence[Model], kind: str = "deterministic") -> Method:
-    """Return members of a kind of several models as one method, compared with one model."""
+    """Return the members of a kind of several models as a method, compared with a single model."""
     digests = [each.examples for each in models]
     members = [each.logits(kind) for each in models]
     validation = concatenated([on_validation for on_validation, _ in members], digests)

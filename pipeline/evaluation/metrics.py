@@ -168,7 +168,7 @@ def gap_parts(train: Mapping[str, float], validation: float) -> dict[str, float]
 
 
 def at_labels(values: Array, labels: Labels) -> Array:
-    """Return (examples,): of each row of values the one at its label.
+    """Return the value of each row at its label (examples,).
 
     Args:
         values: (examples, classes).

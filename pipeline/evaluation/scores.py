@@ -76,7 +76,7 @@ def _view_scores(predictions: Predictions, test_labels: Labels) -> Iterator[Scor
 
 
 def _averaged(kind: str, logits: Logits) -> Iterator[Logits]:
-    """Yield what is averaged: all members; of noise passes also as many as the test rule has."""
+    """Yield the members to average: all, and of noise passes also the number in the test rule."""
     yield logits
     if kind == NOISE.view and len(logits) != NOISE.members:
         yield logits[: NOISE.members]

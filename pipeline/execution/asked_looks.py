@@ -1,4 +1,4 @@
-"""Write into `params.yaml` which arms go on to a further look, and leave the rest as it is."""
+"""Write requested looks of arms into `params.yaml`, and keep the rest of the file."""
 
 import io
 import sys
@@ -35,5 +35,5 @@ def ask_for_looks(looks: Mapping[str, Mapping[tuple[str, str], int]]) -> None:
 
 
 def _null(representer: Any, _: None) -> Any:
-    """Return a null as the file spells it; by default it would become empty."""
+    """Write null as `null`; by default it would be empty."""
     return representer.represent_scalar("tag:yaml.org,2002:null", "null")

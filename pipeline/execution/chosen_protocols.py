@@ -1,4 +1,4 @@
-"""Reproduce protocols that `params.yaml` does not name, and leave the file as it was.
+"""Reproduce protocols that `params.yaml` does not name, and restore the file afterwards.
 
 DVC takes the stages only from the list of protocols in that file. The file names the chosen
 protocols while DVC runs. Its former content is kept beside the lock of the run: after a kill, the
@@ -21,7 +21,11 @@ SNAPSHOT = RUN_LOCK.with_name("params.json")
 
 @contextmanager
 def named_in_parameters(protocols: Sequence[str]) -> Iterator[None]:
-    """Name only these protocols in `params.yaml` while the context lasts."""
+    """Name only these protocols in `params.yaml` within the context.
+
+    Args:
+        protocols: Names of protocols.
+    """
     if list(read_parameters().protocols) == list(protocols):
         yield
         return
@@ -36,7 +40,7 @@ def named_in_parameters(protocols: Sequence[str]) -> Iterator[None]:
 
 
 def restore_parameters() -> None:
-    """Restore `params.yaml` after a run that was killed; leave it where it was edited since.
+    """Restore `params.yaml` after a run was killed, unless it was edited since.
 
     Raises:
         Refusal: A run is in progress.

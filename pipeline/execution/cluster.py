@@ -32,7 +32,7 @@ ACCESS = "expected the token of its head in ~/.ray/auth_token (RAY_AUTH_TOKEN_PA
 
 @contextlib.contextmanager
 def connection(address: str) -> Iterator[Any]:
-    """Connect to the cluster while the context lasts; the end of the connection ends its tasks.
+    """Connect to the cluster within the context; its end stops all tasks of the connection.
 
     Args:
         address: host:port of its head, or auto for the cluster that this machine belongs to.

@@ -27,8 +27,14 @@ SYNCHRONIZED = (  # in torch's errors on a CPU: of the layer, and before it of w
 OUTCOME = "outcome: "  # begins the line of the output that has the outcome
 
 
-def perform(job: Job) -> Outcome:
-    """Train a run on as many devices as `job["hardware"]` has.
+def train_on_devices(job: Job) -> Outcome:
+    """Train a run on the number of devices in `job["hardware"]`.
+
+    Args:
+        job: The run: its identity, folders and hardware, as the scheduler makes it.
+
+    Returns:
+        The outcome: the state of the run, and the reason if it failed.
 
     Raises:
         Refusal: The run's precision is not available here.
@@ -36,7 +42,7 @@ def perform(job: Job) -> Outcome:
     _require_precision(job)
     if job["hardware"]["devices"] == 1:
         return dict(run_training(job))
-    return _perform_together(job)
+    return _train_in_subprocess(job)
 
 
 def _require_precision(job: Job) -> None:
@@ -49,7 +55,7 @@ def _require_precision(job: Job) -> None:
         )
 
 
-def _perform_together(job: Job) -> Outcome:
+def _train_in_subprocess(job: Job) -> Outcome:
     code = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"PYTHONPATH": code, JOB: json.dumps(job)}
     command = [sys.executable, "-m", "pipeline.execution.devices"]
@@ -70,7 +76,7 @@ def _perform_together(job: Job) -> Outcome:
 
 
 def main() -> None:
-    """Be one of the processes of a run; the first of them prints the outcome."""
+    """Train a run as one of its processes; the first process prints the outcome."""
     end_with_parent(signal.SIGKILL)  # training replaces the handler of SIGTERM
     outcome = run_guarded(run_training, json.loads(os.environ[JOB]))
     if os.environ.get("LOCAL_RANK", "0") == "0":

@@ -57,7 +57,11 @@ def reproduce(protocols: Sequence[str], keep_going: bool) -> dict[str, float]:
 
 
 def phase_folders(protocols: Sequence[str]) -> list[Path]:
-    """Return the folders of both phases of the protocols."""
+    """Return the folders of both phases of the protocols.
+
+    Args:
+        protocols: Names of protocols.
+    """
     return [ARTIFACTS / name / phase for name in protocols for phase in VERBS]
 
 
@@ -101,6 +105,10 @@ def has_other_weights(identity: Mapping[str, Any]) -> bool:
 
 def run_dvc(words: Sequence[str], environment: Mapping[str, str]) -> None:
     """Run a command of DVC; its stages find this interpreter as `python`, activated or not.
+
+    Args:
+        words: The command and its arguments, such as `["repro"]`.
+        environment: The environment variables of DVC and its stages.
 
     Raises:
         Incomplete: It failed.

@@ -35,7 +35,7 @@ def repair_dvc_lock() -> str:
 
 
 def _committed_lock() -> bytes:
-    """Return `dvc.lock` as the last commit has it in this folder; nothing where there is none."""
+    """Return `dvc.lock` as the last commit has it in this folder; nothing if there is none."""
     try:
         return git("show", f"HEAD:./{DVC_LOCK}")
     except Refusal:
@@ -73,7 +73,11 @@ def keep_dvc_lock() -> None:
 
 
 def is_sound(content: bytes) -> bool:
-    """Return whether the content of a lock file parses and every stage in it is whole."""
+    """Return whether the content of a lock file can be parsed and all stages are complete.
+
+    Args:
+        content: The bytes of a `dvc.lock`.
+    """
     try:
         document = parse_yaml(content.decode(), DVC_LOCK)
         return "schema" in document and all(map(_is_stage, document["stages"].values()))

@@ -1,4 +1,4 @@
-"""Be the process of DVC: Control-C ends it without a traceback, also during its imports.
+"""Run DVC in a process that Control-C ends without a traceback, even during imports.
 
 It imports nothing else of this package, since every run waits for it.
 """
@@ -18,7 +18,7 @@ OMITTED = {  # loggers of DVC -> beginnings of messages that are of no use to a 
 
 
 def quiet() -> None:
-    """Leave out messages of DVC that are of no use to a user."""
+    """Suppress messages of DVC that do not help a user."""
     for name, starts in OMITTED.items():
         logging.getLogger(name).addFilter(partial(_is_useful, starts))
 

@@ -73,12 +73,12 @@ def run_studies(
 
 
 def restore_results() -> list[str]:
-    """Return `reports/`, `dvc.lock` and DVC's outputs to the last commit.
+    """Restore `reports/`, `dvc.lock` and DVC's outputs from the last commit.
+
+    Reports that are not committed are kept.
 
     Returns:
         Lines that say what is restored, and what is left.
-
-    Reports that are not committed stay.
 
     Raises:
         Refusal: There is no commit, it holds no results, or another run is in progress.

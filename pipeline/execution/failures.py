@@ -8,9 +8,12 @@ from pipeline.execution.jobs import Outcome
 
 
 def format_failures(failed: Mapping[str, Outcome], total: int, labels: Mapping[str, str]) -> str:
-    """Return the number of failed runs of `total`, and a line for each reason.
+    """Return the number of failed runs, and a line for each reason.
 
-    `failed` are the outcomes of the failed runs and `labels` of all runs, by fingerprint.
+    Args:
+        failed: The outcomes of the failed runs, by fingerprint.
+        total: The number of all runs.
+        labels: The labels of all runs, by fingerprint.
     """
     reasons = {fingerprint: outcome["reason"] for fingerprint, outcome in failed.items()}
     lines = [f"{runs}: {reason}" for reason, runs in group_by_reason(reasons, labels).items()]
@@ -18,7 +21,15 @@ def format_failures(failed: Mapping[str, Outcome], total: int, labels: Mapping[s
 
 
 def group_by_reason(reasons: Mapping[str, str], labels: Mapping[str, str]) -> dict[str, str]:
-    """Return for each reason the label of the first run with it, and how many more there are."""
+    """Return, for each reason, the label of its first run and the number of further runs.
+
+    Args:
+        reasons: The reason of each failed run, by fingerprint.
+        labels: The labels of all runs, by fingerprint.
+
+    Returns:
+        Reason -> text, such as "dropout rate=0.5 seed 1 and 3 more".
+    """
     runs: dict[str, list[str]] = {}
     for fingerprint in sorted(reasons, key=lambda fingerprint: labels[fingerprint]):
         runs.setdefault(reasons[fingerprint], []).append(labels[fingerprint])
@@ -29,7 +40,11 @@ def group_by_reason(reasons: Mapping[str, str], labels: Mapping[str, str]) -> di
 
 
 def run_labels(plan: Plan) -> dict[str, str]:
-    """Return the label of every run, by fingerprint: the first of its rows in the plan."""
+    """Return the label of every run, by fingerprint: the first of its rows in the plan.
+
+    Args:
+        plan: The plan of a phase.
+    """
     starts = {
         start.fingerprint: f"{start.name}, seed {start.seed}" for start in reversed(plan.starts)
     }

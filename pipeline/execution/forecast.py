@@ -104,7 +104,7 @@ def forecast_of(
 
 
 def _data_digests(folder: Path) -> tuple[str, Mapping[str, str]]:
-    """Return the digests of prepared data and of the data of pretrainings; empty without any."""
+    """Return the digests of the prepared data and of pretrainings; empty if there are none."""
     try:
         summary = read_summary(folder)
     except Refusal:
@@ -113,7 +113,7 @@ def _data_digests(folder: Path) -> tuple[str, Mapping[str, str]]:
 
 
 def _stored_choice(file: Path, tuned: Mapping[str, Any]) -> Choice | None:
-    """Return the choice in a file; None without one, or if it was made for other tuned values."""
+    """Return the choice in a file; None if it is missing or made for other tuned values."""
     try:
         stored = read_sealed(file)
         choice: Choice = stored["choice"]
@@ -131,7 +131,7 @@ def _largest_choice(experiment: Experiment) -> Choice:
 
 
 def _other_values(experiment: Experiment) -> Mapping[str, Any]:
-    """Return values that tuning may choose in place of the protocol's; empty without any."""
+    """Return values that tuning may choose instead of the protocol's; empty if there are none."""
     if experiment.tuning is None:
         return {}
     for trial in experiment.tuning.trials:
@@ -146,6 +146,9 @@ def seconds_per_run(experiment: Experiment) -> float:
 
     Runs are timed on this machine. Confirmation runs are used, or exploration runs if no
     confirmation run was timed. Either is scaled by the number of images a run processes.
+
+    Args:
+        experiment: The protocol and its studies.
     """
     protocol, store = experiment.protocol, open_store()
     for phase in ("confirmation", "exploration"):

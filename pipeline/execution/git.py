@@ -17,7 +17,11 @@ NO_COMMIT = "no commit here; run: git init && git add -A && git commit -m start"
 
 
 def git_problem(folder: Path = Path()) -> str:
-    """Return why git shows no commit of a folder, with a remedy; "" if it shows one."""
+    """Return why git shows no commit of a folder, with a remedy; "" if it shows one.
+
+    Args:
+        folder: The folder; by default the current one.
+    """
     try:
         ended = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
     except OSError:
@@ -32,6 +36,9 @@ def git_problem(folder: Path = Path()) -> str:
 def git(*words: str) -> bytes:
     """Return the output of a command of git in the current folder.
 
+    Args:
+        words: The command and its arguments, such as `"show", "HEAD:file"`.
+
     Raises:
         Refusal: It fails.
     """
@@ -44,20 +51,32 @@ def git(*words: str) -> bytes:
 
 
 def names(*words: str) -> list[str]:
-    """Return the names that a command of git prints, which ends each with a zero byte."""
+    """Return the names that a command of git prints, separated by zero bytes.
+
+    Args:
+        words: The command and its arguments, with the option -z.
+    """
     return [name for name in git(*words).decode().split("\0") if name]
 
 
 def is_commit(word: str) -> bool:
-    """Return whether git has a commit of this name."""
+    """Return whether git has a commit of this name.
+
+    Args:
+        word: A name of a commit, such as HEAD~1, a branch or a hash.
+    """
     words = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{word}^{{commit}}")
     return not git_problem() and not _git(Path(), *words).returncode
 
 
 def committed_texts(commit: str, paths: Sequence[str]) -> dict[str, str]:
-    """Return the content of the files among these that a commit has, by their path.
+    """Return the content of the given files in a commit, by path; missing files are left out.
 
     Bytes that are not UTF-8 become backslashes with hexadecimal digits.
+
+    Args:
+        commit: The name of a commit.
+        paths: Paths relative to the current folder, with slashes.
 
     Raises:
         Refusal: git fails.

@@ -1,4 +1,4 @@
-"""Compare the headline of a committed report with its own tables, where predictions are not here.
+"""Compare the headline of a committed report with its tables, without predictions.
 
 Of a report of the present code all numbers and verdicts of the answer and of the table of arms are
 made again. A report of older code has fewer tables; missing tables are not compared.
@@ -93,7 +93,7 @@ def index_differences(reports: Path) -> list[str]:
 def _all_differences(
     report: Path, written: WrittenReport, front: str, plan: Planned
 ) -> Iterator[tuple[str, str]]:
-    """Yield the file and the words for each difference.
+    """Yield the file and the text of each difference.
 
     Args:
         report: The folder of the report.
@@ -206,7 +206,7 @@ def _of_older_front(arms: Mapping[str, Row], front: Sequence[str]) -> Iterator[t
 
 
 def _of_seeds(seeds: Sequence[Row], row: Row) -> float | None:
-    """Return the mean difference of an arm over its paired seeds, None where none are listed."""
+    """Return the mean difference of an arm over its paired seeds; None if none are listed."""
     name = str(row["arm"]).split(" of ")[0].split(" (")[0]
     pairs = [
         seed[SCORE] - seed[REFERENCE]

@@ -20,7 +20,11 @@ PACKAGE = f"{os.sep}pipeline{os.sep}"
 
 
 def load(entry: Entry) -> Perform:
-    """Return the function that an entry names; its module is imported now."""
+    """Return the function that an entry names; its module is imported now.
+
+    Args:
+        entry: A function as "module:name".
+    """
     with without_collection():
         perform: Perform = pkgutil.resolve_name(entry)
     return perform
@@ -31,6 +35,13 @@ def run_guarded(perform: Perform, job: Job) -> Outcome:
 
     State `refused` stops all jobs: bad input, a full or read-only disk. Its reason has a line for
     each error.
+
+    Args:
+        perform: The function that does the job.
+        job: The job, as plain values.
+
+    Returns:
+        The outcome, with at least `state`; `reason` if the state is failed or refused.
     """
     ignore_notices()
     try:

@@ -36,7 +36,11 @@ def facts() -> dict[str, str]:
 
 @contextlib.contextmanager
 def probes(folders: Sequence[Path]) -> Iterator[str]:
-    """Make a folder of one new name in every folder while the context lasts; yield the name."""
+    """Make a folder with a new name in every folder within the context; yield the name.
+
+    Args:
+        folders: Shared folders.
+    """
     name = f".probe.{uuid.uuid4().hex}"
     try:
         for folder in folders:
@@ -48,9 +52,13 @@ def probes(folders: Sequence[Path]) -> Iterator[str]:
 
 
 def problem(ours: Mapping[str, str], folders: Sequence[str], probe: str, node: str) -> str:
-    """Return the problem of this node, "" without one, and leave its answer in every probe.
+    """Return the problem of this node, otherwise "", and leave its answer in every probe.
 
-    `ours` are the facts of the machine that makes the check, `node` is the name of this one.
+    Args:
+        ours: The facts of the machine that makes the check, as `facts` returns them.
+        folders: Shared folders.
+        probe: The name that `probes` yields.
+        node: The name of this node.
     """
     for folder in folders:
         place = Path(folder, probe)
@@ -69,7 +77,13 @@ def problem(ours: Mapping[str, str], folders: Sequence[str], probe: str, node: s
 
 
 def hidden(folders: Sequence[Path], probe: str, node: str) -> str:
-    """Return where the answer of a node is invisible: it has another folder at the same path."""
+    """Return an error if a folder lacks the answer of a node: it is not shared; otherwise "".
+
+    Args:
+        folders: Shared folders.
+        probe: The name that `probes` yields.
+        node: The name of the node.
+    """
     for folder in folders:
         if not _soon((folder / probe / node).exists):
             return f"has another folder at the place of {folder}; {SHARED}"

@@ -34,7 +34,7 @@ class Nodes:
         }
 
     def survey(self) -> list[str]:
-        """Check the nodes that have joined; return a line for each that is not to get jobs."""
+        """Check the new nodes; return a line for each node that gets no jobs."""
         new = [node for node in self._present() if node not in self.checked]
         if not new:
             return []
@@ -48,7 +48,12 @@ class Nodes:
         return lines
 
     def reject(self, node: str, reason: str) -> list[str]:
-        """Give a node no more jobs; return a line that says why, the first time."""
+        """Exclude a node from further jobs; return a line with the reason, the first time.
+
+        Args:
+            node: The id of the node.
+            reason: The reason, as the end of a sentence about the node.
+        """
         if node in self.problems:
             return []
         addresses = {each["NodeID"]: each["NodeManagerAddress"] for each in self.ray.nodes()}
@@ -58,14 +63,25 @@ class Nodes:
     def call(
         self, nodes: Collection[str], function: Callable[..., str], *arguments: Any, **options: Any
     ) -> Any:
-        """Start a function on one of `nodes`; return the task, of which `answer` is the result."""
+        """Start a function on one of `nodes`; return the task, of which `answer` is the result.
+
+        Args:
+            nodes: The ids of nodes.
+            function: A function of a module.
+            *arguments: Its arguments.
+            **options: Options of the Ray task, such as the number of processors.
+        """
         options["label_selector"] = {NODE_ID: f"in({','.join(nodes)})"}
         options["name"] = function.__name__
         task = self.by_name.options(**options)
         return task.remote(function.__module__, function.__name__, *arguments)
 
     def answer(self, task: Any, timeout: float | None = None) -> tuple[str, str]:
-        """Return "" and the result of a function, or a node that cannot work and the problem.
+        """Return "" and the result of a task, or the failed node and its problem.
+
+        Args:
+            task: A task from `call`.
+            timeout: Seconds to wait; None to wait until it ends.
 
         Raises:
             ray.exceptions.RayError: The worker or the node was lost, or did not end in time.

@@ -32,7 +32,15 @@ def longest_first(
 
 
 def timed(store: Store, fingerprints: Iterable[str]) -> dict[str, float]:
-    """Return the seconds per image of finished runs, by kind of run: the last of each kind."""
+    """Return the seconds per image of the last finished run of each kind.
+
+    Args:
+        store: The run store.
+        fingerprints: Names of runs; of each kind, the last finished one is used.
+
+    Returns:
+        Kind of run -> seconds per training image.
+    """
     rates = {}
     for name in fingerprints:
         seconds = store.timing(name).get("seconds")
@@ -47,5 +55,9 @@ def _kind(identity: Mapping[str, Any]) -> str:
 
 
 def images(settings: Mapping[str, Any]) -> int:
-    """Return the number of training images that a run processes, over all epochs."""
+    """Return the number of training images that a run processes, over all epochs.
+
+    Args:
+        settings: Settings of a run, with the sections `data` and `training`.
+    """
     return int(settings["data"]["train_size"]) * int(settings["training"]["epochs"])

@@ -71,6 +71,11 @@ def run_jobs(
     An outcome has at least `state`. An exception in a job, and a worker that ends or passes a limit
     of `settings` in both tries, is the outcome {"state": "failed", "reason": ...}.
 
+    Args:
+        jobs: The jobs, in the order in which they start.
+        perform: The function that does a job; a function of a module.
+        settings: The number of workers, devices and limits.
+
     Raises:
         Refusal: A job met bad input or a disk that cannot be written, or there are too few GPUs.
     """
@@ -102,6 +107,9 @@ def run_jobs(
 
 def worker_environments(settings: Execution) -> list[Environment]:
     """Return the environment variables of each worker: the GPUs it may use, shared out evenly.
+
+    Args:
+        settings: The accelerator, and the numbers of workers and devices.
 
     Raises:
         Refusal: A run needs more GPUs than there are.
@@ -213,7 +221,11 @@ def _lost(worker: Worker, reason: str) -> tuple[Job, Outcome]:
 
 
 def exit_reason(code: int) -> str:
-    """Return in words how a worker ended; negative exit codes are signals."""
+    """Return in words how a worker ended; negative exit codes are signals.
+
+    Args:
+        code: The exit code of the process.
+    """
     if code >= 0:
         return f"its worker exited with code {code}"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"

@@ -37,7 +37,15 @@ def record_differences(artifacts: Path) -> Iterator[str]:
 
 
 def is_near(one: NDArray[np.floating], other: NDArray[np.floating]) -> bool:
-    """Return whether logits differ by rounding only."""
+    """Return whether logits differ by rounding only.
+
+    Args:
+        one: Logits, of any shape.
+        other: The logits to compare with, which set the scale of the tolerance.
+
+    Returns:
+        False if the shapes differ.
+    """
     if one.shape != other.shape:
         return False
     largest = np.abs(other).max(initial=0)

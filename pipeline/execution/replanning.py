@@ -91,6 +91,12 @@ def replanned(
 ) -> tuple[Replanned, Replanned]:
     """Plan exploration by the scores of its runs, and confirmation by the choice and its looks.
 
+    Args:
+        protocol: The name of the protocol.
+        artifacts: The folder of its artifacts.
+        score: Returns the validation scores of a phase.
+        decide: Returns why arms stop at a look, as `confirm` takes it.
+
     Raises:
         Refusal: A settings file is invalid, or an arm cannot have the setting of the choice.
     """

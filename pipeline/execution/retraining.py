@@ -31,7 +31,7 @@ from pipeline.records.store import Store
 from pipeline.records.unchanged import WEIGHTS
 from pipeline.runtime.files import CHECKSUM, read_sealed
 
-TRAINING = "pipeline.execution.devices:perform"
+TRAINING = "pipeline.execution.devices:train_on_devices"
 PREDICTION = "pipeline.prediction.job:run_prediction"
 COMPARED_ELSEWHERE = ("fingerprint", "state", "reason", "files", "machine", CHECKSUM)
 CURE = "was changed after training; remove the folder of its phase and run: make run"
@@ -223,7 +223,7 @@ def _other_seeds(plan: Plan, name: str) -> set[str]:
 
 
 def _accuracy(run: Path) -> float | None:
-    """Return the last validation accuracy of the curve of a run, None for one without."""
+    """Return the last validation accuracy of the curve of a run; None without a curve."""
     values = [row["accuracy"] for row in read_history(run) if row["split"] == "validation"]
     return float(values[-1]) if values else None
 
@@ -287,5 +287,5 @@ def _state(run: Path) -> str:
 
 
 def _relative(path: Path) -> Path:
-    """Return a path as it is from the current folder, if it is in it."""
+    """Return a path relative to the current folder, if it is inside."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -15,7 +15,7 @@ def complete_rounds(
     scores_of: Callable[[Plan], Scores],
     train: Callable[[Plan, Mapping[str, Any]], None],
 ) -> None:
-    """Train the runs of every round until no further one follows.
+    """Train the runs of every round until there is no further round.
 
     Rounds whose runs have all ended are planned without training anything.
 

@@ -28,7 +28,7 @@ def complete(
     settings: Execution,
     loggers: Mapping[str, Any],
 ) -> None:
-    """Train what is missing, then assemble `folder`/<phase> from the plan, also after failures.
+    """Train missing runs, then assemble `folder`/<phase> from the plan, even after failures.
 
     Args:
         plan: The runs of a phase.
@@ -108,7 +108,7 @@ def _assemble(plan: Plan, store: Store, folder: Path, labels: Mapping[str, str])
 def _blocked(
     plan: Plan, names: Sequence[str], store: Store, labels: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return why runs cannot be trained: the run that each starts from did not end well."""
+    """Return the reason why each run cannot be trained: the run that it starts from failed."""
     starts = {row.fingerprint: row.start for row in plan.starts}
     starts |= {run.fingerprint: run.start for run in plan.runs}
     reasons = {}
@@ -157,8 +157,14 @@ def finish(
 ) -> dict[str, Outcome]:
     """Perform all jobs under one progress bar; return the outcomes of the failed ones by id.
 
-    `shared` are the absolute folders that jobs use. The module of `entry` is imported once, before
-    workers are forked, and only where there are jobs.
+    The module of `entry` is imported once, before workers are forked, and only if there are jobs.
+
+    Args:
+        jobs: The jobs, each with an `id`, in the order in which they start.
+        entry: The function that does a job, as "module:name".
+        settings: The executor, and the number of workers.
+        title: The title of the progress bar.
+        shared: Absolute paths of the folders that jobs use.
     """
     if not jobs:
         print(f"{title}: nothing to do", flush=True)

@@ -1,4 +1,4 @@
-"""Start and end a stage: one line per error of the user, nothing alive after a kill."""
+"""Start and end a stage: one line per user error, and no process left after a kill."""
 
 import errno
 import os
@@ -31,6 +31,10 @@ def stage(work: Callable[[str], None], arguments: Sequence[str] | None = None) -
     """Run one stage for the protocol named on the command line and return its exit code.
 
     0 done, 1 some runs failed, 2 bad input (one line per error), 130 and 143 interrupted.
+
+    Args:
+        work: The function of the stage, which takes the name of a protocol.
+        arguments: The command line; None for that of the process.
     """
     protocols = list(sys.argv[1:] if arguments is None else arguments)
     verb = (
@@ -50,7 +54,7 @@ def stage(work: Callable[[str], None], arguments: Sequence[str] | None = None) -
 
 
 def _alone(work: Callable[[str], None], protocol: str, verb: str) -> None:
-    """Run a stage unless another process runs it: two writers of one output would mix it."""
+    """Run a stage unless another process runs it, since both would write the same output."""
     with exclusive_lock(stage_lock(protocol, verb)):
         before = input_digests()
         work(protocol)
@@ -63,12 +67,24 @@ def _alone(work: Callable[[str], None], protocol: str, verb: str) -> None:
 
 
 def stage_lock(protocol: str, verb: str) -> Path:
-    """Return the lock file that a stage holds while it runs."""
+    """Return the lock file that a stage holds while it runs.
+
+    Args:
+        protocol: The name of the protocol.
+        verb: The name of the stage, such as train.
+    """
     return ARTIFACTS / f".{os.path.basename(protocol)}.{verb}.lock"
 
 
 def report_errors(work: Callable[[], None]) -> int:
-    """Run `work`, print errors that a user can cause as clear lines, and return an exit code."""
+    """Run `work`, print errors that a user can cause as clear lines, and return an exit code.
+
+    Args:
+        work: The function to run.
+
+    Returns:
+        0 on success, 1 if a part failed, 2 for bad input, 130 if interrupted.
+    """
     ignore_notices()
     try:
         with interruptible():
@@ -99,7 +115,11 @@ def _refuse(lines: Sequence[str]) -> int:
 
 
 def environment_line(error: OSError) -> str | None:
-    """Return the remedy for an error of the disk; None for any other error."""
+    """Return the remedy for an error of the disk; None for any other error.
+
+    Args:
+        error: The error that was raised.
+    """
     place = "expected a writable folder (GAPWISE_STORE moves the run store)"
     remedies = {
         errno.ENOSPC: "the disk is full; free some space and run again: finished runs are kept",

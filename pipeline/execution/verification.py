@@ -64,7 +64,7 @@ LARGEST_SEED = 2**32
 
 @dataclass(frozen=True)
 class Options:
-    """What is verified besides.
+    """Additional checks of a report.
 
     Attributes:
         history: Whether git shows entries of a ledger that the present one lacks.
@@ -82,6 +82,10 @@ def verify(protocols: Sequence[str], options: Options | None = None) -> None:
 
     Of a protocol of `params.yaml` that cannot be recomputed, as in a fresh clone, the headline is
     verified too, and so are the pages over all reports.
+
+    Args:
+        protocols: Names of protocols; empty for the default.
+        options: Additional checks.
 
     Raises:
         Incomplete: A report differs.
@@ -138,7 +142,7 @@ def _count(lines: Sequence[str]) -> str:
 
 
 def _more_differences(protocol: str, options: Options) -> Iterator[str]:
-    """Yield the differences that are looked for on request."""
+    """Yield the differences of the checks in the options."""
     if options.history:
         yield from hidden_entries(REPORTS / protocol / LEDGER)
     if options.retrain:
@@ -157,6 +161,10 @@ def _more_differences(protocol: str, options: Options) -> Iterator[str]:
 
 def differences(protocol: str, root: Path = Path()) -> list[str]:
     """Return one line for everything under `root` that differs from settings and predictions.
+
+    Args:
+        protocol: The name of the protocol.
+        root: The folder of the project.
 
     Raises:
         Refusal: Predictions or `dvc.lock` are missing, one of them or a run is damaged, or a stage
@@ -235,7 +243,16 @@ def _contradicting(artifacts: Path) -> list[str]:
 
 
 def compared_files(protocol: str, root: Path, again: Path) -> list[Path]:
-    """Return the files of a report and of the index, and the tables, in either place."""
+    """Return the files of a report and of the index, and the tables, in either of two folders.
+
+    Args:
+        protocol: The name of the protocol.
+        root: The folder of the project.
+        again: The folder in which the stages ran again.
+
+    Returns:
+        Sorted paths relative to either folder.
+    """
     names: set[Path] = set()
     for place in (root, again):
         reports = place / REPORTS
@@ -327,7 +344,11 @@ def _unrecorded(protocol: str, root: Path) -> Iterator[str]:
 
 
 def folder_md5(folder: Path) -> str:
-    """Return DVC's checksum of a folder: the checksum of the sorted list of its files."""
+    """Return DVC's checksum of a folder: the checksum of the sorted list of its files.
+
+    Args:
+        folder: A folder that DVC tracks.
+    """
     listed = [
         {
             "md5": hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest(),
@@ -398,7 +419,7 @@ def _difference(path: Path, other: Path) -> Iterator[str]:
 
 
 def _place(path: Path, other: Path) -> str:
-    """Return where two texts differ first; "" for pictures."""
+    """Return the first place where two texts differ; "" for images."""
     if path.suffix == ".png":
         return ""
     texts = (file.read_text(encoding="utf-8", errors="replace") for file in (path, other))

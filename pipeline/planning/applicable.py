@@ -24,7 +24,7 @@ OF_ROWS = ("dropout", "weight_decay", "mixup", "label_smoothing", "input_noise")
 def applicable(
     protocol: Protocol, names: Sequence[str], root: Path = Path()
 ) -> dict[str, StudyRuns]:
-    """Return the runs of the studies that exist and whose arms can act, in order.
+    """Return the runs of the existing studies whose arms have an effect, in order.
 
     Args:
         protocol: The protocol.
@@ -94,7 +94,7 @@ def runs_of(study: Study, protocol: Protocol) -> StudyRuns:
 
 
 def _other_runs(study: Study) -> int:
-    """Return the runs of a study whose arms are not compared one by one."""
+    """Return the runs of a study that does not compare single arms."""
     if study.search:
         return sum(len(arm.trials) for arm in study.arms[1:]) * study.search.seeds
     if study.ensemble:

@@ -29,7 +29,7 @@ RETUNED = (  # protocol keys: an arm that changes one tunes nuisance values itse
 
 
 def tuned_baseline(protocol: Protocol, path: Path) -> Arm | None:
-    """Return the baseline with every value that `tune` of its protocol lists; None without any.
+    """Return the baseline arm with one trial for each setting in `tune`; None if `tune` is empty.
 
     Args:
         protocol: The protocol.
@@ -52,7 +52,7 @@ def tuned_baseline(protocol: Protocol, path: Path) -> Arm | None:
 
 
 def nuisance_spaces(protocol: Protocol, path: Path) -> tuple[dict[str, Space], Search | None]:
-    """Return the spaces of `tune` by dotted key, and the design over them, None for a grid.
+    """Return the search spaces of `tune` by dotted key, and their search; None for a grid.
 
     Args:
         protocol: The protocol.
@@ -137,7 +137,7 @@ class _Entries:
         places: The keys of regularizers and changes in the file, for errors.
         against: The arm that it is compared with.
         search: How its spaces are searched; None for a grid, or for the search of `tune`.
-        retune: Whether it tunes nuisance values; None where the file does not say.
+        retune: Whether it tunes nuisance values; None if the file does not say.
         retune_place: The file and key of `retune`, for errors; "" without one.
     """
 
@@ -197,7 +197,7 @@ def _is_retuned(entries: _Entries, protocol: Protocol) -> bool:
 def _nuisance_of_arm(
     changes: Mapping[str, Any], protocol: Protocol
 ) -> tuple[dict[str, Space], Search | None]:
-    """Return the nuisance spaces that an arm leaves to tuning, and the design over them."""
+    """Return the nuisance spaces that an arm tunes, and the search over them."""
     tuned, search = nuisance_spaces(protocol, PROTOCOLS / f"{protocol.name}.yaml")
     spaces = {key: space for key, space in tuned.items() if not is_replaced(key, changes)}
     return spaces, search if spaces else None
@@ -300,7 +300,7 @@ def _require_trials(spaces: Sequence[Space], search: Search, where: str) -> None
 def _require_epochs(
     definition: ArmDefinition, search: Search, trials: Sequence[Trial], where: str
 ) -> None:
-    """Check that schedules can be as short as a search has them.
+    """Check that the schedules of a search are long enough for its shortest trials.
 
     Raises:
         Refusal: They would have less than an epoch, or a value does not go with few epochs.
@@ -326,7 +326,7 @@ def _search(value: Any, path: Path, where: str) -> Search:
 
 
 def _never_tuned(protocol: Protocol, is_fixed: bool) -> str:
-    """Return the expected value of `retune` in an arm that has no value to tune."""
+    """Return the text on the expected `retune` of an arm that has no value to tune."""
     if is_fixed:
         return "false in a study with ensemble, variance or search"
     file = PROTOCOLS / f"{protocol.name}.yaml"

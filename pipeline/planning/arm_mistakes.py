@@ -60,7 +60,7 @@ def network_key(trial: Trial) -> str:
 
 
 def _of_one_phase(protocol: Protocol) -> Protocol:
-    """Return the protocol, or its first phase where head_then_all has no second phase."""
+    """Return the protocol, or only its first phase if head_then_all has no second phase."""
     start = Start.model_validate(protocol.start)
     first, last = phases(protocol, start)
     return first if start.train == "head_then_all" and first == last else protocol
@@ -94,7 +94,7 @@ def _duplicates(arms: Sequence[Arm], path: Path, is_tuned: bool) -> Iterator[str
 
 
 def _unchanged(arm: Arm, path: Path) -> str:
-    """Return an error line for a protocol value of an arm that the protocol has, "" without one."""
+    """Return an error line if an arm sets a value that the protocol already has, otherwise ""."""
     protocol = arm.definition.protocol
     for key, value in arm.definition.fixed.get(PROTOCOL, {}).items():
         if (PROTOCOL, key) not in arm.definition.spaces and value_of(protocol, key) == value:

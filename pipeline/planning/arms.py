@@ -41,7 +41,7 @@ class ArmDefinition:
     places: Mapping[str, str]
 
     def proposals(self, finished: Sequence[FinishedTrial] = ()) -> list[ProposedTrial]:
-        """Return the trials of the first round, or of that after the finished ones.
+        """Return the trials of the first round, or of the round after the finished trials.
 
         Their values are in the order of `spaces`. There are none after the last round.
 
@@ -140,12 +140,12 @@ class Arm:
 
     @property
     def is_searched(self) -> bool:
-        """Return whether it tries several settings, all at once or in rounds."""
+        """Return whether the arm tries several settings, in one round or in several."""
         return self.most_settings > 1
 
     @property
     def has_own_space(self) -> bool:
-        """Return whether it searches more than nuisance values."""
+        """Return whether the arm searches other values than nuisance values."""
         keys = [key for (_, key), space in self.definition.spaces.items() if len(space.values) != 1]
         return not self.definition.nuisance.issuperset(keys)
 
@@ -175,7 +175,7 @@ class Arm:
         return trial
 
     def _listed(self, part: str, key: str) -> list[Any]:
-        """Return the values of a list, as they are in settings."""
+        """Return the values of a list in the form that settings have."""
         values = list(self.definition.spaces[part, key].values)
         if part != PROTOCOL:
             return values
@@ -201,7 +201,7 @@ def baseline(protocol: Protocol) -> Arm:
 
 
 def searched_values(arm: Arm) -> tuple[Dimension, ...]:
-    """Return the values of which an arm tries several, with the ranges that a design fills.
+    """Return the searched values of an arm, with their ranges for random designs.
 
     Args:
         arm: The arm.
@@ -220,7 +220,7 @@ def searched_values(arm: Arm) -> tuple[Dimension, ...]:
 
 
 def relative(arm: Arm, arms: Sequence[Arm]) -> Arm:
-    """Return the arm with its factor against its reference, without the parts that both have.
+    """Return the arm with the factor in which it differs from its reference.
 
     Args:
         arm: The arm, its factor against the baseline.

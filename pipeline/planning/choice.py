@@ -77,7 +77,7 @@ class ScoredSetting:
 
 
 def best(settings: Sequence[ScoredSetting], space: Sequence[Dimension]) -> int | None:
-    """Return the number of the best setting, None where every setting lacks a run.
+    """Return the number of the best setting; None if every setting lacks a run.
 
     Args:
         settings: The settings of an arm.
@@ -99,7 +99,7 @@ def best(settings: Sequence[ScoredSetting], space: Sequence[Dimension]) -> int |
 
 
 def comparable(settings: Sequence[ScoredSetting]) -> list[ScoredSetting]:
-    """Return settings whose scores can be compared although some have further runs.
+    """Return settings with comparable scores, although some have more runs than others.
 
     A seed shifts the scores of all settings, since its split may be easy or hard. Scores at a seed
     that some settings lack are therefore corrected by the effect of that seed, compared with the
@@ -185,11 +185,11 @@ def collapsed(means: Array) -> Array:
 
 
 def at_edge(chosen: Setting, settings: Sequence[ScoredSetting], dimension: Dimension) -> int:
-    """Return at which end of the values tried a chosen one stands: -1, 1, or 0 for neither.
+    """Return whether a chosen value is at the lower end (-1) or the upper end (1), or neither (0).
 
-    A design has no point at an end of its range, and one of its points is always the outermost, by
-    chance the chosen one where several values are searched at once. So a value is at an end if it
-    lies in the last part of the range on its scale: `NEAR`, or the part of one trial of the design.
+    Random designs have no trial exactly at an end of the range. There, the outermost part of the
+    range, on its scale, counts as the end: the share `NEAR`, or the share of one trial if this is
+    larger.
 
     Args:
         chosen: The chosen setting.
@@ -217,7 +217,7 @@ def at_edge(chosen: Setting, settings: Sequence[ScoredSetting], dimension: Dimen
 
 
 def _shifted(scores: tuple[Score, ...], shifts: Array, common: int) -> tuple[Score, ...]:
-    """Return the scores, without the effect of the seed at seeds that some settings lack."""
+    """Return the scores, corrected for the effect of seeds that not all settings have."""
     further = zip(scores[common:], shifts[common : len(scores)].tolist(), strict=True)
     return (
         *scores[:common],

@@ -20,7 +20,7 @@ SECTIONS = ("data", "training", "model")  # sections of a protocol whose values 
 
 
 def with_partners(registered: Mapping[str, Sequence[Claim]], studies: Collection[str]) -> list[str]:
-    """Return studies, and the studies with which claims compare them.
+    """Return studies together with the studies to which claims compare them.
 
     Args:
         registered: The claims by study.
@@ -67,7 +67,7 @@ def claim_mistakes(
 def _contrast_mistakes(
     contrast: Contrast, where: str, kind: Kind, arms: Sequence[str], study: str
 ) -> Iterator[str]:
-    """Yield a line where a kind of study cannot measure a contrast, and for each unknown arm."""
+    """Yield an error line for each unknown arm, and if the study cannot measure a contrast."""
     values = contrast.model_dump(exclude_unset=True)
     if _measured_by(contrast) != (kind if kind in ("ensemble", "search") else ""):
         expected = (
@@ -84,7 +84,7 @@ def _contrast_mistakes(
 
 
 def _measured_by(contrast: Contrast) -> str:
-    """Return the kind of study that a contrast needs, "" for one of arms."""
+    """Return the kind of study that a contrast needs; "" for a contrast of arms."""
     if contrast.is_averaged:
         return "ensemble"
     return "search" if contrast.is_searched else ""

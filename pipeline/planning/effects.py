@@ -154,7 +154,7 @@ def start_effect(protocol: Protocol) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=32)
 def _layers_with_norm(name: str, dataset: str, source: str, model: str) -> tuple[bool, ...]:
-    """Return of every layer of a network whether it has a batch norm."""
+    """Return whether each layer of a network has a batch norm, in their order."""
     network, _, _ = _plain_network(name, dataset, source, model)
     return tuple(
         any(isinstance(network.get_submodule(module), NORMS) for module in layer.modules)
@@ -163,7 +163,7 @@ def _layers_with_norm(name: str, dataset: str, source: str, model: str) -> tuple
 
 
 def _require_loaded(protocol: Protocol, start: Start) -> None:
-    """Check that layers which are frozen throughout have their weights from the file of the model.
+    """Check that layers which are never trained have their weights from the file of the model.
 
     Raises:
         Refusal: The file lacks a weight of one, which would stay random.
@@ -215,7 +215,7 @@ def _require_start(
 
 
 def is_described(name: str, dataset: str, source: Mapping[str, Any]) -> bool:
-    """Return whether the images of a pretraining are known; prepared ones may be gone since.
+    """Return whether the shape of the images of a pretraining is known; data may be missing.
 
     Args:
         name: The name of the protocol.
@@ -281,13 +281,13 @@ def _weights_note(name: str, dataset: str, source: str, model: str, path: str, d
 
 
 def _dataset(settings: Mapping[str, Any]) -> str:
-    """Return the dataset and the classes of it that are kept."""
+    """Return the dataset and the classes that are selected from it."""
     data = settings["data"]
     return json.dumps({"dataset": data["dataset"], "classes": data["classes"]})
 
 
 def _require_no_draws(network: nn.Module, shape: tuple[int, ...], optimizer: str) -> None:
-    """Check that a training pass draws nothing, as a function in a forward does.
+    """Check that a training pass draws no random numbers, such as by F.dropout in a forward.
 
     Raises:
         Refusal: It draws from a global generator.
@@ -329,7 +329,7 @@ def _require_stored_draws(name: str, dataset: str, source: str, model: str) -> N
 
 
 def _require_size(settings: Mapping[str, Any], shape: tuple[int, ...], classes: int) -> None:
-    """Check, without memory for its weights, that a network is not so large as to end the process.
+    """Check that a network is not too large for the memory, without allocating its weights.
 
     Raises:
         Refusal: It has more than `MOST_WEIGHTS` weights or `MOST_BLOCKS` blocks.

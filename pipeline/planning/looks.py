@@ -15,7 +15,7 @@ from pipeline.planning.phases import Choice, Identities, Key, confirmation
 from pipeline.planning.studies import Experiment
 
 # the plan so far and the validation scores of its runs that have ended -> why each compared arm
-# stops at its last look, None for one that goes on
+# stops at its last look; None: the arm continues
 Decide = Callable[[Plan, Mapping[str, Score]], Mapping[Key, Reason | None]]
 
 
@@ -77,12 +77,13 @@ class _Looks:
     stops: dict[Key, Stop] = field(default_factory=dict)
 
     def decide(self, plan: Plan, look: int, reasons: Mapping[Key, Reason | None]) -> bool:
-        """Stop arms at a look, or give them a further one; return whether any has a further one.
+        """Stop arms at a look or give them the next one; return whether any arm has a next look.
 
         Args:
             plan: The plan up to this look.
             look: The number of the look.
-            reasons: Why arms stop, None for those that do not. Arms without this look count not.
+            reasons: Why arms stop, None for those that do not. Arms that have not reached
+                this look are ignored.
         """
         present = {key: reasons[key] for key in reasons if self.counts.get(key, 1) == look}
         further = plan.with_needed(key for key, reason in present.items() if reason is None)
@@ -93,7 +94,7 @@ class _Looks:
         return bool(further)
 
     def request(self, plan: Plan, look: int, requested: Mapping[Key, int]) -> None:
-        """Give a look to the arms for which it is requested, and to the arms that they need."""
+        """Give a look to the requested arms, to their references, and to arms with equal runs."""
         arms = [key for key, last in requested.items() if last >= look]
         for key in plan.with_needed(arms):
             if self.counts.get(key, 1) >= look:

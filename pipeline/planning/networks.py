@@ -46,7 +46,7 @@ IN_BATCHES = (
 
 
 def build_network(model: Mapping[str, Any], shape: tuple[int, ...], classes: int) -> Standardized:
-    """Return a network, whose building may fail in a way that no check of it expects.
+    """Build a network, and turn any exception of the user's code into a Refusal.
 
     Args:
         model: Its name and settings.
@@ -83,7 +83,7 @@ def _building_error(
 
 
 def _logit_types(model: Mapping[str, Any], shape: tuple[int, ...]) -> list[torch.dtype]:
-    """Return the types of the outputs of a user's network in both modes; none where it fails."""
+    """Return the types of the outputs of a user's network in both modes; empty if it fails."""
     images = _images(2, shape, 0)
     with contextlib.suppress(Exception), restored_globals(), torch.no_grad():
         network = pkgutil.resolve_name(model["import"])(**model.get("arguments", {}))
@@ -99,7 +99,7 @@ def _can_be_built(model: Mapping[str, Any], shape: tuple[int, ...], classes: int
 
 
 def require_usable(network: Standardized, initialization: str, shape: tuple[int, ...]) -> None:
-    """Check a network for all that needs no other network.
+    """Make all checks of a network that need only this network.
 
     Args:
         network: The plain network.
@@ -117,7 +117,7 @@ def require_usable(network: Standardized, initialization: str, shape: tuple[int,
 
 
 def require_same_layers(network: Standardized, shape: tuple[int, ...]) -> None:
-    """Check that other images call no layer and train no parameter besides those of the probe.
+    """Check that other images use the same layers and parameters as the images of the probe.
 
     A network may choose layers by its images, such as a sparse mixture of experts. Noise and
     penalties would then act only on the layers that the two images of the probe choose. A network
@@ -149,7 +149,7 @@ def require_same_layers(network: Standardized, shape: tuple[int, ...]) -> None:
 
 
 def require_plain_names(network: Standardized) -> None:
-    """Check that no matrix is taken for a bias, which is not penalized, because of its name.
+    """Check that no matrix is named like a bias, because biases are not penalized.
 
     Args:
         network: The plain network.
@@ -178,7 +178,7 @@ def _probe_further(network: nn.Module, images: torch.Tensor) -> Probe:
 
 
 def require_drawn_weights(network: Standardized, initialization: str) -> None:
-    """Check that layers multiply by the weights that an initialization has drawn.
+    """Check that the layers use the weights that an initialization draws.
 
     Args:
         network: The plain network.
@@ -204,7 +204,7 @@ def require_drawn_weights(network: Standardized, initialization: str) -> None:
 def require_stored_draws(
     network: Standardized, model: Mapping[str, Any], shape: tuple[int, ...], classes: int
 ) -> None:
-    """Check that all numbers that a network has drawn are in its state.
+    """Check that all random numbers that a network draws when it is built are in its state.
 
     Otherwise a network that loads the weights of another one would return other logits.
 
@@ -329,7 +329,7 @@ def require_passes(network: nn.Module, shape: tuple[int, ...], classes: int) -> 
 
 
 def evaluation_notes(network: Standardized, shape: tuple[int, ...]) -> list[str]:
-    """Return a line for each way in which evaluation mode may surprise.
+    """Return a line for each unusual behaviour of a network in evaluation mode.
 
     Logits may depend on other images or on random draws, layers may not run, or weights may not be
     trained.
@@ -403,7 +403,7 @@ def _logits(network: nn.Module, images: torch.Tensor, training: bool) -> torch.T
 
 
 def _pass(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """Return the logits of a pass of given draws, in the mode of the network."""
+    """Return the logits of a pass with fixed random numbers, in the mode of the network."""
     with restored_globals(), torch.no_grad():
         seed_globals(0, "noise")
         logits: torch.Tensor = network(images.clone())  # a forward may change them
@@ -411,7 +411,7 @@ def _pass(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
 
 
 def _of_copies(network: Standardized, batches: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
-    """Return the logits in evaluation mode, by copies with numbers added to their weights."""
+    """Return the logits of copies in evaluation mode, with random numbers added to the weights."""
     logits = []
     for deviation in DEVIATIONS:
         copied = copy.deepcopy(network.network).eval()

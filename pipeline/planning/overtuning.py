@@ -27,7 +27,7 @@ def overtuning_study(
 
     Args:
         experiment: The protocol with its studies.
-        choice: Study -> arm -> chosen setting, None where every setting has lost a run.
+        choice: Study -> arm -> chosen setting; None if every setting has lost a run.
 
     Returns:
         The baseline, and for each such arm its chosen setting, and its default and first setting
@@ -49,7 +49,7 @@ def overtuning_study(
 
 
 def most_compared(arm: Arm) -> Setting:
-    """Return a setting of an arm whose choice leads to the most runs of confirmation.
+    """Return the setting of an arm that needs the most confirmation runs if it is chosen.
 
     Args:
         arm: The arm.
@@ -61,7 +61,7 @@ def most_compared(arm: Arm) -> Setting:
 
 
 def _compared(name: str, arm: Arm, setting: Setting) -> Iterator[Arm]:
-    """Yield an arm with its chosen setting, then with others; nothing without its default."""
+    """Yield an arm with its chosen setting, then with other settings; nothing without a default."""
     default = _default(arm, setting)
     if default is None:
         return
@@ -78,7 +78,7 @@ def _compared(name: str, arm: Arm, setting: Setting) -> Iterator[Arm]:
 
 
 def _default(arm: Arm, chosen: Setting) -> Trial | None:
-    """Return the setting of an arm that leaves every searched value at its default, if it has it.
+    """Return the setting of an arm with the default of every searched value; None without one.
 
     The default of a regularizer's value is the default of its class. The default of a protocol
     value is the protocol's value, but not if the arm changes another protocol value: a learning
@@ -99,7 +99,7 @@ def _default(arm: Arm, chosen: Setting) -> Trial | None:
 
 
 def _reached(space: Space, chosen: Any) -> list[Any]:
-    """Return the values of a space, and the values that widening has added up to a chosen one."""
+    """Return the values of a space, and those that widening added before it reached `chosen`."""
     values = list(space.values)
     for end in (-1, 1):
         widened = space

@@ -19,7 +19,9 @@ from pipeline.runtime.errors import Refusal
 
 
 def split_settings(protocol: Protocol) -> dict[str, Any]:
-    """Return the settings that decide all parts besides the source, as in the summary of the data.
+    """Return the settings, besides the source, that determine the parts of the data.
+
+    The summary of the prepared data has the same keys.
 
     Args:
         protocol: The protocol.
@@ -39,7 +41,7 @@ def part_of_protocol(
     Args:
         protocol: The protocol.
         pool: All development examples of its dataset.
-        names: The names of the classes of the dataset, empty where they have none.
+        names: The names of the classes of the dataset; empty if they have none.
         source: The file of the protocol, for errors.
 
     Raises:
@@ -52,7 +54,7 @@ def part_of_protocol(
 def _left_out(
     protocol: Protocol, pool: Arrays, names: Sequence[str], source: Path | str
 ) -> NDArray[np.bool_]:
-    """Return a mask (N,) of the examples of the protocol's classes that pretrainings may have."""
+    """Return a mask (N,) of the examples of the protocol's classes for pretrainings."""
     classes = _numbers(protocol.data.classes, names, pool.classes, f"{source}: data.classes")
     shares = {0.0}
     for name in protocol.pretraining:
@@ -68,7 +70,7 @@ def test_of_protocol(protocol: Protocol, test: Arrays, names: Sequence[str]) -> 
     Args:
         protocol: The protocol.
         test: All test examples of its dataset.
-        names: The names of the classes of the dataset, empty where they have none.
+        names: The names of the classes of the dataset; empty if they have none.
 
     Raises:
         Refusal: A class does not exist.
@@ -87,7 +89,7 @@ def part_of_pretraining(
         protocol: The protocol.
         name: The name of the pretraining.
         pool: All development examples of its dataset.
-        names: The names of the classes of that dataset, empty where they have none.
+        names: The names of the classes of that dataset; empty if they have none.
         source: The file of the protocol, for errors.
 
     Raises:
@@ -122,7 +124,7 @@ def _is_same_data(protocol: Protocol, name: str) -> bool:
 def _common(
     protocol: Protocol, name: str, names: Sequence[str], count: int, source: Path | str
 ) -> set[int]:
-    """Return the classes that a pretraining shares with the protocol, whose data these are."""
+    """Return the classes of both a pretraining and the protocol; empty if their datasets differ."""
     settings = protocol.pretraining[name]
     if not _is_same_data(protocol, name):
         return set()

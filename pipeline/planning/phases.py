@@ -110,7 +110,7 @@ def _arms_with_look(
 
 
 def _chosen(study: Study, arm: Arm, choice: Choice) -> list[Trial]:
-    """Return the chosen setting of an arm, none where every setting has lost a run.
+    """Return the chosen setting of an arm; empty if every setting has lost a run.
 
     An arm on which searches are replayed has all its settings.
     """
@@ -142,7 +142,7 @@ def member_streams(seed: int, member: int) -> Streams:
 
 
 def drawn_streams(seed: int, stream: str, draw: int) -> Streams:
-    """Return the streams of a run in which one stream may have another seed.
+    """Return the streams of a run, with a separate seed for at most one of them.
 
     Args:
         seed: The seed of all other streams.
@@ -242,14 +242,14 @@ def _rows(study: Study, arm: Arm, seeds: Sequence[int]) -> Iterator[tuple[dict[s
 
 
 def _designs(study: Study) -> dict[str, tuple[Dimension, ...]]:
-    """Return the values that designs cover, by arm; none where searches are not compared."""
+    """Return the values that designs cover, by arm; empty if searches are not compared."""
     return {arm.name: searched_values(arm) for arm in study.arms} if study.search else {}
 
 
 def describe_study(
     study: Study, seeds: Sequence[int], spaces: Mapping[str, tuple[Dimension, ...]] | None = None
 ) -> PlannedStudy:
-    """Return a study as a plan holds it.
+    """Return a study in the form that a plan stores.
 
     Args:
         study: The study.
@@ -272,7 +272,7 @@ def describe_study(
 def _describe_arm(
     study: Study, arm: Arm, spaces: Mapping[str, tuple[Dimension, ...]]
 ) -> PlannedArm:
-    """Return an arm as a plan holds it."""
+    """Return an arm in the form that a plan stores."""
     first = arm.trials[0]
     families = [regularizer.family for regularizer in first.regularizers]
     return PlannedArm(
@@ -289,6 +289,6 @@ def _describe_arm(
 
 
 def _rounds(arm: Arm) -> dict[str, Any] | None:
-    """Return the search in which scores of an arm decide on later trials, None without one."""
+    """Return the search of an arm if its later trials depend on scores, otherwise None."""
     search = arm.definition.search
     return search.acting() if search and search.is_adaptive else None

@@ -55,7 +55,7 @@ def document_of_pretraining(
 
 
 def require_valid_starts(starts: Mapping[str, Start], path: Path | str) -> None:
-    """Check that every start names a pretraining, and that none leads back to itself.
+    """Check that every start names a pretraining, and that there is no cycle.
 
     Args:
         starts: The start of the protocol under "", and those of its pretrainings by name.
@@ -82,7 +82,7 @@ def require_valid_starts(starts: Mapping[str, Start], path: Path | str) -> None:
 
 
 def _cycle(name: str, starts: Mapping[str, Start]) -> list[str]:
-    """Return the names of the cycle to which starts lead from a name; none if they end."""
+    """Return the names in the cycle that is reached from a name; empty if there is no cycle."""
     chain = [name]
     while (source := starts[chain[-1]].source) and source in starts:
         if source in chain:

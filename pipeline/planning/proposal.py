@@ -85,7 +85,7 @@ class ProtocolOptions:
     studies: tuple[str, ...] | None = None
 
     def document(self) -> dict[str, Any]:
-        """Return the chosen values as a protocol has them."""
+        """Return the chosen values in the form of a protocol file."""
         sections = {
             "data": ("train_size", "test_fraction"),
             "training": ("batch_size", "epochs", "learning_rate"),
@@ -104,7 +104,7 @@ class Network:
 
     Attributes:
         model: The settings, as in the protocol.
-        size: Pixels to which the source resizes images; None where it does not.
+        size: Pixels to which the source resizes images; None if it does not.
         batch_size: Examples of an update.
     """
 
@@ -179,7 +179,7 @@ class Proposal:
     warnings: tuple[str, ...]
 
     def document(self) -> dict[str, Any]:
-        """Return the values as a protocol has them, sections as mappings."""
+        """Return the values in the form of a protocol file, with sections as mappings."""
         values: dict[str, Any] = {}
         for proposed in self.values:
             section, _, key = proposed.key.partition(".")
@@ -198,7 +198,7 @@ class Splits:
         train: The most that there are for training.
         validation: Those held out for the choice of settings.
         test: Those held out for results.
-        test_fraction: The share that is held out for the test; None where the data have a test set.
+        test_fraction: The share that is held out for the test; None if the data have a test set.
     """
 
     train: int
@@ -335,7 +335,7 @@ def _models(inspection: Inspection, train: int, options: ProtocolOptions) -> lis
 
 
 def expected_margin(error: float, test: int) -> float:
-    """Return the largest difference that does not matter: a tenth of the error to be expected.
+    """Return the margin of equivalence: a tenth of the expected error.
 
     It is at least one test image, unless that is too coarse for a margin.
 
@@ -487,7 +487,7 @@ class _Search:
     def _within(
         self, network: Network, train: int, level: Level, share: float
     ) -> _Candidate | None:
-        """Return the combination with as many epochs as the minutes allow; None for too few."""
+        """Return the combination with the most epochs in the minutes; None if these are too few."""
         fewest = self._fewest_epochs(network, train, share)
         limit = 60 * self.options.minutes
         candidate = self._candidate(network, train, level, fewest)
@@ -556,7 +556,7 @@ class _Search:
         )
 
     def _validation(self, train: int) -> int | None:
-        """Return the number of validation examples, None for all that training leaves."""
+        """Return the number of validation examples; None for all that are not used for training."""
         if self.inspection.validation:
             return None
         remaining = self.splits.train + self.splits.validation - train

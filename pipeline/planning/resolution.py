@@ -128,7 +128,7 @@ def _pretraining(protocol: Protocol, name: str, source: Path | str) -> dict[str,
 
 
 def _require_weights(protocol: Protocol, start: Start, place: str) -> None:
-    """Check that a run which does not train everything alike has weights to start from.
+    """Check that there are weights to start from, if some layers are frozen or have their own rate.
 
     Args:
         protocol: The protocol.
@@ -227,7 +227,7 @@ def section_class(protocol: Protocol, section: str) -> type[Settings] | None:
 
 
 def _inner(values: dict[str, Any], names: Sequence[str], where: str) -> dict[str, Any]:
-    """Return the mapping inside another to which names lead.
+    """Return the nested mapping at a path of names.
 
     Raises:
         Refusal: A name leads to no mapping.
@@ -244,7 +244,7 @@ def _inner(values: dict[str, Any], names: Sequence[str], where: str) -> dict[str
 
 
 def _require_full_batch(protocol: Protocol, optimizer: Optimizer, source: Path | str) -> None:
-    """Check that an optimizer with a line search gets all images in one batch, in full precision.
+    """Check that an optimizer with a line search has a full batch and full precision.
 
     Raises:
         Refusal: It does not.
@@ -261,7 +261,7 @@ def _require_full_batch(protocol: Protocol, optimizer: Optimizer, source: Path |
 
 
 def _require_cycles(protocol: Protocol, schedule: Schedule, source: Path | str) -> None:
-    """Check the number of snapshots, which are the cycles of some schedules.
+    """Check the number of snapshots, which equals the number of cycles of some schedules.
 
     Raises:
         Refusal: There are more than updates, or none under a schedule of cycles.
@@ -304,7 +304,7 @@ def read_named(
 
 
 def _synonyms(classes: Mapping[str, type[Settings]]) -> dict[str, str]:
-    """Return the names of regularizers and the like in other libraries, with the names here."""
+    """Return names from other libraries, such as of regularizers, with their names here."""
     return {
         other: name
         for name, kind in classes.items()

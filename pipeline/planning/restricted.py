@@ -12,7 +12,7 @@ NAMED = 3  # studies in one line
 
 
 def is_made_for(study: str, protocol: str, root: Path = Path()) -> bool:
-    """Return whether a study is made for a protocol; true for a file with errors to report.
+    """Return whether a study is meant for a protocol; True if its file has errors to report.
 
     Args:
         study: The name of its file, without the suffix.
@@ -27,7 +27,7 @@ def is_made_for(study: str, protocol: str, root: Path = Path()) -> bool:
 
 
 def left_out_by_all(protocol: Protocol, parameters: Parameters, root: Path = Path()) -> list[str]:
-    """Return the studies that `studies: all` leaves out; none where studies are named.
+    """Return the studies that `studies: all` leaves out; empty if studies are named.
 
     Args:
         protocol: The protocol.
@@ -41,7 +41,7 @@ def left_out_by_all(protocol: Protocol, parameters: Parameters, root: Path = Pat
 
 
 def restriction_note(protocol: str, studies: Sequence[str]) -> str:
-    """Return one line on studies that are left out, with the line to change; "" for none.
+    """Return a line on the studies that are left out, with the key to change; "" if there are none.
 
     Args:
         protocol: The name of the protocol.

@@ -3,10 +3,11 @@
 The plan is a pure function of the scores of finished runs. Round 1 tries the nuisance values of the
 baseline; where the best one is at the end of its space, further rounds widen it. Before a
 widening stops at a value next to the end, it and both its neighbours are tried on further seeds.
-Then every arm is explored at the best values, and its spaces are widened in the same way. A search
-in rounds, as halving is, has one round of the plan for each of its own, and widens nothing.
+Then every arm is explored at the best values, and its spaces are widened in the same way.
+Successive halving has one planning round per rung, and does not widen its space.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import nan
@@ -152,14 +153,14 @@ class _ArmRounds:
         return [_Planned(*pair) for pair in zip(self.arm.trials, proposals, strict=True)]
 
     def next_trials(self, ended: Ended) -> list[_Planned]:
-        """Return the trials of the next round of a search or of a widening, none after the last."""
+        """Return the trials of the next round of a search or widening; empty after the last."""
         if self.arm.definition.search is not None:
             return _next_trials(self.arm, ended, self.skipped)
         self.arm, trials = _widened(self.arm, self.trials, _candidates(ended))
         return trials
 
     def last_trials(self, ended: Ended) -> list[_Planned]:
-        """Return the trials to repeat on further seeds before a widening stops; once."""
+        """Return the trials to repeat before a widening stops; empty at the second call."""
         if self.is_repeated:
             return []
         self.is_repeated = True
@@ -199,7 +200,7 @@ class _Rounds:
             self.describe(study, searched)
 
     def search(self, study: Study, arm: Arm, first: int) -> _Searched:
-        """Plan the settings of an arm, and further rounds as long as scores are there.
+        """Plan the settings of an arm, and further rounds as far as scores are known.
 
         Args:
             study: The study of the arm.
@@ -247,13 +248,13 @@ class _Rounds:
             item.names.append(run.fingerprint)
 
     def scored_setting(self, item: _Planned) -> ScoredSetting | None:
-        """Return a trial with its scores, None while a run has not ended."""
+        """Return a trial with its scores; None until all of its runs have ended."""
         scores = [self.scores.get(name) for name in item.names]
         ended = tuple(score for score in scores if score is not None)
         return ScoredSetting(item.trial.setting, ended) if len(ended) == len(scores) else None
 
     def may_add(self, state: _ArmRounds) -> Added:
-        """Return the most runs that may follow for an arm."""
+        """Return the largest number of further runs of an arm."""
         seeds, search = len(self.seeds), state.arm.definition.search
         if search is None:
             repeats = 0 if state.is_repeated else _most_repeated(state.arm)
@@ -331,7 +332,7 @@ def _best_setting(arm: Arm, settings: list[ScoredSetting]) -> dict[str, dict[str
 
 
 def _next_trials(arm: Arm, ended: Ended, skipped: list[FinishedTrial]) -> list[_Planned]:
-    """Return the trials of the next round of a search, none where it has ended.
+    """Return the trials of the next round of a search; empty if it has ended.
 
     A trial whose values are invalid together, or with its schedule, is added to `skipped`: it
     counts as a trial without a score.
@@ -361,7 +362,7 @@ def _finished_trial(proposal: ProposedTrial, setting: ScoredSetting) -> Finished
 def _widened(
     arm: Arm, trials: tuple[Trial, ...], settings: list[ScoredSetting]
 ) -> tuple[Arm, list[_Planned]]:
-    """Return an arm with the spaces widened at whose end its best setting stands, and new trials.
+    """Return an arm with its spaces widened where the best setting is at an end, and new trials.
 
     A design has no step, so it is not widened.
     """
@@ -403,36 +404,46 @@ def _widened_spaces(
 def _last_values(
     arm: Arm, trials: tuple[Trial, ...], settings: list[ScoredSetting]
 ) -> list[dict[str, dict[str, Any]]]:
-    """Return the best setting and its neighbours, where one of these has a last, added value.
+    """Return the settings to repeat on more seeds: the best one and its neighbours.
 
-    The last value that widening has added may be worse than the one before it by chance. There are
-    no such settings if the space is not widened further, or if the last value has collapsed, which
-    does not happen by chance.
+    They are repeated if a neighbour has the last value that widening has added, since this value
+    may be worse than the one before it by chance. The list is empty if the space is not widened
+    further, or if the last value has collapsed, which does not happen by chance.
     """
     chosen = _best_setting(arm, settings)
     if chosen is None:
         return []
     complete = [item for item in settings if item.complete]
     is_low = collapsed(np.array([item.accuracy for item in complete]))
-    level = [item.setting for item, low in zip(complete, is_low, strict=True) if not low]
-    neighbours = []
-    for dimension in searched_values(arm):
-        part, key = place = dimension.part, dimension.key
-        space = arm.definition.spaces[place]
-        if space.widened < 1 or space.extend < 1:
+    comparable = [item.setting for item, low in zip(complete, is_low, strict=True) if not low]
+    repeated = []
+    for dimension, end in itertools.product(searched_values(arm), (-1, 1)):
+        place = dimension.part, dimension.key
+        neighbours = _settings_beside(arm, chosen, place, end)
+        if not neighbours or neighbours[0] not in comparable:
             continue
-        for end in (-1, 1):
-            values = _neighbours(space, end, chosen[part][key])
-            beside = [{**chosen, part: {**chosen[part], key: value}} for value in values]
-            if not beside or beside[0] not in level:
-                continue
-            if _next_value(arm, trials, place, end) is not None:
-                neighbours += [setting for setting in beside if setting in level]
-    return [chosen, *neighbours] if neighbours else []
+        if _next_value(arm, trials, place, end) is not None:
+            repeated += [setting for setting in neighbours if setting in comparable]
+    return [chosen, *repeated] if repeated else []
+
+
+def _settings_beside(
+    arm: Arm, chosen: dict[str, dict[str, Any]], place: tuple[str, str], end: int
+) -> list[dict[str, dict[str, Any]]]:
+    """Return a chosen setting with each of the values of `_neighbours` at one place.
+
+    There are none if the space of the place was not widened, or cannot be widened further.
+    """
+    part, key = place
+    space = arm.definition.spaces[place]
+    if space.widened < 1 or space.extend < 1:
+        return []
+    values = _neighbours(space, end, chosen[part][key])
+    return [{**chosen, part: {**chosen[part], key: value}} for value in values]
 
 
 def _neighbours(space: Space, end: int, value: Any) -> list[Any]:
-    """Return both neighbours of the second value from an end, the value at the end first.
+    """Return the first and the third value from an end: the neighbours of the second.
 
     There are none if `value` is not this second value, or if widening has not added the last one.
     """
@@ -443,7 +454,7 @@ def _neighbours(space: Space, end: int, value: Any) -> list[Any]:
 
 
 def _next_value(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str], end: int) -> Any:
-    """Return the value beyond the end of a space, None where the field or its effect ends there.
+    """Return the value beyond the end of a space; None if the field or its effect ends there.
 
     A step that passes the bound of the field, or whose value has no effect, is halved.
     """
@@ -459,7 +470,7 @@ def _next_value(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str], end
 
 
 def _is_extendable(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str]) -> bool:
-    """Return whether another value within a range, or another choice of a list, would act.
+    """Return whether another value of a range or of a list would have an effect.
 
     A list of values without such choices can always have more values.
     """
@@ -476,7 +487,7 @@ def _is_extendable(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str]) 
 
 
 def _acts(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str], value: Any) -> bool:
-    """Return whether an arm may have a value, and then trains another network than before."""
+    """Return whether a value is allowed in an arm and trains a different network."""
     first = trials[0].setting
     values = [
         value if (part, key) == place else first[part][key] for part, key in arm.definition.spaces
@@ -491,7 +502,7 @@ def _acts(arm: Arm, trials: tuple[Trial, ...], place: tuple[str, str], value: An
 
 
 def _within_bounds(arm: Arm, place: tuple[str, str], value: Any) -> Any:
-    """Return a value, or the bound of its field that it would pass, if that is allowed itself."""
+    """Return a value, limited to the bounds of its field if these are allowed values."""
     for rule in _rules(arm, place):
         if isinstance(rule, annotated_types.Ge) and value < rule.ge:
             return rule.ge

@@ -77,7 +77,7 @@ class Search(Settings):
         return self.method in ADAPTIVE
 
     def acting(self) -> dict[str, Any]:
-        """Return the values that act under its method, with the version of Optuna for tpe."""
+        """Return the values that its method uses, with the version of Optuna for tpe."""
         keys = {"method", "trials"}
         if self.method != "tpe":
             keys |= {"eta"} if self.method in SHORTENS else set()
@@ -132,7 +132,7 @@ def propose(
         seed: The seed of all draws.
 
     Returns:
-        The trials, each once; none where the search has ended.
+        The trials, each once; empty if the search has ended.
     """
     if search.method == "halving":
         return _halving(spaces, search, finished, seed)
@@ -165,7 +165,7 @@ def design(spaces: Mapping[str, Space], search: Search, seed: int = STREAM) -> l
 
 
 def rounds(search: Search) -> list[tuple[int, float]]:
-    """Return the most trials of each round, and the share of the whole schedule that they have.
+    """Return the largest number of trials of each round, and their share of the whole schedule.
 
     The first round of halving has all trials. Each further one has 1/eta of them and schedules eta
     times as long. The last has whole schedules and the last trials, fewer than eta.
@@ -202,7 +202,7 @@ def least_grid(spaces: Sequence[Space]) -> int:
     return prod(len(space.values) or 2 for space in spaces)
 
 
-def stops(epochs: int, points: int) -> list[float]:
+def scored_shares(epochs: int, points: int) -> list[float]:
     """Return the shares of a schedule at which a learning curve has a score, ascending to 1.
 
     Args:
@@ -226,7 +226,7 @@ def has_stops(search: Search, epochs: int, points: int) -> bool:
         epochs: Those of a whole schedule.
         points: About how many scores a learning curve has (`training.curve_points`).
     """
-    shares = stops(epochs, points)
+    shares = scored_shares(epochs, points)
     budgets = {budget for _, budget in rounds(search)}
     scores = set()
     for budget in budgets:
@@ -381,7 +381,7 @@ def _ranked(finished: Sequence[FinishedTrial]) -> list[FinishedTrial]:
 
 
 def _grid(spaces: Mapping[str, Space], trials: int) -> list[Values]:
-    """Return a grid; ranges without points get as many as the trials allow, evenly."""
+    """Return a grid; ranges without a number of points get evenly as many as the trials allow."""
     counts = {name: len(space.values) or 1 for name, space in spaces.items()}
     free = [name for name, space in spaces.items() if not space.values]
     grown = bool(free)

@@ -39,7 +39,7 @@ def require_protocol_sizes(protocol: Protocol) -> Arrays | None:
 
 
 def _development(protocol: Protocol) -> Arrays | None:
-    """Return the development pool without images: from the source, otherwise as prepared."""
+    """Return the development pool without images, from the source or from the prepared data."""
     dataset, source, fraction = protocol.data.dataset, protocol.source, protocol.data.test_fraction
     folder = ARTIFACTS / protocol.name / "data"
     summary = prepared_with(dataset, source, folder)

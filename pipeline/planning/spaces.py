@@ -71,7 +71,7 @@ class Space:
         return min(max(value, int(self.low)), int(self.high)) if is_whole else value
 
     def quantile(self, value: Any) -> float:
-        """Return the quantile in [0, 1] at which a value is; of a list the middle of its share.
+        """Return the quantile of a value, in [0, 1]; for a list, the middle of its share.
 
         Args:
             value: A value of the space.
@@ -86,7 +86,7 @@ class Space:
 
     @cached_property
     def _places(self) -> tuple[float, float]:
-        """Return the places of both ends of a range; rounding leaves whole ends their share."""
+        """Return the places of both ends of a range; for whole numbers half a step beyond each."""
         if self.scale is None:
             return 0.0, 0.0
         margin = 0.5 if self.scale in WHOLE else 0.0
@@ -111,7 +111,7 @@ class Space:
         return tuple(dict.fromkeys([ends[0], *values, ends[1]]))
 
     def beyond(self, end: int, halvings: int = 0) -> Any:
-        """Return the value one step beyond an end, None where the scale ends.
+        """Return the value one step beyond an end; None if the scale ends.
 
         Args:
             end: -1 for the lower end, 1 for the upper one.

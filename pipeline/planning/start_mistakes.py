@@ -33,7 +33,7 @@ def checked_start(values: Any, source: Path | str, where: str = "start") -> Star
 
 
 def require_effect(start: Start, values: Mapping[str, Any], where: str) -> None:
-    """Check that values which are given have an effect; one with its default may have none.
+    """Check that every value has an effect; a value equal to its default is always accepted.
 
     Args:
         start: The start, with these values.
@@ -74,7 +74,7 @@ def require_effects(document: Mapping[str, Any], protocol: Protocol, source: Pat
 
 
 def _without_effect(start: Start, key: str) -> str:
-    """Return why a key has no effect, "" where it has one."""
+    """Return why a key has no effect; "" if it has one."""
     if key in OF_FIRST_PHASE and start.train != "head_then_all":
         return "without train: head_then_all, which alone has a first phase"
     if key == "norm" and start.train == "all":

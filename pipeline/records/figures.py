@@ -21,7 +21,7 @@ TIMING = "timing.csv"  # no input of a figure
 
 
 def current_figures(artifacts: Path, folder: Path) -> dict[str, bytes]:
-    """Return the PNG and SVG of every figure in a folder; empty where one may be outdated.
+    """Return the PNG and SVG of every figure in a folder; empty if one may be outdated.
 
     Args:
         artifacts: The folder of the protocol's artifacts.
@@ -37,7 +37,7 @@ def current_figures(artifacts: Path, folder: Path) -> dict[str, bytes]:
 
 
 def note_figures(artifacts: Path, figures: Mapping[str, bytes]) -> None:
-    """Store from which tables and which code figures were drawn.
+    """Store the digest of the tables and the code from which figures were drawn.
 
     Args:
         artifacts: The folder of the protocol's artifacts, to which the note is written.

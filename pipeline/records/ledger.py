@@ -65,12 +65,12 @@ class Change:
     detail: str
 
     def __str__(self) -> str:
-        """Return both on one line."""
+        """Return the change as one line."""
         return f"{self.kind}: {self.detail}" if self.detail else self.kind
 
 
 def run_identities(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return what the runs in a phase's folder were trained from; failed runs have nothing.
+    """Return the settings and inputs of the runs in a phase's folder, without failed runs.
 
     Args:
         folder: The folder of the phase.
@@ -86,7 +86,7 @@ def run_identities(folder: Path, names: Sequence[str]) -> dict[str, dict[str, An
 def opened_plan(
     plan: Plan, identities: Identities, metric: str, code: Mapping[str, str]
 ) -> Planned:
-    """Return what an entry says of a plan: values, and digests of what is long.
+    """Return the content of an entry for a plan: values, and digests of long parts.
 
     Args:
         plan: The confirmation plan.
@@ -128,13 +128,13 @@ def opened_plan(
 
 
 def _only_setting(rows: Sequence[PlannedRun]) -> Setting | None:
-    """Return the setting of an arm; None where it has none, or a design, which `runs` digests."""
+    """Return the setting of an arm; None if it has none, or a design, which `runs` digests."""
     settings = [run.setting for run in rows]
     return settings[0] if settings and all(one == settings[0] for one in settings) else None
 
 
 def read_ledger(path: Path) -> tuple[Planned, ...]:
-    """Return the plan of every entry, the first opening first; none where there is no ledger.
+    """Return the plan of every entry, the first opening first; empty if there is no ledger.
 
     Args:
         path: The file `ledger.jsonl` of a report.
@@ -175,7 +175,7 @@ def parse_ledger(content: bytes, place: str) -> tuple[Planned, ...]:
 
 
 def continue_ledger(path: Path, earlier: Path) -> None:
-    """Go on with the ledger of an earlier report of the same studies alone, if there is one.
+    """Continue the ledger of an earlier report of the same studies, if there is one.
 
     Args:
         path: The ledger of the protocol in the copy of the project in which they run.
@@ -235,7 +235,7 @@ def changes(before: Planned, after: Planned) -> list[Change]:
 
 
 def _changed_arms(before: Planned, after: Planned) -> Iterator[Change]:
-    """Yield which arms were added or dropped, and what changed of the others."""
+    """Yield the added and the removed arms, and the changes of the other arms."""
     names = _names(before, after)
     yield from _listed("arms dropped", _lacking(before, after, names))
     yield from _listed("arms added", _lacking(after, before, names))
@@ -260,19 +260,19 @@ def _changed_arms(before: Planned, after: Planned) -> Iterator[Change]:
 
 
 def _lacking_seeds(arm: Planned, other: Planned) -> list[int]:
-    """Return the seeds of an arm that the other lacks, ascending."""
+    """Return the seeds of one arm that the other arm does not have, ascending."""
     return sorted({*arm["seeds"]} - {*other["seeds"]})
 
 
 def _differ(key: str, old: Planned, new: Planned) -> bool:
-    """Return whether a part of an arm changed; runs with settings and seeds are named by these."""
+    """Return whether a part of an arm changed; runs are compared by settings and seeds."""
     if key == "runs" and (old["setting"] != new["setting"] or old["seeds"] != new["seeds"]):
         return False
     return bool(old[key] != new[key])
 
 
 def _changed_seeds(kind: str, of_arms: Mapping[str, list[int]]) -> Iterator[Change]:
-    """Yield the seeds that all arms, or some of them, have lost or got."""
+    """Yield the seeds that were added to or removed from all arms or some arms."""
     changed = {name: seeds for name, seeds in of_arms.items() if seeds}
     distinct = {tuple(seeds) for seeds in changed.values()}
     if len(distinct) == 1 and len(changed) == len(of_arms):
@@ -283,7 +283,7 @@ def _changed_seeds(kind: str, of_arms: Mapping[str, list[int]]) -> Iterator[Chan
 
 
 def _changed_values(before: Planned, after: Planned) -> Iterator[Change]:
-    """Yield the values of the protocol, and others of the plan as a whole, that changed."""
+    """Yield the changed values of the protocol and of the whole plan."""
     of_others = {"arms", "studies", "code", "versions", "looks"}
     old, new = _leaves(_without(of_others, before)), _leaves(_without(of_others, after))
     for key in dict.fromkeys([*old, *new]):
@@ -296,7 +296,7 @@ def _changed_values(before: Planned, after: Planned) -> Iterator[Change]:
 
 
 def _changed_looks(before: Planned, after: Planned) -> Iterator[Change]:
-    """Yield the looks that were declared otherwise, and the arms that stopped at another one.
+    """Yield changes of the declared looks, and the arms that stopped at another look.
 
     Arms that `gapwise resolve` has given a further look are named apart.
     """
@@ -321,7 +321,7 @@ def _changed_looks(before: Planned, after: Planned) -> Iterator[Change]:
 
 
 def _stops(looks: Planned) -> dict[Key, tuple[int, str]]:
-    """Return at which look every arm stopped, and why."""
+    """Return the look at which each arm stopped, and the reason."""
     return {(stop["study"], stop["arm"]): (stop["look"], stop["reason"]) for stop in looks["stops"]}
 
 
@@ -341,7 +341,7 @@ def _changed_studies(before: Planned, after: Planned) -> Iterator[Change]:
 
 
 def _changed_code(before: Planned, after: Planned) -> Iterator[Change]:
-    """Yield the parts of the code and the libraries that both plans have and that differ."""
+    """Yield the changed parts of the code and the changed libraries."""
     code, new_code = before["code"], after["code"]
     changed = []
     for name in code:
@@ -375,7 +375,7 @@ def _few(names: Sequence[str]) -> str:
 
 
 def _lacking(arms: Planned, others: Planned, names: Mapping[Key, str]) -> list[str]:
-    """Return the names of the arms that the others lack; the baseline of a whole study is none."""
+    """Return the names of arms that the other plan lacks, without baselines of whole studies."""
     return [
         name
         for (study, arm), name in names.items()
@@ -399,7 +399,7 @@ def _names(before: Planned, after: Planned) -> dict[Key, str]:
 
 
 def _unambiguous(keys: Iterable[Key]) -> dict[Key, str]:
-    """Return the names of arms: with that of the study where several studies have the arm."""
+    """Return the names of arms, with the name of the study if several studies have the arm."""
     listed = list(keys)
     often = Counter(arm for _, arm in listed)
     return {(study, arm): arm if often[arm] == 1 else f"{arm} of {study}" for study, arm in listed}
@@ -425,7 +425,7 @@ def _value(value: Any) -> str:
 
 
 def _row(run: PlannedRun) -> str:
-    """Return what identifies a run of a plan in every version of code and libraries."""
+    """Return a key of a run that does not depend on versions of code and libraries."""
     values = run.model_dump(mode="json", exclude={"study", "arm", "round"})
     return _canonical({**values, "fingerprint": "", "start": run.start is not None})
 
@@ -448,7 +448,7 @@ def _versions(identities: Identities) -> dict[str, str]:
 
 
 def _entry(line: bytes) -> Planned | None:
-    """Return the entry in a line, None where it is damaged."""
+    """Return the entry in a line; None if it is damaged."""
     try:
         entry = json.loads(line)
         is_whole = (

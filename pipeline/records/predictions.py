@@ -47,7 +47,11 @@ class Predictions:
     examples: str
 
     def kinds(self, split: str) -> list[str]:
-        """Return the kinds of members there are on a split."""
+        """Return the kinds of members that have logits on a split.
+
+        Args:
+            split: train, validation or test.
+        """
         return [view.kind for view in self.logits if view.split == split]
 
 

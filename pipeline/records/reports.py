@@ -1,4 +1,4 @@
-"""Read what a report leaves for commands: the numbers, tables and facts committed with it."""
+"""Read the numbers, tables and facts of a committed report."""
 
 import io
 import json
@@ -88,7 +88,11 @@ def _text(path: Path) -> str:
 
 
 def is_report(folder: Path) -> bool:
-    """Return whether a folder has a report."""
+    """Return whether a folder has a report.
+
+    Args:
+        folder: A folder, which may not exist.
+    """
     return all((folder / name).is_file() for name in NEEDED)
 
 
@@ -102,7 +106,7 @@ def report_names(reports: Path) -> list[str]:
 
 
 def partial_names(reports: Path) -> list[str]:
-    """Return the names of the reports of some studies alone, protocol+study, in their order.
+    """Return the names of the reports of only some studies, such as protocol+study, in order.
 
     Args:
         reports: The folder of all reports.
@@ -115,7 +119,7 @@ def _folders(reports: Path) -> list[str]:
 
 
 def parse_report(texts: Mapping[str, str], place: str) -> WrittenReport:
-    """Return the report with these texts, by the name of their file in it.
+    """Return the report that consists of these texts.
 
     Args:
         texts: The content of every file of `FILES` that is there.
@@ -143,7 +147,7 @@ def parse_report(texts: Mapping[str, str], place: str) -> WrittenReport:
 
 
 def _parsed(name: str, text: str) -> Any:
-    """Return what is in a file.
+    """Return the parsed content of a file.
 
     Raises:
         ValueError, TypeError, AttributeError: The file is damaged.

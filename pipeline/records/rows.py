@@ -1,8 +1,8 @@
-"""Read the rows of a table one by one, for commands that need not wait for the import of pandas."""
+"""Read the rows of a table without pandas, whose import is slow."""
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ def parse_rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
         lines: The lines of the file, the names of the columns first.
     """
     for row in csv.DictReader(lines):
-        yield {name: _value(name, cell) for name, cell in row.items()}
+        yield {name: PARSERS.get(name, _number_or_truth)(cell) for name, cell in row.items()}
 
 
 def require_table(path: Path) -> None:
@@ -62,11 +62,18 @@ def require_table(path: Path) -> None:
         raise Refusal(f"{path}: missing; run: make run")
 
 
-def _value(column: str, cell: str) -> Any:
-    if column in MAPPINGS:
-        return json.loads(cell)
-    if column in WORDS:
-        return cell
+def _unchanged(cell: str) -> str:
+    return cell
+
+
+def _number_or_truth(cell: str) -> bool | int | float:
+    """Return the value of a cell: True, False, a whole number or a number; NaN if it is empty."""
     if cell in TRUTH:
         return TRUTH[cell]
     return int(cell) if cell.removeprefix("-").isdecimal() else float(cell or "nan")
+
+
+PARSERS: dict[str, Callable[[str], Any]] = {  # by column; all other columns: _number_or_truth
+    **dict.fromkeys(MAPPINGS, json.loads),
+    **dict.fromkeys(WORDS, _unchanged),
+}

@@ -79,7 +79,7 @@ def checked_record(folder: Path) -> dict[str, Any] | None:
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:
-    """Return the learning curve of a run: one row per (epoch, split), empty where it has none.
+    """Return the learning curve of a run: one row per (epoch, split); empty if it has none.
 
     Args:
         folder: The folder of the run.
@@ -106,7 +106,7 @@ def read_validation(folder: Path) -> "tuple[NDArray[Any], NDArray[Any]]":
 
 
 def read_file(folder: Path, name: str) -> bytes:
-    """Return a file of a run, empty if there is none.
+    """Return the content of a file of a run; empty if there is none.
 
     Args:
         folder: The folder of the run.
@@ -124,13 +124,17 @@ def read_file(folder: Path, name: str) -> bytes:
 
 
 def valid_record(folder: Path) -> dict[str, Any] | None:
-    """Return the record in `folder`, None if there is none or its checksum is wrong."""
+    """Return the record of a run; None if there is none or its checksum is wrong.
+
+    Args:
+        folder: The folder of the run.
+    """
     record = read_mapping(folder / RECORD)
     return record if is_sealed(record) else None
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """Return a mapping stored as JSON, empty where it is missing or damaged.
+    """Return a mapping stored as JSON; empty if it is missing or damaged.
 
     Args:
         path: The JSON file.
@@ -156,7 +160,7 @@ def is_intact(folder: Path, record: Mapping[str, Any]) -> bool:
 
 
 def file_digest(path: Path) -> str:
-    """Return the checksum of a file, which is read again only where it has changed.
+    """Return the checksum of a file, which is read again only if it has changed.
 
     Args:
         path: The file.
@@ -171,5 +175,9 @@ def _file_digest(path: Path, inode: int, size: int, modified: int) -> str:
 
 
 def sha256(content: bytes) -> str:
-    """Return the checksum of a file's content."""
+    """Return the SHA-256 checksum of the content of a file, in hexadecimal digits.
+
+    Args:
+        content: The bytes of the file.
+    """
     return hashlib.sha256(content).hexdigest()

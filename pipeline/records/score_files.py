@@ -86,7 +86,7 @@ def read_score_files(pattern: str, score: str, arm: str, seed: str) -> pd.DataFr
 
 
 def _matching(pattern: str) -> list[tuple[Path, dict[str, str]]]:
-    """Return the files of a pattern, sorted, with what stands at its placeholders."""
+    """Return the files that match a pattern, sorted, with the texts at its placeholders."""
     root = Path(pattern).anchor or "."
     relative = str(Path(pattern).relative_to(root)) if root != "." else str(Path(pattern))
     expression = re.compile(_expression(relative))
@@ -152,7 +152,7 @@ def _settings_files(path: Path) -> Iterator[Path]:
 
 
 def _value(settings: Mapping[str, Any], key: str) -> Any:
-    """Return what stands at a dotted key, None if there is nothing."""
+    """Return the value at a dotted key; None if there is none."""
     if key in settings:
         return settings[key]
     value: Any = settings

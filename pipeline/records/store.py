@@ -50,21 +50,41 @@ class Store:
     root: Path
 
     def folder(self, fingerprint: str) -> Path:
-        """Return the folder of a run, whether it exists or not."""
+        """Return the folder of a run, which may not exist.
+
+        Args:
+            fingerprint: The name of the run.
+        """
         return self.root / fingerprint
 
     def checkpoints(self, fingerprint: str) -> Path:
-        """Return the folder of a run's checkpoints while it is trained."""
+        """Return the folder of the checkpoints of a run, which exists during its training.
+
+        Args:
+            fingerprint: The name of the run.
+        """
         return self.root / "checkpoints" / fingerprint
 
     def state(self, fingerprint: str) -> State:
-        """Return the state of a run; one with a damaged file is missing, so it is trained again."""
+        """Return the state of a run.
+
+        Args:
+            fingerprint: The name of the run.
+
+        Returns:
+            Its recorded state; "missing" without a record, and with a damaged file, so that the run
+            is trained again.
+        """
         folder = self.folder(fingerprint)
         record = valid_record(folder)
         return record["state"] if record and is_intact(folder, record) else "missing"
 
     def finished(self, fingerprint: str) -> bool:
-        """Return whether a run needs no further training."""
+        """Return whether a run needs no further training.
+
+        Args:
+            fingerprint: The name of the run.
+        """
         return self.state(fingerprint) in FINISHED
 
     def has_failures(self) -> bool:
@@ -73,14 +93,18 @@ class Store:
         return any((self.record(name) or {}).get("state") == "failed" for name in names)
 
     def record(self, fingerprint: str) -> dict[str, Any] | None:
-        """Return the record of a run, None where there is no valid one."""
+        """Return the record of a run; None if there is no valid one.
+
+        Args:
+            fingerprint: The name of the run.
+        """
         return valid_record(self.folder(fingerprint))
 
     def ended_at(self, fingerprint: str) -> float:
-        """Return when a run was stored, in seconds since the epoch.
+        """Return the time at which a run was stored, in seconds since the epoch.
 
         Args:
-            fingerprint: The run.
+            fingerprint: The name of the run.
 
         Raises:
             FileNotFoundError: The store has no record of the run.
@@ -88,11 +112,22 @@ class Store:
         return (self.folder(fingerprint) / RECORD).stat().st_mtime
 
     def identity(self, fingerprint: str) -> dict[str, Any]:
-        """Return what a run was trained from, empty where there is no run."""
+        """Return the settings and inputs that a run was trained from; empty if there is no run.
+
+        Args:
+            fingerprint: The name of the run.
+        """
         return read_mapping(self.folder(fingerprint) / "run.json")
 
     def timing(self, fingerprint: str) -> dict[str, Any]:
-        """Return wall-clock facts of a run, empty if there are none."""
+        """Return the wall-clock measurements of a run; empty if there are none.
+
+        Args:
+            fingerprint: The name of the run.
+
+        Returns:
+            `seconds`, if it is there, is a number or None.
+        """
         facts = read_mapping(self.folder(fingerprint) / TIMING)
         return facts if isinstance(facts.get("seconds"), int | float | None) else {}
 
@@ -141,7 +176,7 @@ class Store:
         self.write(fingerprint, {}, record, {"traceback": traceback})
 
     def sweep(self) -> None:
-        """Remove what killed writers left, and checkpoints of finished runs."""
+        """Remove temporary files of killed processes, and checkpoints of finished runs."""
         for folder in self.root.glob(".*.*"):
             if time.time() - folder.stat().st_mtime > ABANDONED:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -158,7 +193,7 @@ class Store:
         write_sealed(self.root / LIVE, {"trouble": trouble, "until": time.time() + MUTED})
 
     def muted(self) -> str:
-        """Return why live curves are stopped, empty where they are not."""
+        """Return why live curves are stopped; empty if they are not."""
         try:
             stopped = read_sealed(self.root / LIVE)
         except Refusal:
@@ -201,7 +236,7 @@ class Store:
         return missing
 
     def restore(self, phases: Iterable[Path]) -> int:
-        """Copy finished runs from phase folders, such as a pull brought, that the store lacks.
+        """Copy finished runs that the store lacks from phase folders, such as after `dvc pull`.
 
         Args:
             phases: Folders of phases, as `assemble` writes them.
@@ -240,7 +275,7 @@ def open_store(start: Path = Path()) -> Store:
 
 
 def _in_main_tree(project: Path) -> Path:
-    """Return the folder of a project in the main work tree; where there is none, `project`.
+    """Return the folder of a project in the main work tree; `project` if there is none.
 
     There is none without git, for a work tree of a bare repository, and for a linked one of a
     submodule. The folder may lie below the top of a larger repository.
@@ -254,7 +289,7 @@ def _in_main_tree(project: Path) -> Path:
 
 
 def _ask_git(folder: Path, *questions: str) -> list[str]:
-    """Return the answers of `git rev-parse`, none where there is no repository or no git."""
+    """Return the answers of `git rev-parse`; empty if there is no repository or no git."""
     command = ["git", "-C", str(folder), "rev-parse", "--path-format=absolute", *questions]
     here = {name: value for name, value in os.environ.items() if name not in GIT}
     try:
@@ -266,14 +301,14 @@ def _ask_git(folder: Path, *questions: str) -> list[str]:
 
 
 def _fail(run: Path, reason: str) -> None:
-    """Make the copy of a run a failed one, in its record."""
+    """Mark the copy of a run as failed in its record."""
     record = valid_record(run) or {}
     content = {key: value for key, value in record.items() if key != CHECKSUM}
     write_record(run, {**content, "state": "failed", "reason": reason})
 
 
 def _copy(run: Path, target: Path) -> None:
-    """Copy all files of a run but its timing, which is never the same twice."""
+    """Copy all files of a run except its timing, which differs at each training."""
     target.mkdir()
     for path in sorted(run.iterdir()):
         if path.name != TIMING:

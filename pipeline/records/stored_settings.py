@@ -9,7 +9,7 @@ SETTINGS = "run.json"
 
 
 def read_settings(folder: Path) -> RunConfig | None:
-    """Return the settings of the run in `folder`, None if it is not stored.
+    """Return the settings of the run in `folder`; None if it is not stored.
 
     Args:
         folder: The folder of the run.

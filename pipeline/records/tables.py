@@ -41,7 +41,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def plain_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of a table as plain values, None where a number is undefined.
+    """Return the rows of a table as plain values; None if a number is undefined.
 
     Args:
         table: The table.

@@ -1,4 +1,4 @@
-"""Find regularized runs that ended with the weights of their reference: their audit has failed.
+"""Find regularized runs with the same final weights as their reference: a failed audit.
 
 Each run passes its own audit in training, where its reference is not known.
 """
@@ -74,6 +74,6 @@ def _keep_one_epoch(name: str, record: Mapping[str, Any], other: Mapping[str, An
 def _differing(
     factor: Factor, record: Mapping[str, Any], other: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Yield the regularizers with other settings, or which one of the two runs alone has."""
+    """Yield the regularizers that differ between two runs, or that only one of them has."""
     either = {*record.get("audit", ())} ^ {*other.get("audit", ())}
     yield from sorted({*factor.regularizers, *either})

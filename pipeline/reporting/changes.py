@@ -103,7 +103,7 @@ def _checks(before: WrittenReport, after: WrittenReport) -> str:
 
 
 def _runs(before: WrittenReport, after: WrittenReport) -> str:
-    """Return how many of the compared runs are others; "" where none is, or none is known."""
+    """Return how many of the compared runs are others; "" if none is, or none is known."""
     earlier, later = (_fingerprints(report) for report in (before, after))
     new = later - earlier
     if not (earlier and new):

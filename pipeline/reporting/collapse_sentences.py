@@ -61,7 +61,7 @@ def collapse_sentences(rates: pd.DataFrame, named_before: Collection[str] = ()) 
 
 
 def rate_table(rates: pd.DataFrame, note: str = "") -> str:
-    """Return the rates of lost runs of every arm; empty where none was.
+    """Return the rates of lost runs of every arm; empty if none was.
 
     Args:
         rates: As `collapse_sentences` takes them.

@@ -123,7 +123,7 @@ def _once(data: ReportData, frame: pd.DataFrame) -> pd.DataFrame:
 
 def _names(data: ReportData) -> dict[Key, str]:
     """Return names of arms, with the study where studies use one name for different runs."""
-    first = [twins[0] for twins in data.twins]
+    first = [keys[0] for keys in data.arms_by_runs]
     often = Counter(arm for _, arm in first)
     names = {(data.confirmation.studies[0].name, BASELINE): BASELINE}
     for study, arm in first:

@@ -220,8 +220,8 @@ class ReportData:
         return pairs[:1] + [(study, arm) for study, arm in pairs if arm.name != BASELINE]
 
     @cached_property
-    def twins(self) -> list[list[Key]]:
-        """Return every arm except the baseline; arms that compare the same runs are in one list."""
+    def arms_by_runs(self) -> list[list[Key]]:
+        """Return all arms but the baseline, in one list for each pair of compared runs."""
         groups: dict[Pair, list[Key]] = {}
         for study, arm in self.planned_arms[1:]:
             groups.setdefault(self.pair((study, arm.name), (study, arm.against)), []).append(
@@ -231,7 +231,7 @@ class ReportData:
 
     @property
     def margin_of_errors(self) -> float:
-        """Return the margin as a share of the baseline's test errors, NaN where it has none."""
+        """Return the margin as a share of the baseline's test errors; NaN if it has none."""
         error = 1 - self.baseline("test_accuracy")["mean"]
         return self.confirmation.margin / error if error > 0 else nan
 

@@ -1,7 +1,7 @@
 """Write `reports/README.md`: the baseline of every protocol, and every arm in each of them.
 
-Protocols are in the order of the gap that their baselines have: where there is none, no regularizer
-can close it.
+Protocols are sorted by the gap of their baselines: without a gap, a regularizer has nothing to
+close.
 """
 
 from collections.abc import Collection, Mapping

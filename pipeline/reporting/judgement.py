@@ -189,8 +189,8 @@ def warnings(judged: Judgement, rows: pd.DataFrame) -> Iterator[str]:
     for names in _alike({*judged.seeds["arm"], *judged.seeds["reference"]}):
         listed = md.format_list([f"**{md.escape(name)}**" for name in names])
         yield f"{listed} differ only in case. If they are one arm, give it one name."
-    for twins in judged.twins:
-        alike = md.format_list([f"**{md.escape(name)}**" for name in twins])
+    for duplicates in judged.duplicate_arms:
+        alike = md.format_list([f"**{md.escape(arm)}**" for arm in duplicates])
         yield (
             f"{alike} have the same scores at every seed. If they are the same runs, keep one, "
             "because the correction counts each of them."

@@ -48,7 +48,7 @@ def front_differences(front: str, contrasts: WrittenContrasts, epochs: int | Non
     Args:
         front: The text of the front page.
         contrasts: The contrasts of the report.
-        epochs: The epochs of its plan, None where it is not known.
+        epochs: The epochs of its plan; None if it is not known.
     """
     texts = WrittenFront(contrasts)
     header, rows = arm_table(front)
@@ -61,7 +61,7 @@ def front_differences(front: str, contrasts: WrittenContrasts, epochs: int | Non
 
 
 def arm_table(front: str) -> tuple[list[str], list[dict[str, str]]]:
-    """Return the columns and the rows of the table of arms, empty where there is none."""
+    """Return the columns and the rows of the table of arms; empty if there is none."""
     header: list[str] = []
     rows: list[dict[str, str]] = []
     for line in front.splitlines():

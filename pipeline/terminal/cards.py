@@ -50,7 +50,13 @@ def cards(reports: Mapping[str, WrittenReport]) -> str:
 
 
 def card(name: str, kind: type[Regularizer], reports: Mapping[str, WrittenReport]) -> str:
-    """Return what a regularizer is, its settings, its study and what it did in the reports."""
+    """Return what a regularizer is, its settings, its study and what it did in the reports.
+
+    Args:
+        name: The name of the regularizer.
+        kind: Its class.
+        reports: The reports of protocols, by name.
+    """
     about = inspect.getdoc(sys.modules[kind.__module__]) or ""
     meanings = _as_markdown(inspect.getdoc(kind) or "")
     table = settings_table(kind) or "No settings."

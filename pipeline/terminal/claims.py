@@ -123,7 +123,7 @@ def _missing(
 def _claiming(
     registered: Mapping[str, Sequence[Claim]], protocol: Protocol, reported: set[str]
 ) -> dict[str, list[Claim]]:
-    """Return the studies that no report has, with their claims about these data; none without."""
+    """Return the claims about these data by study, of the studies that no report has."""
     dataset = protocol.data.dataset
     fitting = {
         study: [one for one in claims if not one.datasets or dataset in one.datasets]

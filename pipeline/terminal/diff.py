@@ -20,14 +20,17 @@ REPORTS = Path("reports")
 
 
 @dataclass(frozen=True)
-class Side:
-    """One side of a comparison: a folder with a report, or a commit with several."""
+class ReportVersion:
+    """One version of a report: a folder with a report, or a commit with several reports."""
 
     word: str
     folder: Path | None
 
     def report(self, name: str) -> WrittenReport:
         """Return the report in the folder, or that of a protocol in the commit.
+
+        Args:
+            name: The name of the protocol; ignored for a folder.
 
         Raises:
             Refusal: There is none.
@@ -46,7 +49,7 @@ class Side:
 def show_diff(
     before: str, after: str, protocols: Sequence[str] | None, usual: Sequence[str]
 ) -> None:
-    """Print a section for each protocol, and which other reports two commits differ in.
+    """Print a section for each protocol, and the names of other reports that differ.
 
     Args:
         before: A folder with a report, the name of a folder in `reports/`, or a commit.
@@ -57,12 +60,12 @@ def show_diff(
     Raises:
         Refusal: One of them is neither, or has no report of a protocol.
     """
-    sides = [_side(word) for word in (before, after)]
-    named = [side.folder.name for side in sides if side.folder]
-    title = ARROW.join(f"`{side.word}`" for side in sides)
+    versions = [_version(word) for word in (before, after)]
+    named = [version.folder.name for version in versions if version.folder]
+    title = ARROW.join(f"`{version.word}`" for version in versions)
     for name in named[-1:] or protocols or usual:
-        reports = [side.report(name) for side in sides]
-        heading = title if len(named) == len(sides) else f"{name}: {title}"
+        reports = [version.report(name) for version in versions]
+        heading = title if len(named) == len(versions) else f"{name}: {title}"
         print(f"{changes_section(heading, *reports)}\n")
     others = [] if named or protocols else _changed(before, after, usual)
     if others:
@@ -82,12 +85,12 @@ def _changed(before: str, after: str, shown: Sequence[str]) -> list[str]:
     return sorted(folders - set(shown))
 
 
-def _side(word: str) -> Side:
+def _version(word: str) -> ReportVersion:
     for folder in (Path(word), REPORTS / word):
         if is_report(folder):
-            return Side(word, folder)
+            return ReportVersion(word, folder)
     if is_commit(word):
-        return Side(word, None)
+        return ReportVersion(word, None)
     raise Refusal(
         f"diff: unknown name {word!r}; "
         f"expected a folder with a report, the name of one in {REPORTS}/, or a commit"

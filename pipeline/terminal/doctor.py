@@ -37,7 +37,7 @@ class Finding:
     Attributes:
         name: What was checked.
         state: Its state.
-        remedy: What to do, "" where nothing is wrong.
+        remedy: What to do; "" if nothing is wrong.
     """
 
     name: str
@@ -108,7 +108,7 @@ def _code() -> Finding:
 def _modules() -> Finding:
     hiding = hidden_module(os.getcwd())
     remedy = "hides a module that is needed: rename it" if hiding else ""
-    return Finding("modules", hiding or "none is hidden by this folder", remedy)
+    return Finding("modules", hiding or "no module is hidden by a file of this folder", remedy)
 
 
 def _torch() -> Finding:
@@ -148,7 +148,7 @@ def _lock() -> Finding:
         return Finding("dvc.lock", "does not parse", "make run restores it")
     holder = lock_holder()
     runs = f"process {holder} is running" if holder else "no run in progress"
-    return Finding("dvc.lock", f"sound; {runs}")
+    return Finding("dvc.lock", f"valid; {runs}")
 
 
 def _wandb() -> Finding:

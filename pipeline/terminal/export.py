@@ -17,6 +17,10 @@ REPORTS = Path("reports")
 def export_html(name: str, target: Path | None = None) -> None:
     """Write `reports/<name>.html`, or the file `target`.
 
+    Args:
+        name: The name of the report, a folder in `reports/`.
+        target: The file to write; None for the default.
+
     Raises:
         Refusal: There is no report of that name and no protocol, the report of a protocol is not
             made yet, or the folder of the target does not exist.

@@ -11,7 +11,7 @@ CODE = os.path.join("pipeline", "__main__.py")
 
 
 def main() -> None:
-    """Run the command line with the code of the project, else with that around this file."""
+    """Run the command line with the code of the current project, or of the project of this file."""
     here = os.path.dirname(os.path.abspath(__file__))
     try:
         current = os.getcwd()

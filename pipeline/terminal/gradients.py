@@ -122,7 +122,7 @@ def _error(compared: Compared) -> str:
 
 
 def _verdict(compared: Sequence[Compared]) -> str:
-    """Return the word for the largest error, `unknown` where no parameter could be compared."""
+    """Return the verdict on the largest error; `unknown` if no parameter could be compared."""
     errors = [one.error for one in compared if not math.isnan(one.error)]
     if not errors:
         return "unknown"

@@ -17,6 +17,9 @@ ARTIFACTS, REPORTS = Path("artifacts"), Path("reports")
 def show_headline(protocol: str) -> None:
     """Print the test accuracy, difference, interval and verdict of every arm.
 
+    Args:
+        protocol: The name of the protocol.
+
     Raises:
         Refusal: A table is missing.
     """
@@ -48,7 +51,12 @@ def show_headline(protocol: str) -> None:
 
 
 def show_summary(report: Path, text: str) -> None:
-    """Print the summary with which the text of a report begins, and where the report is."""
+    """Print the summary with which the text of a report begins, and where the report is.
+
+    Args:
+        report: The path of the report, to print.
+        text: Its Markdown.
+    """
     _, summary, *_ = text.split("\n\n")
     say(summary.replace("**", ""))
     say(f"Full report: {report}")

@@ -56,7 +56,7 @@ class Source:
 
     @property
     def title(self) -> str:
-        """Return what the report on it is called."""
+        """Return the title of the report on this table."""
         words = self.origin if "*" in self.origin else Path(self.origin).stem
         return re.sub(r"[^\w.-]+", "-", words).strip("-.") or "scores"
 
@@ -98,7 +98,11 @@ def read_table(
 
 
 def number(option: str, text: str | None) -> float | None:
-    """Return the number that an option is given, None where it is not given.
+    """Return the number that an option is given; None if it is not given.
+
+    Args:
+        option: The name of the option, for errors.
+        text: Its value on the command line; None if it is not given.
 
     Raises:
         Refusal: It is no number > 0.
@@ -116,7 +120,10 @@ def number(option: str, text: str | None) -> float | None:
 
 
 def unit(text: str | None) -> str | None:
-    """Return the unit that `--unit` is given, None where it is not given.
+    """Return the unit that `--unit` is given; None if it is not given.
+
+    Args:
+        text: The value of `--unit`; None if it is not given.
 
     Raises:
         Refusal: There is no such unit.
@@ -128,7 +135,11 @@ def unit(text: str | None) -> str | None:
 
 
 def direction(lower: bool, higher: bool) -> Direction | None:
-    """Return which scores are better, None where neither option is given.
+    """Return which scores are better; None if neither option is given.
+
+    Args:
+        lower: Whether `--lower` is given.
+        higher: Whether `--higher` is given.
 
     Raises:
         Refusal: Both are.
@@ -168,6 +179,9 @@ def show_judgement(
 
 def require_folder(folder: Path) -> None:
     """Check that a folder is new or holds an earlier report, which may be replaced.
+
+    Args:
+        folder: The folder of the report, which may not exist.
 
     Raises:
         Refusal: It holds something else.

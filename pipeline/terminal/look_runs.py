@@ -15,7 +15,7 @@ UNKNOWN = "expected: not known before settings are chosen"
 
 
 def show_look_runs(forecast: Forecast, seconds_per_run: float) -> None:
-    """Print the runs of all looks; nothing where the protocol declares none.
+    """Print the runs of all looks; nothing if the protocol declares none.
 
     Args:
         forecast: The plans of the protocol.
@@ -35,7 +35,7 @@ def show_look_runs(forecast: Forecast, seconds_per_run: float) -> None:
 
 
 def _likely_runs(forecast: Forecast) -> str:
-    """Return how many runs are expected, by the spread and the gains of exploration."""
+    """Return the expected number of runs, from the spread and the gains of exploration."""
     try:
         chosen = read_sealed(ARTIFACTS / forecast.most.protocol / "choice.json")
     except Refusal:

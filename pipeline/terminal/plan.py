@@ -25,8 +25,12 @@ ARTIFACTS = Path("artifacts")
 def finished_plans(protocol: str) -> Sequence[Plan]:
     """Return the stored plans of a protocol if new ones would be equal and all runs are finished.
 
-    They are read without torch. None where an input, the data or the version of a library has
-    changed, and where the network of a protocol or an arm is the user's own or pretrained.
+    They are read without torch. The result is empty if an input, the data or the version of a
+    library has changed, and if the network of the protocol or of an arm is the user's own or
+    pretrained.
+
+    Args:
+        protocol: The name of the protocol.
     """
     store = open_store()
     plans = current_plans(store, protocol)
@@ -157,7 +161,12 @@ def minutes_of(
 
 
 def images_share(plan: Plan, run: PlannedRun) -> float:
-    """Return how many images a run processes against one of the protocol."""
+    """Return the number of images of a run, as a multiple of a run of the protocol.
+
+    Args:
+        plan: The plan with the settings of the protocol.
+        run: A row of the plan.
+    """
     changed = run.setting.get(PROTOCOL, {})
     sections = {name: dict(plan.settings[name]) for name in ("data", "training")}
     for section, values in sections.items():
@@ -180,7 +189,7 @@ def _fingerprints(plan: Plan, study: str, arm: str) -> list[str]:
 
 
 def _settings(plans: Sequence[Plan], study: str, arm: str) -> list[str]:
-    """Return what an arm tries: the ranges of its design, else each of its settings."""
+    """Return the settings that an arm tries, or the ranges of its random design."""
     explored, confirmed = plans
     return (
         _covered(confirmed, study, arm)
@@ -190,7 +199,7 @@ def _settings(plans: Sequence[Plan], study: str, arm: str) -> list[str]:
 
 
 def _covered(plan: Plan, study: str, arm: str) -> list[str]:
-    """Return the values that the design of an arm covers, none for an arm without a design."""
+    """Return the searched values of an arm; empty for an arm without a random design."""
     arms = {(study_name, planned.name): planned for study_name, planned in plan.arms()}
     planned = arms.get((study, arm))
     if planned is None or planned.design is None:

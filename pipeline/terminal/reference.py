@@ -63,6 +63,9 @@ def tables() -> dict[str, str]:
 def with_tables(page: str) -> str:
     """Return a page with the tables between its comments written again.
 
+    Args:
+        page: The Markdown of a page.
+
     Raises:
         KeyError: A comment names no table.
     """
@@ -76,7 +79,11 @@ def with_tables(page: str) -> str:
 
 
 def names_in(page: str) -> Iterator[str]:
-    """Yield the names of the tables of a page."""
+    """Yield the names of the tables of a page.
+
+    Args:
+        page: The Markdown of a page.
+    """
     yield from BLOCK.findall(page)
 
 

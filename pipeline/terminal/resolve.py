@@ -98,7 +98,11 @@ def further_looks(
 
 
 def show_looks(protocol: str, looks: Mapping[Key, int]) -> None:
-    """Print which arms go on to which look, with the runs and minutes that it takes.
+    """Print the next look of each arm, with the runs and minutes that it takes.
+
+    Args:
+        protocol: The name of the protocol.
+        looks: The number of seeds of the next look, by study and arm.
 
     Raises:
         Refusal: The settings are invalid.

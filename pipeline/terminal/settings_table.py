@@ -16,7 +16,11 @@ ATTRIBUTE = re.compile(r"^(\w+): (.*(?:\n[ ]+.*)*)", re.MULTILINE)  # of a docst
 
 
 def settings_table(kind: type[Settings]) -> str:
-    """Return a table with a row for each key: its default and what is allowed; "" without keys."""
+    """Return a table with a row for each key: its default and what is allowed; "" without keys.
+
+    Args:
+        kind: A class of settings.
+    """
     rows = [
         (f"`{key}`", _default(info), description(info.annotation, info.metadata))
         for key, info in _keys(kind).items()
@@ -25,7 +29,7 @@ def settings_table(kind: type[Settings]) -> str:
 
 
 def reference_table(kind: type[Settings], left_out: Collection[str] = ()) -> str:
-    """Return a table of keys as `settings_table`, with what docstrings say of each.
+    """Return the table of `settings_table`, with the meaning of each key from docstrings.
 
     Args:
         kind: The class.
@@ -69,7 +73,7 @@ def _default(info: FieldInfo) -> str:
 
 
 def _attributes(kind: type[Settings]) -> dict[str, str]:
-    """Return what docstrings of a class and of those above it say of its attributes."""
+    """Return the descriptions of attributes in the docstrings of a class and its bases."""
     texts: dict[str, str] = {}
     for each in reversed(kind.__mro__):
         if issubclass(each, Settings):

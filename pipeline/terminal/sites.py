@@ -64,7 +64,10 @@ class Acting:
 def show_sites(name: str) -> None:
     """Print a row for each module that may be a site, then a row for each parameter.
 
-    Rows that differ in the numbers of their names alone are one.
+    Modules whose names differ only in numbers share a row.
+
+    Args:
+        name: The name of the protocol.
 
     Raises:
         Refusal: The protocol is invalid, or its network cannot be built.

@@ -6,7 +6,11 @@ from pipeline.terminal.tables import show, table
 
 
 def show_stages(seconds: Mapping[str, float]) -> None:
-    """Print a row for each stage with its seconds, then their sum; nothing where none ran."""
+    """Print a row for each stage with its seconds, then their sum; nothing if none ran.
+
+    Args:
+        seconds: Seconds by name of the stage.
+    """
     if not seconds:
         return
     rows = table("stage", "seconds", title="time of the stages")

@@ -27,6 +27,9 @@ PHASES: dict[Phase, str] = {"exploration": "explore", "confirmation": "confirm"}
 def show_status(protocol: str) -> None:
     """Print a table of runs by phase, study and state, then a line for every reason.
 
+    Args:
+        protocol: The name of the protocol.
+
     Raises:
         Refusal: There is no such protocol.
     """
@@ -74,7 +77,7 @@ def _format_total(states: Mapping[str, str], in_progress: bool) -> str:
 
 
 def _format_progress(plan: Plan, states: Mapping[str, str], store: Store) -> Iterator[str]:
-    """Yield the speed of a phase in progress and the time left; nothing for any other phase."""
+    """Yield the speed and the remaining time of a phase in progress; nothing otherwise."""
     lock = stage_lock(plan.protocol, VERBS[plan.phase])
     if not lock_holder(lock):
         return

@@ -11,7 +11,12 @@ LONGEST = 24  # characters of a word there
 
 
 def table(*columns: str, title: str = "") -> Table:
-    """Return an empty table that folds long words."""
+    """Return an empty table that folds long words.
+
+    Args:
+        *columns: The headers.
+        title: The title; none if it is empty.
+    """
     empty = Table(
         *columns, title=title or None, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
     )
@@ -25,6 +30,9 @@ def breakable(text: str) -> str:
 
     As `stochastic_depth(survival=0.8)` or `encoder.attention.projection`, which would be folded
     anywhere where the terminal is narrow.
+
+    Args:
+        text: A text for a cell.
     """
     if Console().width > NARROW:
         return text
@@ -41,10 +49,18 @@ def _broken(word: str) -> str:
 
 
 def show(content: Table) -> None:
-    """Print a table, without colors where NO_COLOR is set or the output is not a terminal."""
+    """Print a table, without colors where NO_COLOR is set or the output is not a terminal.
+
+    Args:
+        content: The table.
+    """
     Console().print(content)
 
 
 def say(sentence: str) -> None:
-    """Print a sentence, broken between words where the terminal is narrower."""
+    """Print a sentence, broken between words where the terminal is narrower.
+
+    Args:
+        sentence: Plain text, without markup.
+    """
     Console().print(sentence, highlight=False, markup=False)

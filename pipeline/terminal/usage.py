@@ -15,22 +15,24 @@ from pipeline.execution.stage import BAD_INPUT
 KINDS = {"int_parsing": "an integer", "float_parsing": "a number"}  # errors of pydantic
 BOUND = {"greater_than_equal": ("ge", ">=")}
 PROTOCOL = "--protocol"
+FIXED = {"prog_name": "gapwise", "standalone_mode": False}  # arguments of typer's `main`
 
 
 @final
 class OneLineGroup(TyperGroup):
-    """The group of all commands: its errors are one line each, and no words at all are `--help`."""
+    """The group of all commands: each error is one line; without arguments, it prints the help."""
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **options: Any) -> None:
         """Run the command that the arguments name, and exit.
 
         Args:
             args: The arguments; None for those of the process.
-            options: Those of typer, of which `standalone_mode` is set here.
+            options: Other arguments of `TyperGroup.main`; `prog_name` and `standalone_mode` are
+                replaced.
         """
         words = list(sys.argv[1:] if args is None else args)
         try:
-            code = super().main(words or ["--help"], **{**options, "standalone_mode": False})
+            code = super().main(words or ["--help"], **{**options, **FIXED})
         except typer.TyperException as error:
             print(f"error: {usage_line(error, self, words)}", file=sys.stderr)
             sys.exit(BAD_INPUT)

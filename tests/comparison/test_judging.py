@@ -1,7 +1,7 @@
 """Results from elsewhere: judged as a report judges its own, and bad tables refused in one line.
 
 Statistics against scipy, forms of a table that mean the same, units, directions and margins,
-references, seeds without a partner, collapsed runs, ties and twins, and the scores of a report,
+references, seeds without a partner, collapsed runs, ties, duplicates, and the scores of a report,
 which have to get the verdicts of the report.
 """
 
@@ -233,7 +233,7 @@ def test_runs_without_a_score_are_left_out_on_demand(unscored):
     assert rows.loc["better", ["n", "unpaired", "left"]].tolist() == [7, 0, 1]
 
 
-# Collapsed runs, ties, twins
+# Collapsed runs, ties, duplicates
 
 COLLAPSED = np.where(np.array(SEEDS) == 3, 0.1, BETTER)
 
@@ -273,12 +273,12 @@ def test_arms_that_help_as_much_as_another_are_tied():
 
 def test_arms_with_the_same_scores_are_named():
     judged = judge(long_table(baseline=BASELINE, one=BETTER, other=BETTER))
-    assert judged.twins == (("one", "other"),)
+    assert judged.duplicate_arms == (("one", "other"),)
     assert not judged.table["repeats"].any()
 
 
-def test_arms_with_other_scores_are_no_twins():
-    assert judge(LONG).twins == ()
+def test_arms_with_other_scores_are_no_duplicates():
+    assert judge(LONG).duplicate_arms == ()
 
 
 # The scores of a report

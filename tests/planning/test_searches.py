@@ -21,7 +21,7 @@ from pipeline.planning.searches import (
     propose,
     require_optuna,
     rounds,
-    stops,
+    scored_shares,
 )
 from pipeline.planning.spaces import read_space
 from pipeline.runtime.errors import Refusal
@@ -371,7 +371,7 @@ def test_stops_are_the_points_of_learning_curves(epochs, points):
     trainers = [SimpleNamespace(current_epoch=epoch, max_epochs=epochs) for epoch in range(epochs)]
     scored = [curves._is_point(trainer) for trainer in trainers]
     expected = [(epoch + 1) / epochs for epoch, is_point in enumerate(scored) if is_point]
-    assert stops(epochs, points) == expected
+    assert scored_shares(epochs, points) == expected
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from pipeline import train as train_stage
 from pipeline.config.run import Hardware, read_config
 from pipeline.data.arrays import Arrays
 from pipeline.data.prepared import read_development, read_summary, write_prepared
-from pipeline.execution.devices import SYNCHRONIZED, perform
+from pipeline.execution.devices import SYNCHRONIZED, train_on_devices
 from pipeline.execution.jobs import run_guarded
 from pipeline.execution.stage import ARTIFACTS
 from pipeline.prediction.network import assemble
@@ -115,7 +115,7 @@ def job(pool: Arrays, configure, project, **hardware):
 
 def test_a_strategy_that_does_not_exist_fails_with_its_reason(configure, pool, project):
     given = job(pool, configure, project, accelerator="cpu", strategy="no_such")
-    outcome = run_guarded(perform, given)
+    outcome = run_guarded(train_on_devices, given)
     assert outcome["state"] == "failed"
     assert "no_such" in outcome["reason"]
 
@@ -163,7 +163,7 @@ def test_what_is_everybodys_is_refused_on_any_number_of_devices(configure, pool,
     images = project / ARTIFACTS / "tiny" / "data" / "development_images.npy"
     images.write_bytes(images.read_bytes()[:-1])
     with pytest.raises(Refusal, match="development_images.npy: missing or damaged"):
-        perform(given)
+        train_on_devices(given)
 
 
 def test_data_prepared_anew_meanwhile_are_never_trained_on_under_the_old_name(
@@ -174,7 +174,7 @@ def test_data_prepared_anew_meanwhile_are_never_trained_on_under_the_old_name(
         project / ARTIFACTS / "tiny" / "data", "digits", pool.take(range(100)), pool, False
     )
     with pytest.raises(Refusal, match="changed after these runs were planned; run: make run"):
-        perform(given)
+        train_on_devices(given)
 
 
 def test_a_precision_that_is_not_to_be_had_is_refused(configure, pool, project):
@@ -184,7 +184,7 @@ def test_a_precision_that_is_not_to_be_had_is_refused(configure, pool, project):
         Refusal,
         match="^params.yaml or the protocol: training.precision: .* expected 32-true or bf16-mixed",
     ):
-        perform(given)
+        train_on_devices(given)
 
 
 @pytest.mark.parametrize("error", SYNCHRONIZED)
@@ -197,5 +197,5 @@ def test_synchronized_batch_norm_between_processes_on_a_processor_is_one_line(
     with pytest.raises(
         Refusal, match=r"model.import: has nn.SyncBatchNorm.*devices: 1$"
     ) as refused:
-        perform(given)
+        train_on_devices(given)
     assert len(refused.value.lines) == 1

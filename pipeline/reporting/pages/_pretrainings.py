@@ -24,7 +24,7 @@ def has_pretrainings(data: ReportData) -> bool:
 
 
 def pretraining_section(data: ReportData) -> str:
-    """Return a description of each pretraining; empty where none is stored."""
+    """Return a description of each pretraining; empty if none is stored."""
     rows = _rows(data)
     if not rows:
         return ""
@@ -45,7 +45,7 @@ def pretraining_section(data: ReportData) -> str:
 
 
 def pretraining_sentence(data: ReportData) -> str:
-    """Return a short description of each pretraining; empty where none is stored."""
+    """Return a short description of each pretraining; empty if none is stored."""
     described: dict[str, str] = {}
     for row in _rows(data):
         classes = "" if row["classes"] == ALL else f", classes {row['classes']}"
@@ -137,6 +137,6 @@ def _source(data: ReportData, start: PlannedStart) -> str:
 
 
 def _before(data: ReportData, start: PlannedStart) -> PlannedStart | None:
-    """Return the run that a run starts from itself, None where it starts from random weights."""
+    """Return the run that a run starts from itself; None if it starts from random weights."""
     starts = (one for one in data.confirmation.starts if one.fingerprint == start.start)
     return next(starts, None)

@@ -12,7 +12,7 @@ from pipeline.comparison.equal_cost import AVERAGE
 from pipeline.comparison.levels import LEVEL, POWER
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.labels import VIEWS, format_values
-from pipeline.config.plan import PROTOCOL, TUNING, Setting
+from pipeline.config.plan import PROTOCOL, TUNING, Factor, Setting
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.pages._pretrainings import FROM_FRONT, cost_note
@@ -246,16 +246,24 @@ def _next(data: ReportData) -> list[str]:
 def _untried_pair(data: ReportData) -> list[str]:
     """Return the recommended arm and another that helps by other means, if no arm has both."""
     keys = [(row["study"], row["arm"]) for row in data.recipe.to_dict("records")]
-    arms = {(study, arm.name): arm for study, arm in data.planned_arms}
-    sets = [frozenset(arm.factor.regularizers) for _, arm in data.planned_arms]
+    factors = {(study, arm.name): arm.factor for study, arm in data.planned_arms}
+    tried = [{*factor.regularizers} for factor in factors.values()]
     for key in keys[1:]:
-        first, second = (set(arms[one].factor.regularizers) for one in (keys[0], key))
-        protocol = [value for one in (keys[0], key) for value in arms[one].factor.protocol]
-        if not first or not second or protocol or first & second:
+        best, candidate = factors[keys[0]], factors[key]
+        if not _add_different_regularizers(best, candidate):
             continue
-        if not any(first | second <= tried for tried in sets):
-            return [f"**{data.named(*one)}**" for one in (keys[0], key)]
+        both = {*best.regularizers, *candidate.regularizers}
+        if not any(both <= regularizers for regularizers in tried):
+            return [f"**{data.named(*keys[0])}**", f"**{data.named(*key)}**"]
     return []
+
+
+def _add_different_regularizers(first: Factor, second: Factor) -> bool:
+    """Return whether both arms change only regularizers, and have none in common."""
+    if first.protocol or second.protocol:
+        return False
+    regularizers, others = {*first.regularizers}, {*second.regularizers}
+    return bool(regularizers and others) and regularizers.isdisjoint(others)
 
 
 def _but_withheld(data: ReportData) -> str:

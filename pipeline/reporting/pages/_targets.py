@@ -10,7 +10,7 @@ from pipeline.reporting.pages._pretrainings import FROM_PAGE, cost_note
 
 
 def target_section(data: ReportData, study: PlannedStudy) -> str:
-    """Return the table and the figure; empty where no run has a curve."""
+    """Return the table and the figure; empty if no run has a curve."""
     rows = of(data.targets, study.name).to_dict("records")
     if not rows:
         return ""
@@ -70,5 +70,5 @@ def _number(value: float) -> str:
 
 
 def _interval(low: float, high: float) -> str:
-    """Return both ends; nothing where there are too few runs for an interval."""
+    """Return both ends; nothing if there are too few runs for an interval."""
     return md.format_interval(low, high, _number)

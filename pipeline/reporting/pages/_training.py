@@ -12,7 +12,7 @@ RATE_DIGITS = 3  # significant
 
 
 def rate_section(data: ReportData, study: PlannedStudy) -> str:
-    """Return the range of rates that works and the figure; empty where no arm searches its rate."""
+    """Return the range of rates that works and the figure; empty if no arm searches its rate."""
     rows = of(data.rate_ranges, study.name).to_dict("records")
     if not rows:
         return ""
@@ -47,7 +47,7 @@ def rate_section(data: ReportData, study: PlannedStudy) -> str:
 
 
 def loss_section(data: ReportData, study: PlannedStudy) -> str:
-    """Return the figure of the loss against updates; empty where no arm searches its rate."""
+    """Return the figure of the loss against updates; empty if no arm searches its rate."""
     if of(data.rate_ranges, study.name).empty or of(data.curves, study.name).empty:
         return ""
     image = (
@@ -59,7 +59,7 @@ def loss_section(data: ReportData, study: PlannedStudy) -> str:
 
 
 def norm_section(data: ReportData, study: PlannedStudy) -> str:
-    """Return the figure of norms against updates; empty where none were measured."""
+    """Return the figure of norms against updates; empty if none were measured."""
     norms = of(data.norms, study.name)
     if norms.empty:
         return ""

@@ -400,14 +400,14 @@ def left_out(data: ReportData) -> str:
                 "Contrasts and interactions do not mix processors or numbers of threads; other "
                 "means and figures use all runs."
             )
-    for twins in data.twins:
-        names = md.format_list([f"**{data.label(*key)}**" for key in twins])
-        if data.is_its_reference(*twins[0]):
-            verb = "have" if len(twins) > 1 else "has"
+    for keys in data.arms_by_runs:
+        names = md.format_list([f"**{data.label(*key)}**" for key in keys])
+        if data.is_its_reference(*keys[0]):
+            verb = "have" if len(keys) > 1 else "has"
             lines.append(
                 f"{names} {verb} the same setting as the reference, so there is no difference."
             )
-        elif len(twins) > 1:
+        elif len(keys) > 1:
             lines.append(f"{names} are the same runs and are counted once.")
     lines += [
         f"**{label}** has the same difference at every seed, so it has no interval."

@@ -276,7 +276,7 @@ def _legend_rows(
 
 
 def _marked_families(contrasts: pd.DataFrame, palette: Mapping[str, str]) -> list[Family]:
-    """Return the families that colors stand for; none if each arm has a color of its own."""
+    """Return the families that colors stand for; empty if each arm has a color of its own."""
     arms = list(zip(contrasts["arm"], contrasts["family"], strict=True))
     present = {family for _, family in arms}
     if len(present) < 2 or not is_colored_by_family(arms, palette):
