@@ -9,7 +9,7 @@ from pipeline import regularizers
 from pipeline.config.parameters import PROTOCOLS
 from pipeline.config.plan import BASELINE, PROTOCOL, Factor, Setting
 from pipeline.config.validation import checked, invalid
-from pipeline.planning.arms import Arm, ArmDefinition, Trial
+from pipeline.planning.arms import Arm, ArmDefinition, ArmPlaces, Trial
 from pipeline.planning.protocols import Protocol, factor_of, is_replaced, value_of
 from pipeline.planning.resolution import read_named
 from pipeline.planning.searches import TWO_VALUES, Search, least_grid, require_optuna, rounds
@@ -42,11 +42,9 @@ def tuned_baseline(protocol: Protocol, path: Path) -> Arm | None:
     if not spaces:
         return None
     named_spaces = {(PROTOCOL, key): space for key, space in spaces.items()}
+    places = ArmPlaces(path, "tune", changes={key: f"tune.{key}" for key in spaces})
     fixed = {PROTOCOL: dict.fromkeys(spaces)}
-    places = {PROTOCOL: "tune"}
-    definition = ArmDefinition(
-        fixed, named_spaces, frozenset(spaces), search, protocol, path, places
-    )
+    definition = ArmDefinition(fixed, named_spaces, frozenset(spaces), search, protocol, places)
     trials = _trials(definition, f"{path}: tune")
     return Arm(BASELINE, Factor(), BASELINE, regularizers.test_rule(()), trials, definition)
 
@@ -103,7 +101,7 @@ def read_arm(
     fixed: Setting = dict(entries.regularizers)
     if entries.changes:
         fixed[PROTOCOL] = entries.changes
-    spaces = _arm_spaces(fixed, protocol, path, entries.places)
+    spaces = _arm_spaces(fixed, protocol, entries.places)
     nuisance: dict[str, Space] = {}
     search = entries.search
     is_retuned = _is_retuned(entries, protocol)
@@ -117,9 +115,7 @@ def read_arm(
     if nuisance:
         fixed[PROTOCOL] = {**entries.changes, **dict.fromkeys(nuisance)}
         spaces |= {(PROTOCOL, key): space for key, space in nuisance.items()}
-    definition = ArmDefinition(
-        fixed, spaces, frozenset(nuisance), search, protocol, path, entries.places
-    )
+    definition = ArmDefinition(fixed, spaces, frozenset(nuisance), search, protocol, entries.places)
     trials = _trials(definition, where)
     rule = regularizers.test_rule(trials[0].regularizers)
     return Arm(
@@ -134,7 +130,7 @@ class _Entries:
     Attributes:
         regularizers: Their values and spaces, by name.
         changes: Values and spaces of the protocol, by dotted key.
-        places: The keys of regularizers and changes in the file, for errors.
+        places: Where they are in the file, for errors.
         against: The arm that it is compared with.
         search: How its spaces are searched; None for a grid, or for the search of `tune`.
         retune: Whether it tunes nuisance values; None where the file does not say.
@@ -143,7 +139,7 @@ class _Entries:
 
     regularizers: Setting
     changes: dict[str, Any]
-    places: dict[str, str]
+    places: ArmPlaces
     against: str = BASELINE
     search: Search | None = None
     retune: bool | None = None
@@ -156,12 +152,14 @@ def _read_items(name: str, items: Sequence[dict[str, Any]], path: Path) -> _Entr
     Raises:
         Refusal: An item is invalid.
     """
-    entries = _Entries({}, {}, {PROTOCOL: f"arms.{name}"})
+    entries = _Entries({}, {}, ArmPlaces(path, f"arms.{name}"))
     _check_keys_of_arm(items, path, name)
     for index, item in enumerate(items):
         place = f"arms.{name}.{index}"
         if PROTOCOL in item:
-            entries.changes |= _protocol_values(item, f"{path}: arms.{name}")
+            values = _protocol_values(item, f"{path}: {place}")
+            entries.changes |= values
+            entries.places.changes.update({key: f"{place}.{PROTOCOL}.{key}" for key in values})
         elif AGAINST in item:
             entries.against = str(item[AGAINST])
         elif RETUNE in item:
@@ -179,9 +177,11 @@ def _add_regularizer(entries: _Entries, item: dict[str, Any], path: Path, place:
         read_named(item, regularizers.settings(), path, place)  # an error
     name = str(item["name"])
     if name in entries.regularizers:
-        raise Refusal(invalid(f"{path}: {place}.name", name, "each regularizer once"))
+        raise Refusal(
+            invalid(f"{path}: {place}.name", name, "a regularizer that the arm does not have yet")
+        )
     entries.regularizers[name] = {key: value for key, value in item.items() if key != "name"}
-    entries.places[name] = place
+    entries.places.items[name] = place
 
 
 def _is_retuned(entries: _Entries, protocol: Protocol) -> bool:
@@ -237,15 +237,14 @@ def _protocol_values(item: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _arm_spaces(
-    fixed: Setting, protocol: Protocol, path: Path, places: Mapping[str, str]
+    fixed: Setting, protocol: Protocol, places: ArmPlaces
 ) -> dict[tuple[str, str], Space]:
     """Return the spaces among the values of an arm, by part and key."""
     spaces = {}
     for part, values in fixed.items():
         for key, value in values.items():
-            where = f"{path}: {places[part]}.{key}"
             listed = part == PROTOCOL and isinstance(value_of(protocol, key), list)
-            space = read_space(value, where, listed)
+            space = read_space(value, places.of(part, key), listed)
             if space is not None:
                 spaces[part, key] = space
     return spaces
@@ -276,7 +275,7 @@ def _require_values(definition: ArmDefinition, where: str) -> None:
     for (part, key), space in definition.spaces.items():
         if not space.values:
             expected = "an integer, as in {log: [0.001, 0.1], points: 5}"
-            place = f"{definition.path}: {definition.places[part]}.{key}"
+            place = definition.places.of(part, key)
             raise Refusal(f"{place}.points: missing; expected {expected}")
     settings = size(list(definition.spaces.values()))
     if settings > MOST_SETTINGS:

@@ -20,7 +20,16 @@ from pipeline.config.plan import BASELINE, OVERTUNING, PROTOCOL, TUNING, Kind
 from pipeline.config.registered_claims import repeated_ids
 from pipeline.config.schema import Design, Ensemble, Replay, Variance
 from pipeline.config.settings import Settings, Word
-from pipeline.config.validation import checked, errors_in, invalid, one_of, unknown_name
+from pipeline.config.validation import (
+    Inner,
+    Source,
+    checked,
+    errors_in,
+    invalid,
+    one_of,
+    place_of,
+    unknown_name,
+)
 from pipeline.config.yaml_files import read_yaml, yaml_names
 from pipeline.planning.arm_files import SEARCH, read_arm, tuned_baseline
 from pipeline.planning.arm_mistakes import mistakes
@@ -28,7 +37,14 @@ from pipeline.planning.arms import Arm, baseline, relative, searched_values
 from pipeline.planning.claims import claim_mistakes
 from pipeline.planning.effects import effects, is_described, require_start
 from pipeline.planning.pretraining import pretrained_by
-from pipeline.planning.protocols import Protocol, document_of, require_one_size, value_of
+from pipeline.planning.protocols import (
+    Protocol,
+    ProtocolFiles,
+    document_of,
+    files_of,
+    require_one_size,
+    value_of,
+)
 from pipeline.planning.resolution import override_protocol, resolve_protocol
 from pipeline.planning.restricted import is_made_for
 from pipeline.planning.searches import (
@@ -159,7 +175,7 @@ def read_experiment(
 
 def experiment_of(
     document: dict[str, Any],
-    source: str,
+    source: ProtocolFiles,
     root: Path = Path(),
     tuned: Mapping[str, Any] | None = None,
 ) -> Experiment:
@@ -167,7 +183,7 @@ def experiment_of(
 
     Args:
         document: The values of the protocol, overrides applied.
-        source: The names of their files, for errors.
+        source: Their files, for errors.
         root: The folder of the project.
         tuned: As for `read_experiment`.
 
@@ -176,9 +192,9 @@ def experiment_of(
     """
     parameters = read_parameters(root)
     base = resolve_protocol(document, source)
-    require_one_size(document["data"], f"{source}: data")
+    require_one_size(document["data"], Inner(source, "data"))
     require_effects(document, base, source)
-    tuning = tuned_baseline(base, Path(source))
+    tuning = tuned_baseline(base, source.file_of("tune"))
     protocol = override_protocol(base, dict(tuned), source) if tuned else base
     require_network(protocol, source)
     names = _study_names(protocol, parameters, root)
@@ -283,12 +299,12 @@ def untuned_study(experiment: Experiment) -> Study | None:
     return Study(TUNING, "What has tuning the baseline changed?", tuple(arms))
 
 
-def require_network(protocol: Protocol, source: str) -> None:
+def require_network(protocol: Protocol, source: Source) -> None:
     """Check that the network of the protocol can be built for its data, and for its pretrainings.
 
     Args:
         protocol: The protocol.
-        source: Its file, for errors.
+        source: Where its values come from, for errors.
 
     Raises:
         Refusal: The data or the network cannot be made, or nothing can start from a pretraining.
@@ -300,13 +316,10 @@ def require_network(protocol: Protocol, source: str) -> None:
         pretrained, acting = pretrained_by(protocol, name)
         if not is_described(protocol.name, pretrained.data.dataset, pretrained.source):
             continue
-        try:
+        with errors_in(Inner(source, f"pretraining.{name}")):
             effects(acting, pretrained.network_settings())
             require_start(pretrained)
             require_start(protocol.model_copy(update={"start": {"from": name}}))
-        except Refusal as refusal:
-            lines = (f"{source}: pretraining.{name}.{line}" for line in refusal.lines)
-            raise Refusal(*lines) from None
 
 
 def _study_names(protocol: Protocol, parameters: Parameters, root: Path) -> Sequence[str]:
@@ -354,9 +367,10 @@ def read_study(name: str, protocol: Protocol, root: Path = Path(), is_tuned: boo
     arms, errors = _read_arms(document, protocol, path)
     unread = set(document.arms) - {arm.name for arm in arms}
     errors += mistakes(arms, path, is_tuned, unread)
-    errors += _section_mistakes(document, protocol, path)
+    files = files_of(protocol.name, read_parameters(root))
+    errors += _section_mistakes(document, protocol, path, files)
     errors += _single_mistakes(document, arms, path)
-    errors += dict.fromkeys(_search_mistakes(document, protocol, arms, path))
+    errors += dict.fromkeys(_search_mistakes(document, protocol, arms, path, files))
     names = [BASELINE, *document.arms]
     errors += claim_mistakes(document.claims, document.kind, names, path)
     if errors:
@@ -391,7 +405,9 @@ def _read_arms(document: StudyFile, protocol: Protocol, path: Path) -> tuple[lis
     return arms, errors
 
 
-def _section_mistakes(document: StudyFile, protocol: Protocol, path: Path) -> Iterator[str]:
+def _section_mistakes(
+    document: StudyFile, protocol: Protocol, path: Path, files: ProtocolFiles
+) -> Iterator[str]:
     """Yield a line for several sections at once, and for one that needs more seeds than there are.
 
     All arms have the seeds of the first look.
@@ -404,7 +420,7 @@ def _section_mistakes(document: StudyFile, protocol: Protocol, path: Path) -> It
         key = "seeds" if isinstance(section, Replay) else "groups"
         number = getattr(section, key)
         if number > seeds:
-            expected = f"an integer <= {seeds} (seeds.confirmation)"
+            expected = f"an integer <= {seeds} ({files.place('seeds.confirmation')})"
             line = invalid(f"{path}: {kind}.{key}", number, expected)
             yield f"{line}; or leave {path.stem} out of studies"
 
@@ -421,7 +437,7 @@ def _single_mistakes(document: StudyFile, arms: list[Arm], path: Path) -> Iterat
 
 
 def _search_mistakes(
-    document: StudyFile, protocol: Protocol, arms: list[Arm], path: Path
+    document: StudyFile, protocol: Protocol, arms: list[Arm], path: Path, files: ProtocolFiles
 ) -> Iterator[str]:
     """Yield a line for each arm whose settings are not a design for replays of searches."""
     if document.search is None:
@@ -450,10 +466,12 @@ def _search_mistakes(
         elif document.search.trials > len(arm.trials):
             expected = f"an integer <= {len(arm.trials)}, the settings of {arm.name}"
             yield invalid(f"{path}: search.trials", document.search.trials, expected)
-        yield from _replay_mistakes(document.search, protocol, arm, path)
+        yield from _replay_mistakes(document.search, protocol, arm, path, files)
 
 
-def _replay_mistakes(replay: Replay, protocol: Protocol, arm: Arm, path: Path) -> Iterator[str]:
+def _replay_mistakes(
+    replay: Replay, protocol: Protocol, arm: Arm, path: Path, files: ProtocolFiles
+) -> Iterator[str]:
     """Yield a line for each method that cannot be replayed on an arm with so many trials.
 
     A grid needs two values of each range. A method that stops trials needs a score of their
@@ -469,12 +487,13 @@ def _replay_mistakes(replay: Replay, protocol: Protocol, arm: Arm, path: Path) -
                 expected = f"an integer >= {least}, {grid}"
                 yield invalid(f"{path}: search.trials", replay.trials, expected)
         if method in SHORTENS:
-            yield from _stop_mistakes(search, protocol, arm, path)
+            yield from _stop_mistakes(search, protocol, arm, path, files)
 
 
-def _stop_mistakes(search: Search, protocol: Protocol, arm: Arm, path: Path) -> Iterator[str]:
+def _stop_mistakes(
+    search: Search, protocol: Protocol, arm: Arm, path: Path, files: ProtocolFiles
+) -> Iterator[str]:
     """Yield a line for each learning curve without a score for each round of a search."""
-    file = f"{PROTOCOLS / protocol.name}.yaml"
     schedules = [trial.protocol.training for trial in arm.trials]
     lengths = dict.fromkeys((each.epochs, each.curve_points) for each in schedules)
     words = f"{search.method} of {search.trials} trials in {path}"
@@ -486,9 +505,9 @@ def _stop_mistakes(search: Search, protocol: Protocol, arm: Arm, path: Path) -> 
         key, value = ("curve_points", points) if enough else ("epochs", epochs)
         least = enough[0] if enough else _least_epochs(search)
         is_changed = value != getattr(protocol.training, key)
-        where = f"{path}: arms.{arm.name}" if is_changed else file
+        source: Source = arm.definition.places if is_changed else files
         expected = f"an integer >= {least} for {words}, which needs {needs}"
-        yield invalid(f"{where}: training.{key}", value, expected)
+        yield invalid(place_of(source, f"training.{key}"), value, expected)
 
 
 def _least_epochs(search: Search) -> int:
