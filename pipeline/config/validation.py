@@ -110,6 +110,31 @@ def errors_in(source: Source) -> Iterator[None]:
         raise Refusal(*(_with_file(line, source) for line in refusal.lines)) from None
 
 
+@final
+class Refusals:
+    """The error lines of several checks, which are raised together."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    @contextmanager
+    def collect(self) -> Iterator[None]:
+        """Keep the lines of a Refusal, and go on."""
+        try:
+            yield
+        except Refusal as refusal:
+            self.lines += refusal.lines
+
+    def require_none(self) -> None:
+        """Raise one Refusal with all lines, each once.
+
+        Raises:
+            Refusal: There are lines.
+        """
+        if self.lines:
+            raise Refusal(*dict.fromkeys(self.lines))
+
+
 def _with_file(line: str, source: Source) -> str:
     """Return a line that begins with a key, with the file of this key before it."""
     key, colon, rest = line.partition(": ")

@@ -10,7 +10,7 @@ from pipeline.config.parameters import PROTOCOLS
 from pipeline.config.plan import BASELINE, PROTOCOL, Factor, Setting
 from pipeline.config.validation import checked, invalid
 from pipeline.planning.arms import Arm, ArmDefinition, ArmPlaces, Trial
-from pipeline.planning.protocols import Protocol, factor_of, is_replaced, value_of
+from pipeline.planning.protocols import Protocol, factor_of, is_replaced, value_in, value_of
 from pipeline.planning.resolution import read_named
 from pipeline.planning.searches import TWO_VALUES, Search, least_grid, require_optuna, rounds
 from pipeline.planning.spaces import MOST_SETTINGS, Space, read_space, size
@@ -38,7 +38,7 @@ def tuned_baseline(protocol: Protocol, path: Path) -> Arm | None:
     Raises:
         Refusal: A space is invalid, or a value of one.
     """
-    spaces, search = nuisance_spaces(protocol, path)
+    spaces, search = nuisance_spaces(protocol.tune, protocol.model_dump(mode="json"), path)
     if not spaces:
         return None
     named_spaces = {(PROTOCOL, key): space for key, space in spaces.items()}
@@ -49,24 +49,27 @@ def tuned_baseline(protocol: Protocol, path: Path) -> Arm | None:
     return Arm(BASELINE, Factor(), BASELINE, regularizers.test_rule(()), trials, definition)
 
 
-def nuisance_spaces(protocol: Protocol, path: Path) -> tuple[dict[str, Space], Search | None]:
+def nuisance_spaces(
+    tune: Mapping[str, Any], document: Mapping[str, Any], path: Path
+) -> tuple[dict[str, Space], Search | None]:
     """Return the spaces of `tune` by dotted key, and the design over them, None for a grid.
 
     Args:
-        protocol: The protocol.
+        tune: The section as written.
+        document: The values of the protocol.
         path: Its file, for errors.
 
     Raises:
         Refusal: A space is invalid, or there is a design without one.
     """
-    entries = dict(protocol.tune)
+    entries = dict(tune)
     search = _search(entries.pop(SEARCH), path, f"tune.{SEARCH}") if SEARCH in entries else None
     if search and not entries:
         raise Refusal(f"{path}: tune: {SEARCH} without a search space; expected one{EXAMPLE}")
     spaces = {}
     for key, value in entries.items():
         where = f"{path}: tune.{key}"
-        space = read_space(value, where, isinstance(value_of(protocol, key), list))
+        space = read_space(value, where, isinstance(value_in(document, key), list))
         if space is None:
             raise Refusal(invalid(where, value, SPACE))
         if any(factor_of(item) is not None for item in space.values):
@@ -198,7 +201,8 @@ def _nuisance_of_arm(
     changes: Mapping[str, Any], protocol: Protocol
 ) -> tuple[dict[str, Space], Search | None]:
     """Return the nuisance spaces that an arm leaves to tuning, and the design over them."""
-    tuned, search = nuisance_spaces(protocol, PROTOCOLS / f"{protocol.name}.yaml")
+    path = PROTOCOLS / f"{protocol.name}.yaml"
+    tuned, search = nuisance_spaces(protocol.tune, protocol.model_dump(mode="json"), path)
     spaces = {key: space for key, space in tuned.items() if not is_replaced(key, changes)}
     return spaces, search if spaces else None
 

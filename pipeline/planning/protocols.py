@@ -159,6 +159,22 @@ def checked_protocol(document: Mapping[str, Any], source: Source) -> Protocol:
     return checked(Protocol, document, source)
 
 
+def require_dataset(data: Any, source: Source) -> None:
+    """Check that the dataset of a section exists, which may have other mistakes.
+
+    Args:
+        data: The section `data` as written.
+        source: Where it comes from, for errors.
+
+    Raises:
+        Refusal: It does not exist.
+    """
+    dataset = data.get("dataset") if isinstance(data, Mapping) else None
+    datasets = sources.settings()
+    if isinstance(dataset, str) and dataset not in datasets:
+        raise Refusal(unknown_name(place_of(source, "data.dataset"), dataset, datasets))
+
+
 def require_one_size(data: Any, source: Source) -> None:
     """Check that the number of training examples is not given in two ways, where both are written.
 
@@ -275,11 +291,9 @@ def with_source(protocol: Protocol, source: Source) -> Protocol:
     Raises:
         Refusal: The dataset does not exist, or a setting of its source is invalid.
     """
-    datasets = sources.settings()
-    dataset = protocol.data.dataset
-    if dataset not in datasets:
-        raise Refusal(unknown_name(place_of(source, "data.dataset"), dataset, datasets))
-    settings = checked(datasets[dataset], protocol.source, source, "source")
+    require_dataset(protocol.data.model_dump(), source)
+    kind = sources.settings()[protocol.data.dataset]
+    settings = checked(kind, protocol.source, source, "source")
     complete = protocol.model_copy(update={"source": settings.model_dump(mode="json")})
     pretraining = {name: _with_data(complete, name, source) for name in protocol.pretraining}
     return complete.model_copy(update={"pretraining": pretraining})
@@ -300,13 +314,10 @@ def _with_data(protocol: Protocol, name: str, source: Source) -> dict[str, Any]:
     require_one_size(pretraining.data, Inner(source, f"{where}.data"))
     defaults = {"dataset": protocol.data.dataset, "test_fraction": protocol.data.test_fraction}
     data = checked(Data, {**defaults, **pretraining.data}, source, f"{where}.data")
-    datasets = sources.settings()
-    if data.dataset not in datasets:
-        place = place_of(source, f"{where}.data.dataset")
-        raise Refusal(unknown_name(place, data.dataset, datasets))
+    require_dataset(data.model_dump(), Inner(source, where))
     is_same = data.dataset == protocol.data.dataset
     values = {**protocol.source, **pretraining.source} if is_same else pretraining.source
-    complete = checked(datasets[data.dataset], values, source, f"{where}.source")
+    complete = checked(sources.settings()[data.dataset], values, source, f"{where}.source")
     if is_same:
         _require_one_reading(protocol, name, pretraining, complete.model_dump(mode="json"), source)
     return pretraining.model_dump(mode="json") | {
@@ -404,9 +415,19 @@ def value_of(protocol: Protocol, key: str) -> Any:
     section, *names = key.split(".")
     if section not in SECTIONS or not names:
         return None
-    value = protocol.model_dump(mode="json")[section]
-    for name in names:
-        value = value.get(name) if isinstance(value, dict) else None
+    return value_in(protocol.model_dump(mode="json"), key)
+
+
+def value_in(document: Mapping[str, Any], key: str) -> Any:
+    """Return the value of a dotted key, None where there is none.
+
+    Args:
+        document: Values in nested mappings.
+        key: The key, such as training.optimizer.momentum.
+    """
+    value: Any = document
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
     return value
 
 

@@ -9,6 +9,7 @@ from pipeline.config.settings import Settings
 from pipeline.config.start import Rates, Start
 from pipeline.config.validation import (
     Inner,
+    Refusals,
     Source,
     checked,
     errors_in,
@@ -26,6 +27,7 @@ from pipeline.planning.protocols import (
     Protocol,
     checked_protocol,
     network_of,
+    require_dataset,
     with_source,
 )
 from pipeline.planning.start_mistakes import checked_start, require_effect
@@ -49,9 +51,21 @@ def resolve_protocol(document: dict[str, Any], source: Source) -> Protocol:
     Raises:
         Refusal: A value is invalid, or two values do not fit together.
     """
-    protocol = with_source(checked_protocol(document, source), source)
-    training = _complete_training(protocol, source)
-    model = _complete_model(protocol, source)
+    refusals = Refusals()
+    with refusals.collect():
+        require_dataset(document.get("data"), source)
+    with refusals.collect():
+        _require_parts_of_training(document.get("training"), source)
+    with refusals.collect():
+        protocol = checked_protocol(document, source)
+    refusals.require_none()
+    with refusals.collect():
+        protocol = with_source(protocol, source)
+    with refusals.collect():
+        training = _complete_training(protocol, source)
+    with refusals.collect():
+        model = _complete_model(protocol, source)
+    refusals.require_none()
     pretraining = {name: _pretraining(protocol, name, source) for name in protocol.pretraining}
     start = checked_start(protocol.start, source)
     starts = {name: Start.model_validate(values["start"]) for name, values in pretraining.items()}
@@ -67,6 +81,28 @@ def resolve_protocol(document: dict[str, Any], source: Source) -> Protocol:
         "start": start.model_dump(mode="json", by_alias=True),
     }
     return protocol.model_copy(update=values)
+
+
+def _require_parts_of_training(training: Any, source: Source) -> None:
+    """Check the optimizer and the schedule of a section that may have other mistakes.
+
+    Raises:
+        Refusal: One does not exist, or a setting of it is invalid.
+    """
+    if not isinstance(training, Mapping):
+        return
+    refusals = Refusals()
+    kinds: dict[str, Mapping[str, type[Settings]]] = {
+        "optimizer": optimizers.settings(),
+        "schedule": schedules.settings(),
+    }
+    for key, classes in kinds.items():
+        value = training.get(key)
+        document = {"name": value} if isinstance(value, str) else value
+        if isinstance(document, Mapping):
+            with refusals.collect():
+                read_named(dict(document), classes, source, f"training.{key}")
+    refusals.require_none()
 
 
 def _complete_training(protocol: Protocol, source: Source) -> Training:

@@ -1,7 +1,7 @@
 """Read the studies of a protocol and report all their mistakes at once."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -22,6 +22,7 @@ from pipeline.config.schema import Design, Ensemble, Replay, Variance
 from pipeline.config.settings import Settings, Word
 from pipeline.config.validation import (
     Inner,
+    Refusals,
     Source,
     checked,
     errors_in,
@@ -31,7 +32,7 @@ from pipeline.config.validation import (
     unknown_name,
 )
 from pipeline.config.yaml_files import read_yaml, yaml_names
-from pipeline.planning.arm_files import SEARCH, read_arm, tuned_baseline
+from pipeline.planning.arm_files import SEARCH, nuisance_spaces, read_arm, tuned_baseline
 from pipeline.planning.arm_mistakes import mistakes
 from pipeline.planning.arms import Arm, baseline, relative, searched_values
 from pipeline.planning.claims import claim_mistakes
@@ -60,6 +61,7 @@ from pipeline.planning.start_mistakes import require_effects
 from pipeline.runtime.errors import Refusal
 
 ORDER: tuple[Kind, ...] = ("comparison", "ensemble", "variance", "search")
+SECTIONS = frozenset(ORDER) - {"comparison"}  # keys that set the kind of a study
 LEAST_SPACES = 2  # spaces of an arm on which searches are replayed: a single one is a curve
 DESIGN = "{search: {method: random, trials: 128}}"
 UNTUNED = "untuned"  # the arm with the protocol's values where tuning has chosen others
@@ -191,27 +193,29 @@ def experiment_of(
         Refusal: As for `read_experiment`.
     """
     parameters = read_parameters(root)
-    base = resolve_protocol(document, source)
-    require_one_size(document["data"], Inner(source, "data"))
-    require_effects(document, base, source)
+    refusals = Refusals()
+    with refusals.collect():
+        base = resolve_protocol(document, source)
+        require_one_size(document["data"], Inner(source, "data"))
+        require_effects(document, base, source)
+    with refusals.collect():
+        _require_spaces(document, source)
+    with refusals.collect():
+        names = _study_names(document, parameters, root)
+    refusals.require_none()
     tuning = tuned_baseline(base, source.file_of("tune"))
     protocol = override_protocol(base, dict(tuned), source) if tuned else base
     require_network(protocol, source)
-    names = _study_names(protocol, parameters, root)
     studies: list[Study] = []
-    errors: list[str] = []
     for study in names:
-        try:
+        with refusals.collect():
             studies.append(read_study(study, protocol, root, bool(tuned)))
-        except Refusal as refusal:
-            errors += refusal.lines
-    if errors:
-        raise Refusal(*errors)
+    refusals.require_none()
     errors = repeated_ids({study.name: study.claims for study in studies})
     if errors:
         raise Refusal(*errors)
     if not any(study.kind == "comparison" for study in studies):
-        where = f"{_naming(protocol, parameters)}: studies"
+        where = f"{_naming(protocol.name, parameters)}: studies"
         raise Refusal(invalid(where, list(names), "also a study that compares arms"))
     studies.sort(key=lambda study: ORDER.index(study.kind))
     tuned = dict(tuned or {})
@@ -322,25 +326,43 @@ def require_network(protocol: Protocol, source: Source) -> None:
             require_start(protocol.model_copy(update={"start": {"from": name}}))
 
 
-def _study_names(protocol: Protocol, parameters: Parameters, root: Path) -> Sequence[str]:
+def _require_spaces(document: Mapping[str, Any], source: ProtocolFiles) -> None:
+    """Check the search spaces of `tune` of a protocol that may have other mistakes.
+
+    Raises:
+        Refusal: A space is invalid.
+    """
+    tune = document.get("tune")
+    if isinstance(tune, Mapping):
+        nuisance_spaces(tune, document, source.file_of("tune"))
+
+
+def _study_names(document: Mapping[str, Any], parameters: Parameters, root: Path) -> Sequence[str]:
+    """Return the names of the studies of a protocol that may have other mistakes.
+
+    Raises:
+        Refusal: A study does not exist, or is there twice.
+    """
     existing = yaml_names(root / EXPERIMENTS)
     if parameters.studies == ():
         expected = f"null, all, or a list of: {', '.join(existing)}"
         raise Refusal(invalid(f"{PARAMETERS}: studies", [], expected))
-    names: Sequence[str] | str = parameters.studies or protocol.studies
-    if isinstance(names, str):
-        return [study for study in existing if is_made_for(study, protocol.name, root)]
-    where = f"{_naming(protocol, parameters)}: studies"
+    if parameters.studies == "all":
+        return [study for study in existing if is_made_for(study, document["name"], root)]
+    names = parameters.studies or document.get("studies")
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        return []  # an error of the protocol
+    where = f"{_naming(document['name'], parameters)}: studies"
     if missing := [study for study in names if study not in existing]:
         raise Refusal(*(unknown_name(where, study, existing) for study in missing))
     if len(set(names)) < len(names):
-        raise Refusal(invalid(where, list(names), "each study once"))
+        raise Refusal(invalid(where, list(names), "distinct studies"))
     return names
 
 
-def _naming(protocol: Protocol, parameters: Parameters) -> Path:
+def _naming(protocol: str, parameters: Parameters) -> Path:
     """Return the file that names the studies."""
-    return PARAMETERS if parameters.studies else PROTOCOLS / f"{protocol.name}.yaml"
+    return PARAMETERS if parameters.studies else PROTOCOLS / f"{protocol}.yaml"
 
 
 def read_study(name: str, protocol: Protocol, root: Path = Path(), is_tuned: bool = False) -> Study:
@@ -360,11 +382,15 @@ def read_study(name: str, protocol: Protocol, root: Path = Path(), is_tuned: boo
     checked(_Name, {"study": name}, path)
     if name in (TUNING, OVERTUNING):
         raise Refusal(f"{path}: reserved name; expected another name")
-    document = checked(StudyFile, read_yaml(root / path), path)
+    values = read_yaml(root / path)
+    try:
+        document = checked(StudyFile, values, path)
+    except Refusal as refusal:
+        raise Refusal(*refusal.lines, *_arm_mistakes(values, protocol, path)) from None
     if document.protocols and protocol.name not in document.protocols:
         expected = f"a list with {protocol.name}; or leave {name} out of studies"
         raise Refusal(invalid(f"{path}: protocols", list(document.protocols), expected))
-    arms, errors = _read_arms(document, protocol, path)
+    arms, errors = _read_arms(document.arms, [*document.sections], protocol, path)
     unread = set(document.arms) - {arm.name for arm in arms}
     errors += mistakes(arms, path, is_tuned, unread)
     files = files_of(protocol.name, read_parameters(root))
@@ -389,17 +415,35 @@ def read_study(name: str, protocol: Protocol, root: Path = Path(), is_tuned: boo
     )
 
 
-def _read_arms(document: StudyFile, protocol: Protocol, path: Path) -> tuple[list[Arm], list[str]]:
+def _arm_mistakes(values: Mapping[str, Any], protocol: Protocol, path: Path) -> list[str]:
+    """Return a line for each mistake in the arms of a study that has other mistakes."""
+    arms = values.get("arms")
+    if not isinstance(arms, Mapping):
+        return []
+    lists = {
+        name: items
+        for name, items in arms.items()
+        if isinstance(items, list) and all(isinstance(item, dict) for item in items)
+    }
+    return _read_arms(lists, [*SECTIONS.intersection(values)], protocol, path)[1]
+
+
+def _read_arms(
+    lists: Mapping[str, list[dict[str, Any]]],
+    sections: Collection[str],
+    protocol: Protocol,
+    path: Path,
+) -> tuple[list[Arm], list[str]]:
     """Return the baseline with the arms that can be read, and a line for each mistake."""
     arms = [baseline(protocol)]
     errors: list[str] = []
-    for name, items in document.arms.items():
-        if document.search and not any(SEARCH in item for item in items):
+    for name, items in lists.items():
+        if "search" in sections and not any(SEARCH in item for item in items):
             expected = f"a design, as in {DESIGN}"
             errors.append(f"{path}: arms.{name}: {SEARCH}: missing; expected {expected}")
             continue
         try:
-            arms.append(read_arm(name, items, protocol, path, bool(document.sections)))
+            arms.append(read_arm(name, items, protocol, path, bool(sections)))
         except Refusal as refusal:
             errors += refusal.lines
     return arms, errors

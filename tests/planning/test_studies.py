@@ -135,7 +135,7 @@ def arms(text: str) -> str:
         ),
         (
             arms("  a: [{name: dropout}, {name: dropout}]"),
-            'arms.a.1.name: invalid value "dropout"; expected a regularizer that the arm does not have',
+            'arms.a.1.name: invalid value "dropout"; expected a regularizer that the arm does not',
         ),
         (
             arms("  a: [{name: dropout}, {retune: true}, {retune: true}]"),
@@ -306,6 +306,56 @@ def test_an_error_names_the_file_of_its_key(project):
         "params.yaml: training.epochs: invalid value 0; expected an integer >= 1",
         "experiments/protocols/tiny.yaml: margin: invalid value 3; expected a number > 0 and < 1",
     )
+
+
+def test_independent_errors_of_a_protocol_are_reported_together(project):
+    (project / "experiments" / "protocols" / "tiny.yaml").write_text(
+        "data: {dataset: digit, train_size: 60}\n"
+        "model: {name: cnn}\n"
+        "training:\n"
+        "  {learning_rate: 0.05, epochs: 0, batch_size: 10, optimizer: sdg, schedule: onecycle}\n"
+        "tune: {training.learning_rate: {log: [0.2, 0.01], points: 3}}\n"
+        "margin: 3\n"
+        "studies: [dropuot]\n"
+    )
+    lines = refused(project)
+    file = "experiments/protocols/tiny.yaml"
+    assert [line.split(": ")[:2] for line in lines] == [
+        [file, "data.dataset"],
+        [file, "training.optimizer.name"],
+        [file, "training.schedule.name"],
+        [file, "training.epochs"],
+        [file, "margin"],
+        [file, "tune.training.learning_rate.log"],
+        [file, "studies"],
+    ]
+
+
+def test_independent_errors_of_valid_sections_are_reported_together(project):
+    parameters = (
+        "protocols: [tiny]\ntraining: {batch_size: 900}\nmodel: {depth: 2}\nsource: {pth: x}\n"
+        "tune: {training.learning_rate: {log: [2, 1]}}\nstudies: [dropuot]"
+    )
+    lines = refused(project, parameters=parameters)
+    assert [line.split(": ")[:2] for line in lines] == [
+        ["params.yaml", "source.pth"],
+        ["params.yaml", "training.batch_size"],
+        ["params.yaml", "model.depth"],
+        ["params.yaml", "tune.training.learning_rate.log"],
+        ["params.yaml", "studies"],
+    ]
+
+
+def test_an_unknown_key_of_a_study_hides_no_error_of_its_arms(project):
+    arms_of_study = "a: [{name: dropuot}], b: [{name: dropout, rate: 7}], c: [], d: {name: mixup}"
+    lines = refused(project, study=f"question: Why?\nclaim: []\narms: {{{arms_of_study}}}")
+    assert [line.split(": ")[1] for line in lines] == [
+        "arms.d",
+        "claim",
+        "arms.a.0.name",
+        "arms.b.0.rate",
+        "arms.c",
+    ]
 
 
 @pytest.mark.parametrize(
