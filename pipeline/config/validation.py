@@ -110,6 +110,16 @@ def errors_in(source: Source) -> Iterator[None]:
         raise Refusal(*(_with_file(line, source) for line in refusal.lines)) from None
 
 
+@contextmanager
+def options_of(command: str) -> Iterator[None]:
+    """Begin every line of a Refusal that begins with an option with the command."""
+    try:
+        yield
+    except Refusal as refusal:
+        lines = (f"{command}: {line}" if line[:2] == "--" else line for line in refusal.lines)
+        raise Refusal(*lines) from None
+
+
 @final
 class Refusals:
     """The error lines of several checks, which are raised together."""
