@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.config.parameters import PROTOCOLS, read_parameters
-from pipeline.config.validation import invalid, unknown_name
+from pipeline.config.validation import invalid, options_of, unknown_name
 from pipeline.config.yaml_files import yaml_names
 from pipeline.execution.stage import report_errors
 from pipeline.runtime.errors import Refusal
@@ -86,7 +86,11 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def guarded(*arguments: Any, **options: Any) -> None:
-        sys.exit(report_errors(lambda: function(*arguments, **options)))
+        def work() -> None:
+            with options_of(function.__name__):
+                function(*arguments, **options)
+
+        sys.exit(report_errors(work))
 
     application.command()(guarded)
     return guarded
@@ -415,7 +419,7 @@ def claims(
 
     if protocol is None:
         if train:
-            raise Refusal("claims: --run: no protocol; expected --protocol NAME")
+            raise Refusal("--run: no protocol; expected --protocol NAME")
         show_claims()
         return
     name, *_ = _existing([protocol])
@@ -542,9 +546,9 @@ def export(
 
     names = _protocol_names(reports)
     if not html:
-        raise Refusal("export: no format; expected --html")
+        raise Refusal("--html: missing; expected this format")
     if to and len(names) > 1:
-        raise Refusal(f"export: --to: {len(names)} reports in one file; expected one report")
+        raise Refusal(f"--to: {len(names)} reports in one file; expected one report")
     for name in names:
         export_html(name, to)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.config.left_out import left_out_note
 from pipeline.config.run import Data
-from pipeline.config.validation import errors_in
+from pipeline.config.validation import Inner, errors_in
 from pipeline.data import sources as data
 from pipeline.data.arrays import Arrays
 from pipeline.data.checks import (
@@ -26,7 +26,7 @@ from pipeline.planning.parts import (
     split_settings,
     test_of_protocol,
 )
-from pipeline.planning.protocols import Protocol, read_protocol
+from pipeline.planning.protocols import Protocol, ProtocolFiles, read_protocol
 from pipeline.runtime.errors import Refusal
 
 
@@ -49,7 +49,7 @@ def main(protocol: str) -> None:
         require_examples(splits)
         pool, test = development_and_test(splits, settings.data.test_fraction)
     development = part_of_protocol(settings, pool, splits.class_names, files)
-    test = test_of_protocol(settings, test, splits.class_names)
+    test = test_of_protocol(settings, test, splits.class_names, files)
     pretraining = _pretraining_pools(settings, pool, splits.class_names, files)
     with errors_in(files):
         require_sizes(development, settings.data)
@@ -94,7 +94,7 @@ def _names(names: Sequence[str], classes: Sequence[int | str] | None) -> Sequenc
 
 
 def _pretraining_pools(
-    protocol: Protocol, every: Arrays, names: Sequence[str], files: str
+    protocol: Protocol, every: Arrays, names: Sequence[str], files: ProtocolFiles
 ) -> dict[str, Arrays]:
     """Return the examples of each pretraining, of the dataset of the protocol or of another."""
     pools = {}
@@ -105,8 +105,8 @@ def _pretraining_pools(
             splits = data.read(settings.dataset, source)
             examples, _ = development_and_test(splits, settings.test_fraction)
             classes = splits.class_names
-        with errors_in(f"{files}: pretraining.{name}"):
-            pools[name] = part_of_pretraining(protocol, name, examples, classes, files)
+        pools[name] = part_of_pretraining(protocol, name, examples, classes, files)
+        with errors_in(Inner(files, f"pretraining.{name}")):
             require_sizes(pools[name], settings)
     return pools
 

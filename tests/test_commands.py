@@ -153,7 +153,7 @@ def test_a_protocol_that_there_is_not_is_one_line(project, name, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.application([name, "--protocol", "no_such"])
     assert ended.value.code == 2
-    expected = "error: --protocol: unknown name 'no_such'; expected one of: tiny\n"
+    expected = f"error: {name}: --protocol: unknown name 'no_such'; expected one of: tiny\n"
     assert capsys.readouterr().err == expected
 
 

@@ -7,11 +7,13 @@ an unknown name, with a suggestion where one is close.
 import difflib
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, final, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -35,18 +37,59 @@ ELSEWHERE = {  # keys of other libraries, and what they are here
     **dict.fromkeys(("lr", "learning_rate", "learningrate", "eta", "eta0"), RATE),
     "betas": BETAS,
 }
+KEY = re.compile(r"[a-z_]+(\.\w+)*")  # a dotted key
 LONGEST = 80  # characters of a value in a line
 MOST_NAMES = 20  # names that a line lists; of more, the closest
 CLOSEST = 3
 
 
-def checked(model: type[Model], value: Any, source: Path | str, where: str = "") -> Model:
+class Origin(ABC):
+    """Where values come from, if values of different keys come from different files."""
+
+    @abstractmethod
+    def place(self, key: str) -> str:
+        """Return the beginning of the error line for a value: its file and its key.
+
+        Args:
+            key: The dotted key of the value; "" for all values.
+        """
+
+
+@final
+@dataclass(frozen=True)
+class Inner(Origin):
+    """The values of a mapping inside another.
+
+    Attributes:
+        outer: Where the outer mapping comes from.
+        where: The dotted key of the inner mapping.
+    """
+
+    outer: Origin | Path | str
+    where: str
+
+    def place(self, key: str) -> str:
+        """Return the file and the complete key."""
+        return place_of(self.outer, f"{self.where}.{key}" if key else self.where)
+
+
+Source = Origin | Path | str  # a path or a text: the file of all values
+
+
+def place_of(source: Source, key: str) -> str:
+    """Return the beginning of the error line for a value: its file and its key."""
+    if isinstance(source, Origin):
+        return source.place(key)
+    return f"{source}: {key}" if key else str(source)
+
+
+def checked(model: type[Model], value: Any, source: Source, where: str = "") -> Model:
     """Return `value` as a `model`.
 
     Args:
         model: The class of settings.
         value: The plain values.
-        source: The file of the value, for errors.
+        source: The file of the value, for errors, or the origin of its keys.
         where: The key above the value in that file, for errors.
 
     Raises:
@@ -59,16 +102,55 @@ def checked(model: type[Model], value: Any, source: Path | str, where: str = "")
 
 
 @contextmanager
-def errors_in(source: Path | str) -> Iterator[None]:
-    """Begin every line of a Refusal with the file that caused it.
-
-    Args:
-        source: The file, or a text that names it.
-    """
+def errors_in(source: Source) -> Iterator[None]:
+    """Begin every line of a Refusal with the file of the key that the line begins with."""
     try:
         yield
     except Refusal as refusal:
-        raise Refusal(*(f"{source}: {line}" for line in refusal.lines)) from None
+        raise Refusal(*(_with_file(line, source) for line in refusal.lines)) from None
+
+
+@contextmanager
+def options_of(command: str) -> Iterator[None]:
+    """Begin every line of a Refusal that begins with an option with the command."""
+    try:
+        yield
+    except Refusal as refusal:
+        lines = (f"{command}: {line}" if line[:2] == "--" else line for line in refusal.lines)
+        raise Refusal(*lines) from None
+
+
+@final
+class Refusals:
+    """The error lines of several checks, which are raised together."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    @contextmanager
+    def collect(self) -> Iterator[None]:
+        """Keep the lines of a Refusal, and go on."""
+        try:
+            yield
+        except Refusal as refusal:
+            self.lines += refusal.lines
+
+    def require_none(self) -> None:
+        """Raise one Refusal with all lines, each once.
+
+        Raises:
+            Refusal: There are lines.
+        """
+        if self.lines:
+            raise Refusal(*dict.fromkeys(self.lines))
+
+
+def _with_file(line: str, source: Source) -> str:
+    """Return a line that begins with a key, with the file of this key before it."""
+    key, colon, rest = line.partition(": ")
+    if not colon or not KEY.fullmatch(key):
+        return f"{place_of(source, '')}: {line}"
+    return f"{place_of(source, key)}: {rest}"
 
 
 def invalid(where: str, value: Any, expected: str) -> str:
@@ -189,7 +271,7 @@ def description(kind: Any, rules: list[Any]) -> str:
 
 
 def _lines(
-    model: type[BaseModel], error: ValidationError, source: Path | str, where: str
+    model: type[BaseModel], error: ValidationError, source: Source, where: str
 ) -> Iterator[str]:
     errors = error.errors(include_url=False)
     inside = {item["loc"][:end] for item in errors for end in range(len(item["loc"]))}
@@ -201,7 +283,7 @@ def _lines(
             continue  # follows from the error of another field, or of an item
         keys = _keys_in_file(model, place)
         key = ".".join([where, *keys] if where else keys)
-        full = f"{source}: {key}" if key else str(source)
+        full = place_of(source, key)
         if item["type"] == "extra_forbidden":
             yield unknown_key(full, list(_fields(_annotation(model, place[:-1])[0])))
         elif item["type"] == "missing":

@@ -9,8 +9,8 @@ from pipeline import regularizers
 from pipeline.config.parameters import PROTOCOLS
 from pipeline.config.plan import BASELINE, PROTOCOL, Factor, Setting
 from pipeline.config.validation import checked, invalid
-from pipeline.planning.arms import Arm, ArmDefinition, Trial
-from pipeline.planning.protocols import Protocol, factor_of, is_replaced, value_of
+from pipeline.planning.arms import Arm, ArmDefinition, ArmPlaces, Trial
+from pipeline.planning.protocols import Protocol, factor_of, is_replaced, value_in, value_of
 from pipeline.planning.resolution import read_named
 from pipeline.planning.searches import TWO_VALUES, Search, least_grid, require_optuna, rounds
 from pipeline.planning.spaces import MOST_SETTINGS, Space, read_space, size
@@ -38,37 +38,38 @@ def tuned_baseline(protocol: Protocol, path: Path) -> Arm | None:
     Raises:
         Refusal: A space is invalid, or a value of one.
     """
-    spaces, search = nuisance_spaces(protocol, path)
+    spaces, search = nuisance_spaces(protocol.tune, protocol.model_dump(mode="json"), path)
     if not spaces:
         return None
     named_spaces = {(PROTOCOL, key): space for key, space in spaces.items()}
+    places = ArmPlaces(path, "tune", changes={key: f"tune.{key}" for key in spaces})
     fixed = {PROTOCOL: dict.fromkeys(spaces)}
-    places = {PROTOCOL: "tune"}
-    definition = ArmDefinition(
-        fixed, named_spaces, frozenset(spaces), search, protocol, path, places
-    )
+    definition = ArmDefinition(fixed, named_spaces, frozenset(spaces), search, protocol, places)
     trials = _trials(definition, f"{path}: tune")
     return Arm(BASELINE, Factor(), BASELINE, regularizers.test_rule(()), trials, definition)
 
 
-def nuisance_spaces(protocol: Protocol, path: Path) -> tuple[dict[str, Space], Search | None]:
+def nuisance_spaces(
+    tune: Mapping[str, Any], document: Mapping[str, Any], path: Path
+) -> tuple[dict[str, Space], Search | None]:
     """Return the search spaces of `tune` by dotted key, and their search; None for a grid.
 
     Args:
-        protocol: The protocol.
+        tune: The section as written.
+        document: The values of the protocol.
         path: Its file, for errors.
 
     Raises:
         Refusal: A space is invalid, or there is a design without one.
     """
-    entries = dict(protocol.tune)
+    entries = dict(tune)
     search = _search(entries.pop(SEARCH), path, f"tune.{SEARCH}") if SEARCH in entries else None
     if search and not entries:
         raise Refusal(f"{path}: tune: {SEARCH} without a search space; expected one{EXAMPLE}")
     spaces = {}
     for key, value in entries.items():
         where = f"{path}: tune.{key}"
-        space = read_space(value, where, isinstance(value_of(protocol, key), list))
+        space = read_space(value, where, isinstance(value_in(document, key), list))
         if space is None:
             raise Refusal(invalid(where, value, SPACE))
         if any(factor_of(item) is not None for item in space.values):
@@ -103,7 +104,7 @@ def read_arm(
     fixed: Setting = dict(entries.regularizers)
     if entries.changes:
         fixed[PROTOCOL] = entries.changes
-    spaces = _arm_spaces(fixed, protocol, path, entries.places)
+    spaces = _arm_spaces(fixed, protocol, entries.places)
     nuisance: dict[str, Space] = {}
     search = entries.search
     is_retuned = _is_retuned(entries, protocol)
@@ -117,9 +118,7 @@ def read_arm(
     if nuisance:
         fixed[PROTOCOL] = {**entries.changes, **dict.fromkeys(nuisance)}
         spaces |= {(PROTOCOL, key): space for key, space in nuisance.items()}
-    definition = ArmDefinition(
-        fixed, spaces, frozenset(nuisance), search, protocol, path, entries.places
-    )
+    definition = ArmDefinition(fixed, spaces, frozenset(nuisance), search, protocol, entries.places)
     trials = _trials(definition, where)
     rule = regularizers.test_rule(trials[0].regularizers)
     return Arm(
@@ -134,7 +133,7 @@ class _Entries:
     Attributes:
         regularizers: Their values and spaces, by name.
         changes: Values and spaces of the protocol, by dotted key.
-        places: The keys of regularizers and changes in the file, for errors.
+        places: Where they are in the file, for errors.
         against: The arm that it is compared with.
         search: How its spaces are searched; None for a grid, or for the search of `tune`.
         retune: Whether it tunes nuisance values; None if the file does not say.
@@ -143,7 +142,7 @@ class _Entries:
 
     regularizers: Setting
     changes: dict[str, Any]
-    places: dict[str, str]
+    places: ArmPlaces
     against: str = BASELINE
     search: Search | None = None
     retune: bool | None = None
@@ -156,12 +155,14 @@ def _read_items(name: str, items: Sequence[dict[str, Any]], path: Path) -> _Entr
     Raises:
         Refusal: An item is invalid.
     """
-    entries = _Entries({}, {}, {PROTOCOL: f"arms.{name}"})
+    entries = _Entries({}, {}, ArmPlaces(path, f"arms.{name}"))
     _check_keys_of_arm(items, path, name)
     for index, item in enumerate(items):
         place = f"arms.{name}.{index}"
         if PROTOCOL in item:
-            entries.changes |= _protocol_values(item, f"{path}: arms.{name}")
+            values = _protocol_values(item, f"{path}: {place}")
+            entries.changes |= values
+            entries.places.changes.update({key: f"{place}.{PROTOCOL}.{key}" for key in values})
         elif AGAINST in item:
             entries.against = str(item[AGAINST])
         elif RETUNE in item:
@@ -179,9 +180,11 @@ def _add_regularizer(entries: _Entries, item: dict[str, Any], path: Path, place:
         read_named(item, regularizers.settings(), path, place)  # an error
     name = str(item["name"])
     if name in entries.regularizers:
-        raise Refusal(invalid(f"{path}: {place}.name", name, "each regularizer once"))
+        raise Refusal(
+            invalid(f"{path}: {place}.name", name, "a regularizer that the arm does not have yet")
+        )
     entries.regularizers[name] = {key: value for key, value in item.items() if key != "name"}
-    entries.places[name] = place
+    entries.places.items[name] = place
 
 
 def _is_retuned(entries: _Entries, protocol: Protocol) -> bool:
@@ -198,7 +201,8 @@ def _nuisance_of_arm(
     changes: Mapping[str, Any], protocol: Protocol
 ) -> tuple[dict[str, Space], Search | None]:
     """Return the nuisance spaces that an arm tunes, and the search over them."""
-    tuned, search = nuisance_spaces(protocol, PROTOCOLS / f"{protocol.name}.yaml")
+    path = PROTOCOLS / f"{protocol.name}.yaml"
+    tuned, search = nuisance_spaces(protocol.tune, protocol.model_dump(mode="json"), path)
     spaces = {key: space for key, space in tuned.items() if not is_replaced(key, changes)}
     return spaces, search if spaces else None
 
@@ -237,15 +241,14 @@ def _protocol_values(item: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _arm_spaces(
-    fixed: Setting, protocol: Protocol, path: Path, places: Mapping[str, str]
+    fixed: Setting, protocol: Protocol, places: ArmPlaces
 ) -> dict[tuple[str, str], Space]:
     """Return the spaces among the values of an arm, by part and key."""
     spaces = {}
     for part, values in fixed.items():
         for key, value in values.items():
-            where = f"{path}: {places[part]}.{key}"
             listed = part == PROTOCOL and isinstance(value_of(protocol, key), list)
-            space = read_space(value, where, listed)
+            space = read_space(value, places.of(part, key), listed)
             if space is not None:
                 spaces[part, key] = space
     return spaces
@@ -276,7 +279,7 @@ def _require_values(definition: ArmDefinition, where: str) -> None:
     for (part, key), space in definition.spaces.items():
         if not space.values:
             expected = "an integer, as in {log: [0.001, 0.1], points: 5}"
-            place = f"{definition.path}: {definition.places[part]}.{key}"
+            place = definition.places.of(part, key)
             raise Refusal(f"{place}.points: missing; expected {expected}")
     settings = size(list(definition.spaces.values()))
     if settings > MOST_SETTINGS:

@@ -88,17 +88,17 @@ def _duplicates(arms: Sequence[Arm], path: Path, is_tuned: bool) -> Iterator[str
             allowed = is_tuned or (arm.definition.nuisance and first == f"arms.{BASELINE}")
             if first != where and not allowed:
                 same.append(f"{path}: {where}: the same network as {first}; expected each once")
-        cause = _unchanged(arm, path) if len(same) == len(arm.trials) else ""
+        cause = _unchanged(arm) if len(same) == len(arm.trials) else ""
         yield from [cause] if cause else same
         yield from (f"{path}: {where}: {line}" for where, line in refused.values())
 
 
-def _unchanged(arm: Arm, path: Path) -> str:
+def _unchanged(arm: Arm) -> str:
     """Return an error line if an arm sets a value that the protocol already has, otherwise ""."""
     protocol = arm.definition.protocol
     for key, value in arm.definition.fixed.get(PROTOCOL, {}).items():
         if (PROTOCOL, key) not in arm.definition.spaces and value_of(protocol, key) == value:
-            where = f"{path}: arms.{arm.name}: protocol.{key}"
+            where = arm.definition.places.place(key)
             other = f", as by -S {key}={json.dumps(not value)}" if isinstance(value, bool) else ""
             return invalid(where, value, f"another value than that of the protocol{other}")
     return ""

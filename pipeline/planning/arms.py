@@ -1,20 +1,56 @@
 """Define the arms of a study: every setting they try, with its regularizers and its protocol."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, final, get_args
 
 from pipeline import regularizers
 from pipeline.config.plan import BASELINE, PROTOCOL, Dimension, Factor, Setting
 from pipeline.config.schema import Design
 from pipeline.config.test_rules import TestRule
-from pipeline.planning.protocols import Protocol, apply_factors
+from pipeline.config.validation import Origin, place_of
+from pipeline.planning.protocols import Protocol, apply_factors, is_replaced
 from pipeline.planning.resolution import override_protocol, read_named
 from pipeline.planning.searches import FinishedTrial, ProposedTrial, Search, propose
 from pipeline.planning.spaces import Space, grid
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.errors import Refusal
+
+
+@final
+@dataclass(frozen=True)
+class ArmPlaces(Origin):
+    """Where the values of an arm are in its file.
+
+    Attributes:
+        path: The file.
+        arm: The key of the arm in the file, such as arms.dropout.
+        items: The key of each regularizer in the file, such as arms.dropout.0.
+        changes: The key of each changed value of the protocol in the file, by its dotted key in the
+            protocol.
+    """
+
+    path: Path
+    arm: str
+    items: dict[str, str] = field(default_factory=dict)
+    changes: dict[str, str] = field(default_factory=dict)
+
+    def place(self, key: str) -> str:
+        """Return the file and the place of a value of the protocol, which the arm may change."""
+        for changed, place in self.changes.items():
+            if is_replaced(key, [changed]):
+                return place_of(self.path, place + key.removeprefix(changed))
+        return f"{place_of(self.path, self.arm)}: {key}" if key else place_of(self.path, self.arm)
+
+    def of(self, part: str, key: str) -> str:
+        """Return the file and the place of a value of a setting.
+
+        Args:
+            part: A regularizer, or `protocol`.
+            key: The key of the value.
+        """
+        return self.place(key) if part == PROTOCOL else f"{self.path}: {self.items[part]}.{key}"
 
 
 @dataclass(frozen=True)
@@ -28,8 +64,7 @@ class ArmDefinition:
         nuisance: Those of `spaces` that the arm tunes again, as the protocol does for the baseline.
         search: How all spaces are searched at once, None for a grid.
         protocol: The protocol that the study runs under.
-        path: The file.
-        places: The key of each part in that file.
+        places: Where its values are in that file.
     """
 
     fixed: Setting
@@ -37,8 +72,7 @@ class ArmDefinition:
     nuisance: frozenset[str]
     search: Search | None
     protocol: Protocol
-    path: Path
-    places: Mapping[str, str]
+    places: "ArmPlaces"
 
     def proposals(self, finished: Sequence[FinishedTrial] = ()) -> list[ProposedTrial]:
         """Return the trials of the first round, or of the round after the finished trials.
@@ -68,12 +102,11 @@ class ArmDefinition:
             setting[part][key] = value
         protocol = self.protocol
         if PROTOCOL in setting:
-            where = f"{self.path}: {self.places[PROTOCOL]}"
-            setting[PROTOCOL] = apply_factors(setting[PROTOCOL], protocol, where)
-            protocol = override_protocol(protocol, setting[PROTOCOL], where)
+            setting[PROTOCOL] = apply_factors(setting[PROTOCOL], protocol, self.places)
+            protocol = override_protocol(protocol, setting[PROTOCOL], self.places)
         classes = regularizers.settings()
         chosen = [
-            read_named({"name": part, **items}, classes, self.path, self.places[part])
+            read_named({"name": part, **items}, classes, self.places.path, self.places.items[part])
             for part, items in setting.items()
             if part != PROTOCOL
         ]
@@ -92,8 +125,8 @@ class ArmDefinition:
         if budget == 1:
             return trial
         epochs = max(round(trial.protocol.training.epochs * budget), 1)
-        where = f"{self.path}: {self.places.get(PROTOCOL, '')}".removesuffix(": ")
-        protocol = override_protocol(trial.protocol, {"training.epochs": epochs}, where)
+        changes = {"training.epochs": epochs}
+        protocol = override_protocol(trial.protocol, changes, self.places)
         return replace(trial, protocol=protocol)
 
 
@@ -180,7 +213,9 @@ class Arm:
         if part != PROTOCOL:
             return values
         protocol = self.definition.protocol
-        return [apply_factors({key: value}, protocol, self.name)[key] for value in values]
+        return [
+            apply_factors({key: value}, protocol, self.definition.places)[key] for value in values
+        ]
 
 
 def baseline(protocol: Protocol) -> Arm:
@@ -189,7 +224,7 @@ def baseline(protocol: Protocol) -> Arm:
     Args:
         protocol: The protocol, with tuned values where there are any.
     """
-    definition = ArmDefinition({}, {}, frozenset(), None, protocol, Path(), {})
+    definition = ArmDefinition({}, {}, frozenset(), None, protocol, ArmPlaces(Path(), ""))
     return Arm(
         BASELINE,
         Factor(),

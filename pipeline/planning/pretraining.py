@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pipeline import regularizers
 from pipeline.config.run import Data
 from pipeline.config.start import Start
-from pipeline.config.validation import unknown_name
+from pipeline.config.validation import Source, place_of, unknown_name
 from pipeline.planning.protocols import Pretraining, Protocol
 from pipeline.regularizers._regularizer import Regularizer
 from pipeline.runtime.errors import Refusal
@@ -54,12 +53,12 @@ def document_of_pretraining(
     }
 
 
-def require_valid_starts(starts: Mapping[str, Start], path: Path | str) -> None:
+def require_valid_starts(starts: Mapping[str, Start], source: Source) -> None:
     """Check that every start names a pretraining, and that there is no cycle.
 
     Args:
         starts: The start of the protocol under "", and those of its pretrainings by name.
-        path: Their file, for errors.
+        source: Where they come from, for errors.
 
     Raises:
         Refusal: A name is unknown, or starts form a cycle.
@@ -68,7 +67,7 @@ def require_valid_starts(starts: Mapping[str, Start], path: Path | str) -> None:
     lines = []
     reported: set[frozenset[str]] = set()  # cycles that have a line
     for name, start in starts.items():
-        where = f"{path}: {f'pretraining.{name}.' if name else ''}start.from"
+        where = place_of(source, f"pretraining.{name}.start.from" if name else "start.from")
         if start.source is not None and start.source not in names:
             lines.append(unknown_name(where, start.source, names))
             continue

@@ -93,9 +93,14 @@ class ProtocolOptions:
         }
         values: dict[str, Any] = {}
         for section, keys in sections.items():
-            options = {key: getattr(self, key) for key in keys}
+            options = {key: _as_typed(getattr(self, key)) for key in keys}
             values[section] = {key: value for key, value in options.items() if value is not None}
-        return values if self.margin is None else values | {"margin": self.margin}
+        return values if self.margin is None else values | {"margin": _as_typed(self.margin)}
+
+
+def _as_typed(value: float | None) -> float | None:
+    """Return the value of an option, an integer if it is whole: 2 instead of 2.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 @dataclass(frozen=True)

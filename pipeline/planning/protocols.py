@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 from pydantic import Field
 
@@ -19,7 +20,15 @@ from pipeline.config.parameters import (
 from pipeline.config.run import Data, Training
 from pipeline.config.schema import Seeds
 from pipeline.config.settings import Settings, Word
-from pipeline.config.validation import checked, invalid, unknown_name
+from pipeline.config.validation import (
+    Inner,
+    Origin,
+    Source,
+    checked,
+    invalid,
+    place_of,
+    unknown_name,
+)
 from pipeline.config.yaml_files import read_yaml, yaml_names
 from pipeline.data import sources
 from pipeline.runtime.errors import Refusal
@@ -98,8 +107,30 @@ class Protocol(Settings):
         return self.settings() | {"name": self.name, "source": self.source, "start": self.start}
 
 
-def read_protocol(name: str, root: Path = Path()) -> tuple[Protocol, str]:
-    """Return a protocol with overrides, and the names of its files for errors.
+@final
+@dataclass(frozen=True)
+class ProtocolFiles(Origin):
+    """The files that the values of a protocol come from.
+
+    Attributes:
+        path: The file of the protocol.
+        overridden: The dotted keys whose values come from `params.yaml`.
+    """
+
+    path: Path
+    overridden: frozenset[str] = frozenset()
+
+    def file_of(self, key: str) -> Path:
+        """Return the file that gives the value of a dotted key."""
+        return PARAMETERS if is_replaced(key, self.overridden) else self.path
+
+    def place(self, key: str) -> str:
+        """Return the file of a value and its key."""
+        return f"{self.file_of(key)}: {key}" if key else str(self.path)
+
+
+def read_protocol(name: str, root: Path = Path()) -> tuple[Protocol, ProtocolFiles]:
+    """Return a protocol with overrides, and the files of its values for errors.
 
     Its model settings are not yet checked.
 
@@ -114,7 +145,7 @@ def read_protocol(name: str, root: Path = Path()) -> tuple[Protocol, str]:
     return with_source(checked_protocol(document, source), source), source
 
 
-def checked_protocol(document: Mapping[str, Any], source: Path | str) -> Protocol:
+def checked_protocol(document: Mapping[str, Any], source: Source) -> Protocol:
     """Return the protocol of these values; its model settings are not yet checked.
 
     Args:
@@ -124,16 +155,32 @@ def checked_protocol(document: Mapping[str, Any], source: Path | str) -> Protoco
     Raises:
         Refusal: A value is invalid; the error has a line for each.
     """
-    _require_counts(document.get("data"), f"{source}: data")
+    _require_counts(document.get("data"), Inner(source, "data"))
     return checked(Protocol, document, source)
 
 
-def require_one_size(data: Any, where: str) -> None:
+def require_dataset(data: Any, source: Source) -> None:
+    """Check that the dataset of a section exists, which may have other mistakes.
+
+    Args:
+        data: The section `data` as written.
+        source: Where it comes from, for errors.
+
+    Raises:
+        Refusal: It does not exist.
+    """
+    dataset = data.get("dataset") if isinstance(data, Mapping) else None
+    datasets = sources.settings()
+    if isinstance(dataset, str) and dataset not in datasets:
+        raise Refusal(unknown_name(place_of(source, "data.dataset"), dataset, datasets))
+
+
+def require_one_size(data: Any, source: Source) -> None:
     """Check that the number of training examples is not given in two ways, where both are written.
 
     Args:
         data: The section `data` as written.
-        where: Its file and key, for errors.
+        source: Where it comes from, for errors.
 
     Raises:
         Refusal: It is, and the two differ.
@@ -143,10 +190,10 @@ def require_one_size(data: Any, where: str) -> None:
     size, number, count = data["train_size"], data["per_class"], len(data["classes"])
     if size != number * count:
         expected = f"none beside data.per_class, which makes it {number * count} ({count} classes)"
-        raise Refusal(invalid(f"{where}.train_size", size, expected))
+        raise Refusal(invalid(place_of(source, "train_size"), size, expected))
 
 
-def _require_counts(data: Any, where: str) -> None:
+def _require_counts(data: Any, source: Source) -> None:
     """Check the classes that are kept, and `per_class`, which counts the examples of each.
 
     Raises:
@@ -157,20 +204,23 @@ def _require_counts(data: Any, where: str) -> None:
         return
     classes, number = data.get("classes"), data.get("per_class")
     if number is not None and not (isinstance(number, int) and number >= 1):
-        raise Refusal(invalid(f"{where}.per_class", number, "an integer >= 1 or null"))
+        raise Refusal(invalid(place_of(source, "per_class"), number, "an integer >= 1 or null"))
     if classes is None and number is not None:
         expected = "a list of classes beside per_class, as in [0, 1, 2]"
-        raise Refusal(f"{where}.classes: missing; expected {expected}")
+        raise Refusal(f"{place_of(source, 'classes')}: missing; expected {expected}")
     if not isinstance(classes, list | tuple):
         return
+    where = place_of(source, "classes")
     if len(classes) < LEAST_CLASSES:
-        raise Refusal(invalid(f"{where}.classes", classes, f"a list of length >= {LEAST_CLASSES}"))
+        raise Refusal(invalid(where, classes, f"a list of length >= {LEAST_CLASSES}"))
     if len(set(map(json.dumps, classes))) < len(classes):
-        raise Refusal(invalid(f"{where}.classes", classes, "each of classes once"))
+        raise Refusal(invalid(where, classes, "distinct classes"))
 
 
-def document_of(name: str, parameters: Parameters, root: Path) -> tuple[dict[str, Any], str]:
-    """Return the values of a protocol with overrides, and the names of their files for errors.
+def document_of(
+    name: str, parameters: Parameters, root: Path
+) -> tuple[dict[str, Any], ProtocolFiles]:
+    """Return the values of a protocol with overrides, and their files for errors.
 
     Args:
         name: The name of its file, without the suffix.
@@ -186,10 +236,20 @@ def document_of(name: str, parameters: Parameters, root: Path) -> tuple[dict[str
     return with_overrides(name, read_yaml(root / PROTOCOLS / f"{name}.yaml"), parameters)
 
 
+def files_of(name: str, parameters: Parameters) -> ProtocolFiles:
+    """Return the files of the values of a protocol.
+
+    Args:
+        name: The name of its file, without the suffix.
+        parameters: The overrides.
+    """
+    return ProtocolFiles(PROTOCOLS / f"{name}.yaml", frozenset(parameters.overrides()))
+
+
 def with_overrides(
     name: str, document: dict[str, Any], parameters: Parameters
-) -> tuple[dict[str, Any], str]:
-    """Return the values of a protocol with overrides, and the names of their files for errors.
+) -> tuple[dict[str, Any], ProtocolFiles]:
+    """Return the values of a protocol with overrides, and their files for errors.
 
     Args:
         name: The name of the protocol.
@@ -199,11 +259,13 @@ def with_overrides(
     Raises:
         Refusal: The document has the key `name`.
     """
-    path = PROTOCOLS / f"{name}.yaml"
+    files = files_of(name, parameters)
     if "name" in document:
-        raise Refusal(f"{path}: name: unknown key; expected none: the file gives the name")
+        raise Refusal(f"{files.path}: name: unknown key; expected none: the file gives the name")
     document = {"name": name, **document}
     changed = parameters.overrides()
+    if _has_other_network(document.get("model") or {}, parameters.model):
+        files = ProtocolFiles(files.path, files.overridden | {"model"})
     for section in SECTIONS:
         overrides = {
             key: value for key, value in getattr(parameters, section).items() if value is not None
@@ -216,10 +278,10 @@ def with_overrides(
             key: space for key, space in tune.items() if not is_replaced(key, changed)
         }
     document |= {key: value for key, value in changed.items() if key in WHOLE}
-    return document, f"{path} with {PARAMETERS} ({', '.join(changed)})" if changed else str(path)
+    return document, files
 
 
-def with_source(protocol: Protocol, source: Path | str) -> Protocol:
+def with_source(protocol: Protocol, source: Source) -> Protocol:
     """Return the protocol with complete `source` settings, also of its pretrainings.
 
     Args:
@@ -229,17 +291,15 @@ def with_source(protocol: Protocol, source: Path | str) -> Protocol:
     Raises:
         Refusal: The dataset does not exist, or a setting of its source is invalid.
     """
-    datasets = sources.settings()
-    dataset = protocol.data.dataset
-    if dataset not in datasets:
-        raise Refusal(unknown_name(f"{source}: data.dataset", dataset, datasets))
-    settings = checked(datasets[dataset], protocol.source, source, "source")
+    require_dataset(protocol.data.model_dump(), source)
+    kind = sources.settings()[protocol.data.dataset]
+    settings = checked(kind, protocol.source, source, "source")
     complete = protocol.model_copy(update={"source": settings.model_dump(mode="json")})
     pretraining = {name: _with_data(complete, name, source) for name in protocol.pretraining}
     return complete.model_copy(update={"pretraining": pretraining})
 
 
-def _with_data(protocol: Protocol, name: str, source: Path | str) -> dict[str, Any]:
+def _with_data(protocol: Protocol, name: str, source: Source) -> dict[str, Any]:
     """Return a pretraining with complete data and source.
 
     It has the dataset and the test fraction of the protocol unless it gives others.
@@ -250,16 +310,14 @@ def _with_data(protocol: Protocol, name: str, source: Path | str) -> dict[str, A
     """
     where = f"pretraining.{name}"
     pretraining = checked(Pretraining, protocol.pretraining[name], source, where)
-    _require_counts(pretraining.data, f"{source}: {where}.data")
-    require_one_size(pretraining.data, f"{source}: {where}.data")
+    _require_counts(pretraining.data, Inner(source, f"{where}.data"))
+    require_one_size(pretraining.data, Inner(source, f"{where}.data"))
     defaults = {"dataset": protocol.data.dataset, "test_fraction": protocol.data.test_fraction}
     data = checked(Data, {**defaults, **pretraining.data}, source, f"{where}.data")
-    datasets = sources.settings()
-    if data.dataset not in datasets:
-        raise Refusal(unknown_name(f"{source}: {where}.data.dataset", data.dataset, datasets))
+    require_dataset(data.model_dump(), Inner(source, where))
     is_same = data.dataset == protocol.data.dataset
     values = {**protocol.source, **pretraining.source} if is_same else pretraining.source
-    complete = checked(datasets[data.dataset], values, source, f"{where}.source")
+    complete = checked(sources.settings()[data.dataset], values, source, f"{where}.source")
     if is_same:
         _require_one_reading(protocol, name, pretraining, complete.model_dump(mode="json"), source)
     return pretraining.model_dump(mode="json") | {
@@ -273,7 +331,7 @@ def _require_one_reading(
     name: str,
     pretraining: Pretraining,
     complete: Mapping[str, Any],
-    source: Path | str,
+    source: Source,
 ) -> None:
     """Check that a pretraining on the files of the protocol reads and holds out as it does.
 
@@ -282,7 +340,7 @@ def _require_one_reading(
     Raises:
         Refusal: It reads them with other settings, or gives a test fraction of its own.
     """
-    where = f"{source}: pretraining.{name}"
+    where = place_of(source, f"pretraining.{name}")
     places = [Path(str(each.get("path") or "")).resolve() for each in (complete, protocol.source)]
     if places[0] != places[1]:
         return
@@ -304,13 +362,13 @@ def network_of(model: Mapping[str, Any]) -> Any:
     return model.get("name", IMPORTED if "import" in model else None)
 
 
-def apply_factors(overrides: dict[str, Any], protocol: Protocol, source: str) -> dict[str, Any]:
+def apply_factors(overrides: dict[str, Any], protocol: Protocol, source: Source) -> dict[str, Any]:
     """Return the overrides with each factor, such as x3 or x1/3, replaced by its product.
 
     Args:
         overrides: Values by dotted key, such as training.learning_rate.
         protocol: The protocol whose values are multiplied.
-        source: The place of the overrides, for error messages.
+        source: Where the overrides come from, for errors.
 
     Returns:
         All overrides; the product with an integer is an integer where it is whole.
@@ -324,8 +382,8 @@ def apply_factors(overrides: dict[str, Any], protocol: Protocol, source: str) ->
         if factor is not None:
             base = value_of(protocol, key)
             if isinstance(base, bool) or not isinstance(base, int | float):
-                where = f"{source}: protocol.{key}"
-                raise Refusal(invalid(where, value, "a value, since only numbers have factors"))
+                expected = "a value, since only numbers have factors"
+                raise Refusal(invalid(place_of(source, key), value, expected))
             product = factor * Fraction(str(base))
             whole = isinstance(base, int) and product.denominator == 1
             values[key] = int(product) if whole else float(f"{float(product):.6g}")
@@ -357,9 +415,19 @@ def value_of(protocol: Protocol, key: str) -> Any:
     section, *names = key.split(".")
     if section not in SECTIONS or not names:
         return None
-    value = protocol.model_dump(mode="json")[section]
-    for name in names:
-        value = value.get(name) if isinstance(value, dict) else None
+    return value_in(protocol.model_dump(mode="json"), key)
+
+
+def value_in(document: Mapping[str, Any], key: str) -> Any:
+    """Return the value of a dotted key, None where there is none.
+
+    Args:
+        document: Values in nested mappings.
+        key: The key, such as training.optimizer.momentum.
+    """
+    value: Any = document
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
     return value
 
 
@@ -375,7 +443,13 @@ def is_replaced(key: str, changed: Collection[str]) -> bool:
 
 def _overridden(section: str, written: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
     """Return a section with overrides; another model keeps none of the protocol's settings."""
-    network = network_of(written)
-    if section == "model" and (network_of(overrides) or network) != network:
+    if section == "model" and _has_other_network(written, overrides):
         return overrides
     return {**written, **overrides}
+
+
+def _has_other_network(written: Mapping[str, Any], overrides: Mapping[str, Any]) -> bool:
+    """Return whether overrides of `model` name another network than the protocol."""
+    network = network_of(written)
+    given = {key: value for key, value in overrides.items() if value is not None}
+    return bool((network_of(given) or network) != network)

@@ -1,7 +1,6 @@
 """Complete the model settings of a protocol and apply the protocol changes of an arm."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline import models, optimizers, regularizers, schedules
@@ -9,10 +8,14 @@ from pipeline.config.run import Data, Training
 from pipeline.config.settings import Settings
 from pipeline.config.start import Rates, Start
 from pipeline.config.validation import (
+    Inner,
+    Refusals,
+    Source,
     checked,
     errors_in,
     invalid,
     one_of,
+    place_of,
     unknown_key,
     unknown_name,
 )
@@ -24,6 +27,7 @@ from pipeline.planning.protocols import (
     Protocol,
     checked_protocol,
     network_of,
+    require_dataset,
     with_source,
 )
 from pipeline.planning.start_mistakes import checked_start, require_effect
@@ -37,7 +41,7 @@ CHANGED = ("data", "model", "training", "start")
 Named = TypeVar("Named", bound=Settings)
 
 
-def resolve_protocol(document: dict[str, Any], source: Path | str) -> Protocol:
+def resolve_protocol(document: dict[str, Any], source: Source) -> Protocol:
     """Return a checked protocol whose model, optimizer and schedule settings are complete.
 
     Args:
@@ -47,16 +51,29 @@ def resolve_protocol(document: dict[str, Any], source: Path | str) -> Protocol:
     Raises:
         Refusal: A value is invalid, or two values do not fit together.
     """
-    protocol = with_source(checked_protocol(document, source), source)
-    training = _complete_training(protocol, source)
-    model = _complete_model(protocol, source)
+    refusals = Refusals()
+    with refusals.collect():
+        require_dataset(document.get("data"), source)
+    with refusals.collect():
+        _require_parts_of_training(document.get("training"), source)
+    with refusals.collect():
+        protocol = checked_protocol(document, source)
+    refusals.require_none()
+    with refusals.collect():
+        protocol = with_source(protocol, source)
+    with refusals.collect():
+        training = _complete_training(protocol, source)
+    with refusals.collect():
+        model = _complete_model(protocol, source)
+    refusals.require_none()
     pretraining = {name: _pretraining(protocol, name, source) for name in protocol.pretraining}
     start = checked_start(protocol.start, source)
     starts = {name: Start.model_validate(values["start"]) for name, values in pretraining.items()}
     require_valid_starts({"": start, **starts}, source)
-    _require_weights(protocol, start, f"{source}: ")
+    _require_weights(protocol, start, Inner(source, "start"))
     for name, start_of_pretraining in starts.items():
-        _require_weights(protocol, start_of_pretraining, f"{source}: pretraining.{name}.")
+        place = Inner(source, f"pretraining.{name}.start")
+        _require_weights(protocol, start_of_pretraining, place)
     values = {
         "model": model,
         "training": training,
@@ -66,7 +83,29 @@ def resolve_protocol(document: dict[str, Any], source: Path | str) -> Protocol:
     return protocol.model_copy(update=values)
 
 
-def _complete_training(protocol: Protocol, source: Path | str) -> Training:
+def _require_parts_of_training(training: Any, source: Source) -> None:
+    """Check the optimizer and the schedule of a section that may have other mistakes.
+
+    Raises:
+        Refusal: One does not exist, or a setting of it is invalid.
+    """
+    if not isinstance(training, Mapping):
+        return
+    refusals = Refusals()
+    kinds: dict[str, Mapping[str, type[Settings]]] = {
+        "optimizer": optimizers.settings(),
+        "schedule": schedules.settings(),
+    }
+    for key, classes in kinds.items():
+        value = training.get(key)
+        document = {"name": value} if isinstance(value, str) else value
+        if isinstance(document, Mapping):
+            with refusals.collect():
+                read_named(dict(document), classes, source, f"training.{key}")
+    refusals.require_none()
+
+
+def _complete_training(protocol: Protocol, source: Source) -> Training:
     """Return the training section with all settings of its optimizer and its schedule.
 
     Raises:
@@ -75,7 +114,9 @@ def _complete_training(protocol: Protocol, source: Path | str) -> Training:
     data, training = protocol.data, protocol.training
     if training.batch_size > data.train_size:
         expected = f"an integer <= {data.train_size} (data.train_size)"
-        raise Refusal(invalid(f"{source}: training.batch_size", training.batch_size, expected))
+        raise Refusal(
+            invalid(place_of(source, "training.batch_size"), training.batch_size, expected)
+        )
     optimizer = read_named(training.optimizer, optimizers.settings(), source, "training.optimizer")
     schedule = read_named(training.schedule, schedules.settings(), source, "training.schedule")
     _require_full_batch(protocol, optimizer, source)
@@ -87,7 +128,7 @@ def _complete_training(protocol: Protocol, source: Path | str) -> Training:
     return training.model_copy(update=complete)
 
 
-def _complete_model(protocol: Protocol, source: Path | str) -> dict[str, Any]:
+def _complete_model(protocol: Protocol, source: Source) -> dict[str, Any]:
     """Return all settings of the network.
 
     Raises:
@@ -103,7 +144,7 @@ def _complete_model(protocol: Protocol, source: Path | str) -> dict[str, Any]:
     return {"name": values["name"], **settings.model_dump(mode="json", by_alias=True)}
 
 
-def _pretraining(protocol: Protocol, name: str, source: Path | str) -> dict[str, Any]:
+def _pretraining(protocol: Protocol, name: str, source: Source) -> dict[str, Any]:
     """Return the complete settings of a pretraining.
 
     Raises:
@@ -114,7 +155,7 @@ def _pretraining(protocol: Protocol, name: str, source: Path | str) -> dict[str,
     pretraining = checked(Pretraining, document["pretraining"][name], source, where)
     start = checked_start(pretraining.start, source, f"{where}.start")
     values = document_of_pretraining(document, pretraining)
-    complete = resolve_protocol(values, f"{source}: {where}").model_dump(mode="json")
+    complete = resolve_protocol(values, Inner(source, where)).model_dump(mode="json")
     chosen = [
         read_named(item, regularizers.settings(), source, f"{where}.regularizers.{number}")
         for number, item in enumerate(pretraining.regularizers)
@@ -127,13 +168,13 @@ def _pretraining(protocol: Protocol, name: str, source: Path | str) -> dict[str,
     }
 
 
-def _require_weights(protocol: Protocol, start: Start, place: str) -> None:
+def _require_weights(protocol: Protocol, start: Start, source: Source) -> None:
     """Check that there are weights to start from, if some layers are frozen or have their own rate.
 
     Args:
         protocol: The protocol.
         start: The start of its runs, or of those of a pretraining.
-        place: What stands before its key, for errors.
+        source: Where its values come from, for errors.
 
     Raises:
         Refusal: It begins with random weights, or with all of a file where some are to be random.
@@ -143,10 +184,10 @@ def _require_weights(protocol: Protocol, start: Start, place: str) -> None:
     if not protocol.model.get("weights"):
         names = [*protocol.pretraining]
         expected = f"{one_of(names)} (pretraining), or model.weights"
-        raise Refusal(f"{place}start.from: missing; expected {expected}")
+        raise Refusal(f"{place_of(source, 'from')}: missing; expected {expected}")
     if start.reinitialize:
         expected = "0 without start.from: every tensor of model.weights is loaded"
-        raise Refusal(invalid(f"{place}start.reinitialize", start.reinitialize, expected))
+        raise Refusal(invalid(place_of(source, "reinitialize"), start.reinitialize, expected))
 
 
 def _require_common(values: Mapping[str, Any]) -> None:
@@ -165,13 +206,13 @@ def _require_common(values: Mapping[str, Any]) -> None:
             )
 
 
-def override_protocol(protocol: Protocol, overrides: dict[str, Any], source: str) -> Protocol:
+def override_protocol(protocol: Protocol, overrides: dict[str, Any], source: Source) -> Protocol:
     """Return the protocol with the values of an arm in place of the protocol's.
 
     Args:
         protocol: The protocol of the study.
         overrides: The values by dotted key, such as model.batch_norm.
-        source: Their place, for error messages.
+        source: Where they come from, for errors.
 
     Raises:
         Refusal: An arm cannot change a key, or a value is invalid or has no effect.
@@ -180,22 +221,21 @@ def override_protocol(protocol: Protocol, overrides: dict[str, Any], source: str
     # a mapping before the values in it
     for key, value in sorted(overrides.items(), key=lambda item: item[0].count(".")):
         section, *names = key.split(".")
+        where = place_of(source, key)
         if section not in CHANGED or not names or "" in names:
             raise Refusal(
-                f"{source}: protocol.{key}: unknown key; "
+                f"{where}: unknown key; "
                 f"expected a key of {', '.join(CHANGED)}, as in model.batch_norm"
             )
         if key == "data.train_size" and protocol.data.per_class is not None:
-            raise Refusal(
-                f"{source}: protocol.{key}: invalid value {value}; expected data.per_class, which "
-                "gives the number of training examples here"
-            )
+            expected = "data.per_class, which gives the number of training examples here"
+            raise Refusal(invalid(where, value, expected))
         if key in FIXED:
             raise Refusal(
-                f"{source}: protocol.{key}: the same for all arms, which share the prepared data; "
+                f"{where}: the same for all arms, which share the prepared data; "
                 "expected another protocol"
             )
-        inner = _inner(document[section], names[:-1], f"{source}: protocol.{section}")
+        inner = _inner(document[section], names[:-1], where.removesuffix(f".{'.'.join(names)}"))
         inner[names[-1]] = value
     changed = resolve_protocol(document, source)
     start_values = {
@@ -203,7 +243,7 @@ def override_protocol(protocol: Protocol, overrides: dict[str, Any], source: str
         for key, value in overrides.items()
         if key.startswith("start.")
     }
-    require_effect(Start.model_validate(changed.start), start_values, f"{source}: start")
+    require_effect(Start.model_validate(changed.start), start_values, Inner(source, "start"))
     return changed
 
 
@@ -243,7 +283,7 @@ def _inner(values: dict[str, Any], names: Sequence[str], where: str) -> dict[str
     return values
 
 
-def _require_full_batch(protocol: Protocol, optimizer: Optimizer, source: Path | str) -> None:
+def _require_full_batch(protocol: Protocol, optimizer: Optimizer, source: Source) -> None:
     """Check that an optimizer with a line search has a full batch and full precision.
 
     Raises:
@@ -254,20 +294,22 @@ def _require_full_batch(protocol: Protocol, optimizer: Optimizer, source: Path |
         return
     if training.batch_size != size:
         expected = f"{size} (data.train_size) with {optimizer.name}, which takes the full batch"
-        raise Refusal(invalid(f"{source}: training.batch_size", training.batch_size, expected))
+        raise Refusal(
+            invalid(place_of(source, "training.batch_size"), training.batch_size, expected)
+        )
     if training.precision == "16-mixed":
         expected = f"32-true or bf16-mixed with {optimizer.name}: 16-mixed scales gradients"
-        raise Refusal(invalid(f"{source}: training.precision", training.precision, expected))
+        raise Refusal(invalid(place_of(source, "training.precision"), training.precision, expected))
 
 
-def _require_cycles(protocol: Protocol, schedule: Schedule, source: Path | str) -> None:
+def _require_cycles(protocol: Protocol, schedule: Schedule, source: Source) -> None:
     """Check the number of snapshots, which equals the number of cycles of some schedules.
 
     Raises:
         Refusal: There are more than updates, or none under a schedule of cycles.
     """
     data, training = protocol.data, protocol.training
-    where = f"{source}: training.snapshots"
+    where = place_of(source, "training.snapshots")
     updates = training.epochs * (data.train_size // training.batch_size)
     most = updates - warm_up_updates(training.warm_up, updates)
     if training.snapshots > most:
@@ -279,7 +321,7 @@ def _require_cycles(protocol: Protocol, schedule: Schedule, source: Path | str) 
 
 
 def read_named(
-    document: dict[str, Any], classes: Mapping[str, type[Named]], source: Path | str, where: str
+    document: dict[str, Any], classes: Mapping[str, type[Named]], source: Source, where: str
 ) -> Named:
     """Return the checked settings of the class that `document["name"]` names.
 
@@ -292,13 +334,13 @@ def read_named(
     Raises:
         Refusal: There is no such class, or a setting is invalid.
     """
-    name = document.get("name")
+    name, place = document.get("name"), place_of(source, f"{where}.name")
     if name is None:
-        raise Refusal(f"{source}: {where}.name: missing; expected {one_of(sorted(classes))}")
+        raise Refusal(f"{place}: missing; expected {one_of(sorted(classes))}")
     if not isinstance(name, str):
-        raise Refusal(invalid(f"{source}: {where}.name", name, one_of(sorted(classes))))
+        raise Refusal(invalid(place, name, one_of(sorted(classes))))
     if name not in classes:
-        raise Refusal(unknown_name(f"{source}: {where}.name", name, classes, _synonyms(classes)))
+        raise Refusal(unknown_name(place, name, classes, _synonyms(classes)))
     values = {key: value for key, value in document.items() if key != "name"}
     return checked(classes[name], values, source, where)
 

@@ -12,7 +12,7 @@ from pipeline.data.description import prepared_with
 from pipeline.data.prepared import read_development_labels
 from pipeline.data.splits import development_and_test
 from pipeline.planning.parts import part_of_protocol, split_settings
-from pipeline.planning.protocols import Protocol, read_protocol
+from pipeline.planning.protocols import Protocol, ProtocolFiles, read_protocol
 from pipeline.planning.studies import Experiment
 from pipeline.runtime.errors import Refusal
 
@@ -31,14 +31,15 @@ def require_protocol_sizes(protocol: Protocol) -> Arrays | None:
     Raises:
         Refusal: The data do not suffice; the error is that of `prepare`.
     """
-    with errors_in(read_protocol(protocol.name)[1]):
-        development = _development(protocol)
-        if development is not None:
+    _, files = read_protocol(protocol.name)
+    development = _development(protocol, files)
+    if development is not None:
+        with errors_in(files):
             require_sizes(development, protocol.data)
     return development
 
 
-def _development(protocol: Protocol) -> Arrays | None:
+def _development(protocol: Protocol, files: ProtocolFiles) -> Arrays | None:
     """Return the development pool without images, from the source or from the prepared data."""
     dataset, source, fraction = protocol.data.dataset, protocol.source, protocol.data.test_fraction
     folder = ARTIFACTS / protocol.name / "data"
@@ -51,9 +52,10 @@ def _development(protocol: Protocol) -> Arrays | None:
             raise
         splits = None
     if splits is not None and _are_numbers(protocol):  # names are read with the images
-        require_examples(splits)
-        every = development_and_test(splits, fraction)[0]
-        return part_of_protocol(protocol, every, splits.class_names, protocol.name)
+        with errors_in(files):
+            require_examples(splits)
+            every = development_and_test(splits, fraction)[0]
+        return part_of_protocol(protocol, every, splits.class_names, files)
     return read_development_labels(folder) if is_prepared else None
 
 

@@ -1,11 +1,10 @@
 """Check a start: values that have no effect, and layers with random weights that stay frozen."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from pipeline.config.start import Start
-from pipeline.config.validation import checked, invalid
+from pipeline.config.validation import Inner, Source, checked, invalid, place_of
 from pipeline.planning.protocols import Protocol
 from pipeline.runtime.errors import Refusal
 
@@ -13,7 +12,7 @@ OF_FIRST_PHASE = ("head_share", "rates.head")
 BELOW_HEAD = ("rates.trunk", "rates.decay")
 
 
-def checked_start(values: Any, source: Path | str, where: str = "start") -> Start:
+def checked_start(values: Any, source: Source, where: str = "start") -> Start:
     """Return the start that a mapping describes.
 
     Args:
@@ -26,19 +25,19 @@ def checked_start(values: Any, source: Path | str, where: str = "start") -> Star
             random weights are never trained.
     """
     if isinstance(values, Mapping):
-        _require_number(values, f"{source}: {where}.k")
+        _require_number(values, place_of(source, f"{where}.k"))
     start = checked(Start, values, source, where)
-    _require_training(start, f"{source}: {where}.reinitialize")
+    _require_training(start, place_of(source, f"{where}.reinitialize"))
     return start
 
 
-def require_effect(start: Start, values: Mapping[str, Any], where: str) -> None:
+def require_effect(start: Start, values: Mapping[str, Any], source: Source) -> None:
     """Check that every value has an effect; a value equal to its default is always accepted.
 
     Args:
         start: The start, with these values.
         values: The values as written; keys of `rates` dotted, or in a mapping.
-        where: The place of the start, for errors.
+        source: Where they come from, for errors.
 
     Raises:
         Refusal: A value has no effect.
@@ -49,12 +48,12 @@ def require_effect(start: Start, values: Mapping[str, Any], where: str) -> None:
         reason = _without_effect(start, key)
         if reason and value != usual[key]:
             default = usual[key] if isinstance(usual[key], str) else f"{usual[key]:g}"
-            lines.append(invalid(f"{where}.{key}", value, f"{default} {reason}"))
+            lines.append(invalid(place_of(source, key), value, f"{default} {reason}"))
     if lines:
         raise Refusal(*lines)
 
 
-def require_effects(document: Mapping[str, Any], protocol: Protocol, source: Path | str) -> None:
+def require_effects(document: Mapping[str, Any], protocol: Protocol, source: Source) -> None:
     """Check that values of the starts of a protocol and of its pretrainings have an effect.
 
     Args:
@@ -66,11 +65,11 @@ def require_effects(document: Mapping[str, Any], protocol: Protocol, source: Pat
         Refusal: A value has no effect.
     """
     start = Start.model_validate(protocol.start)
-    require_effect(start, document.get("start") or {}, f"{source}: start")
+    require_effect(start, document.get("start") or {}, Inner(source, "start"))
     for name, values in protocol.pretraining.items():
         start_values = document["pretraining"][name].get("start") or {}
         start = Start.model_validate(values["start"])
-        require_effect(start, start_values, f"{source}: pretraining.{name}.start")
+        require_effect(start, start_values, Inner(source, f"pretraining.{name}.start"))
 
 
 def _without_effect(start: Start, key: str) -> str:

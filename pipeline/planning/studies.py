@@ -1,7 +1,7 @@
 """Read the studies of a protocol and report all their mistakes at once."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -20,15 +20,32 @@ from pipeline.config.plan import BASELINE, OVERTUNING, PROTOCOL, TUNING, Kind
 from pipeline.config.registered_claims import repeated_ids
 from pipeline.config.schema import Design, Ensemble, Replay, Variance
 from pipeline.config.settings import Settings, Word
-from pipeline.config.validation import checked, errors_in, invalid, one_of, unknown_name
+from pipeline.config.validation import (
+    Inner,
+    Refusals,
+    Source,
+    checked,
+    errors_in,
+    invalid,
+    one_of,
+    place_of,
+    unknown_name,
+)
 from pipeline.config.yaml_files import read_yaml, yaml_names
-from pipeline.planning.arm_files import SEARCH, read_arm, tuned_baseline
+from pipeline.planning.arm_files import SEARCH, nuisance_spaces, read_arm, tuned_baseline
 from pipeline.planning.arm_mistakes import mistakes
 from pipeline.planning.arms import Arm, baseline, relative, searched_values
 from pipeline.planning.claims import claim_mistakes
 from pipeline.planning.effects import effects, is_described, require_start
 from pipeline.planning.pretraining import pretrained_by
-from pipeline.planning.protocols import Protocol, document_of, require_one_size, value_of
+from pipeline.planning.protocols import (
+    Protocol,
+    ProtocolFiles,
+    document_of,
+    files_of,
+    require_one_size,
+    value_of,
+)
 from pipeline.planning.resolution import override_protocol, resolve_protocol
 from pipeline.planning.restricted import is_made_for
 from pipeline.planning.searches import (
@@ -44,6 +61,7 @@ from pipeline.planning.start_mistakes import require_effects
 from pipeline.runtime.errors import Refusal
 
 ORDER: tuple[Kind, ...] = ("comparison", "ensemble", "variance", "search")
+SECTIONS = frozenset(ORDER) - {"comparison"}  # keys that set the kind of a study
 LEAST_SPACES = 2  # spaces of an arm on which searches are replayed: a single one is a curve
 DESIGN = "{search: {method: random, trials: 128}}"
 UNTUNED = "untuned"  # the arm with the protocol's values where tuning has chosen others
@@ -159,7 +177,7 @@ def read_experiment(
 
 def experiment_of(
     document: dict[str, Any],
-    source: str,
+    source: ProtocolFiles,
     root: Path = Path(),
     tuned: Mapping[str, Any] | None = None,
 ) -> Experiment:
@@ -167,7 +185,7 @@ def experiment_of(
 
     Args:
         document: The values of the protocol, overrides applied.
-        source: The names of their files, for errors.
+        source: Their files, for errors.
         root: The folder of the project.
         tuned: As for `read_experiment`.
 
@@ -175,27 +193,29 @@ def experiment_of(
         Refusal: As for `read_experiment`.
     """
     parameters = read_parameters(root)
-    base = resolve_protocol(document, source)
-    require_one_size(document["data"], f"{source}: data")
-    require_effects(document, base, source)
-    tuning = tuned_baseline(base, Path(source))
+    refusals = Refusals()
+    with refusals.collect():
+        base = resolve_protocol(document, source)
+        require_one_size(document["data"], Inner(source, "data"))
+        require_effects(document, base, source)
+    with refusals.collect():
+        _require_spaces(document, source)
+    with refusals.collect():
+        names = _study_names(document, parameters, root)
+    refusals.require_none()
+    tuning = tuned_baseline(base, source.file_of("tune"))
     protocol = override_protocol(base, dict(tuned), source) if tuned else base
     require_network(protocol, source)
-    names = _study_names(protocol, parameters, root)
     studies: list[Study] = []
-    errors: list[str] = []
     for study in names:
-        try:
+        with refusals.collect():
             studies.append(read_study(study, protocol, root, bool(tuned)))
-        except Refusal as refusal:
-            errors += refusal.lines
-    if errors:
-        raise Refusal(*errors)
+    refusals.require_none()
     errors = repeated_ids({study.name: study.claims for study in studies})
     if errors:
         raise Refusal(*errors)
     if not any(study.kind == "comparison" for study in studies):
-        where = f"{_naming(protocol, parameters)}: studies"
+        where = f"{_naming(protocol.name, parameters)}: studies"
         raise Refusal(invalid(where, list(names), "also a study that compares arms"))
     studies.sort(key=lambda study: ORDER.index(study.kind))
     tuned = dict(tuned or {})
@@ -283,12 +303,12 @@ def untuned_study(experiment: Experiment) -> Study | None:
     return Study(TUNING, "What has tuning the baseline changed?", tuple(arms))
 
 
-def require_network(protocol: Protocol, source: str) -> None:
+def require_network(protocol: Protocol, source: Source) -> None:
     """Check that the network of the protocol can be built for its data, and for its pretrainings.
 
     Args:
         protocol: The protocol.
-        source: Its file, for errors.
+        source: Where its values come from, for errors.
 
     Raises:
         Refusal: The data or the network cannot be made, or nothing can start from a pretraining.
@@ -300,34 +320,49 @@ def require_network(protocol: Protocol, source: str) -> None:
         pretrained, acting = pretrained_by(protocol, name)
         if not is_described(protocol.name, pretrained.data.dataset, pretrained.source):
             continue
-        try:
+        with errors_in(Inner(source, f"pretraining.{name}")):
             effects(acting, pretrained.network_settings())
             require_start(pretrained)
             require_start(protocol.model_copy(update={"start": {"from": name}}))
-        except Refusal as refusal:
-            lines = (f"{source}: pretraining.{name}.{line}" for line in refusal.lines)
-            raise Refusal(*lines) from None
 
 
-def _study_names(protocol: Protocol, parameters: Parameters, root: Path) -> Sequence[str]:
+def _require_spaces(document: Mapping[str, Any], source: ProtocolFiles) -> None:
+    """Check the search spaces of `tune` of a protocol that may have other mistakes.
+
+    Raises:
+        Refusal: A space is invalid.
+    """
+    tune = document.get("tune")
+    if isinstance(tune, Mapping):
+        nuisance_spaces(tune, document, source.file_of("tune"))
+
+
+def _study_names(document: Mapping[str, Any], parameters: Parameters, root: Path) -> Sequence[str]:
+    """Return the names of the studies of a protocol that may have other mistakes.
+
+    Raises:
+        Refusal: A study does not exist, or is there twice.
+    """
     existing = yaml_names(root / EXPERIMENTS)
     if parameters.studies == ():
         expected = f"null, all, or a list of: {', '.join(existing)}"
         raise Refusal(invalid(f"{PARAMETERS}: studies", [], expected))
-    names: Sequence[str] | str = parameters.studies or protocol.studies
-    if isinstance(names, str):
-        return [study for study in existing if is_made_for(study, protocol.name, root)]
-    where = f"{_naming(protocol, parameters)}: studies"
+    if parameters.studies == "all":
+        return [study for study in existing if is_made_for(study, document["name"], root)]
+    names = parameters.studies or document.get("studies")
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        return []  # an error of the protocol
+    where = f"{_naming(document['name'], parameters)}: studies"
     if missing := [study for study in names if study not in existing]:
         raise Refusal(*(unknown_name(where, study, existing) for study in missing))
     if len(set(names)) < len(names):
-        raise Refusal(invalid(where, list(names), "each study once"))
+        raise Refusal(invalid(where, list(names), "distinct studies"))
     return names
 
 
-def _naming(protocol: Protocol, parameters: Parameters) -> Path:
+def _naming(protocol: str, parameters: Parameters) -> Path:
     """Return the file that names the studies."""
-    return PARAMETERS if parameters.studies else PROTOCOLS / f"{protocol.name}.yaml"
+    return PARAMETERS if parameters.studies else PROTOCOLS / f"{protocol}.yaml"
 
 
 def read_study(name: str, protocol: Protocol, root: Path = Path(), is_tuned: bool = False) -> Study:
@@ -347,16 +382,21 @@ def read_study(name: str, protocol: Protocol, root: Path = Path(), is_tuned: boo
     checked(_Name, {"study": name}, path)
     if name in (TUNING, OVERTUNING):
         raise Refusal(f"{path}: reserved name; expected another name")
-    document = checked(StudyFile, read_yaml(root / path), path)
+    values = read_yaml(root / path)
+    try:
+        document = checked(StudyFile, values, path)
+    except Refusal as refusal:
+        raise Refusal(*refusal.lines, *_arm_mistakes(values, protocol, path)) from None
     if document.protocols and protocol.name not in document.protocols:
         expected = f"a list with {protocol.name}; or leave {name} out of studies"
         raise Refusal(invalid(f"{path}: protocols", list(document.protocols), expected))
-    arms, errors = _read_arms(document, protocol, path)
+    arms, errors = _read_arms(document.arms, [*document.sections], protocol, path)
     unread = set(document.arms) - {arm.name for arm in arms}
     errors += mistakes(arms, path, is_tuned, unread)
-    errors += _section_mistakes(document, protocol, path)
+    files = files_of(protocol.name, read_parameters(root))
+    errors += _section_mistakes(document, protocol, path, files)
     errors += _single_mistakes(document, arms, path)
-    errors += dict.fromkeys(_search_mistakes(document, protocol, arms, path))
+    errors += dict.fromkeys(_search_mistakes(document, protocol, arms, path, files))
     names = [BASELINE, *document.arms]
     errors += claim_mistakes(document.claims, document.kind, names, path)
     if errors:
@@ -375,23 +415,43 @@ def read_study(name: str, protocol: Protocol, root: Path = Path(), is_tuned: boo
     )
 
 
-def _read_arms(document: StudyFile, protocol: Protocol, path: Path) -> tuple[list[Arm], list[str]]:
+def _arm_mistakes(values: Mapping[str, Any], protocol: Protocol, path: Path) -> list[str]:
+    """Return a line for each mistake in the arms of a study that has other mistakes."""
+    arms = values.get("arms")
+    if not isinstance(arms, Mapping):
+        return []
+    lists = {
+        name: items
+        for name, items in arms.items()
+        if isinstance(items, list) and all(isinstance(item, dict) for item in items)
+    }
+    return _read_arms(lists, [*SECTIONS.intersection(values)], protocol, path)[1]
+
+
+def _read_arms(
+    lists: Mapping[str, list[dict[str, Any]]],
+    sections: Collection[str],
+    protocol: Protocol,
+    path: Path,
+) -> tuple[list[Arm], list[str]]:
     """Return the baseline with the arms that can be read, and a line for each mistake."""
     arms = [baseline(protocol)]
     errors: list[str] = []
-    for name, items in document.arms.items():
-        if document.search and not any(SEARCH in item for item in items):
+    for name, items in lists.items():
+        if "search" in sections and not any(SEARCH in item for item in items):
             expected = f"a design, as in {DESIGN}"
             errors.append(f"{path}: arms.{name}: {SEARCH}: missing; expected {expected}")
             continue
         try:
-            arms.append(read_arm(name, items, protocol, path, bool(document.sections)))
+            arms.append(read_arm(name, items, protocol, path, bool(sections)))
         except Refusal as refusal:
             errors += refusal.lines
     return arms, errors
 
 
-def _section_mistakes(document: StudyFile, protocol: Protocol, path: Path) -> Iterator[str]:
+def _section_mistakes(
+    document: StudyFile, protocol: Protocol, path: Path, files: ProtocolFiles
+) -> Iterator[str]:
     """Yield a line for several sections at once, and for one that needs more seeds than there are.
 
     All arms have the seeds of the first look.
@@ -404,7 +464,7 @@ def _section_mistakes(document: StudyFile, protocol: Protocol, path: Path) -> It
         key = "seeds" if isinstance(section, Replay) else "groups"
         number = getattr(section, key)
         if number > seeds:
-            expected = f"an integer <= {seeds} (seeds.confirmation)"
+            expected = f"an integer <= {seeds} ({files.place('seeds.confirmation')})"
             line = invalid(f"{path}: {kind}.{key}", number, expected)
             yield f"{line}; or leave {path.stem} out of studies"
 
@@ -421,7 +481,7 @@ def _single_mistakes(document: StudyFile, arms: list[Arm], path: Path) -> Iterat
 
 
 def _search_mistakes(
-    document: StudyFile, protocol: Protocol, arms: list[Arm], path: Path
+    document: StudyFile, protocol: Protocol, arms: list[Arm], path: Path, files: ProtocolFiles
 ) -> Iterator[str]:
     """Yield a line for each arm whose settings are not a design for replays of searches."""
     if document.search is None:
@@ -450,10 +510,12 @@ def _search_mistakes(
         elif document.search.trials > len(arm.trials):
             expected = f"an integer <= {len(arm.trials)}, the settings of {arm.name}"
             yield invalid(f"{path}: search.trials", document.search.trials, expected)
-        yield from _replay_mistakes(document.search, protocol, arm, path)
+        yield from _replay_mistakes(document.search, protocol, arm, path, files)
 
 
-def _replay_mistakes(replay: Replay, protocol: Protocol, arm: Arm, path: Path) -> Iterator[str]:
+def _replay_mistakes(
+    replay: Replay, protocol: Protocol, arm: Arm, path: Path, files: ProtocolFiles
+) -> Iterator[str]:
     """Yield a line for each method that cannot be replayed on an arm with so many trials.
 
     A grid needs two values of each range. A method that stops trials needs a score of their
@@ -469,12 +531,13 @@ def _replay_mistakes(replay: Replay, protocol: Protocol, arm: Arm, path: Path) -
                 expected = f"an integer >= {least}, {grid}"
                 yield invalid(f"{path}: search.trials", replay.trials, expected)
         if method in SHORTENS:
-            yield from _stop_mistakes(search, protocol, arm, path)
+            yield from _stop_mistakes(search, protocol, arm, path, files)
 
 
-def _stop_mistakes(search: Search, protocol: Protocol, arm: Arm, path: Path) -> Iterator[str]:
+def _stop_mistakes(
+    search: Search, protocol: Protocol, arm: Arm, path: Path, files: ProtocolFiles
+) -> Iterator[str]:
     """Yield a line for each learning curve without a score for each round of a search."""
-    file = f"{PROTOCOLS / protocol.name}.yaml"
     schedules = [trial.protocol.training for trial in arm.trials]
     lengths = dict.fromkeys((each.epochs, each.curve_points) for each in schedules)
     words = f"{search.method} of {search.trials} trials in {path}"
@@ -486,9 +549,9 @@ def _stop_mistakes(search: Search, protocol: Protocol, arm: Arm, path: Path) -> 
         key, value = ("curve_points", points) if enough else ("epochs", epochs)
         least = enough[0] if enough else _least_epochs(search)
         is_changed = value != getattr(protocol.training, key)
-        where = f"{path}: arms.{arm.name}" if is_changed else file
+        source: Source = arm.definition.places if is_changed else files
         expected = f"an integer >= {least} for {words}, which needs {needs}"
-        yield invalid(f"{where}: training.{key}", value, expected)
+        yield invalid(place_of(source, f"training.{key}"), value, expected)
 
 
 def _least_epochs(search: Search) -> int:

@@ -75,9 +75,12 @@ def read_table(
     Raises:
         Refusal: None or several are given, or what is given cannot be read.
     """
-    origins = [str(origin) for origin in (scores, glob, wandb) if origin is not None]
+    named = {"SCORES": scores, "--glob": glob, "--wandb": wandb}
+    origins = [str(origin) for origin in named.values() if origin is not None]
     if len(origins) != 1:
-        raise Refusal("judge: expected one CSV file, or --glob, or --wandb")
+        given = [name for name, origin in named.items() if origin is not None]
+        problem = f"{' and '.join(given)}: all given" if given else "no scores"
+        raise Refusal(f"judge: {problem}; expected one of: {', '.join(named)}")
     if not origins[0]:
         option, expected = (
             ("--wandb", "entity/project") if glob is None else ("--glob", "a pattern")
@@ -145,7 +148,7 @@ def direction(lower: bool, higher: bool) -> Direction | None:
         Refusal: Both are.
     """
     if lower and higher:
-        raise Refusal("judge: --lower and --higher: both given; expected one of them")
+        raise Refusal("--lower and --higher: both given; expected one of them")
     if lower:
         return Direction.LOWER
     return Direction.HIGHER if higher else None

@@ -2,13 +2,14 @@
 
 import dataclasses
 import functools
+import math
 import re
 import shlex
 import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 from pipeline.comparison.looks import decide
 from pipeline.comparison.references import simple_error
@@ -16,7 +17,17 @@ from pipeline.comparison.trust import seeds_required
 from pipeline.config.parameters import PARAMETERS, PROTOCOLS, read_parameters
 from pipeline.config.run import Data
 from pipeline.config.settings import Settings, Word
-from pipeline.config.validation import checked, unknown_name
+from pipeline.config.validation import (
+    Origin,
+    Refusals,
+    checked,
+    choices,
+    errors_in,
+    invalid,
+    one_of,
+    suggestion,
+    unknown_name,
+)
 from pipeline.config.yaml_files import parse_yaml
 from pipeline.data import sources
 from pipeline.data.checks import (
@@ -29,6 +40,7 @@ from pipeline.data.checks import (
 from pipeline.data.inspection import inspect
 from pipeline.data.inspection.inspection import DataOptions, Inspection
 from pipeline.data.paths import printable
+from pipeline.data.sources import array_files, image_folder
 from pipeline.data.splits import development_and_test
 from pipeline.evaluation.validation import validation_scores
 from pipeline.execution.forecast import forecast_of
@@ -52,7 +64,13 @@ from pipeline.planning.proposal import (
     splits_of,
 )
 from pipeline.planning.proposal_text import protocol_text
-from pipeline.planning.protocols import Protocol, with_overrides
+from pipeline.planning.protocols import (
+    Protocol,
+    ProtocolFiles,
+    files_of,
+    is_replaced,
+    with_overrides,
+)
 from pipeline.planning.resolution import resolve_protocol
 from pipeline.planning.studies import Experiment, experiment_of, require_network
 from pipeline.runtime.errors import Refusal
@@ -68,11 +86,59 @@ KEYS = {  # of a source, and the options that set them
     **{key: f"--{key}" for key in ("size", "color", "white", "layout", "unreadable")},
     "categories": "--category",
 }
-NAMED_KEY = re.compile(rf"\bsource\.({'|'.join(KEYS)})\b(?:: (\[[^]]*\]|skip|'..?'))?")
+NAMED_KEY = re.compile(
+    rf"(?:^dataset \w+: )?\bsource\.({'|'.join(KEYS)})\b(?:: (\[[^]]*\]|skip|'..?'))?"
+)
+
+
+OPTIONS = {  # keys of a protocol, and the options that set them
+    **{f"data.{key}": f"--{key.replace('_', '-')}" for key in ("train_size", "test_fraction")},
+    **{f"seeds.{key}": f"--{key}" for key in ("exploration", "confirmation")},
+    "training.batch_size": "--batch-size",
+    "training.epochs": "--epochs",
+    "training.learning_rate": "--learning-rate",
+    "model.import": "--model",
+    "model.arguments": "--arguments",
+    "margin": "--margin",
+    "name": "--name",
+}
+UNNAMED = ProtocolFiles(PROTOCOLS)
+CHOICES = {  # options whose values are one of a few
+    "color": choices(image_folder.Source, "color"),
+    "unreadable": choices(image_folder.Source, "unreadable"),
+    "layout": choices(array_files.Source, "layout"),
+}
+
+
+DATASET = re.compile("^data.dataset: ")
 
 
 class _Name(Settings):
     name: Word
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class _Proposed(Origin):
+    """The values of a protocol that is not written yet.
+
+    Attributes:
+        data: The data, as in errors.
+        files: The file that is to be written, and `params.yaml`, for values of no option.
+    """
+
+    data: str = ""
+    files: ProtocolFiles = UNNAMED
+
+    def place(self, key: str) -> str:
+        """Return the option that sets a value, otherwise its file and key."""
+        if key == "data.dataset":
+            return self.data
+        is_overridden = self.files.file_of(key) == PARAMETERS
+        for of_option, option in OPTIONS.items():
+            if is_replaced(key, [of_option]) and not is_overridden:
+                return option + key.removeprefix(of_option)
+        return self.files.place(key)
 
 
 def show_new(
@@ -95,20 +161,21 @@ def show_new(
     file = PROTOCOLS / f"{name}.yaml"
     if file.exists() and not force:
         raise Refusal(f"{file}: exists; expected another --name, or --force to replace it")
-    _require_valid(name, options)
-    with ignore_notes(), _options_in_errors():
+    _require_valid(name, data_options, options)
+    with ignore_notes(), _options_in_errors(path):
         inspection = inspect(path, data_options)
     _show_inspection(name, inspection)
-    with ignore_notes(), _options_in_errors():
+    with ignore_notes(), _options_in_errors(path):
         _require_readable(inspection)
-    proposal = _proposal(name, inspection, options)
+    origin = _Proposed(printable(str(path)), files_of(name, read_parameters()))
+    proposal = _proposal(name, inspection, options, origin)
     heading = (
         f"{inspection.examples:,} {inspection.noun} in {len(inspection.counts)} "
         f"classes, for {options.minutes:g} minutes with {_workers()} runs at a time. "
         "Written by gapwise new: every value may be changed."
     )
     text = protocol_text(proposal, heading)
-    warnings = [*proposal.warnings, *_problems(inspection, proposal)]
+    warnings = [*proposal.warnings, *_problems(inspection, proposal, origin)]
     document = parse_yaml(text, file)
 
     def read(tuned: Mapping[str, Any]) -> Experiment:
@@ -136,7 +203,7 @@ def _name(path: Path, option: str | None) -> str:
         Refusal: The name cannot be that of a folder, or the path gives none.
     """
     if option is not None:
-        return str(checked(_Name, {"name": option}, "--name").name)
+        return checked(_Name, {"name": option}, _Proposed()).name
     decomposed = unicodedata.normalize("NFKD", path.stem if path.is_file() else path.name)
     letters = decomposed.encode("ascii", "ignore").decode().lower()
     name = re.sub(r"[^a-z0-9]+", "_", letters).strip("_")[:60]
@@ -145,16 +212,37 @@ def _name(path: Path, option: str | None) -> str:
     return name
 
 
-def _require_valid(name: str, options: ProtocolOptions) -> None:
+def _require_valid(name: str, data_options: DataOptions, options: ProtocolOptions) -> None:
     """Check what the user has chosen, apart from what depends on the data.
 
     Raises:
-        Refusal: A value is invalid.
+        Refusal: A value is invalid; the error has a line for each.
     """
-    if not options.minutes > 0:
-        raise Refusal(f"--minutes: invalid value {options.minutes:g}; expected a number > 0")
+    lines = []
+    if not (math.isfinite(options.minutes) and options.minutes > 0):
+        expected = "a finite number > 0"
+        lines.append(f"--minutes: invalid value {options.minutes:g}; expected {expected}")
     if options.network is not None and options.network not in NETWORKS:
-        raise Refusal(unknown_name("--network", options.network, NETWORKS))
+        lines.append(unknown_name("--network", options.network, NETWORKS))
+    if options.arguments is not None and options.imported is None:
+        lines.append("--arguments: no effect without --model")
+    for option, names in CHOICES.items():
+        value = getattr(data_options, option)
+        if value is not None and value not in names:
+            lines.append(invalid(f"--{option}", value, one_of(names)) + suggestion(value, names))
+    refusals = Refusals()
+    refusals.lines += lines
+    with refusals.collect():
+        _require_values(name, options)
+    refusals.require_none()
+
+
+def _require_values(name: str, options: ProtocolOptions) -> None:
+    """Check the values of the protocol that the user has chosen.
+
+    Raises:
+        Refusal: One is invalid.
+    """
     chosen_values = options.document()
     document = {
         **chosen_values,
@@ -164,16 +252,17 @@ def _require_valid(name: str, options: ProtocolOptions) -> None:
         "training": {"learning_rate": 1, "epochs": 1, "batch_size": 2, **chosen_values["training"]},
         "studies": ["any"],
     }
-    checked(Protocol, document, PROTOCOLS / f"{name}.yaml")
+    checked(Protocol, document, _Proposed(files=ProtocolFiles(PROTOCOLS / f"{name}.yaml")))
 
 
 @contextmanager
-def _options_in_errors() -> Iterator[None]:
-    """Name the options of the command in errors that name keys of a protocol."""
+def _options_in_errors(path: Path) -> Iterator[None]:
+    """Name the data and the options of the command in errors that name keys of a protocol."""
     try:
         yield
     except Refusal as refusal:
-        raise Refusal(*(NAMED_KEY.sub(_option, line) for line in refusal.lines)) from None
+        lines = (NAMED_KEY.sub(_option, line) for line in refusal.lines)
+        raise Refusal(*(DATASET.sub(lambda _: f"{path}: ", line) for line in lines)) from None
 
 
 def _option(key: re.Match[str]) -> str:
@@ -201,11 +290,13 @@ def _workers() -> int:
     return len(worker_environments(read_parameters().execution))
 
 
-def _proposal(name: str, inspection: Inspection, options: ProtocolOptions) -> Proposal:
+def _proposal(
+    name: str, inspection: Inspection, options: ProtocolOptions, origin: Origin
+) -> Proposal:
     """Return the protocol, for which networks are timed until one fits the minutes."""
     candidates = networks(inspection, splits_of(inspection, options), options)
-    protocol = _protocol(name, inspection, options, candidates[0])
-    require_network(protocol, str(PROTOCOLS / f"{name}.yaml"))
+    protocol = _protocol(name, inspection, options, candidates[0], origin)
+    require_network(protocol, origin)
     usual = OF_ROWS
     if inspection.is_image:
         usual = OF_MIRRORED if inspection.flips_keep_labels else OF_IMAGES
@@ -220,7 +311,7 @@ def _proposal(name: str, inspection: Inspection, options: ProtocolOptions) -> Pr
         side = network.size
         shape = inspection.shape if side is None else (inspection.shape[0], side, side)
         return measure_speed(
-            _protocol(name, inspection, options, network),
+            _protocol(name, inspection, options, network, origin),
             shape,
             len(inspection.counts),
             read_parameters().execution,
@@ -235,7 +326,7 @@ def _proposal(name: str, inspection: Inspection, options: ProtocolOptions) -> Pr
 
 
 def _protocol(
-    name: str, inspection: Inspection, options: ProtocolOptions, network: Network
+    name: str, inspection: Inspection, options: ProtocolOptions, network: Network, origin: Origin
 ) -> Protocol:
     """Return a protocol with this network, to time it and to ask which studies apply."""
     splits = splits_of(inspection, options)
@@ -247,11 +338,11 @@ def _protocol(
         "training": {"learning_rate": 0.01, "epochs": 1, "batch_size": network.batch_size},
         "studies": ["dropout"],
     }
-    overridden, source = with_overrides(name, document, read_parameters())
-    return resolve_protocol(overridden, source)
+    overridden, _ = with_overrides(name, document, read_parameters())
+    return resolve_protocol(overridden, origin)
 
 
-def _problems(inspection: Inspection, proposal: Proposal) -> list[str]:
+def _problems(inspection: Inspection, proposal: Proposal, origin: Origin) -> list[str]:
     """Return what `prepare` will find in the data, a line each.
 
     Raises:
@@ -262,10 +353,11 @@ def _problems(inspection: Inspection, proposal: Proposal) -> list[str]:
         return ["copies and parts that differ are looked for when the run begins"]
     with collect_notes():
         splits = sources.read(inspection.dataset, document["source"])
-    require_examples(splits)
-    data = Data(**document["data"])
-    development, test = development_and_test(splits, data.test_fraction)
-    require_sizes(development, data)
+    with errors_in(origin):
+        require_examples(splits)
+        data = Data(**document["data"])
+        development, test = development_and_test(splits, data.test_fraction)
+        require_sizes(development, data)
     return compare_splits(development, test, splits.feature_names)
 
 

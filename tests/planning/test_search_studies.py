@@ -139,7 +139,8 @@ TWO = "{name: augmentation, shift: {uniform: [0.5, 2], points: 2}, rotate: {unif
         (
             "{methods: [random], trials: 4, seeds: 4}",
             f"  a: [{TWO}, {{search: {{method: random, trials: 4}}}}]",
-            "search.seeds: invalid value 4; expected an integer <= 3 (seeds.confirmation); "
+            "search.seeds: invalid value 4; expected an integer <= 3 "
+            "(experiments/protocols/tiny.yaml: seeds.confirmation); "
             "or leave dropout out of studies",
         ),
         (
@@ -258,7 +259,7 @@ def test_an_arm_with_fewer_epochs_than_rounds_is_named(project):
     with pytest.raises(Refusal) as refused:
         read_experiment("tiny")
     (line,) = refused.value.lines
-    start = "experiments/dropout.yaml: arms.sgd: training.epochs: invalid value 1; "
+    start = "experiments/dropout.yaml: arms.sgd.0.protocol.training.epochs: invalid value 1; "
     assert line.startswith(f"{start}expected an integer >= 2 for halving of 4 trials")
 
 

@@ -472,7 +472,7 @@ def test_an_arm_has_no_value_in_vain_but_may_inherit_one(write):
         with pytest.raises(Refusal) as refusal:
             write(usual, study=study.replace("start.train: head", changes))
         (found,) = refusal.value.lines
-        assert found.startswith(f"experiments/modes.yaml: arms.a: {line}")
+        assert found.startswith(f"experiments/modes.yaml: arms.a.0.protocol.{line}")
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,8 @@ def arms(text: str) -> str:
         ),
         (
             QUESTION + "ensemble: {groups: 4, size: 2}\n" + SNAPSHOTS,
-            "ensemble.groups: invalid value 4; expected an integer <= 3 (seeds.confirmation)",
+            "ensemble.groups: invalid value 4; expected an integer <= 3 "
+            "(experiments/protocols/tiny.yaml: seeds.confirmation)",
         ),
         (
             QUESTION + "ensemble: {groups: 2, size: 1}\n" + SNAPSHOTS,
@@ -87,7 +88,8 @@ def arms(text: str) -> str:
         ),
         (
             "question: Why?\nvariance: {groups: 4, draws: 2}\narms: {a: [{name: dropout}]}",
-            "variance.groups: invalid value 4; expected an integer <= 3 (seeds.confirmation)",
+            "variance.groups: invalid value 4; expected an integer <= 3 "
+            "(experiments/protocols/tiny.yaml: seeds.confirmation)",
         ),
         (
             "question: Why?\nvariance: {groups: 2, draws: 0}\narms: {a: [{name: dropout}]}",
@@ -133,7 +135,7 @@ def arms(text: str) -> str:
         ),
         (
             arms("  a: [{name: dropout}, {name: dropout}]"),
-            'arms.a.1.name: invalid value "dropout"; expected each regularizer once',
+            'arms.a.1.name: invalid value "dropout"; expected a regularizer that the arm does not',
         ),
         (
             arms("  a: [{name: dropout}, {retune: true}, {retune: true}]"),
@@ -294,7 +296,106 @@ def test_a_mistake_of_all_arms_is_one_line_that_names_the_protocol(project, befo
 def test_a_mistake_in_the_parameters_is_named(project, parameters, words):
     lines = refused(project, parameters=parameters)
     assert words in lines[0]
-    assert all("params.yaml" in line for line in lines)
+    assert all(line.startswith("params.yaml: ") for line in lines)
+
+
+def test_an_error_names_the_file_of_its_key(project):
+    protocol = project / "experiments" / "protocols" / "tiny.yaml"
+    protocol.write_text(protocol.read_text().replace("margin: 0.01", "margin: 3"))
+    assert refused(project, parameters="protocols: [tiny]\ntraining: {epochs: 0}") == (
+        "params.yaml: training.epochs: invalid value 0; expected an integer >= 1",
+        "experiments/protocols/tiny.yaml: margin: invalid value 3; expected a number > 0 and < 1",
+    )
+
+
+def test_independent_errors_of_a_protocol_are_reported_together(project):
+    (project / "experiments" / "protocols" / "tiny.yaml").write_text(
+        "data: {dataset: digit, train_size: 60}\n"
+        "model: {name: cnn}\n"
+        "training:\n"
+        "  {learning_rate: 0.05, epochs: 0, batch_size: 10, optimizer: sdg, schedule: onecycle}\n"
+        "tune: {training.learning_rate: {log: [0.2, 0.01], points: 3}}\n"
+        "margin: 3\n"
+        "studies: [dropuot]\n"
+    )
+    lines = refused(project)
+    file = "experiments/protocols/tiny.yaml"
+    assert [line.split(": ")[:2] for line in lines] == [
+        [file, "data.dataset"],
+        [file, "training.optimizer.name"],
+        [file, "training.schedule.name"],
+        [file, "training.epochs"],
+        [file, "margin"],
+        [file, "tune.training.learning_rate.log"],
+        [file, "studies"],
+    ]
+
+
+def test_independent_errors_of_valid_sections_are_reported_together(project):
+    parameters = (
+        "protocols: [tiny]\ntraining: {batch_size: 900}\nmodel: {depth: 2}\nsource: {pth: x}\n"
+        "tune: {training.learning_rate: {log: [2, 1]}}\nstudies: [dropuot]"
+    )
+    lines = refused(project, parameters=parameters)
+    assert [line.split(": ")[:2] for line in lines] == [
+        ["params.yaml", "source.pth"],
+        ["params.yaml", "training.batch_size"],
+        ["params.yaml", "model.depth"],
+        ["params.yaml", "tune.training.learning_rate.log"],
+        ["params.yaml", "studies"],
+    ]
+
+
+def test_an_unknown_key_of_a_study_hides_no_error_of_its_arms(project):
+    arms_of_study = "a: [{name: dropuot}], b: [{name: dropout, rate: 7}], c: [], d: {name: mixup}"
+    lines = refused(project, study=f"question: Why?\nclaim: []\narms: {{{arms_of_study}}}")
+    assert [line.split(": ")[1] for line in lines] == [
+        "arms.d",
+        "claim",
+        "arms.a.0.name",
+        "arms.b.0.rate",
+        "arms.c",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "line"),
+    [
+        (
+            "training: {optimizer: {name: sgd, momentum: 2}}",
+            "training.optimizer.momentum: invalid value 2; expected a number >= 0 and < 1",
+        ),
+        ("model: {name: mlp, depth: 3}", "model.depth: unknown key; expected one of: "),
+        ("data: {classes: [1, 1]}", "data.classes: invalid value [1, 1]; expected distinct"),
+    ],
+)
+def test_an_error_of_a_value_inside_an_override_names_the_parameters(project, parameters, line):
+    (refusal,) = refused(project, parameters=f"protocols: [tiny]\n{parameters}")
+    assert refusal.startswith(f"params.yaml: {line}")
+
+
+def test_the_seeds_of_a_study_name_their_file(project):
+    study = "question: Why?\nensemble: {groups: 3, size: 2}\narms: {a: [{name: dropout}]}"
+    parameters = "protocols: [tiny]\nseeds: {confirmation: 2}"
+    (line,) = refused(project, study=study, parameters=parameters)
+    assert "groups: invalid value 3; expected an integer <= 2 (params.yaml: seeds." in line
+
+
+@pytest.mark.parametrize(
+    ("items", "line"),
+    [
+        ("[{protocol: {training.epoch: 3}}]", "0.protocol.training.epoch: unknown key"),
+        (
+            "[{name: dropout}, {protocol: {training.optimizer: {name: sgd, momentum: 2}}}]",
+            "1.protocol.training.optimizer.momentum: invalid value 2",
+        ),
+        ("[{protocol: {training.epochs: {log: [0, 1]}}}]", "0.protocol.training.epochs.log"),
+        ("[{protocol: {training.batch_size: 900}}]", "0.protocol.training.batch_size: invalid"),
+    ],
+)
+def test_an_error_of_an_arm_names_the_place_in_its_file(project, items, line):
+    (refusal,) = refused(project, study=f"question: Why?\narms: {{a: {items}}}")
+    assert refusal.startswith(f"experiments/dropout.yaml: arms.a.{line}")
 
 
 def test_a_protocol_that_does_not_exist_names_those_that_do(project):

@@ -66,7 +66,7 @@ def _require_applicable(options: DataOptions, names: Collection[str], kind: str)
         option.name for option in fields(options) if getattr(options, option.name) != option.default
     ]
     errors = [
-        f"{OPTIONS.get(name, f'--{name}')}: does not apply to {kind}; expected it left out"
+        f"{OPTIONS.get(name, f'--{name}')}: not applicable to {kind}; remove the option"
         for name in chosen
         if name not in names
     ]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.config.settings import Settings
-from pipeline.config.validation import suggestion
+from pipeline.config.validation import invalid, suggestion
 from pipeline.data.arrays import Arrays, DatasetInfo, Splits
 from pipeline.data.paths import data_path, printable
 from pipeline.data.sources._columns import (
@@ -270,7 +270,7 @@ def _parts(path: Path, source: Source, values: "dict[str, pd.Series[Any]]") -> d
     column = values["split"].str.lower()
     unknown = sorted(set(column) - set(SPLITS))
     if unknown:
-        raise Refusal(f"{where}: {named(unknown)}; expected train, validation or test")
+        raise Refusal(invalid(where, unknown[0], "one of: train, validation, test"))
     splits = column.map(SPLITS).to_numpy()
     parts = {name: np.flatnonzero(splits == name) for name in dict.fromkeys(SPLITS.values())}
     parts = {name: rows for name, rows in parts.items() if len(rows)}
