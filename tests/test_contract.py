@@ -140,9 +140,9 @@ def test_neutral_without_the_short_cut_equals_it_closely(
     expected = trained(configure(epochs=1)).weights
     monkeypatch.setattr(regularizers, "build", lambda given: (settings,))
     monkeypatch.setattr(type(settings), "audit", lambda self, inputs: {})
-    own = train(configure(given, epochs=1), pool).weights
+    weights = train(configure(given, epochs=1), pool).weights
     assert all(
-        torch.allclose(own[key].float(), expected[key].float(), atol=1e-4) for key in expected
+        torch.allclose(weights[key].float(), expected[key].float(), atol=1e-4) for key in expected
     )
 
 
@@ -151,31 +151,31 @@ class TestEvery:
     """Each regularizer alone, with strong settings and with each of its variants."""
 
     def test_initial_weights_untouched(self, name, settings, configure, pool):
-        own, plain = (
+        weights, plain = (
             placed(config, pool)[0].state_dict()
             for config in (configure(item(name, settings)), configure())
         )
-        assert equal(own, plain)
+        assert equal(weights, plain)
 
     def test_has_an_effect_and_says_so(self, name, settings, configure, trained):
-        own = trained(configure(item(name, settings)))
-        assert own.audit[name]
+        regularized = trained(configure(item(name, settings)))
+        assert regularized.audit[name]
         # a regularizer that may rightly never fire measures whether it did
-        if own.audit[name].get("fired") != 0:
-            assert not equal(own.weights, trained(configure()).weights)
+        if regularized.audit[name].get("fired") != 0:
+            assert not equal(regularized.weights, trained(configure()).weights)
 
     def test_moves_no_other_stream(self, name, settings, configure, observed):
         """Batch order and the draws of augmentation are the same bits with and without it."""
         shared = () if name == "augmentation" else (item("augmentation"),)
-        without, own = (
+        without, regularized = (
             observed(config)
             for config in (configure(*shared), configure(item(name, settings), *shared))
         )
-        assert own.orders == without.orders
-        assert len(own.orders) > 0
+        assert regularized.orders == without.orders
+        assert len(regularized.orders) > 0
         if shared:
-            assert own.draws == without.draws
-            assert len(own.draws) == 6
+            assert regularized.draws == without.draws
+            assert len(regularized.draws) == 6
 
     def test_again_and_resumed_it_ends_at_the_same_bits_whatever_the_global_generator(
         self, name, settings, configure, whole, pool, tmp_path
@@ -354,9 +354,9 @@ def test_composes_pairwise(one, other, configure, pool):
     """Or is rejected in one line, in either order, if a file declares that the two clash."""
     kinds = regularizers.settings()
     if other not in kinds[one].clashes and one not in kinds[other].clashes:
-        own = train(configure(item(one), item(other), epochs=1), pool)
-        assert set(own.audit) == {one, other}
-        assert not own.diverged
+        regularized = train(configure(item(one), item(other), epochs=1), pool)
+        assert set(regularized.audit) == {one, other}
+        assert not regularized.diverged
         return
     for pair in ((one, other), (other, one)):
         with pytest.raises(Refusal, match=f"({one} with {other}|{other} with {one}): ") as refused:
@@ -403,8 +403,8 @@ def acts_without_noise(network, configure, pool):
     """Return whether the deterministic member differs from the plain network for equal weights."""
     plain, images = assemble(configure(), (), pool.shape, pool.classes), as_images(pool.images[:20])
     plain.load_state_dict(shaken(network).state_dict())
-    own, other = deterministic(network, images), deterministic(plain, images)
-    return not torch.allclose(own, other, atol=1e-6)
+    logits, other = deterministic(network, images), deterministic(plain, images)
+    return not torch.allclose(logits, other, atol=1e-6)
 
 
 def separates_equals(network, layer, pool):

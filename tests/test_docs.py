@@ -38,7 +38,7 @@ def lines(page: Path) -> list[list[str]]:
     blocks = [line for _, block in BLOCK.findall(text) for line in block.splitlines()]
     inline = re.findall(r"`((?:gapwise|dvc|make) [^`\n]+)`", text)
     words = [shlex.split(line, comments=True) for line in [*blocks, *inline]]
-    return [part for found in words for part in split(found)]
+    return [part for command in words for part in split(command)]
 
 
 def split(words: list[str]) -> list[list[str]]:
@@ -94,7 +94,7 @@ def test_the_index_lists_every_page():
 
 
 @pytest.fixture
-def own(tmp_path, monkeypatch):
+def project_with_images(tmp_path, monkeypatch):
     """Return a project with the images that the script of docs/getting-started.md writes."""
     page = (ROOT / "docs" / "getting-started.md").read_text()
     (script,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
@@ -110,7 +110,9 @@ def own(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/getting-started.md"])
-def test_the_first_protocol_of_a_user_is_written_and_plans(page, own, capsys, monkeypatch):
+def test_the_first_protocol_of_a_user_is_written_and_plans(
+    page, project_with_images, capsys, monkeypatch
+):
     """Where a network is timed, the numbers of the machine on which the page was written."""
     text = (ROOT / page).read_text()
     monkeypatch.setattr(new, "measure_speed", lambda *_: MEASURED)
@@ -122,7 +124,9 @@ def test_the_first_protocol_of_a_user_is_written_and_plans(page, own, capsys, mo
     assert command == "gapwise run --protocol photographs"
     assert re.search(rf"^ *{command}$", text, re.MULTILINE)
     if page == "docs/getting-started.md":
-        written = (own / "experiments" / "protocols" / "photographs.yaml").read_text()
+        written = (
+            project_with_images / "experiments" / "protocols" / "photographs.yaml"
+        ).read_text()
         (shown,) = re.findall(r"```yaml\n(# 600 .*?)```", text, re.DOTALL)
         assert written.startswith(shown)
         (output,) = re.findall(r"```\n(photographs: 600 .*?)```", text, re.DOTALL)
@@ -136,9 +140,9 @@ TRANSFER = (ROOT / "docs" / "transfer.md").read_text()
 
 def test_the_pretrainings_and_arms_of_the_page_plan(project):
     """Under the training of the tiny project."""
-    own, study = re.findall(r"```yaml\n((?:data|question).*?)```", TRANSFER, re.DOTALL)[:2]
+    keys, study = re.findall(r"```yaml\n((?:data|question).*?)```", TRANSFER, re.DOTALL)[:2]
     kept = [line for line in PROTOCOL.splitlines() if not line.startswith(("data:", "studies:"))]
-    protocol = "\n".join([*kept, "studies: [modes]", own])
+    protocol = "\n".join([*kept, "studies: [modes]", keys])
     (project / "experiments" / "protocols" / "tiny.yaml").write_text(protocol)
     (project / "experiments" / "modes.yaml").write_text(study)
     (modes,) = read_experiment("tiny").studies

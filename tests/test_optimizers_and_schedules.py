@@ -86,13 +86,13 @@ class TestEvery:
     def test_has_an_effect(self, part, name, case, trained):
         """Another end than any other one of its kind, at the same learning rate."""
         same = {"epochs": 4, "learning_rate": 0.02, "batch_size": 30 if part == "optimizer" else 10}
-        own = trained(case(part, name, **same))
+        run = trained(case(part, name, **same))
         for other in KINDS[part].names():
             if other == name:
                 continue
             changed = trained(case(part, other, **same))
             # AdamW is Adam where nothing is decayed
-            assert equal(own.weights, changed.weights) is ({name, other} == {"adam", "adamw"})
+            assert equal(run.weights, changed.weights) is ({name, other} == {"adam", "adamw"})
 
     def test_moves_no_other_stream(self, part, name, case, pool):
         orders, draws = [], []

@@ -121,6 +121,6 @@ def test_what_a_network_has_not_is_refused_where_it_is_planned(extended, monkeyp
     monkeypatch.chdir(extended)
     with pytest.raises(SystemExit, match="^2$"):
         cli.plan()
-    told = capsys.readouterr().err
-    assert "depth.yaml" in told
-    assert all(line.startswith("error: ") for line in told.splitlines())
+    errors = capsys.readouterr().err
+    assert "depth.yaml" in errors
+    assert all(line.startswith("error: ") for line in errors.splitlines())

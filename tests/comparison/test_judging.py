@@ -239,21 +239,21 @@ COLLAPSED = np.where(np.array(SEEDS) == 3, 0.1, BETTER)
 
 
 def test_a_run_that_is_far_worse_than_others_of_its_arm_is_found():
-    found = judge(long_table(baseline=BASELINE, better=COLLAPSED, alike=ALIKE)).collapses
-    assert found[["arm", "seed", "score"]].to_numpy().tolist() == [["better", "3", 0.1]]
-    assert found["robust_z"].item() > 20
+    rows = judge(long_table(baseline=BASELINE, better=COLLAPSED, alike=ALIKE)).collapses
+    assert rows[["arm", "seed", "score"]].to_numpy().tolist() == [["better", "3", 0.1]]
+    assert rows["robust_z"].item() > 20
 
 
 def test_where_lower_is_better_a_run_collapses_upwards():
     table = long_table(baseline=1 - BASELINE, better=1 - COLLAPSED)
-    found = judge(table, direction="lower", margin=0.01).collapses
-    assert found[["arm", "seed"]].to_numpy().tolist() == [["better", "3"]]
+    rows = judge(table, direction="lower", margin=0.01).collapses
+    assert rows[["arm", "seed"]].to_numpy().tolist() == [["better", "3"]]
 
 
 def test_the_best_run_is_not_taken_for_a_collapsed_one():
     table = long_table(baseline=BASELINE, better=1 - COLLAPSED)
-    found = judge(table, direction="higher", margin=0.01).collapses
-    assert found.empty
+    rows = judge(table, direction="higher", margin=0.01).collapses
+    assert rows.empty
 
 
 def test_ordinary_runs_do_not_collapse():
@@ -330,10 +330,12 @@ def outcomes_of(plan):
 )
 def test_the_scores_of_a_report_give_its_verdicts(shared_runs):
     plan = plan_of(shared_runs)
-    found = outcomes_of(plan)
-    expected = contrasts(plan, found, dict.fromkeys(plan.fingerprints(), COST), {}, tuple(SCORES))
+    outcomes = outcomes_of(plan)
+    expected = contrasts(
+        plan, outcomes, dict.fromkeys(plan.fingerprints(), COST), {}, tuple(SCORES)
+    )
     expected = expected[expected["metric"] == "test_accuracy"].reset_index(drop=True)
-    judged = judge(seed_scores(plan, found), margin=plan.margin).table
+    judged = judge(seed_scores(plan, outcomes), margin=plan.margin).table
     assert judged["repeats"].sum() == len(shared_runs)
     assert judged["n"].tolist() == expected["n"].tolist()
     assert "dropout of two" in set(judged["arm"])

@@ -58,8 +58,8 @@ def test_null_reports_rarely_find_anything_and_uncorrected_ones_often_do():
     generator = np.random.default_rng(8)
     p = np.array([_null_report(generator) for _ in range(200)])
     suspects = p[(p < 0.05).any(axis=1)]  # a correction never lowers a p-value
-    found = sum((holm(report) < 0.05).any() for report in suspects)
-    assert found / 200 <= 0.05 + 2.6 * np.sqrt(0.05 * 0.95 / 200)
+    false_reports = sum((holm(report) < 0.05).any() for report in suspects)
+    assert false_reports / 200 <= 0.05 + 2.6 * np.sqrt(0.05 * 0.95 / 200)
     assert len(suspects) / 200 > 0.12
 
 

@@ -90,8 +90,12 @@ def test_given_parts_are_kept(root):
     for part in ("train", "val", "test"):
         shutil.copytree(root, whole / part)
     draw(whole / "val" / "cat" / "9.png", BLUE)
-    found = read(whole)
-    assert [len(part.labels) for part in (found.pool, found.validation, found.test)] == [6, 7, 6]
+    dataset = read(whole)
+    assert [len(part.labels) for part in (dataset.pool, dataset.validation, dataset.test)] == [
+        6,
+        7,
+        6,
+    ]
     (whole / "train" / "cat" / "0.png").unlink()
     assert (
         len(read(whole).pool.labels) == 5
@@ -571,8 +575,8 @@ def test_splits_with_names_in_two_unicode_forms(root):
     for split, form in (("train", "NFC"), ("val", "NFD")):
         shutil.copytree(root, whole / split)
         (whole / split / "cat").rename(whole / split / unicodedata.normalize(form, "\u00e9"))
-    found = read(whole)
-    assert found.pool.labels.tolist() == found.validation.labels.tolist() == [0] * 3 + [1] * 3
+    dataset = read(whole)
+    assert dataset.pool.labels.tolist() == dataset.validation.labels.tolist() == [0] * 3 + [1] * 3
 
 
 def test_names_that_differ_otherwise_are_two_classes(root):
@@ -594,8 +598,8 @@ def test_a_split_in_a_folder_of_its_name(root):
     whole = root.parent / "whole"
     shutil.copytree(root, whole / "train" / "train")
     shutil.copytree(root, whole / "test" / "test")
-    found = read(whole)
-    assert [len(found.pool.labels), len(found.test.labels)] == [6, 6]
+    dataset = read(whole)
+    assert [len(dataset.pool.labels), len(dataset.test.labels)] == [6, 6]
 
 
 @pytest.mark.parametrize(
@@ -785,8 +789,8 @@ def test_an_interrupted_run_resumes(root, monkeypatch):
 
     def tried():
         seen.clear()
-        found = read(root).pool.images
-        return sorted(seen), found
+        images = read(root).pool.images
+        return sorted(seen), images
 
     monkeypatch.setattr(decoding, "decode", noted)
     monkeypatch.setattr(chunks, "THREADS", 1)

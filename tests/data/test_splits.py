@@ -103,10 +103,10 @@ def test_channels_last_holds_the_same_examples(tmp_path, channels):
     chosen = np.random.default_rng(1).permutation(1200)[:1100]
     for given in (images, np.load(tmp_path / "images.npy", mmap_mode="r")):
         arrays = Arrays(given, np.arange(1200), 2)
-        found, taken = arrays.take_channels_last(chosen), arrays.take(chosen)
-        assert (found.images == taken.images).all()
-        assert (found.labels == taken.labels).all()
-        assert np.shares_memory(as_images(found.images).numpy(), found.images)
+        last, taken = arrays.take_channels_last(chosen), arrays.take(chosen)
+        assert (last.images == taken.images).all()
+        assert (last.labels == taken.labels).all()
+        assert np.shares_memory(as_images(last.images).numpy(), last.images)
         assert (given == images).all()
 
 

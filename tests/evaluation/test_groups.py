@@ -72,18 +72,18 @@ def group(seed=1000, lost=(), read=predicted):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_group_has_the_models_of_its_seed_each_once_under_its_first_name(seed):
     """An arm's name that two studies give to different runs is told apart by the study."""
-    found = group(seed)
-    assert [model.run for model in found.baseline] == [f"base{seed}", f"second{seed}"]
-    assert {arm: model.run for arm, model in found.others.items()} == {
+    models = group(seed)
+    assert [model.run for model in models.baseline] == [f"base{seed}", f"second{seed}"]
+    assert {arm: model.run for arm, model in models.others.items()} == {
         "averaged": f"averaged{seed}"
     }
-    assert {arm: model.run for arm, model in found.compared.items()} == {
+    assert {arm: model.run for arm, model in models.compared.items()} == {
         "baseline": f"base{seed}",
         "drop of one": f"drop{seed}",
         "drop of two": f"other{seed}",
         "shift": f"shift{seed}",
     }
-    digests = {model.examples for model in (*found.baseline, *found.compared.values())}
+    digests = {model.examples for model in (*models.baseline, *models.compared.values())}
     assert digests == {f"validation images of {seed}"}
 
 
@@ -94,9 +94,9 @@ def test_a_group_that_has_lost_a_model_of_the_baseline_is_none(lost):
 
 
 def test_other_models_that_are_not_done_are_left_out():
-    found = group(lost=["averaged1000", "other1000"])
-    assert found.others == {}
-    assert set(found.compared) == {"baseline", "drop", "shift"}
+    models = group(lost=["averaged1000", "other1000"])
+    assert models.others == {}
+    assert set(models.compared) == {"baseline", "drop", "shift"}
 
 
 def test_an_arm_trained_on_other_images_is_in_no_group():

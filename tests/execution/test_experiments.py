@@ -123,7 +123,7 @@ def test_without_a_commit_it_says_what_to_do(project):
 
 
 def test_results_return_to_the_last_commit_and_code_stays(dvc, project):
-    own = {
+    texts = {
         "params.yaml": "protocols: [tiny]\n# changed\n",
         "experiments/dropout.yaml": "changed",
         "mynet.py": "new",
@@ -131,12 +131,12 @@ def test_results_return_to_the_last_commit_and_code_stays(dvc, project):
     }
     results = {"reports/tiny/report.md": "other", "dvc.lock": "other"}
     stray = project / "reports" / "tiny" / "pages" / "study_other.md"
-    for name, text in {**own, **results, str(stray): "x"}.items():
+    for name, text in {**texts, **results, str(stray): "x"}.items():
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text(text)
     restored, *left = restore_results()
     assert restored.endswith(": dvc.lock, reports, artifacts")
-    assert {name: (project / name).read_text() for name in own} == own
+    assert {name: (project / name).read_text() for name in texts} == texts
     assert {(project / name).read_text() for name in results} == {"committed"}
     assert not stray.exists()
     assert dvc == [["checkout", "--force", "--quiet"]]

@@ -125,17 +125,17 @@ def begun(folder):
 def working():
     """Return the processes of this cluster that perform a job, by the place of its token."""
     mark = f"RAY_AUTH_TOKEN_PATH={os.environ['RAY_AUTH_TOKEN_PATH']}".encode()
-    found = []
+    processes = []
     for place in Path("/proc").glob("[0-9]*"):
         try:
             if (
                 b"ray::_work" in (place / "cmdline").read_bytes()
                 and mark in (place / "environ").read_bytes()
             ):
-                found.append(int(place.name))
+                processes.append(int(place.name))
         except OSError:
             continue
-    return found
+    return processes
 
 
 def alive(process):
@@ -320,18 +320,18 @@ def test_a_node_with_a_store_of_its_own_is_refused_in_one_line(cluster, carry, t
     hidden = (
         f"mount -t tmpfs none {tmp_path / 'store'} && exec {start} --object-store-memory={80 << 20}"
     )
-    said = tmp_path / "said"
-    with said.open("w") as file:
+    log = tmp_path / "said"
+    with log.open("w") as file:
         other = subprocess.Popen([*apart, "sh", "-c", hidden], stdout=file, stderr=file)
     try:
-        wait_until(lambda: "Ray runtime started" in said.read_text())
+        wait_until(lambda: "Ray runtime started" in log.read_text())
         with pytest.raises(
             Refusal,
             match=r"^params.yaml: execution.executor: node \S+ does not see \S+/store; "
             r"expected one file system",
-        ) as told:
+        ) as refused:
             list(carry("run"))
-        assert len(told.value.lines) == 1
+        assert len(refused.value.lines) == 1
         assert begun(tmp_path) == []
     finally:
         other.terminate()
@@ -346,8 +346,8 @@ def test_a_node_with_a_store_of_its_own_is_refused_in_one_line(cluster, carry, t
     ],
 )
 def test_no_token_and_a_wrong_one_are_one_line_each(cluster, tmp_path, environment, words):
-    code, told, errors, seconds = driven(tmp_path, cluster.address, "run", **environment)
-    assert (code, told, len(errors.splitlines())) == (2, "", 1)
+    code, output, errors, seconds = driven(tmp_path, cluster.address, "run", **environment)
+    assert (code, output, len(errors.splitlines())) == (2, "", 1)
     assert words in errors
     assert "RAY_AUTH_TOKEN_PATH: another file" in errors
     assert "another" not in errors.replace(": another file", "")
@@ -355,8 +355,8 @@ def test_no_token_and_a_wrong_one_are_one_line_each(cluster, tmp_path, environme
 
 
 def test_no_cluster_is_one_line(cluster, tmp_path):
-    code, told, errors, seconds = driven(tmp_path, "127.0.0.1:1", "run")
-    assert (code, told) == (2, "")
+    code, output, errors, seconds = driven(tmp_path, "127.0.0.1:1", "run")
+    assert (code, output) == (2, "")
     assert re.fullmatch(
         r'error: params.yaml: execution.address: invalid value ".*"; '
         r"expected a running cluster .* \(nothing answers at \S+:1: .*\); run: ray start\n",

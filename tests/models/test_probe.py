@@ -661,5 +661,5 @@ def test_dropconnect_predicts_without_a_relu_module(configure, pool, network):
     run = TrainedRun(config, regularizers.build(config.regularizers), weights, {})
     images = torch.from_numpy(pool.images[:20])
     splits = dict.fromkeys(("train", "validation", "test"), images)
-    found = predictions(run, splits, pool.classes, viewed=False, flips_keep=False)
-    assert {view.kind for view in found} == {"deterministic", "noise", "trained"}
+    logits = predictions(run, splits, pool.classes, viewed=False, flips_keep=False)
+    assert {view.kind for view in logits} == {"deterministic", "noise", "trained"}

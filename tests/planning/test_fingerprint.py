@@ -210,8 +210,8 @@ def test_the_libraries_of_a_users_module_count(tmp_path, monkeypatch, configure)
     digest(tmp_path, monkeypatch, "import numpy\nimport scipy.linalg\nfrom ruamel import yaml\n")
     model = {"name": "imported", "import": "users_net:Net", "arguments": {}}
     config = configure()
-    own = config.model_copy(update={"model": model})
-    always, with_own = (set(identity(given, "d")["versions"]) for given in (config, own))
+    imported = config.model_copy(update={"model": model})
+    always, with_own = (set(identity(given, "d")["versions"]) for given in (config, imported))
     assert always == {"torch", "numpy", "pytorch-lightning", "scikit-learn"}
     assert with_own - always == {"scipy", "ruamel.yaml"}
 
@@ -292,29 +292,29 @@ OWN = {
 
 
 @pytest.fixture
-def own(project, monkeypatch):
+def scattered(project, monkeypatch):
     """Return a folder with a network whose code is scattered, and with what is installed in it."""
     for name, content in OWN.items():
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text(content)
     for place in ("env/src", "lib/site-packages", "."):
         monkeypatch.syspath_prepend(str(project / place))
-    known = set(sys.modules)
+    before = set(sys.modules)
     clear()
     yield project
     mine = {"blocks", "heads", "aside", "installed", "cloned", "experiments", "layers", "patches"}
-    assert not mine & (set(sys.modules) - known)
+    assert not mine & (set(sys.modules) - before)
     clear()
 
 
-def test_all_of_this_folder_that_an_imported_network_runs_is_found(own):
-    found = set(modules("mynet"))
-    mine = {name for name in found if not name.startswith("pipeline.")}
+def test_all_of_this_folder_that_an_imported_network_runs_is_found(scattered):
+    names = set(modules("mynet"))
+    mine = {name for name in names if not name.startswith("pipeline.")}
     assert mine == {
         *("mynet", "blocks", "heads", "heads.linear", "heads.more"),
         *("experiments.deep.parts", "aside", "patches", "layers", "layers.activation"),
     }
-    assert {"pipeline.models.resnet", "pipeline.models._initialization"} <= found
+    assert {"pipeline.models.resnet", "pipeline.models._initialization"} <= names
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,9 @@ def test_all_of_this_folder_that_an_imported_network_runs_is_found(own):
         *("layers/activation.py", "patches.py"),
     ],
 )
-def test_what_an_imported_network_takes_from_this_folder_retrains_its_runs(configure, own, file):
+def test_what_an_imported_network_takes_from_this_folder_retrains_its_runs(
+    configure, scattered, file
+):
     model = {"name": "imported", "import": "mynet:Net", "arguments": {}}
 
     def both():
@@ -336,9 +338,9 @@ def test_what_an_imported_network_takes_from_this_folder_retrains_its_runs(confi
         ]
 
     before = both()
-    (own / file).write_text((own / file).read_text() + "# a comment\n")
+    (scattered / file).write_text((scattered / file).read_text() + "# a comment\n")
     assert both() == before
-    (own / file).write_text((own / file).read_text() + "ADDED = 1\n")
+    (scattered / file).write_text((scattered / file).read_text() + "ADDED = 1\n")
     after = both()
     assert after[0] != before[0]
     assert after[1] == before[1]
@@ -347,14 +349,14 @@ def test_what_an_imported_network_takes_from_this_folder_retrains_its_runs(confi
 def test_the_code_of_a_run_is_what_training_imports(configure):
     """Nothing that stores, schedules or reports; all that computes."""
     clear()
-    found = {name.removeprefix("pipeline.") for name in modules(module.TRAINER)}
-    folders = {name.partition(".")[0] for name in found}
+    names = {name.removeprefix("pipeline.") for name in modules(module.TRAINER)}
+    folders = {name.partition(".")[0] for name in names}
     assert folders <= {
         *("config", "data", "models", "optimizers", "prediction", "records", "regularizers"),
         *("runtime", "schedules", "training"),
     }
-    assert {"training.task", "data.loader", "prediction.members", "models._sites"} <= found
-    assert not {"config.plan", "config.parameters", "records.store"} & found
+    assert {"training.task", "data.loader", "prediction.members", "models._sites"} <= names
+    assert not {"config.plan", "config.parameters", "records.store"} & names
 
 
 def test_equal_code_has_equal_digests_whatever_the_process():

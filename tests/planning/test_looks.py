@@ -55,12 +55,12 @@ def stopping(**looks):
 
     def of_plan(plan, _scores):
         had = seeds(plan)
-        found = {}
+        stops = {}
         for key in KEYS:
             look = LOOKS.index(had[key]) + 1
             at_end = "last" if look == len(LOOKS) else None
-            found[key] = "futile" if look >= looks.get(key[1], 1) else at_end
-        return found
+            stops[key] = "futile" if look >= looks.get(key[1], 1) else at_end
+        return stops
 
     return of_plan
 
@@ -205,8 +205,8 @@ def test_an_arm_that_has_the_seeds_that_are_asked_for_keeps_the_reason_why_it_st
 def test_only_declared_looks_of_arms_that_there_are_may_be_asked_for(write, resolve, line):
     with pytest.raises(Refusal) as refused:
         write(resolve=resolve)
-    (found,) = refused.value.lines
-    assert found.startswith(line)
+    (message,) = refused.value.lines
+    assert message.startswith(line)
 
 
 @pytest.mark.parametrize(

@@ -235,14 +235,14 @@ def test_no_pretraining_sees_an_image_of_the_protocol(write):
     def images(pool):
         return {image.tobytes() for image in pool}
 
-    own = images(read_development(folder).images)
+    development = images(read_development(folder).images)
     test = images(read_test_images(folder))
     everything = sources.read("digits", {}).pool
-    assert len(own | test) < len(everything.labels)
+    assert len(development | test) < len(everything.labels)
     sizes = {}
     for name in read_summary(folder)["pretraining"]:
         pool = read_development(folder / "pretraining" / name)
-        assert images(pool.images).isdisjoint(own | test)
+        assert images(pool.images).isdisjoint(development | test)
         sizes[name] = pool.classes, len(pool.labels)
     assert sizes["similar"] == sizes["regularized"]
     assert sizes["similar"][0] == 5
@@ -285,9 +285,9 @@ def test_no_group_is_split_between_a_pretraining_and_the_protocol(write, classes
     labels, groups = generator.integers(0, 10, 4000), generator.integers(0, 1500, 4000)
     images = np.arange(4000, dtype=np.float32).reshape(-1, 1, 1, 1)
     pool = Arrays(images, labels, 10, groups=groups)
-    own = part_of_protocol(protocol, pool, (), "p.yaml")
+    part = part_of_protocol(protocol, pool, (), "p.yaml")
     pretrained = part_of_pretraining(protocol, "own", pool, (), "p.yaml")
-    seen = [set(part.groups.tolist()) for part in (own, pretrained)]
+    seen = [set(part.groups.tolist()) for part in (part, pretrained)]
     assert min(map(len, seen)) > 100
     assert not seen[0] & seen[1]
 
@@ -471,8 +471,8 @@ def test_an_arm_has_no_value_in_vain_but_may_inherit_one(write):
         changes = f"start.train: head, {more}" if "train" not in more else more
         with pytest.raises(Refusal) as refusal:
             write(usual, study=study.replace("start.train: head", changes))
-        (found,) = refusal.value.lines
-        assert found.startswith(f"experiments/modes.yaml: arms.a: {line}")
+        (message,) = refusal.value.lines
+        assert message.startswith(f"experiments/modes.yaml: arms.a: {line}")
 
 
 @pytest.mark.parametrize(

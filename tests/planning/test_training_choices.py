@@ -49,8 +49,8 @@ def test_the_study_of_the_docs_plans(read):
     study = re.search(r"```yaml\n(.*?)```", section, re.DOTALL).group(1)
     arms = study[study.index("arms:\n  ") + len("arms:\n  ") :]
     experiment = read(arms)
-    found = [settings(experiment, number) for number in (1, 2, 3)]
-    names = [(trials[0]["optimizer"]["name"], len(trials)) for trials in found]
+    values = [settings(experiment, number) for number in (1, 2, 3)]
+    names = [(trials[0]["optimizer"]["name"], len(trials)) for trials in values]
     assert names == [("sgd", 5), ("adam", 7), ("adam", 7)]
 
 
@@ -84,8 +84,8 @@ def test_an_arm_replaces_the_whole_or_one_value(read):
 
 def test_values_of_an_optimizer_are_searched(read):
     space = "{one_minus_log: [0.5, 0.99], points: 3}"
-    found = settings(read(f"a: [{{protocol: {{training.optimizer.momentum: {space}}}}}]"), 1)
-    assert [each["optimizer"]["momentum"] for each in found] == [0.5, 0.9293, 0.99]
+    values = settings(read(f"a: [{{protocol: {{training.optimizer.momentum: {space}}}}}]"), 1)
+    assert [each["optimizer"]["momentum"] for each in values] == [0.5, 0.9293, 0.99]
     names = settings(read("a: [{protocol: {training.optimizer: [adam, rmsprop]}}]"), 1)
     assert [each["optimizer"]["name"] for each in names] == ["adam", "rmsprop"]
     factors = settings(read("a: [{protocol: {training.optimizer.momentum: [x1/2, x1/3]}}]"), 1)

@@ -55,19 +55,19 @@ def read(folder, run):
 
 @pytest.mark.parametrize(("run", "seed"), [("aa", 0), ("12e3", 1)])
 def test_read_as_written(folder, run, seed):
-    found, written = read(folder, run), predicted(seed)
-    assert list(found.logits) == list(MEMBERS)
+    stored, written = read(folder, run), predicted(seed)
+    assert list(stored.logits) == list(MEMBERS)
     for view, logits in written.logits.items():
-        np.testing.assert_array_equal(found.logits[view], logits, strict=True)
-    assert list(found.labels) == ["train", "validation"]
+        np.testing.assert_array_equal(stored.logits[view], logits, strict=True)
+    assert list(stored.labels) == ["train", "validation"]
     for split, labels in written.labels.items():
-        np.testing.assert_array_equal(found.labels[split], labels, strict=True)
-    assert found.examples == f"images of {run}"
+        np.testing.assert_array_equal(stored.labels[split], labels, strict=True)
+    assert stored.examples == f"images of {run}"
 
 
 def test_views_are_keys_by_their_names():
-    found = predicted()
-    assert found.logits["test", "noise"] is found.logits[View(kind="noise", split="test")]
+    views = predicted()
+    assert views.logits["test", "noise"] is views.logits[View(kind="noise", split="test")]
 
 
 @pytest.mark.parametrize(
@@ -92,10 +92,10 @@ def test_logits_that_are_views_of_memory_are_written_as_they_read(tmp_path):
     }
     write_predictions(tmp_path, "aa", Predictions(logits, {}, "digest"))
     seal_predictions(tmp_path)
-    found = read(tmp_path, "aa")
-    assert found.labels == {}
+    stored = read(tmp_path, "aa")
+    assert stored.labels == {}
     for view, values in logits.items():
-        np.testing.assert_array_equal(found.logits[view], values, strict=True)
+        np.testing.assert_array_equal(stored.logits[view], values, strict=True)
 
 
 def test_views_and_examples_are_metadata_and_the_test_has_no_labels(folder):

@@ -36,9 +36,9 @@ def test_targets_stay_distributions_with_known_entries():
 @pytest.mark.parametrize("amount", [0.05, 0.3])
 def test_the_loss_is_that_of_torch(amount):
     logits, labels = torch.randn(4, 4, dtype=torch.float64), torch.arange(4)
-    own = functional.cross_entropy(logits, smoothed(TARGETS, amount))
+    loss = functional.cross_entropy(logits, smoothed(TARGETS, amount))
     assert torch.allclose(
-        own, functional.cross_entropy(logits, labels, label_smoothing=amount), atol=1e-14
+        loss, functional.cross_entropy(logits, labels, label_smoothing=amount), atol=1e-14
     )
 
 

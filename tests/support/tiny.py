@@ -94,14 +94,14 @@ def write_checkout(folder: Path, wandb: str = "disabled") -> None:
 def _parameters(wandb: str) -> str:
     """Return the project's params.yaml, with every key, without what a user has set there."""
     document = read_yaml(ROOT / "params.yaml")
-    own = {
+    values = {
         "protocols": ["tiny"],
         "execution": Execution().model_dump(),
         "tracking": Tracking(wandb=wandb).model_dump(),
     }
     lines = []
     for section, value in document.items():
-        given = own.get(section)
+        given = values.get(section)
         if isinstance(value, dict) and section != "resolve":
             lines.append(f"{section}:")
             lines += [f"  {key}: {json.dumps((given or {}).get(key))}" for key in value]

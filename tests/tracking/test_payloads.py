@@ -240,12 +240,12 @@ def test_summary_has_scores_gap_audit_cost_and_state() -> None:
 
 
 def test_operations_that_are_not_counted_are_one_text() -> None:
-    def said(*names: str) -> object:
+    def summary(*names: str) -> object:
         cost = {**RECORD["cost"], "uncounted": list(names)}  # type: ignore[dict-item]
         return one(record={**RECORD, "cost": cost}).summary.get("cost/uncounted")
 
-    assert said("aten._fft_c2c", "aten._fft_r2c") == "aten._fft_c2c, aten._fft_r2c"
-    assert said() is None
+    assert summary("aten._fft_c2c", "aten._fft_r2c") == "aten._fft_c2c, aten._fft_r2c"
+    assert summary() is None
 
 
 def test_a_failed_run_is_failed_and_says_why() -> None:

@@ -55,7 +55,7 @@ class Other(Counter):
     """Another class, so another state."""
 
 
-def fit(epochs, *own, resumed=None):
+def fit(epochs, *callbacks, resumed=None):
     trainer = lightning.Trainer(
         max_epochs=epochs,
         accelerator="cpu",
@@ -63,7 +63,7 @@ def fit(epochs, *own, resumed=None):
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[Forwarded(each) for each in own],
+        callbacks=[Forwarded(each) for each in callbacks],
     )
     trainer.fit(
         Network(),
