@@ -295,12 +295,16 @@ class TestNoise:
     def test_equal_examples_of_a_batch_get_different_noise(self, name, settings, configure, pool):
         """From every noise layer alone, unless one draw is for all by design."""
         network, _ = placed(configure(item(name, settings)), pool)
-        for layer in noise_layers(network):
+        layers = noise_layers(network)
+        assert layers
+        for layer in layers:
             assert separates_equals(network, layer, pool) is not shares_a_draw(name, settings)
 
     def test_one_draw_for_a_whole_batch_would_be_seen(self, name, settings, configure, pool):
         network, _ = placed(configure(item(name, settings)), pool)
-        for layer in noise_layers(network):
+        layers = noise_layers(network)
+        assert layers
+        for layer in layers:
             layer.sample = repeating(layer.sample)
             assert separates_equals(network, layer, pool) is False
 
@@ -323,7 +327,9 @@ def test_deterministic_member_is_the_plain_network(name, settings, configure, po
 @pytest.mark.parametrize(("name", "settings"), cases(reads_its_input))
 def test_acting_in_the_deterministic_member_would_be_seen(name, settings, configure, pool):
     network, _ = placed(configure(item(name, settings)), pool)
-    for layer in noise_layers(network):
+    layers = noise_layers(network)
+    assert layers
+    for layer in layers:
         plain, layer.deterministic = layer.deterministic, scaled(layer.deterministic)
         assert acts_without_noise(network, configure, pool)
         layer.deterministic = plain

@@ -166,8 +166,13 @@ def test_lbfgs_is_refused_with_random_layers_of_the_network(module):
     require_trainable(Sgd(), nn.Sequential(nn.Linear(2, 2), module), ())
 
 
-def test_lbfgs_takes_a_dropout_layer_of_rate_0():
-    require_trainable(Lbfgs(), nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.0)), ())
+def test_lbfgs_accepts_a_dropout_layer_of_rate_0_and_of_no_other():
+    dropout = nn.Dropout(1e-6)
+    network = nn.Sequential(nn.Linear(2, 2), dropout)
+    with pytest.raises(Refusal, match="^Dropout of the network with lbfgs: "):
+        require_trainable(Lbfgs(), network, ())
+    dropout.p = 0.0
+    assert require_trainable(Lbfgs(), network, ()) is None
 
 
 @pytest.mark.parametrize("name", ["adagrad", "rmsprop", "adam", "adamw"])

@@ -1,5 +1,6 @@
 """What more images, other draws and weights of others show of a user's network."""
 
+import copy
 import sys
 import types
 
@@ -404,8 +405,13 @@ def test_an_initialization_that_the_forward_undoes_is_an_error(made, kind, how):
 
 
 @pytest.mark.parametrize("kind", [Plain, Cosine])
-def test_an_initialization_of_weights_that_layers_use_is_taken(made, kind):
-    require_drawn_weights(made(kind)[0], "small")
+def test_an_initialization_of_weights_that_layers_use_is_accepted_without_a_change(made, kind):
+    network, _ = made(kind)
+    before = copy.deepcopy(network.state_dict())
+    require_drawn_weights(network, "small")
+    after = network.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
 @pytest.mark.parametrize("kind", [PlainDraw, UnstoredDraw, DrawnWidth, DrawnForTraining])

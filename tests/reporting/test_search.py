@@ -155,6 +155,7 @@ def test_tables_are_the_same_after_they_were_stored(results, study, tmp_path):
 def test_a_rank_is_a_range_where_intervals_overlap(results, study):
     (rows,) = tables_of(search.importance_section(results, study, words(study)))
     table = results.search_importance
+    assert len(table) > 0
     for cells, row in zip(rows, table.to_dict("records"), strict=True):
         first, last = row["first_rank"], row["last_rank"]
         assert cells["rank"] == (str(first) if first == last else f"{first} to {last}")
@@ -246,11 +247,13 @@ def test_a_single_arm_has_no_verdict_by_tuning_budget(results, study):
 
 def test_curves_end_where_their_search_ends(results):
     ((_, figure),) = search_curves.figures(results)
+    assert figure.axes
     for ax, (_, rows) in zip(
         figure.axes, results.search_curves.groupby("arm", sort=False), strict=True
     ):
         lines = [line for line in ax.get_lines() if len(line.get_xdata()) > 1]
         ends = sorted(max(line.get_xdata()) for line in lines)
+        assert ends
         by_method = rows.dropna(subset="median").groupby("method")["cost"].agg(["max", "size"])
         assert ends == sorted(by_method.loc[by_method["size"] > 1, "max"])
 

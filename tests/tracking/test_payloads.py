@@ -275,7 +275,8 @@ def contrast(arm: str) -> dict[str, Any]:
 def test_the_tables_of_the_report_hold_labels_in_place_of_mappings() -> None:
     rows = [{**contrast(arm), "metric": "test_accuracy"} for arm in ("drop", "more")]
     tables = report_payload([plan(row("one", "drop", "f1"))], rows, {}, {}).tables
-    for name in ("headline", "contrasts"):
+    assert tables.keys() == {"headline", "contrasts"}
+    for name in tables:
         at = {column: place for place, column in enumerate(tables[name].columns)}
         labels = [(cells[at["factor"]], cells[at["setting"]]) for cells in tables[name].rows]
         setting = "rate=0.25, data.train_size=75"
