@@ -390,30 +390,6 @@ def test_an_identifier_that_is_no_noun_is_recognized(tmp_path):
     assert named_by_participles(tmp_path) == expected
 
 
-def test_parameters_spell_every_overridable_key():
-    from pipeline import models
-    from pipeline.config.parameters import Parameters
-    from pipeline.config.run import Data, Training
-    from pipeline.config.schema import Seeds
-    from pipeline.data import sources as data
-
-    document = read_yaml(ROOT / "params.yaml")
-    assert set(document) == set(Parameters.model_fields)
-    for section, kind in (("data", Data), ("training", Training), ("seeds", Seeds)):
-        assert list(document[section]) == list(kind.model_fields)
-    assert set(document["model"]) == {"name", *_keys(models)}
-    assert set(document["source"]) == set(_keys(data))
-
-
-def _keys(noun):
-    """Return the settings in all its files, as a user spells them."""
-    return (
-        field.alias or name
-        for kind in noun.settings().values()
-        for name, field in kind.model_fields.items()
-    )
-
-
 REPORTING = [file for file in FILES if file.startswith("reporting/")]
 STATISTICS = {
     *("mean", "nanmean", "average", "median", "nanmedian", "mode", "quantile", "nanquantile"),
