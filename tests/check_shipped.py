@@ -12,11 +12,10 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 from shipped import SHIPPED
+from tiny import SECTIONS, keys
 
 from pipeline import models, regularizers
 from pipeline.config.parameters import Parameters
-from pipeline.config.run import Data, Training
-from pipeline.config.schema import Seeds
 from pipeline.config.yaml_files import read_yaml
 from pipeline.data import sources
 from pipeline.execution.git import committed_texts, names
@@ -92,16 +91,12 @@ def test_the_page_is_what_the_code_and_the_committed_reports_say(monkeypatch):
 def test_parameters_spell_every_overridable_key():
     document = read_yaml(ROOT / "params.yaml")
     assert set(document) == set(Parameters.model_fields)
-    for section, kind in (("data", Data), ("training", Training), ("seeds", Seeds)):
-        assert list(document[section]) == list(kind.model_fields)
-    assert set(document["model"]) == {"name", *_keys(models)}
-    assert set(document["source"]) == set(_keys(sources))
+    for section, kind in SECTIONS.items():
+        assert list(document[section]) == keys(kind)
+    assert set(document["model"]) == {"name", *keys_of_all(models)}
+    assert set(document["source"]) == keys_of_all(sources)
 
 
-def _keys(noun):
-    """Return the settings in all its files, as a user spells them."""
-    return (
-        field.alias or name
-        for kind in noun.settings().values()
-        for name, field in kind.model_fields.items()
-    )
+def keys_of_all(noun):
+    """Return the keys of all models or of all sources, as a user spells them."""
+    return {key for kind in noun.settings().values() for key in keys(kind)}

@@ -13,13 +13,14 @@ import torch
 from declarations import MODEL
 from dvc.cli.parser import get_main_parser
 from short import train_two_steps
-from tiny import PROTOCOL
+from tiny import PROTOCOL, parameters_text
 from typer.main import get_command
 from typer.testing import CliRunner
 from wandb.cli.cli import cli as wandb
 
 from pipeline import cli
-from pipeline.config.yaml_files import read_yaml
+from pipeline.config.parameters import PARAMETERS
+from pipeline.config.yaml_files import parse_yaml
 from pipeline.models import build
 from pipeline.planning.proposal import Speed
 from pipeline.planning.studies import read_experiment
@@ -90,11 +91,11 @@ def test_a_command_exists_with_its_options(line):
 
 
 def requires_parameter(override: str) -> None:
-    """Check that `params.yaml` has the key of an override, which DVC requires."""
+    """Check that a complete `params.yaml` has the key of an override, which DVC requires."""
     section, _, field = override.partition("=")[0].partition(".")
     if section == "KEY":
         return
-    document = read_yaml(ROOT / "params.yaml")
+    document = parse_yaml(parameters_text("offline"), PARAMETERS)
     assert section in document
     assert not field or field.partition(".")[0] in document[section]
 
