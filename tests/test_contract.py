@@ -27,6 +27,7 @@ from observed import watch
 from pydantic import ValidationError
 from torch import nn
 from torch.nn import functional
+from weights import equal
 
 from pipeline import models, regularizers
 from pipeline.config.run import RunConfig
@@ -75,10 +76,6 @@ def observed(pool):
         return seen
 
     return lambda config: by_text(config.model_dump_json())
-
-
-def equal(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
 def placed(config, pool):

@@ -8,6 +8,7 @@ from interrupted import assert_same_end
 from observed import watch
 from pydantic import ValidationError
 from torch import nn
+from weights import equal
 
 from pipeline import optimizers, schedules
 from pipeline.config.run import RunConfig
@@ -51,10 +52,6 @@ def case(configure):
         return config.model_copy(update={"model": PLAIN})
 
     return made
-
-
-def equal(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
 @pytest.mark.parametrize(("part", "name"), CASES)

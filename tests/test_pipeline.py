@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from scipy import stats
 from stages import STAGES, run_stages
-from tiny import ROOT
+from tiny import ROOT, trained
 
 from pipeline import confirm, evaluate, prepare, regularizers, train
 from pipeline.comparison.looks import decide
@@ -83,14 +83,6 @@ def stable_bytes(project):
         str(path.relative_to(project)): path.read_bytes()
         for path in files
         if path.is_file() and path.stem != "timing"
-    }
-
-
-def trained_at(project):
-    """Return fingerprint -> when its record was written."""
-    return {
-        path.parent.name: path.stat().st_mtime_ns
-        for path in (project / ".runs").glob("*/record.json")
     }
 
 
@@ -695,11 +687,11 @@ def test_two_clean_runs_give_the_same_bytes(whole, project):
 
 def test_a_new_setting_trains_its_own_runs_only(project):
     run_stages(prepare, train)
-    before = trained_at(project)
+    before = trained(project)
     path = project / "experiments" / "dropout.yaml"
     path.write_text(path.read_text().replace("[0.1, 0.5]", "[0.1, 0.3, 0.5]"))
     run_stages(train)
-    after = trained_at(project)
+    after = trained(project)
     assert len(after) == len(before) + 2
     assert {name: after[name] for name in before} == before
 
@@ -714,9 +706,7 @@ def test_a_failed_run_is_named_counted_and_never_a_baseline(project, monkeypatch
         run_stages(train)
     assert "NoEffect: augmentation: " in str(failed.value)
     assert (
-        sum(
-            read_record(project / ".runs" / name)["state"] == "done" for name in trained_at(project)
-        )
+        sum(read_record(project / ".runs" / name)["state"] == "done" for name in trained(project))
         == 6
     )
 
@@ -733,9 +723,9 @@ def test_diverged_runs_are_results_and_an_arm_without_a_choice_is_reported_as_lo
     choice = json.loads((artifacts(project) / "choice.json").read_text())["choice"]["others"]
     assert choice == {"lost": None}
     assert "lost" in (project / "reports" / "tiny" / "report.md").read_text()
-    before = trained_at(project)
+    before = trained(project)
     run_stages(confirm)
-    assert trained_at(project) == before
+    assert trained(project) == before
 
 
 @pytest.mark.parametrize("stage", STAGES[1:])

@@ -4,8 +4,6 @@ Every report is made by `contrasts` itself, from scores that were drawn; a wrong
 the same scores.
 """
 
-import gc
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,6 +18,7 @@ from pipeline.comparison.selection import choice, tried
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
 
+pytestmark = pytest.mark.usefixtures("little_garbage")
 ARMS, SEEDS, SPREAD, MARGIN = 12, 8, 0.01, 0.01
 NAMES = ("baseline", *(f"arm_{number}" for number in range(ARMS)))
 COST = {"training_flops": 2, "forward_flops": 1}
@@ -65,14 +64,6 @@ class Reports:
         scores = self.scores.assign(value=np.tile(np.ravel(accuracies), len(WHERE)))
         results = outcomes(scores, self.states, self.machines)
         return contrasts(self.plan, results, self.costs, {}, metrics=(PRIMARY,))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _little_garbage():
-    """Keep what other tests left out of the garbage that statsmodels collects at every call."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")

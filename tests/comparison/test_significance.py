@@ -1,6 +1,5 @@
 """Holm's correction."""
 
-import gc
 from math import nan
 
 import numpy as np
@@ -45,15 +44,7 @@ def test_an_arm_without_a_p_value_stays_in_the_family_and_undefined():
     assert holm(np.array([])).size == 0
 
 
-@pytest.fixture
-def _little_garbage():
-    """Keep what other tests left out of the garbage that statsmodels collects at every call."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
-@pytest.mark.usefixtures("_little_garbage")
+@pytest.mark.usefixtures("little_garbage")
 def test_null_reports_rarely_find_anything_and_uncorrected_ones_often_do():
     generator = np.random.default_rng(8)
     p = np.array([_null_report(generator) for _ in range(200)])

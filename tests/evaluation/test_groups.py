@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from plans import planned_run
 
-from pipeline.config.plan import BASELINE, Plan, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.config.plan import BASELINE, Plan, PlannedArm, PlannedStudy
 from pipeline.evaluation.groups import group_tables, read_group
 from pipeline.records.predictions import Predictions, View
 
@@ -13,21 +14,17 @@ LABELS = {"train": np.arange(TRAIN) % 3, "validation": np.arange(10) % 3}
 TEST = np.arange(15) % 3
 
 
-def row(study, arm, seed, fingerprint, **more):
-    return PlannedRun(study=study, arm=arm, seed=seed, fingerprint=fingerprint, **more)
-
-
 RUNS = (
-    *(row("one", BASELINE, seed, f"base{seed}") for seed in SEEDS),
-    *(row("one", "drop", seed, f"drop{seed}") for seed in SEEDS),
-    *(row("two", BASELINE, seed, f"base{seed}") for seed in SEEDS),
-    *(row("two", "drop", seed, f"other{seed}") for seed in SEEDS),
-    *(row("two", "shift", seed, f"shift{seed}") for seed in SEEDS),
-    *(row("two", "again", seed, f"shift{seed}") for seed in SEEDS),
-    *(row("many", BASELINE, seed, f"base{seed}", member=0) for seed in SEEDS),
-    *(row("many", BASELINE, seed, f"second{seed}", member=1) for seed in SEEDS),
-    *(row("many", "averaged", seed, f"averaged{seed}", member=0) for seed in SEEDS),
-    *(row("spread", "drop", seed, f"draw{seed}", stream="init", draw=1) for seed in SEEDS),
+    *(planned_run("one", BASELINE, seed, f"base{seed}") for seed in SEEDS),
+    *(planned_run("one", "drop", seed, f"drop{seed}") for seed in SEEDS),
+    *(planned_run("two", BASELINE, seed, f"base{seed}") for seed in SEEDS),
+    *(planned_run("two", "drop", seed, f"other{seed}") for seed in SEEDS),
+    *(planned_run("two", "shift", seed, f"shift{seed}") for seed in SEEDS),
+    *(planned_run("two", "again", seed, f"shift{seed}") for seed in SEEDS),
+    *(planned_run("many", BASELINE, seed, f"base{seed}", member=0) for seed in SEEDS),
+    *(planned_run("many", BASELINE, seed, f"second{seed}", member=1) for seed in SEEDS),
+    *(planned_run("many", "averaged", seed, f"averaged{seed}", member=0) for seed in SEEDS),
+    *(planned_run("spread", "drop", seed, f"draw{seed}", stream="init", draw=1) for seed in SEEDS),
 )
 
 

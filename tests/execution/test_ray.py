@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import node_jobs
 import pytest
+from tiny import trained
 from waiting import PATIENCE, wait_until
 
 from pipeline import choose, compare, confirm, evaluate, predict, prepare, train
@@ -413,19 +414,19 @@ def test_a_killed_driver_and_a_lost_node_leave_the_same_tables(
     shutil.copytree(alone, spread)
     run(confirm, predict, evaluate, compare)
     enter(monkeypatch, spread, "cluster", cluster)
-    before = set(trained_at(spread))
+    before = set(trained(spread))
     driver = subprocess.Popen(
         [sys.executable, "-m", "pipeline.confirm", "tiny"], stdout=subprocess.DEVNULL
     )
-    wait_until(lambda: set(trained_at(spread)) > before)
+    wait_until(lambda: set(trained(spread)) > before)
     driver.kill()
     driver.wait()
     wait_until(lambda: not working())
-    kept = trained_at(spread)
+    kept = trained(spread)
     assert len(kept) < len(before) + 6
     enter(monkeypatch, spread, "processes", cluster)
     run(confirm)
-    assert kept.items() < trained_at(spread).items()  # what was finished was not trained again
+    assert kept.items() < trained(spread).items()  # what was finished was not trained again
     enter(monkeypatch, spread, "cluster", cluster)
     lost = cluster.add_node(**small("lost"))
     remover = threading.Thread(target=remove_once, args=(cluster, lost, lambda: predicted(spread)))
@@ -462,11 +463,4 @@ def tables(project):
     return {
         name: (project / "artifacts" / "tiny" / name).read_bytes()
         for name in ("scores.csv", "contrasts.csv")
-    }
-
-
-def trained_at(project):
-    return {
-        path.parent.name: path.stat().st_mtime_ns
-        for path in (project / ".runs").glob("*/record.json")
     }

@@ -5,6 +5,7 @@ import warnings
 
 import pytest
 import torch
+from code_caches import forget_code
 
 from pipeline import models
 from pipeline.models._initialization import initialize
@@ -143,13 +144,6 @@ def package(project, monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] == "own_networks"]:
         del sys.modules[name]
     forget_code()
-
-
-def forget_code():
-    """Read source files again."""
-    behaviour.code_digest.cache_clear()
-    behaviour._source.cache_clear()
-    behaviour._file_of.cache_clear()
 
 
 def built(target="own_networks.networks:Net", **arguments):

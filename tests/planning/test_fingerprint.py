@@ -4,6 +4,7 @@ import shutil
 import sys
 
 import pytest
+from code_caches import forget_code
 
 from pipeline.config.run import config_of
 from pipeline.planning import fingerprint as module
@@ -20,18 +21,13 @@ def code(tmp_path, monkeypatch):
     copy = tmp_path / "pipeline"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(behaviour, "PACKAGE", copy)
-    clear()
+    forget_code()
     yield copy
-    clear()
-
-
-def clear():
-    for cached in (behaviour.code_digest, behaviour._source, behaviour._file_of):
-        cached.cache_clear()
+    forget_code()
 
 
 def names(configure, **changes):
-    clear()
+    forget_code()
     return {
         kind: fingerprint(identity(configure(*items, **changes), "digest"))
         for kind, items in {"dropout": [DROPOUT], "none": []}.items()
@@ -136,7 +132,7 @@ def digest(tmp_path, monkeypatch, text):
     """Return the digest of a user's module with this text and write it."""
     (tmp_path / "users_net.py").write_text(text)
     monkeypatch.syspath_prepend(str(tmp_path))
-    clear()
+    forget_code()
     return code_digest("users_net")
 
 
@@ -257,7 +253,7 @@ def test_what_a_regularizer_imports_counts_for_its_runs(configure, code):
     pooling = {"name": "fractional_max_pooling", "ratio": 1.41}
 
     def both():
-        clear()
+        forget_code()
         return [fingerprint(identity(configure(*items), "digest")) for items in ((pooling,), ())]
 
     before = both()
@@ -300,11 +296,11 @@ def scattered(project, monkeypatch):
     for place in ("env/src", "lib/site-packages", "."):
         monkeypatch.syspath_prepend(str(project / place))
     before = set(sys.modules)
-    clear()
+    forget_code()
     yield project
     mine = {"blocks", "heads", "aside", "installed", "cloned", "experiments", "layers", "patches"}
     assert not mine & (set(sys.modules) - before)
-    clear()
+    forget_code()
 
 
 def test_all_of_this_folder_that_an_imported_network_runs_is_found(scattered):
@@ -330,7 +326,7 @@ def test_what_an_imported_network_takes_from_this_folder_retrains_its_runs(
     model = {"name": "imported", "import": "mynet:Net", "arguments": {}}
 
     def both():
-        clear()
+        forget_code()
         config = configure()
         return [
             fingerprint(identity(given, "digest"))
@@ -348,7 +344,7 @@ def test_what_an_imported_network_takes_from_this_folder_retrains_its_runs(
 
 def test_the_code_of_a_run_is_what_training_imports(configure):
     """Nothing that stores, schedules or reports; all that computes."""
-    clear()
+    forget_code()
     names = {name.removeprefix("pipeline.") for name in modules(module.TRAINER)}
     folders = {name.partition(".")[0] for name in names}
     assert folders <= {
@@ -360,7 +356,7 @@ def test_the_code_of_a_run_is_what_training_imports(configure):
 
 
 def test_equal_code_has_equal_digests_whatever_the_process():
-    clear()
+    forget_code()
     first = code_digest("pipeline.models.mlp")
-    clear()
+    forget_code()
     assert code_digest("pipeline.models.mlp") == first

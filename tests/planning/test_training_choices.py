@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from code_caches import forget_code
 
 from pipeline.config.plan import BASELINE, PROTOCOL, TUNING
 from pipeline.planning.choice import Score
@@ -327,14 +328,9 @@ def code(tmp_path, monkeypatch):
     copy = tmp_path / "copy" / "pipeline"
     shutil.copytree(behaviour.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(behaviour, "PACKAGE", copy)
-    clear()
+    forget_code()
     yield copy
-    clear()
-
-
-def clear():
-    for cached in (behaviour.code_digest, behaviour._source, behaviour._file_of):
-        cached.cache_clear()
+    forget_code()
 
 
 RUNS = {
@@ -359,7 +355,7 @@ def test_a_run_is_named_by_the_code_of_its_own_optimizer_and_schedule(
     configure, code, file, renamed
 ):
     def names():
-        clear()
+        forget_code()
         configs = {name: configure(**given) for name, given in RUNS.items()}
         return {name: fingerprint(identity(config, "")) for name, config in configs.items()}
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from interrupted import assert_same_end, killed_after
+from weights import equal
 
 from pipeline import regularizers
 from pipeline.config.run import Data, Training
@@ -27,10 +28,6 @@ from pipeline.training.trainer import train
 DROPOUT = {"name": "dropout", "rate": 0.5}
 SHIFT = {"name": "augmentation", "shift": 1.0}
 DECAY = {"name": "weight_decay", "strength": 0.01}
-
-
-def equal(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
 def test_a_bare_loop_gives_the_same_weights(configure, pool):
