@@ -45,7 +45,7 @@ def seen(page: str) -> str:
     return " ".join(html.unescape(re.sub("<[^>]+>", " ", rendered)).split())
 
 
-def test_what_is_folded_drawn_or_linked_is_not_counted():
+def test_folded_text_images_and_targets_of_links_are_not_counted():
     page = "a **b** ![c](d.png)\n\n<details><summary>e</summary>\n\nf\n\n</details>\n\n"
     assert seen(page + "| g |\n| --- |\n| [h](i.md) &lt; |\n") == "a b g h <"
 

@@ -960,7 +960,7 @@ def test_no_torch_is_needed():
     assert subprocess.run([sys.executable, "-c", source], cwd=root, check=False).returncode == 0
 
 
-def test_a_damaged_validation_file_is_refused_not_scored(folder):
+def test_a_damaged_validation_file_raises_and_is_not_scored(folder):
     path = folder / "exploration" / "10e1" / "validation.safetensors"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1

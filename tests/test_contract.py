@@ -154,7 +154,7 @@ class TestEvery:
         )
         assert equal(weights, plain)
 
-    def test_has_an_effect_and_says_so(self, name, settings, configure, trained):
+    def test_has_an_effect_and_its_audit_reports_it(self, name, settings, configure, trained):
         regularized = trained(configure(item(name, settings)))
         assert regularized.audit[name]
         # a regularizer that may rightly never fire measures whether it did

@@ -144,19 +144,19 @@ NOISY = {
 
 
 @pytest.mark.parametrize("name", NOISY)
-def test_lbfgs_is_refused_with_what_changes_its_loss_or_its_steps(name, case, pool):
+def test_lbfgs_raises_with_regularizers_that_change_its_loss_or_its_steps(name, case, pool):
     with pytest.raises(Refusal, match=f"^{name} with lbfgs: .*; expected another") as refused:
         train(case("optimizer", "lbfgs", NOISY[name]), pool)
     assert len(refused.value.lines) == 1
 
 
-def test_lbfgs_is_refused_with_batch_norm(configure, pool):
+def test_lbfgs_raises_with_batch_norm(configure, pool):
     with pytest.raises(Refusal, match="^batch norm with lbfgs: every evaluation"):
         train(configure(optimizer={"name": "lbfgs"}, batch_size=30), pool)
 
 
 @pytest.mark.parametrize("module", [nn.Dropout(0.5), nn.Dropout2d(0.5), nn.RReLU()])
-def test_lbfgs_is_refused_with_random_layers_of_the_network(module):
+def test_lbfgs_raises_with_random_layers_of_the_network(module):
     name = type(module).__name__
     with pytest.raises(Refusal, match=f"^{name} of the network with lbfgs: "):
         require_trainable(Lbfgs(), nn.Sequential(nn.Linear(2, 2), module), ())
@@ -173,7 +173,7 @@ def test_lbfgs_accepts_a_dropout_layer_of_rate_0_and_of_no_other():
 
 
 @pytest.mark.parametrize("name", ["adagrad", "rmsprop", "adam", "adamw"])
-def test_the_proximal_step_is_refused_where_step_lengths_differ(name, case, pool):
+def test_the_proximal_step_raises_where_step_lengths_differ(name, case, pool):
     with pytest.raises(Refusal, match=f"^l1_penalty with {name}: it needs one step length"):
         train(case("optimizer", name, NOISY["l1_penalty"]), pool)
 

@@ -729,7 +729,7 @@ def test_diverged_runs_are_results_and_an_arm_without_a_choice_is_reported_as_lo
 
 
 @pytest.mark.parametrize("stage", STAGES[1:])
-def test_a_stage_out_of_order_is_refused_in_one_line(project, stage):
+def test_a_stage_out_of_order_raises_one_line(project, stage):
     with pytest.raises(Refusal) as refused:
         stage.main("tiny")
     assert len(refused.value.lines) == 1

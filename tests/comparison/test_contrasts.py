@@ -344,7 +344,7 @@ def test_a_cost_that_varies_has_an_interval(scores, plan, states, machines):
     assert (contrast.arm_mean, contrast.p) == pytest.approx((0.75, expected.pvalue))
 
 
-def test_a_done_run_without_costs_is_refused_and_others_need_none(scores, plan, states, machines):
+def test_a_done_run_without_costs_raises_and_others_need_none(scores, plan, states, machines):
     costs = counted(plan)
     states["drop1001"], costs["drop1001"] = "failed", {}
     assert row(contrasts(scores, plan, states, machines, costs), "drop", "test_cost").n == 5
@@ -507,7 +507,7 @@ def test_a_score_that_is_no_number_drops_its_pair(scores, plan, states, machines
     assert np.isfinite(row(table, "drop", "test_nll").p)
 
 
-def test_a_done_run_without_scores_is_refused(scores, plan, states, machines):
+def test_a_done_run_without_scores_raises(scores, plan, states, machines):
     with pytest.raises(Refusal) as refused:
         contrasts(scores[scores["fingerprint"] != "pool1004"], plan, states, machines)
     assert refused.value.lines == (

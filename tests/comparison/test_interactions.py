@@ -245,9 +245,7 @@ def test_a_seed_counts_where_all_four_are_done_on_one_kind_of_machine(
     assert table["sum"]["test_accuracy"] == pytest.approx((pool + shift - 2 * baseline).mean())
 
 
-def test_one_seed_has_no_interval_and_a_lost_score_is_refused(
-    scores, plan, states, machines, parts
-):
+def test_one_seed_has_no_interval_and_a_lost_score_raises(scores, plan, states, machines, parts):
     for seed in [*SEEDS][1:]:
         states[f"one.both.{seed}"] = "failed"
     row = interactions(scores, plan, states, machines, parts).iloc[0]

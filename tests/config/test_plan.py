@@ -135,9 +135,7 @@ def test_a_plan_is_read_back_as_it_was_written(tmp_path):
         (lambda plan: plan["studies"][0]["arms"][1]["rule"].update(members=0), "rule.members"),
     ],
 )
-def test_a_plan_of_another_form_is_refused_in_one_line_that_names_the_place(
-    tmp_path, change, words
-):
+def test_a_plan_of_another_form_raises_one_line_that_names_the_place(tmp_path, change, words):
     plan = json.loads(planned().model_dump_json())
     change(plan)
     write_sealed(tmp_path / "plan.json", plan)
@@ -149,7 +147,7 @@ def test_a_plan_of_another_form_is_refused_in_one_line_that_names_the_place(
     assert last_plan(tmp_path) is None
 
 
-def test_a_plan_that_is_missing_or_damaged_is_refused(tmp_path):
+def test_a_plan_that_is_missing_or_damaged_raises(tmp_path):
     with pytest.raises(Refusal, match=r"plan\.json"):
         read_plan(tmp_path)
     write_sealed(tmp_path / "plan.json", planned().model_dump(mode="json"))

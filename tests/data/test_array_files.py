@@ -80,7 +80,7 @@ def test_layouts(saved, images, layout, shape):
         (np.array([None] * 12), None, "or numbers with source.white; np.stack(images) makes"),
     ],
 )
-def test_images_that_are_refused(saved, images, layout, words):
+def test_images_that_raise(saved, images, layout, words):
     assert words in refusal(saved(images, layout=layout))
 
 
@@ -108,7 +108,7 @@ def test_images_that_are_refused(saved, images, layout, words):
         (np.array(["a", "\udc80"])[LABELS % 2], "labels: not UTF-8; expected texts or integers"),
     ],
 )
-def test_labels_that_are_refused(saved, labels, words):
+def test_labels_that_raise(saved, labels, words):
     assert words in refusal(saved(labels=labels))
 
 
@@ -233,7 +233,7 @@ def test_a_level_of_white(saved, levels, white, expected, note):
         (np.array([False, True]), 1, "type bool"),
     ],
 )
-def test_levels_that_are_refused(saved, levels, white, words):
+def test_levels_that_raise(saved, levels, white, words):
     assert words in refusal(saved(np.resize(levels, (12, 6, 5))) | {"white": white})
 
 
@@ -318,7 +318,7 @@ def test_what_is_too_large_for_memory_is_unpacked_to_the_disk(order, save, tmp_p
     assert "a.npz: damaged, or not an array for NumPy" in refusal({"path": str(path)})
 
 
-def test_what_unpacks_to_more_than_the_disk_holds_is_refused_unread(saved, tmp_path, monkeypatch):
+def test_an_archive_larger_than_the_disk_raises_before_it_is_read(saved, tmp_path, monkeypatch):
     """Zeros pack a thousandfold; and a header may claim any size."""
     monkeypatch.chdir(tmp_path)
     source = saved()
@@ -419,7 +419,7 @@ def test_damaged_members(tmp_path, packing):
     assert f"a.npz: {SAYS}" in refusal({"path": str(tmp_path / "a.npz")})
 
 
-def test_the_home_folder_may_be_meant(saved, tmp_path, monkeypatch):
+def test_a_path_may_begin_with_a_tilde(saved, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     saved()
     np.save(tmp_path / "x.npy", BYTES)

@@ -408,7 +408,7 @@ def test_levels_of_unknown_range_are_fractions_of_white(root, level, white, byte
         (np.int32(7), None, "whose range is unknown: set source.white"),
     ],
 )
-def test_levels_below_zero_and_of_no_range_are_refused(root, level, white, words):
+def test_negative_levels_nan_and_an_unknown_range_raise(root, level, white, words):
     replace_by_levels(root, level)
     assert words in refusal(root, white=white)
 
@@ -612,7 +612,7 @@ def test_a_split_in_a_folder_of_its_name(root):
         (["."], "0 folders of classes; expected >= 2, one for each class; 2 files beside"),
     ],
 )
-def test_layouts_that_are_not_taken(tmp_path, folders, words):
+def test_layouts_that_are_not_accepted(tmp_path, folders, words):
     for folder in folders:
         for number in range(2):
             draw(tmp_path / "whole" / folder / f"{number}.png", RED)
@@ -738,7 +738,7 @@ def test_names_with_control_characters_are_shown_escaped(root, capsys):
     assert r"too few images of \x1b[31mred (0)" in refusal(root)
 
 
-def test_the_home_folder_may_be_meant(root, monkeypatch):
+def test_a_path_may_begin_with_a_tilde(root, monkeypatch):
     monkeypatch.setenv("HOME", str(root.parent))
     assert len(data.read("image_folder", {"path": "~/animals", "size": 8}).pool.labels) == 6
 

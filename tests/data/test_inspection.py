@@ -182,12 +182,12 @@ def unknown_file(root):
         (unknown_file, "unknown kind of file"),
     ],
 )
-def test_a_bad_folder_or_file_is_refused_in_one_line(tmp_path, write_bad, words):
+def test_a_bad_folder_or_file_raises_one_line(tmp_path, write_bad, words):
     write_bad(tmp_path / "bad")
     refused_in_one_line(words, tmp_path / "bad")
 
 
-def test_a_missing_path_is_refused_in_one_line(tmp_path):
+def test_a_missing_path_raises_one_line(tmp_path):
     refused_in_one_line(
         "missing; expected a folder of images, arrays or a table", tmp_path / "none"
     )
@@ -253,7 +253,7 @@ def test_labels_can_be_in_another_file(pair):
     assert dict(inspection.counts) == {"0": 40, "1": 20}
 
 
-def test_missing_labels_are_refused_in_one_line(pair):
+def test_missing_labels_raise_one_line(pair):
     words = "none.npy: missing; expected the labels of images.npy"
     refused_in_one_line(words, pair / "images.npy", labels=str(pair / "none.npy"))
 
@@ -272,7 +272,7 @@ def test_missing_labels_are_refused_in_one_line(pair):
         ),
     ],
 )
-def test_bad_arrays_are_refused_in_one_line(tmp_path, images, labels, words):
+def test_bad_arrays_raise_one_line(tmp_path, images, labels, words):
     refused_in_one_line(words, write_arrays(tmp_path, images, np.array(labels)))
 
 
@@ -419,7 +419,7 @@ AMOUNTS = {
 
 
 @pytest.mark.parametrize(("name", "values", "start"), AMBIGUOUS.values(), ids=AMBIGUOUS)
-def test_numbers_that_may_mean_another_thing_are_noted_and_kept(tmp_path, name, values, start):
+def test_numeric_columns_that_may_be_codes_have_a_note_and_are_kept(tmp_path, name, values, start):
     inspection, _ = source_with(tmp_path, name, values)
     (warning,) = inspection.warnings
     assert warning.startswith(f"column {start}")

@@ -115,7 +115,7 @@ def test_an_ensemble_of_groups_is_the_mean_over_all_members_not_over_groups():
         ((1, 12, 5), "ab", "12 examples (ab) in 5 classes"),
     ],
 )
-def test_members_of_other_examples_are_refused_in_one_line(shape, digest, description):
+def test_members_of_other_examples_raise_one_line(shape, digest, description):
     parts = [np.zeros((3, 12, 4)), np.zeros(shape)]
     with pytest.raises(Refusal) as refused:
         concatenated(parts, ["ab", digest])
@@ -124,7 +124,7 @@ def test_members_of_other_examples_are_refused_in_one_line(shape, digest, descri
     )
 
 
-def test_no_parts_are_refused():
+def test_an_empty_list_of_parts_raises():
     with pytest.raises(Refusal, match="^ensemble: no parts; expected >= 1"):
         concatenated([], [])
 

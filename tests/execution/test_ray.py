@@ -207,7 +207,7 @@ def test_a_job_past_a_limit_fails_and_the_others_finish(carry, tmp_path, job, li
     assert [name for name, _, _ in begun(tmp_path)].count("0") == 2
 
 
-def test_gpus_are_refused(carry):
+def test_gpus_raise(carry):
     with pytest.raises(
         Refusal,
         match=r'^params.yaml: execution.accelerator: invalid value "gpu"; expected cpu or auto',
@@ -310,7 +310,7 @@ def broken_module(folder):
 
 
 @pytest.mark.torture
-def test_a_node_with_a_store_of_its_own_is_refused_in_one_line(cluster, carry, tmp_path):
+def test_a_node_with_a_store_of_its_own_raises_one_line(cluster, carry, tmp_path):
     """A real node whose mount of the store is not ours."""
     (tmp_path / "store").mkdir()
     apart = ["unshare", "--user", "--map-root-user", "--mount"]

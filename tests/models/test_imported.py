@@ -312,7 +312,7 @@ def test_a_protocol_plans_with_it_and_its_code_is_part_of_a_runs_name(package, p
     assert "import" not in identity(configure(), "d")["code"]
 
 
-def test_a_module_that_is_not_there_is_refused_where_it_is_planned(package, project, configure):
+def test_a_module_that_is_not_there_raises_when_it_is_planned(package, project, configure):
     config = configure().model_copy(
         update={"model": {"name": "imported", "import": "own_networks.nowhere:Net"}}
     )
@@ -338,7 +338,7 @@ def test_a_module_that_is_not_there_is_refused_where_it_is_planned(package, proj
         ),
     ],
 )
-def test_settings_that_say_too_much_or_too_little_are_refused(package, project, model, words):
+def test_invalid_settings_of_an_imported_network_raise(package, project, model, words):
     use(project, model)
     with pytest.raises(Refusal) as refused:
         read_experiment("tiny")

@@ -482,7 +482,7 @@ def test_modules_whose_forward_does_not_run_are_no_sites():
     assert names(convolutions(built(Convolutional))) == ["first", "second"]
 
 
-def test_weights_are_what_is_multiplied_whoever_calls_it():
+def test_weights_are_the_tensors_that_are_multiplied_by_any_caller():
     assert weight_names(built(Norms)) == ["stem.weight", "head.weight"]
     assert "mixing.weight" in weight_names(built(BorrowedWeight))
     assert "auxiliary.weight" not in weight_names(built(Unused))

@@ -356,7 +356,7 @@ def test_variables_on_which_nothing_depends_are_read(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["Net", "Timed", "Seeded"])
-def test_others_are_taken_and_the_process_is_as_before(folder, name):
+def test_other_networks_are_accepted_and_the_process_is_unchanged(folder, name):
     before = (time.time, os.getpid(), datetime.datetime, datetime.date, switches())
     assert built(name)(torch.rand(2, 1, 8, 8)).shape == (2, 10)
     assert before == (time.time, os.getpid(), datetime.datetime, datetime.date, switches())

@@ -48,7 +48,7 @@ def test_ratios_of_equal_sizes(project):
         ({"name": "resnet", "widths": [4], "grid": 10**5}, "model.grid"),
     ],
 )
-def test_a_network_larger_than_memory_is_refused_before_it_is_made(project, model, key):
+def test_a_network_larger_than_memory_raises_before_it_is_made(project, model, key):
     settings = read_experiment("tiny").protocol.network_settings()
     complete = read_named(model, models.settings(), "f", "model").model_dump(mode="json")
     given = {"name": model["name"], **complete}

@@ -383,7 +383,7 @@ def test_a_network_that_was_seen_whole_is_not_run_again(made, kind, monkeypatch)
 
 
 @pytest.mark.parametrize("kind", [UnusedLayer, AlwaysDrops])
-def test_layers_that_all_images_or_none_choose_are_taken(made, kind):
+def test_layers_that_all_images_or_none_choose_are_accepted(made, kind):
     network, _ = made(kind)
     before = torch.random.get_rng_state()
     require_same_layers(network, SHAPE)
@@ -422,7 +422,7 @@ def test_draws_that_the_weights_of_another_lack_are_an_error(made, kind):
 
 
 @pytest.mark.parametrize("kind", [Plain, StoredDraw, AlwaysDrops, DenseExperts])
-def test_draws_in_the_state_are_taken(made, kind):
+def test_draws_that_are_stored_in_the_state_are_accepted(made, kind):
     network, model = made(kind)
     before = torch.random.get_rng_state()
     require_stored_draws(network, model, SHAPE, CLASSES)
@@ -453,7 +453,7 @@ def test_statistics_that_evaluation_moves_are_an_error(made):
 @pytest.mark.parametrize(
     "kind", [Plain, CenteredInTraining, Noted, SetOnce, Clamped, AlwaysDrops, NormOfBatch]
 )
-def test_what_evaluation_leaves_or_no_logit_follows_is_taken(made, kind):
+def test_networks_with_steady_logits_are_accepted_and_unchanged(made, kind):
     network, _ = made(kind)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     require_steady(network, SHAPE)
@@ -477,7 +477,7 @@ def test_logits_that_ignore_the_images_are_an_error(made, kind):
     "kind",
     [LogShares, Activated, SmallHead, ZeroHead, NotForLargeWeights, HalfPrecision, AlwaysDrops],
 )
-def test_other_logits_are_taken(made, kind):
+def test_other_logits_are_accepted(made, kind):
     network, _ = made(kind)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     require_logits(network, SHAPE)

@@ -83,7 +83,7 @@ def test_changed_protocol_values_stand_in_the_setting_by_their_key(experiment):
     assert values == [{PROTOCOL: changed}] * 2
 
 
-def test_a_stale_choice_is_refused_and_no_choice_is_not(experiment):
+def test_a_stale_choice_raises_and_a_missing_one_is_accepted(experiment):
     stale = {"dropout": {"dropout": {"dropout": {"rate": 0.9}}}}
     with pytest.raises(Refusal) as refused:
         confirmation(experiment, "digest", CHOICE | stale)

@@ -430,7 +430,7 @@ def test_a_factor_is_an_x_and_a_number_that_is_not_negative(value, factor):
 
 
 @pytest.mark.parametrize("value", ["x1/0", "x-3", "x"])
-def test_what_is_no_factor_is_refused_as_any_other_text(project, value):
+def test_a_text_that_is_no_factor_raises_like_any_other_text(project, value):
     (line,) = refused(project, study=arms(f"  a: [{{protocol: {{training.epochs: {value}}}}}]"))
     assert f'training.epochs: invalid value "{value}"; expected' in line
 
@@ -453,7 +453,7 @@ def test_another_model_brings_its_own_settings(project):
     assert "blocks" not in settings
 
 
-def test_ensembles_alone_are_refused(project):
+def test_ensembles_alone_raise(project):
     (line,) = refused(project, parameters="protocols: [tiny]\nstudies: [ensembles]\n")
     assert (
         line == 'params.yaml: studies: invalid value ["ensembles"]; '

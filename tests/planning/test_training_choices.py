@@ -63,7 +63,7 @@ def test_a_protocol_that_says_nothing_trains_as_before(read):
 
 
 @pytest.mark.parametrize("written", ["adam", "{name: adam}", "{name: adam, beta2: 0.999}"])
-def test_a_name_stands_for_its_defaults(read, written):
+def test_a_name_means_its_default_settings(read, written):
     (training,) = settings(read(training=f", optimizer: {written}, schedule: cosine"))
     assert training["optimizer"] == ADAM
     assert training["schedule"] == {"name": "cosine"}
@@ -382,7 +382,7 @@ def test_every_value_of_an_optimizer_counts(configure):
         ("{name: adam, betas: [0.9, 0.99]}", "betas", "beta1"),
     ],
 )
-def test_keys_of_other_libraries_are_told_their_place(project, optimizer, key, place):
+def test_keys_of_other_libraries_raise_with_a_hint(project, optimizer, key, place):
     arm = f"    - {{protocol: {{training.optimizer: {optimizer}}}}}\n"
     (project / "experiments" / "which.yaml").write_text(f"question: Which?\narms:\n  a:\n{arm}")
     (project / "params.yaml").write_text("protocols: [tiny]\nstudies: [which]\n")

@@ -239,7 +239,7 @@ def test_moments_are_another_form_of_the_same_weights(predict):
     assert not torch.equal(predicted[moments], predicted[plain])
 
 
-def test_no_pass_is_refused(built, images):
+def test_zero_passes_raise(built, images):
     network, chosen, _ = built(DROPOUT)
     for number in (0, -1, 2.5):
         with pytest.raises(

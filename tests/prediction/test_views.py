@@ -50,7 +50,7 @@ def test_averaging_over_flips_answers_an_image_and_its_mirror_image_alike(image)
     assert torch.equal(flips(flips(image, True)[1], True)[1], image)
 
 
-def test_views_that_change_labels_are_refused(image):
+def test_views_that_change_labels_raise(image):
     for view in (flips, ten_crop):
         with pytest.raises(Refusal, match='views: invalid value "flips" .*; expected crops'):
             view(image, keep_labels=False)

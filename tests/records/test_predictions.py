@@ -126,7 +126,7 @@ def test_the_index_names_every_file(folder):
     assert require_predictions(folder, []) == {}
 
 
-def test_runs_that_were_not_predicted_are_refused_a_line_each(folder):
+def test_runs_that_were_not_predicted_raise_a_line_each(folder):
     with pytest.raises(Refusal) as refused:
         require_predictions(folder, ["bb", "aa", "cc"])
     assert refused.value.lines == tuple(
@@ -137,7 +137,7 @@ def test_runs_that_were_not_predicted_are_refused_a_line_each(folder):
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "gone", "another run's"])
-def test_a_file_that_is_not_the_one_of_the_index_is_refused(folder, damage):
+def test_a_file_that_is_not_the_one_of_the_index_raises(folder, damage):
     path = folder / "aa.safetensors"
     content = path.read_bytes()
     damaged = {
@@ -154,7 +154,7 @@ def test_a_file_that_is_not_the_one_of_the_index_is_refused(folder, damage):
     assert read(folder, "12e3").examples == "images of 12e3"
 
 
-def test_an_index_that_is_damaged_or_missing_is_refused(folder):
+def test_an_index_that_is_damaged_or_missing_raises(folder):
     text = (folder / INDEX).read_text()
     (folder / INDEX).write_text(text.replace("aa.safetensors", "bb.safetensors"))
     with pytest.raises(Refusal, match=INDEX):

@@ -363,7 +363,7 @@ def test_bad_settings_are_one_line(given, words):
         DropConnect(**given)
 
 
-def test_no_site_is_refused():
+def test_a_network_without_sites_raises():
     with pytest.raises(Refusal, match="no linear layer"):
         DropConnect().modify_model(nn.Sequential(nn.Conv2d(1, 1, 3)))
     with pytest.raises(Refusal, match="convolution that sees more than one pixel"):

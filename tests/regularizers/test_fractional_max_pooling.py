@@ -458,7 +458,7 @@ def test_a_copy_of_a_network_has_layers_of_its_own():
     pickle.dumps(pooled.state_dict())
 
 
-def test_a_network_without_a_place_for_it_is_refused():
+def test_a_network_without_a_place_for_it_raises():
     with pytest.raises(
         Refusal,
         match=r"the network has no max-pooling layer \(nn.MaxPool2d with a stride above 1\)",
@@ -472,7 +472,7 @@ def test_a_network_without_a_place_for_it_is_refused():
         FractionalMaxPooling(output_sizes=(5,)).modify_model(network(2))
 
 
-def test_a_head_that_cannot_take_the_new_size_is_refused_in_one_line():
+def test_a_head_that_does_not_fit_the_new_size_raises_one_line():
     plain = network(head=False)
     plain[-1] = nn.Linear(64, 3)
     assert plain(torch.zeros(1, 1, 8, 8)).shape == (1, 3)
@@ -516,7 +516,7 @@ def test_sizes_are_exact_for_the_decimal_ratio():
         *({"regions": "none"}, {"overlapping": 1}, {"rate": 0.5}),
     ],
 )
-def test_bad_settings_are_refused(given):
+def test_bad_settings_raise(given):
     with pytest.raises(ValidationError):
         FractionalMaxPooling.model_validate(given)
 

@@ -136,14 +136,14 @@ def test_a_projection_that_returns_its_input_is_caught(configure, pool, monkeypa
         train(configure({"name": "max_norm", "strength": 0.3}), pool)
 
 
-def test_counts_are_taken_up_again():
+def test_counts_are_restored_from_a_state():
     one, other = Projection(0.1), Projection(0.1)
     one._project([torch.ones(2, 3)])
     other.load_state_dict(one.state_dict())
     assert (other.armed, other.fired) == (2, 2)
 
 
-def test_a_network_without_units_is_refused():
+def test_a_network_without_units_raises():
     with pytest.raises(Refusal, match="max_norm: the network has no linear layer or convolution"):
         MaxNorm().modify_model(nn.Sequential(nn.Flatten()))
 

@@ -157,7 +157,7 @@ def test_a_run_ends_with_the_statistics_of_its_averaged_weights(configure, pool,
 
 
 @pytest.mark.parametrize("averaging_first", [True, False])
-def test_early_stopping_beside_it_is_refused(configure, pool, averaging_first):
+def test_early_stopping_with_it_raises(configure, pool, averaging_first):
     """It would restore raw weights over the average, or watch a network that is not tested."""
     pair = [{"name": "weight_averaging"}, {"name": "early_stopping"}]
     with pytest.raises(Refusal) as refused:

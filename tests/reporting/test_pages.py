@@ -643,7 +643,9 @@ def test_a_study_of_variance_has_its_page_and_its_sentence(results: ReportData) 
     assert "no variance components" in nothing["pages/study_spread.md"]
 
 
-def test_an_interaction_means_another_thing_where_arms_hurt(results: ReportData, golden) -> None:
+def test_the_sentence_of_an_interaction_depends_on_the_sign_of_the_effects(
+    results: ReportData, golden
+) -> None:
     texts = []
     for effect, total, low in (
         (0.02, 0.03, -0.015),

@@ -244,7 +244,7 @@ def test_copies_in_two_splits_are_a_warning(with_images, capsys):
     assert re.search(r"warning: \d+ of \d+ test images are also training images", printed)
 
 
-def test_overrides_are_told(with_images, capsys):
+def test_overrides_of_params_yaml_are_a_warning(with_images, capsys):
     (with_images / "params.yaml").write_text("protocols: [tiny]\ntraining: {epochs: 3}\n")
     assert run("new", "my photos") == 0
     assert "warning: params.yaml overrides training.epochs" in capsys.readouterr().out
@@ -287,7 +287,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(with_images, capsys, words
     assert files(with_images) == before
 
 
-def test_a_file_that_cannot_be_read_is_refused_or_skipped(with_images, capsys):
+def test_an_unreadable_file_raises_or_is_skipped(with_images, capsys):
     (with_images / "my photos" / "cat" / "broken.png").write_bytes(b"\x89PNG")
     assert run("new", "my photos") == 2
     assert "1 of 61 files unreadable: cat/broken.png" in capsys.readouterr().err

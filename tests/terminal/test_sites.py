@@ -129,7 +129,7 @@ def test_every_site_has_a_row_with_what_acts_on_it(project, capsys, monkeypatch)
     assert rows["4.weight"] == ("8", "not decayed", "normalization")
 
 
-def test_why_nothing_acts_is_said(project, capsys, monkeypatch):
+def test_the_reason_why_nothing_acts_is_printed(project, capsys, monkeypatch):
     use_network(project, monkeypatch, PARTS)
     text = shown(capsys, monkeypatch)
     rows = cells(text)
@@ -205,7 +205,7 @@ def test_the_command_shows_it_and_the_script_finds_a_network_of_this_folder(proj
         ),
     ],
 )
-def test_a_network_too_deep_for_the_images_is_refused(project, model, line):
+def test_a_network_too_deep_for_the_images_raises(project, model, line):
     use(project, model)
     with pytest.raises(Refusal) as refused:
         show_sites("tiny")

@@ -81,7 +81,7 @@ def test_arms_are_keys_of_the_configuration_before_attributes(served):
     assert read_wandb_scores("me/p", "acc", "name", "seed")["acc"].tolist() == [""]
 
 
-def test_what_cannot_be_read_is_refused_in_one_line(served, monkeypatch):
+def test_unreadable_runs_raise_one_line(served, monkeypatch):
     with pytest.raises(Refusal, match=r"^--wandb: invalid value 'p'; expected entity/project$"):
         read_wandb_scores("p", "acc", "arm", "seed")
     served()

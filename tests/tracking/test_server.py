@@ -318,7 +318,7 @@ def test_a_full_disk_costs_one_line_and_nothing_half_written_counts(place, mount
 @pytest.mark.parametrize(
     "refused", ["file_stream", "CreateRunFiles", "/runs/one/", "/artifacts/one/", "CommitArtifact"]
 )
-def test_what_the_server_does_not_take_is_not_taken_for_sent(refused, tmp_path, monkeypatch):
+def test_what_the_server_rejects_does_not_count_as_sent(refused, tmp_path, monkeypatch):
     """W&B raises nothing for these."""
     for name, value in {"HOME": str(tmp_path), "WANDB_API_KEY": KEY}.items():
         monkeypatch.setenv(name, value)

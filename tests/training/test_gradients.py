@@ -150,7 +150,7 @@ def test_half_a_gradient_is_found():
     assert errors["3.scale"] == pytest.approx(1 / 3, rel=1e-4)
 
 
-def test_draws_that_no_seed_fixes_are_told():
+def test_draws_without_a_seed_raise_not_reproducible():
     made = network("draws")
     with pytest.raises(NotReproducible, match=r"^[\d.]+ and [\d.]+$"):
         check_gradients(made, loss_of(made, [], *batch()))

@@ -343,14 +343,14 @@ def test_the_optimizer_holds_no_state_of_frozen_weights(starting, parents, pool,
         ({}, {"hidden": [12, 5]}, "start.from: 3.weight is of shape (5, 12) in the pretraining"),
     ],
 )
-def test_a_start_that_does_not_fit_is_refused(start, parent, message, parents, pool):
+def test_a_start_that_does_not_fit_raises(start, parent, message, parents, pool):
     network = built(MLP, pool)
     with pytest.raises(Refusal) as refusal:
         begin(network, RunStart(**start), pool.classes, parents(MLP | parent))
     assert str(refusal.value).startswith(message)
 
 
-def test_lbfgs_is_refused_with_norms_that_rest(pool):
+def test_lbfgs_with_frozen_norms_raises(pool):
     """The network decides, whatever of it is trained."""
     network = built({"name": "resnet", "widths": [4], "blocks": 1, "hidden": 4, "grid": 1}, pool)
     begin(network, RunStart(train="head"), pool.classes, None)
@@ -361,7 +361,7 @@ def test_lbfgs_is_refused_with_norms_that_rest(pool):
         require_trainable(Lbfgs(), network, ())
 
 
-def test_a_frozen_weight_tied_to_a_trained_one_is_refused(pool):
+def test_a_frozen_weight_tied_to_a_trained_one_raises(pool):
     from pipeline.models._standardized import Inputs, Standardized
 
     plain = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.Linear(10, 10), nn.Linear(10, 10))

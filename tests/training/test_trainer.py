@@ -266,7 +266,7 @@ def test_resumed_after_any_epoch_it_ends_at_the_same_bits(configure, pool, tmp_p
     assert_same_end(config, pool, tmp_path, *range(1, 6))
 
 
-def test_a_state_that_is_not_taken_up_again_is_seen(configure, pool, tmp_path, monkeypatch):
+def test_a_state_that_is_not_restored_is_noticed(configure, pool, tmp_path, monkeypatch):
     """The planted fault: a callback that forgets what it kept."""
     monkeypatch.setattr(Snapshots, "load_state_dict", lambda self, state: None)
     with pytest.raises(AssertionError, match="kept"):
