@@ -29,10 +29,12 @@ check: $(READY)
 test: $(READY)
 	@python -m pytest -n 2
 
+# `make lint` also checks that README and docs quote the committed reports.
 lint: $(READY)
 	@ruff check .
 	@ruff format --check .
 	@mypy
+	@python -m pytest -q tests/check_shipped.py
 
 bench: $(READY)
 	@for file in benchmarks/measure_*.py; do python $$file || exit 1; done

@@ -67,8 +67,8 @@ class Stepper:
 def ratio(plain: Stepper, augmented: Stepper) -> tuple[float, float]:
     """Return the ratio of the median steps, and the plain one's seconds."""
     pairs = [(plain.step(), augmented.step()) for _ in range(STEPS)]
-    without, own = (statistics.median(seconds) for seconds in zip(*pairs, strict=True))
-    return own / without, without
+    without, with_it = (statistics.median(seconds) for seconds in zip(*pairs, strict=True))
+    return with_it / without, without
 
 
 def main() -> None:

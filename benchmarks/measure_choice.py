@@ -140,12 +140,12 @@ def widening(tuning: Experiment) -> dict[str, float]:
     result: dict[str, float] = {}
     for kind, ends in {"beyond": (4.5, 6.0), "inside": (0.5, 3.5)}.items():
         generator = np.random.default_rng(1)
-        found, runs = 0, 0
+        hits, runs = 0, 0
         for _ in range(SEARCHES):
             peak = generator.uniform(*ends)
             place, count = searched(tuning, peak, generator)
-            found, runs = found + (abs(place - peak) <= 1), runs + count
-        result |= {f"found_{kind}": found / SEARCHES, f"runs_{kind}": runs / SEARCHES}
+            hits, runs = hits + (abs(place - peak) <= 1), runs + count
+        result |= {f"found_{kind}": hits / SEARCHES, f"runs_{kind}": runs / SEARCHES}
     return result
 
 

@@ -63,17 +63,17 @@ def main() -> None:
     everything = sources.read("digits", {}).pool
     pool = everything.take(hold_out(everything.labels, SIZES["test_fraction"])[0])
     seconds(pool, 1)
-    found = [[seconds(pool, number) for number in (1, *POINTS)] for _ in range(PAIRS)]
+    rows = [[seconds(pool, number) for number in (1, *POINTS)] for _ in range(PAIRS)]
     content: dict[str, Any] = {"epochs": EPOCHS, "pairs": PAIRS}
     for place, points in enumerate(POINTS, 1):
-        ratios = [row[place] / row[0] for row in found]
+        ratios = [row[place] / row[0] for row in rows]
         content[f"points_{points}"] = {
             "median_ratio": round(statistics.median(ratios), 2),
             "lowest": round(min(ratios), 2),
             "highest": round(max(ratios), 2),
         }
     content["ratio_of_protocol"] = content[f"points_{POINTS[0]}"]["median_ratio"]
-    added = [(row[-1] - row[0]) / (EPOCHS - 1) for row in found]
+    added = [(row[-1] - row[0]) / (EPOCHS - 1) for row in rows]
     content["milliseconds_per_point"] = round(1000 * statistics.median(added), 1)
     RESULT.write_text(json.dumps(content, indent=1) + "\n")
     print(json.dumps(content))

@@ -94,13 +94,13 @@ def seconds(once: Step) -> float:
 
 def ratios(steps: dict[str, Step]) -> dict[str, list[float]]:
     """Return the ratio of each step to the plain one, by pairs, after a warm-up round."""
-    found: dict[str, list[float]] = {name: [] for name in steps}
+    values: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(PAIRS + 1):
         order = list(steps) if number % 2 else list(steps)[::-1]
         measured = {name: seconds(steps[name]) for name in order}
         for name in steps if number else ():
-            found[name].append(measured[name] / measured["plain"])
-    return found
+            values[name].append(measured[name] / measured["plain"])
+    return values
 
 
 def main() -> None:
@@ -111,15 +111,15 @@ def main() -> None:
     forms = {"linear": step((DropConnect(rate=0.5),)), "convolution": step(shared)}
     kinds = {"layer": untouched, "drawing": drawing, "multiplying": multiplying}
     parts = {name: step(shared, part) for name, part in kinds.items()}
-    found = ratios({"plain": step(()), **forms, **parts})
+    values = ratios({"plain": step(()), **forms, **parts})
     result = {
         **{
-            name: {"bar": BARS[name], "median_ratio": round(statistics.median(found[name]), 3)}
+            name: {"bar": BARS[name], "median_ratio": round(statistics.median(values[name]), 3)}
             for name in forms
         },
-        "parts": {name: round(statistics.median(found[name]), 3) for name in parts},
+        "parts": {name: round(statistics.median(values[name]), 3) for name in parts},
         "quartiles": {
-            name: [round(cut, 3) for cut in statistics.quantiles(found[name], n=4)]
+            name: [round(cut, 3) for cut in statistics.quantiles(values[name], n=4)]
             for name in forms
         },
         "pairs": PAIRS,

@@ -69,13 +69,13 @@ def main() -> None:
     pool = Arrays(images, np.arange(count) % CLASSES, CLASSES)
     parent = models.build(MODEL, SHAPE, CLASSES).state_dict()
     once = trainer.head_alone  # type: ignore[attr-defined]
-    found = []
+    all_ratios = []
     for _ in range(REPETITIONS + 1):
         stored = seconds(pool, parent)
         trainer.head_alone = lambda *_: ""  # type: ignore[attr-defined]
-        found.append(seconds(pool, parent) / stored)
+        all_ratios.append(seconds(pool, parent) / stored)
         trainer.head_alone = once  # type: ignore[attr-defined]
-    ratios = found[1:]  # after a warm-up
+    ratios = all_ratios[1:]  # after a warm-up
     content = {
         "bar": BAR,
         "median_ratio": round(statistics.median(ratios), 1),

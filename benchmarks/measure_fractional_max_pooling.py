@@ -81,12 +81,12 @@ def ratios(kind: str, side: int) -> list[float]:
     images = torch.rand(BATCH, 1, side, side).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(10, (BATCH,))
     nets = {name: network(name, side) for name in (kind, "kernel")}
-    found = []
+    values = []
     for pair in range(PAIRS + 1):
         order = (kind, "kernel") if pair % 2 else ("kernel", kind)
         taken = {name: seconds(nets[name], images, labels, STEPS[side]) for name in order}
-        found.append(taken[kind] / taken["kernel"])
-    return found[1:]
+        values.append(taken[kind] / taken["kernel"])
+    return values[1:]
 
 
 def main() -> None:
@@ -96,11 +96,11 @@ def main() -> None:
     result: dict[str, object] = {"bar": 1.0, "pairs": PAIRS, "batch": BATCH, "ratio": RATIO}
     for side in STEPS:
         for kind in ("random", "disjoint", "plain"):
-            found = ratios(kind, side)
+            values = ratios(kind, side)
             key = f"{kind}_over_kernel_{side}x{side}"
             result[key] = {
-                "median": round(statistics.median(found), 3),
-                "range": [round(min(found), 3), round(max(found), 3)],
+                "median": round(statistics.median(values), 3),
+                "range": [round(min(values), 3), round(max(values), 3)],
             }
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result))

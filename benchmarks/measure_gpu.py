@@ -77,9 +77,9 @@ def measured(settings: dict[str, Any], folder: Path, workers: int) -> dict[str, 
             sys.exit(f"{job['id']}: {outcome}")
         ended.append(time.perf_counter())
     seconds = (ended[-1] - ended[workers - 1]) / (len(ended) - workers)
-    found = {"seconds_per_run": round(seconds, 2), "runs_an_hour": round(3600 / seconds)}
-    print(f"{workers} at a time: {found}", flush=True)
-    return found
+    result = {"seconds_per_run": round(seconds, 2), "runs_an_hour": round(3600 / seconds)}
+    print(f"{workers} at a time: {result}", flush=True)
+    return result
 
 
 def main() -> None:
@@ -90,14 +90,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         settings = prepared(folder)
-        found = {str(workers): measured(settings, folder, workers) for workers in SHARED}
+        shared = {str(workers): measured(settings, folder, workers) for workers in SHARED}
     what = {
         "protocol": PROTOCOL,
         "epochs": EPOCHS,
         "gpu": torch.cuda.get_device_name(),
         "processors": os.cpu_count(),
     }
-    result = {**what, "torch": torch.__version__, "runs_at_a_time": found}
+    result = {**what, "torch": torch.__version__, "runs_at_a_time": shared}
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result))
 

@@ -43,13 +43,13 @@ studies: [dropout]
 
 def contents() -> list[tuple[str, bytes]]:
     """Return (suffix, content) of synthetic photographs: smooth colors, JPEG and PNG."""
-    generator, found = np.random.default_rng(0), []
+    generator, files = np.random.default_rng(0), []
     for number in range(CONTENTS):
         coarse = Image.fromarray(generator.integers(0, 256, (12, 16, 3), np.uint8))
         kind, buffer = ("jpeg", "png")[number % 2], io.BytesIO()
         coarse.resize((320, 240), Image.Resampling.BICUBIC).save(buffer, kind)
-        found.append((kind, buffer.getvalue()))
-    return found
+        files.append((kind, buffer.getvalue()))
+    return files
 
 
 def write(folder: Path) -> None:
@@ -103,11 +103,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         write(folder)
-        found = {"prepare": measured(folder), "once_more": measured(folder)}
+        timings = {"prepare": measured(folder), "once_more": measured(folder)}
         kept = killed(folder)
-        found["after_a_kill"] = measured(folder) | {"images_kept": kept}
+        timings["after_a_kill"] = measured(folder) | {"images_kept": kept}
     rates = {
-        kind: round(FILES / found["prepare"][kind]) for kind in ("seconds", "processor_seconds")
+        kind: round(FILES / timings["prepare"][kind]) for kind in ("seconds", "processor_seconds")
     }
     result = {
         "bars": {"images_per_second": RATE},
@@ -117,7 +117,7 @@ def main() -> None:
             "images": FILES,
             "images_per_second": rates["seconds"],
             "per_processor": rates["processor_seconds"],
-            **found,
+            **timings,
         },
     }
     RESULT.write_text(json.dumps(result, indent=1) + "\n")

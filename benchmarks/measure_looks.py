@@ -185,19 +185,19 @@ def kinds(
 def null(noise: Noise, correlation: float, margin: float, quiet: float = 1.0) -> dict[str, float]:
     """Return how often reports without any effect err, by looks and by twelve seeds."""
     effects, arms = np.zeros(ARMS), _arms(ARMS)
-    found: dict[str, list[float]] = {}
+    values: dict[str, list[float]] = {}
     generator = np.random.default_rng(0)
     for _ in range(REPORTS):
         scores = differences(generator, effects, noise, correlation, quiet)
         for name, report in kinds(scores, effects, margin, arms).items():
             false = report.share(*DIRECTIONS) > 0
-            found.setdefault(f"family_wise_{name}", []).append(false)
-            found.setdefault(f"coverage_{name}", []).append(report.covered.mean())
+            values.setdefault(f"family_wise_{name}", []).append(false)
+            values.setdefault(f"coverage_{name}", []).append(report.covered.mean())
             equivalent = report.share(Verdict.EQUIVALENT)
-            found.setdefault(f"equivalent_{name}", []).append(equivalent)
-            found.setdefault(f"runs_{name}", []).append(report.runs)
-        found.setdefault("family_wise_peeking", []).append(peeking(scores[1]))
-    return _means(found)
+            values.setdefault(f"equivalent_{name}", []).append(equivalent)
+            values.setdefault(f"runs_{name}", []).append(report.runs)
+        values.setdefault("family_wise_peeking", []).append(peeking(scores[1]))
+    return _means(values)
 
 
 def effect(size: float, correlation: float, margin: float) -> dict[str, float]:
@@ -206,7 +206,7 @@ def effect(size: float, correlation: float, margin: float) -> dict[str, float]:
     `same_cost` is a fixed number of seeds that takes as many runs as the looks do on average.
     """
     effects, arms = np.array([size, *np.zeros(ARMS - 1)]), _arms(ARMS)
-    found: dict[str, list[float]] = {}
+    values: dict[str, list[float]] = {}
     generator = np.random.default_rng(1)
     reports = [differences(generator, effects, normal, correlation) for _ in range(REPORTS)]
     runs = [Report(scores, LOOKS, effects, margin, arms).runs for scores in reports]
@@ -215,29 +215,29 @@ def effect(size: float, correlation: float, margin: float) -> dict[str, float]:
         same_cost = Report(scores, equal, effects, margin, arms)
         reports_of = {**kinds(scores, effects, margin, arms), "same_cost": same_cost}
         for name, report in reports_of.items():
-            found.setdefault(f"power_{name}", []).append(report.verdicts[0] == Verdict.HELPS)
-            found.setdefault(f"coverage_{name}", []).append(report.covered[0])
-            found.setdefault(f"runs_{name}", []).append(report.runs)
-    return _means(found)
+            values.setdefault(f"power_{name}", []).append(report.verdicts[0] == Verdict.HELPS)
+            values.setdefault(f"coverage_{name}", []).append(report.covered[0])
+            values.setdefault(f"runs_{name}", []).append(report.runs)
+    return _means(values)
 
 
 def at_margin(correlation: float, margin: float) -> dict[str, float]:
     """Return the share of arms just at the margin that are called equivalent."""
     effects, arms = np.full(ARMS, margin), _arms(ARMS)
-    found: dict[str, list[float]] = {}
+    values: dict[str, list[float]] = {}
     generator = np.random.default_rng(2)
     for _ in range(REPORTS):
         scores = differences(generator, effects, normal, correlation)
         for name, report in kinds(scores, effects, margin, arms).items():
             false = report.share(Verdict.EQUIVALENT)
-            found.setdefault(f"false_equivalence_{name}", []).append(false)
-    return _means(found)
+            values.setdefault(f"false_equivalence_{name}", []).append(false)
+    return _means(values)
 
 
 def like(effects: Array, correlation: float, margin: float) -> dict[str, dict[str, float]]:
     """Return the verdicts and runs of reports with given effects, by kinds of looks."""
     arms = _arms(len(effects))
-    found: dict[str, dict[str, list[float]]] = {}
+    values: dict[str, dict[str, list[float]]] = {}
     generator = np.random.default_rng(3)
     for _ in range(REPORTS):
         scores = differences(generator, effects, normal, correlation)
@@ -248,8 +248,8 @@ def like(effects: Array, correlation: float, margin: float) -> dict[str, dict[st
                 for verdict in Verdict
             }
             for key, value in {**counts, "runs": report.runs}.items():
-                found.setdefault(name, {}).setdefault(key, []).append(value)
-    return {name: _means(values) for name, values in found.items()}
+                values.setdefault(name, {}).setdefault(key, []).append(value)
+    return {name: _means(values) for name, values in values.items()}
 
 
 def replayed(validation: Array, test: Array, margin: float) -> dict[str, object]:
@@ -308,8 +308,8 @@ def _over_normal(
     return worst(row[f"{name}_{kind}"] for row in rows for kind in ("looks", "resolved"))
 
 
-def _means(found: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    return {name: round(float(np.mean(values)), 4) for name, values in found.items()}
+def _means(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    return {name: round(float(np.mean(values)), 4) for name, values in values.items()}
 
 
 def main() -> None:

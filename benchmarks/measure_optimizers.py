@@ -118,14 +118,14 @@ def measured(name: str) -> dict[str, Any]:
     layout = torch.contiguous_format if name == "lbfgs" else torch.channels_last  # all it takes
     plain = models.build(NETWORK, (1, 8, 8), 10)
     plain.to(memory_format=layout)  # type: ignore[call-overload]
-    own = copy.deepcopy(plain)
+    network = copy.deepcopy(plain)
     batch = torch.rand(BATCH, 1, 8, 8), torch.randint(10, (BATCH,))
     # in our order: another one rounds the products of L-BFGS differently, and takes another path
     parameters = [parameter for group in groups(plain) for parameter in group["params"]]
     bare = kind(parameters, lr=RATE, **values)
     steps = (
         stepping(plain, bare, LambdaLR(bare, lambda update: 1.0), batch),
-        stepping(own, *ours(own, {"name": name, **given}), batch),
+        stepping(network, *ours(network, {"name": name, **given}), batch),
     )
     for _ in range(WARMING // STEPS):
         turn(steps[0]), turn(steps[1])

@@ -50,11 +50,11 @@ def seconds(call: Callable[[], Tensor]) -> float:
 
 def ratios(network: nn.Module, images: Tensor) -> Sequence[float]:
     """Return the ratios of noise passes to a deterministic pass, after a warm-up."""
-    found = []
+    values = []
     for _ in range(REPETITIONS + 1):
         many = seconds(lambda: noise(network, images, PASSES, seed=0))
-        found.append(many / seconds(lambda: deterministic(network, images)))
-    return found[1:]
+        values.append(many / seconds(lambda: deterministic(network, images)))
+    return values[1:]
 
 
 def main() -> None:
@@ -67,9 +67,9 @@ def main() -> None:
     for name, (regularizer, bar) in ARMS.items():
         network = models.build(MODEL, (1, 28, 28), 10)
         regularizer.modify_model(network)
-        found = ratios(network.to(memory_format=torch.channels_last), images)  # type: ignore[call-overload]
-        shown = {"bar": bar, "median_ratio": round(statistics.median(found), 2)}
-        results[name] = {**shown, "lowest": round(min(found), 2), "highest": round(max(found), 2)}
+        values = ratios(network.to(memory_format=torch.channels_last), images)  # type: ignore[call-overload]
+        shown = {"bar": bar, "median_ratio": round(statistics.median(values), 2)}
+        results[name] = {**shown, "lowest": round(min(values), 2), "highest": round(max(values), 2)}
         print(name, json.dumps(results[name]), flush=True)
     RESULT.write_text(
         json.dumps(

@@ -118,9 +118,9 @@ def _count(plan: Plan) -> int:
 
 def _seconds_per_run(project: Path, name: str) -> float:
     text = (project / "experiments" / "protocols" / f"{name}.yaml").read_text(encoding="utf-8")
-    found = re.search(r"^seconds_per_run: ([\d.]+)", text, re.MULTILINE)
-    assert found
-    return float(found[1])
+    match = re.search(r"^seconds_per_run: ([\d.]+)", text, re.MULTILINE)
+    assert match
+    return float(match[1])
 
 
 def report(project: Path, name: str, arguments: list[str], given: float) -> dict[str, Any]:

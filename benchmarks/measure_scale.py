@@ -152,9 +152,9 @@ def _record(folder: Path, skill: float) -> None:
 def _scores(
     name: str, rule: TestRule, skill: float
 ) -> Iterator[tuple[str, str, int, str, str, float]]:
-    for own in dict.fromkeys((DETERMINISTIC, rule)):
+    for view_rule in dict.fromkeys((DETERMINISTIC, rule)):
         yield from (
-            (name, own.view, own.members, split, metric, skill)
+            (name, view_rule.view, view_rule.members, split, metric, skill)
             for split in SPLITS
             for metric in METRICS
         )
@@ -214,13 +214,15 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
             runs = write(folder / "artifacts" / "big", seeds)
-            found = {verb: measured(verb, folder) for verb in ("compare", "report")}
+            measurements = {verb: measured(verb, folder) for verb in ("compare", "report")}
         row = {
             "runs": runs,
-            **{f"{verb}_seconds": round(seconds, 1) for verb, (seconds, _) in found.items()},
+            **{f"{verb}_seconds": round(seconds, 1) for verb, (seconds, _) in measurements.items()},
         }
-        row |= {"seconds": round(sum(seconds for seconds, _ in found.values()), 1)}
-        rows.append(row | {"megabytes": round(max(megabytes for _, megabytes in found.values()))})
+        row |= {"seconds": round(sum(seconds for seconds, _ in measurements.values()), 1)}
+        rows.append(
+            row | {"megabytes": round(max(megabytes for _, megabytes in measurements.values()))}
+        )
         print(json.dumps(rows[-1]), flush=True)
     draw(rows)
     RESULT.write_text(

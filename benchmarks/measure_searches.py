@@ -93,7 +93,7 @@ def design(truth: Response, generator: np.random.Generator, points: int = POINTS
 
 def importances(generator: np.random.Generator) -> dict[str, object]:
     """Return how intervals of importance cover, and how often an order is claimed."""
-    found: dict[str, object] = {}
+    result: dict[str, object] = {}
     for name, truth in (("equal", response(0.3, 0.3)), ("twice", response(0.5, 0.25))):
         large = design(truth, generator, MANY)
         sizes = divergences(large, study_of(large), large.ranked)
@@ -106,7 +106,7 @@ def importances(generator: np.random.Generator) -> dict[str, object]:
             covers["halves"].append(((table["low"] <= share) & (share <= table["high"])).to_numpy())
             covers["bootstrap"].append(_bootstrap_covers(drawn, share, generator))
             ranked.append(table["last_rank"].iloc[0] == 1 or table["last_rank"].iloc[1] == 1)
-        found[name] = {
+        result[name] = {
             "ranked": rounded(ranked),
             **{
                 method: {
@@ -116,7 +116,7 @@ def importances(generator: np.random.Generator) -> dict[str, object]:
                 for method, each in covers.items()
             },
         }
-    return found
+    return result
 
 
 def _bootstrap_covers(drawn: Design, share: Array, generator: np.random.Generator) -> Array:
@@ -153,7 +153,7 @@ def budgets(generator: np.random.Generator) -> dict[str, float]:
 def methods(generator: np.random.Generator) -> dict[str, dict[str, float]]:
     """Return how often intervals of a method's difference to random search cover."""
     truth = response(0.5, 0.25)
-    found = {}
+    result = {}
     for name in ("grid", "sobol", "coarse_to_fine", "halving"):
         rows = [
             method_tables(
@@ -163,8 +163,8 @@ def methods(generator: np.random.Generator) -> dict[str, dict[str, float]]:
         ]
         mean = float(np.mean([row["difference"] for row in rows]))
         covers = [row["low"] <= mean <= row["high"] for row in rows]
-        found[name] = {"covered": rounded(covers), "difference": round(mean, 4)}
-    return found
+        result[name] = {"covered": rounded(covers), "difference": round(mean, 4)}
+    return result
 
 
 def failing_ends(generator: np.random.Generator) -> dict[str, float]:
@@ -206,12 +206,12 @@ def main() -> None:
         "ends": failing_ends,
         "shifts": shifting,
     }
-    found = {
+    result = {
         name: part(np.random.default_rng(number))
         for number, (name, part) in enumerate(parts.items())
     }
-    RESULT.write_text(json.dumps(found, indent=2) + "\n")
-    print(json.dumps(found, indent=2))
+    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
 
 
 if __name__ == "__main__":

@@ -66,13 +66,13 @@ class Design:
 
     def table(
         self,
-        found: Outcomes,
+        outcomes: Outcomes,
         hits: Mapping[str, Array] = NO_HITS,
         metrics: Sequence[str] = (PRIMARY,),
     ) -> pd.DataFrame:
         """Return the contrasts."""
         costs = dict.fromkeys(self.plan.fingerprints(), COST)
-        return contrasts(self.plan, found, costs, hits, metrics=metrics)
+        return contrasts(self.plan, outcomes, costs, hits, metrics=metrics)
 
 
 def design(arms: int = ARMS, seeds: int = SEEDS) -> Design:
@@ -115,9 +115,9 @@ def null_report(seeds: int, reports: int) -> dict[str, float]:
     rows = []
     for _ in range(reports):
         drawn, gaps = normal(generator, seeds=seeds), normal(generator, seeds=seeds)
-        found = with_collapses(plan.plan, plan.outcomes(drawn, gaps))
-        table = plan.table(found, metrics=(PRIMARY, "gap"))
-        rates = collapses(plan.plan, found)
+        outcomes = with_collapses(plan.plan, plan.outcomes(drawn, gaps))
+        table = plan.table(outcomes, metrics=(PRIMARY, "gap"))
+        rates = collapses(plan.plan, outcomes)
         accuracy, gap = (table[table["metric"] == metric] for metric in (PRIMARY, "gap"))
         best = accuracy.loc[accuracy["difference"].idxmax()]
         smaller = gap["difference"] < 0
@@ -131,7 +131,7 @@ def null_report(seeds: int, reports: int) -> dict[str, float]:
                 "named_arm_covered_single": best["low"] <= 0 <= best["high"],
                 "any_arm_missed": not accuracy["low_all"].le(0).all()
                 or not accuracy["high_all"].ge(0).all(),
-                "clean_report_flagged": bool(found.collapsed),
+                "clean_report_flagged": bool(outcomes.collapsed),
                 "rate_claimed": (rates["often"] != "").any(),
             }
         )
@@ -179,15 +179,15 @@ def with_rare_collapses(
         lost = may & (generator.random((ARMS + 1, SEEDS)) < RARE)
         drawn = normal(generator) - depth * SPREAD * lost + shift * may
         raw = plan.outcomes(drawn, drawn)
-        found = with_collapses(plan.plan, raw)
-        table, plain = plan.table(found), plan.table(raw)
+        outcomes = with_collapses(plan.plan, raw)
+        table, plain = plan.table(outcomes), plan.table(raw)
         more = table["lost"] > table["reference_lost"]
         rows.append(
             {
                 "verdict": table["verdict"].isin(DIRECTED).any(),
                 "verdict_collapses_left_in": plain["verdict"].isin(DIRECTED).any(),
                 "helps_with_more_losses": (more & (table["verdict"] == Verdict.HELPS)).any(),
-                "rate_claimed": (collapses(plan.plan, found)["often"] != "").any(),
+                "rate_claimed": (collapses(plan.plan, outcomes)["often"] != "").any(),
                 "withheld": table["withheld"].any(),
             }
         )
@@ -200,12 +200,12 @@ def other_shapes(name: str, draw: Draw, reports: int) -> dict[str, float]:
     rows = []
     for _ in range(reports):
         drawn = draw(generator)
-        found = with_collapses(plan.plan, plan.outcomes(drawn, drawn))
-        table = plan.table(found)
+        outcomes = with_collapses(plan.plan, plan.outcomes(drawn, drawn))
+        table = plan.table(outcomes)
         rows.append(
             {
                 "verdict": table["verdict"].isin(DIRECTED).any(),
-                "report_flagged": bool(found.collapsed),
+                "report_flagged": bool(outcomes.collapsed),
             }
         )
     return shares(rows)
@@ -260,13 +260,13 @@ def better_parts(reports: int, behind: float) -> dict[str, float]:
     for _ in range(reports):
         test = normal(generator, arms=3) + means
         validation = test + generator.normal(0, SPREAD, test.shape)
-        found = pair.outcomes(test, test)
+        outcomes = pair.outcomes(test, test)
         split = WHERE["validation_accuracy"]
         values = zip(pair.plan.fingerprints(), validation.ravel().tolist(), strict=True)
         more = {(name, "deterministic", 1, *split): value for name, value in values}
-        found = Outcomes(found.states, found.kinds, {**found.scores, **more})
-        besides = against_better_parts(pair.plan, found, parts)
-        table = contrasts(pair.plan, found, costs, NO_HITS, (PRIMARY,), besides)
+        outcomes = Outcomes(outcomes.states, outcomes.kinds, {**outcomes.scores, **more})
+        besides = against_better_parts(pair.plan, outcomes, parts)
+        table = contrasts(pair.plan, outcomes, costs, NO_HITS, (PRIMARY,), besides)
         last = table.iloc[-1]
         rows.append({"verdict": last["verdict"] in DIRECTED, "p_below_level": last["p"] < LEVEL})
     return shares(rows)
@@ -285,9 +285,9 @@ def images(count: int, experiments: int, by_image: float) -> dict[str, float]:
     rows = []
     for _ in range(experiments):
         easy = generator.normal(1.2, 1, count)
-        own = generator.normal(0, by_image, (2, 1, count))
+        image_effects = generator.normal(0, by_image, (2, 1, count))
         seed = generator.normal(0, 0.1, (2, SEEDS, 1))
-        right = easy + own + seed + generator.normal(0, 1, (2, SEEDS, count)) > 0
+        right = easy + image_effects + seed + generator.normal(0, 1, (2, SEEDS, count)) > 0
         right = right.astype(np.int8)
         hits = dict(zip(plan.plan.fingerprints(), right.reshape(-1, count), strict=True))
         accuracies = right.mean(axis=2)

@@ -307,9 +307,9 @@ def tune(settings: Optimizer, landscape: Landscape) -> tuple[float, int]:
     steps = list(range(FIRST * PER_DECADE, LAST * PER_DECADE + 1))
     while steps:
         rates = [rate_at(step) for step in steps]
-        found = arrivals(follow_all(settings, rates, starts, landscape), landscape)
-        means = found.clamp(max=EVALUATIONS + 1).mean(1).tolist()
-        counts = found.isfinite().sum(1).tolist()
+        arrival_steps = arrivals(follow_all(settings, rates, starts, landscape), landscape)
+        means = arrival_steps.clamp(max=EVALUATIONS + 1).mean(1).tolist()
+        counts = arrival_steps.isfinite().sum(1).tolist()
         scores |= dict(zip(steps, zip(counts, [-mean for mean in means], strict=True), strict=True))
         best = max(sorted(scores), key=scores.__getitem__)
         ends = {min(scores): -1, max(scores): 1}
@@ -327,10 +327,15 @@ def count(settings: Optimizer, landscape: Landscape, rate: float, trials: int) -
     """Return the result of a learning rate on the starts that are counted."""
     _, starts = draw_starts(settings, landscape)
     paths = follow_all(settings, [rate], starts, landscape)
-    (found,) = arrivals(paths, landscape)
-    arrived = int(found.isfinite().sum())
+    (arrival_steps,) = arrivals(paths, landscape)
+    arrived = int(arrival_steps.isfinite().sum())
     return Result(
-        rate, trials, len(starts), arrived, found.median().item(), paths[:, 0, :SHOWN].clone()
+        rate,
+        trials,
+        len(starts),
+        arrived,
+        arrival_steps.median().item(),
+        paths[:, 0, :SHOWN].clone(),
     )
 
 
@@ -489,11 +494,11 @@ def draw_shares(axes: Axes, results: Mapping[str, Result]) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    found = {
+    results = {
         name: {optimizer: measure(optimizer, landscape) for optimizer in OPTIMIZERS}
         for name, landscape in LANDSCAPES.items()
     }
     FIGURES.mkdir(exist_ok=True)
     for name, landscape in LANDSCAPES.items():
-        (FIGURES / f"{name}.png").write_bytes(draw(landscape, found[name]))
-    PAGE.write_text(page(found))
+        (FIGURES / f"{name}.png").write_bytes(draw(landscape, results[name]))
+    PAGE.write_text(page(results))

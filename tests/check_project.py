@@ -1,6 +1,6 @@
-"""What `make check` looks at: the protocols of params.yaml and their studies, with their own data.
+"""Train two steps of every setting of the protocols in `params.yaml`, on their data.
 
-Not among the tests of the suite, which do not depend on the files that a user adds or changes.
+`make check` runs this file. The suite does not: it is independent of what a user adds or changes.
 """
 
 import functools

@@ -126,6 +126,14 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="module")
+def little_garbage() -> Iterator[None]:
+    """Keep what other tests left out of the garbage that statsmodels collects at every call."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(scope="session")
 def pool() -> "Arrays":
     """Return a tenth of the digits: enough to learn from, and quick to validate on."""

@@ -122,9 +122,9 @@ def test_two_steps_lead_elsewhere_than_those_of_the_baseline(
         assert trained.cost["updates"] == 2
         return trained
 
-    own = two_steps({"name": name, **regularizer(name).model_dump()})
+    weights = two_steps({"name": name, **regularizer(name).model_dump()})
     baseline = two_steps()
     activity = regularizer(name).activity
-    assert activity is None or activity in own.audit[name]
-    same = all(torch.equal(own.weights[key], value) for key, value in baseline.weights.items())
-    assert own.idle == [name] * same  # early stopping may rightly not stop
+    assert activity is None or activity in weights.audit[name]
+    same = all(torch.equal(weights.weights[key], value) for key, value in baseline.weights.items())
+    assert weights.idle == [name] * same  # early stopping may rightly not stop

@@ -4,6 +4,7 @@ import ast
 import functools
 import graphlib
 import re
+import types
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -117,15 +118,15 @@ def reached(file: str, later: bool = False) -> set[str]:
 
     A folder imported as such finds its files by looking, so all of them.
     """
-    found, queue = set(), [file]
+    files, queue = set(), [file]
     while queue:
         current = queue.pop()
-        if current in found:
+        if current in files:
             continue
-        found.add(current)
+        files.add(current)
         for name in [*imported(current), *(entries(current) if later else ())]:
             queue += run_by(name)
-    return found
+    return files
 
 
 @functools.cache
@@ -229,9 +230,10 @@ def test_modules_kept_to_their_place(module, allowed):
 
 @pytest.mark.parametrize("noun", LIGHT)
 def test_no_torch_in_what_reads_and_judges(noun):
-    for start in (
-        file for file in FILES if file.startswith(f"{noun}/") and file != "tracking/logger.py"
-    ):  # in a run itself
+    in_a_run = "tracking/logger.py"
+    starts = [file for file in FILES if file.startswith(f"{noun}/") and file != in_a_run]
+    assert starts
+    for start in starts:
         for file in reached(start):
             assert not [
                 name
@@ -312,9 +314,9 @@ def test_calls_on_disk_are_recognized(line, on_disk):
 
 
 def test_the_disk_is_touched_only_where_it_may_be():
-    found = {file for file, tree in FILES.items() if "/" in file and touches_disk(tree)}
-    assert not {file for file in found if not file.startswith(WRITERS)}
-    assert {file for file in WRITERS if file.endswith(".py")} <= found
+    files = {file for file, tree in FILES.items() if "/" in file and touches_disk(tree)}
+    assert not {file for file in files if not file.startswith(WRITERS)}
+    assert {file for file in WRITERS if file.endswith(".py")} <= files
 
 
 def test_test_labels_are_read_by_evaluate_alone():
@@ -349,28 +351,43 @@ def test_no_module_shadows_the_standard_library():
     assert not {Path(file).stem for file in FILES} & set(sys.stdlib_module_names) - {"__main__"}
 
 
-def test_parameters_spell_every_overridable_key():
-    from pipeline import models
-    from pipeline.config.parameters import Parameters
-    from pipeline.config.run import Data, Training
-    from pipeline.config.schema import Seeds
-    from pipeline.data import sources as data
-
-    document = read_yaml(ROOT / "params.yaml")
-    assert set(document) == set(Parameters.model_fields)
-    for section, kind in (("data", Data), ("training", Training), ("seeds", Seeds)):
-        assert list(document[section]) == list(kind.model_fields)
-    assert set(document["model"]) == {"name", *_keys(models)}
-    assert set(document["source"]) == set(_keys(data))
+PARTICIPLES = {"found", "own", "known", "told", "said"}  # these do not say what a value is
 
 
-def _keys(noun):
-    """Return the settings in all its files, as a user spells them."""
-    return (
-        field.alias or name
-        for kind in noun.settings().values()
-        for name, field in kind.model_fields.items()
-    )
+def identifiers(code: types.CodeType) -> set[str]:
+    """Return the names of variables, arguments, attributes, functions and classes.
+
+    Keyword arguments and keys of dictionaries are left out: they may be those of other programs.
+    """
+    names = {code.co_name, *code.co_names, *code.co_varnames, *code.co_cellvars}
+    inner = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+    return names.union(*map(identifiers, inner))
+
+
+def named_by_participles(folder: Path) -> dict[str, set[str]]:
+    """Return the identifiers that are such words by file; files without the words are skipped."""
+    words = re.compile(rf"\b({'|'.join(PARTICIPLES)})\b")
+    texts = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*.py")}
+    names = {
+        file: identifiers(compile(text, file, "exec")) & PARTICIPLES
+        for file, text in texts.items()
+        if words.search(text)
+    }
+    return {file: used for file, used in names.items() if used}
+
+
+@pytest.mark.parametrize("folder", ["pipeline", "tests", "benchmarks", "docs"])
+def test_names_are_nouns(folder):
+    assert any((ROOT / folder).rglob("*.py"))
+    assert named_by_participles(ROOT / folder) == {}
+
+
+def test_an_identifier_that_is_no_noun_is_recognized(tmp_path):
+    lines = ["own = 1", "def f(told): pass", "run.said()", "def found(): pass", "f(own=1)  # known"]
+    for number, line in enumerate(lines):
+        (tmp_path / f"{number}.py").write_text(line)
+    expected = {"0.py": {"own"}, "1.py": {"told"}, "2.py": {"said"}, "3.py": {"found"}}
+    assert named_by_participles(tmp_path) == expected
 
 
 REPORTING = [file for file in FILES if file.startswith("reporting/")]
@@ -450,12 +467,12 @@ def test_reports_compute_no_statistic():
 
 def test_pages_do_no_arithmetic_with_values_of_tables():
     pages = [file for file in REPORTING if file.startswith("reporting/pages/")]
-    found = {(file, place) for file, place, node in places(pages) if computes(node)}
-    assert found == set(ARITHMETIC)
+    arithmetic = {(file, place) for file, place, node in places(pages) if computes(node)}
+    assert arithmetic == set(ARITHMETIC)
 
 
 @pytest.mark.parametrize(
-    ("line", "found"),
+    ("line", "is_arithmetic"),
     [
         ("row['updates'] / usual", True),
         ("100 * (after / before - 1)", True),
@@ -470,8 +487,8 @@ def test_pages_do_no_arithmetic_with_values_of_tables():
         ("start + text", False),
     ],
 )
-def test_arithmetic_is_recognized(line, found):
-    assert any(map(computes, ast.walk(ast.parse(line)))) == found
+def test_arithmetic_is_recognized(line, is_arithmetic):
+    assert any(map(computes, ast.walk(ast.parse(line)))) == is_arithmetic
 
 
 @pytest.mark.parametrize(

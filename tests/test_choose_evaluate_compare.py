@@ -180,14 +180,14 @@ def _predictions(folder, plan, generator):
         "train": generator.integers(0, CLASSES, TRAIN),
         "validation": generator.integers(0, CLASSES, VALIDATION),
     }
-    known = {**labels, "test": np.load(folder / "data" / "test_labels.npy")}
+    all_labels = {**labels, "test": np.load(folder / "data" / "test_labels.npy")}
     for run in {run.fingerprint: run for run in plan.runs}.values():
-        members = {View(split, "deterministic"): 1 for split in known}
+        members = {View(split, "deterministic"): 1 for split in all_labels}
         members |= {View("train", kind): count for kind, count in KINDS[run.arm].items()}
         for split in ("validation", "test"):
             members |= {View(split, kind): count for kind, count in HELD[run.arm].items()}
         logits = {
-            view: _logits(generator, count, known[view.split], 1.5)
+            view: _logits(generator, count, all_labels[view.split], 1.5)
             for view, count in members.items()
         }
         written = Predictions(logits, labels, examples=f"images of {run.seed}")
@@ -362,17 +362,17 @@ def test_evaluates_numbers_are_those_of_the_predictions(folder):
     labels = np.load(folder / "data" / "test_labels.npy")
     passes = special.softmax(_tested(folder, "20e1002", "noise"), axis=2)
     mean = passes[:12].mean(axis=0)
-    found = scores["noise"][12]["test"]
-    assert found["accuracy"] == pytest.approx((mean.argmax(axis=1) == labels).mean())
-    assert found["nll"] == pytest.approx(-np.log(mean[np.arange(TEST), labels]).mean(), rel=1e-9)
-    assert found["brier"] == pytest.approx(
+    values = scores["noise"][12]["test"]
+    assert values["accuracy"] == pytest.approx((mean.argmax(axis=1) == labels).mean())
+    assert values["nll"] == pytest.approx(-np.log(mean[np.arange(TEST), labels]).mean(), rel=1e-9)
+    assert values["brier"] == pytest.approx(
         ((mean - np.eye(CLASSES)[labels]) ** 2).sum(axis=1).mean(), rel=1e-9
     )
     every = -np.log(passes.mean(axis=0)[np.arange(TEST), labels]).mean()
     assert scores["noise"][15]["test"]["nll"] == pytest.approx(every, rel=1e-9)
     (plain,) = (_tested(folder, "20e1002", "deterministic").argmax(axis=2) == labels).mean(axis=1)
     assert scores["deterministic"][1]["test"]["accuracy"] == pytest.approx(plain)
-    assert plain != found["accuracy"]
+    assert plain != values["accuracy"]
 
 
 @pytest.mark.parametrize("arm", [0, 1, 2])
@@ -519,13 +519,13 @@ def test_every_method_averages_its_own_members(folder, method, places, kind, pas
     evaluate.main("tiny")
     labels = np.load(folder / "data" / "test_labels.npy")
     for seed in GROUPS:
-        found = _ensembles(folder)[seed][method]
+        values = _ensembles(folder)[seed][method]
         expected = _probabilities(folder, *((f"{place}e{seed}", kind) for place in places))
-        assert found["accuracy"] == pytest.approx((expected.argmax(axis=1) == labels).mean())
-        assert found["nll"] == pytest.approx(
+        assert values["accuracy"] == pytest.approx((expected.argmax(axis=1) == labels).mean())
+        assert values["nll"] == pytest.approx(
             -np.log(expected[np.arange(TEST), labels]).mean(), rel=1e-9
         )
-        assert (found["forward_passes"], found["trainings"], found["training_flops"]) == (
+        assert (values["forward_passes"], values["trainings"], values["training_flops"]) == (
             passes,
             trainings,
             7 * trainings,
@@ -568,11 +568,11 @@ def test_curves_over_passes_and_members_are_slices(folder):
         "value"
     ]
     pairs = [("00", "30"), ("00", "31"), ("30", "31")]
-    found = [
+    values = [
         _probabilities(folder, *((f"{place}e1001", "deterministic") for place in pair))
         for pair in pairs
     ]
-    expected = np.mean([-np.log(mean[np.arange(TEST), labels]).mean() for mean in found])
+    expected = np.mean([-np.log(mean[np.arange(TEST), labels]).mean() for mean in values])
     assert sizes[1001]["independent"]["nll"][2] == pytest.approx(expected, rel=1e-9)
     last = special.softmax(_tested(folder, "40e1001", "snapshots")[1:], axis=2)
     assert sizes[1001]["snapshots"]["accuracy"][2] == pytest.approx(
@@ -582,7 +582,7 @@ def test_curves_over_passes_and_members_are_slices(folder):
 
 def test_greedy_selection_looks_at_half_of_validation(folder):
     evaluate.main("tiny")
-    found = _ensembles(folder)[1000]["greedy"]
+    values = _ensembles(folder)[1000]["greedy"]
     runs = ["00e1000", "10e1000", "20e1000", "30e1000", "31e1000"]
     singles = _validation(folder, runs)
     labels = _predicted(folder, "00e1000").labels["validation"]
@@ -596,10 +596,10 @@ def test_greedy_selection_looks_at_half_of_validation(folder):
         scores = [
             -np.log(each[np.arange(len(each)), labels[half]]).mean() for each in (mean, chosen)
         ]
-        assert found[name] == pytest.approx(scores[0] - scores[1], rel=1e-9)
-    assert found["nll_gain_selecting"] != pytest.approx(found["nll_gain_held_out"])
-    assert (found["trainings"], found["training_flops"]) == (len(runs), 7 * len(runs))
-    assert found["forward_passes"] == (counts > 0).sum()
+        assert values[name] == pytest.approx(scores[0] - scores[1], rel=1e-9)
+    assert values["nll_gain_selecting"] != pytest.approx(values["nll_gain_held_out"])
+    assert (values["trainings"], values["training_flops"]) == (len(runs), 7 * len(runs))
+    assert values["forward_passes"] == (counts > 0).sum()
 
 
 def _validation(folder, runs):
@@ -636,9 +636,9 @@ def test_a_model_under_two_names_is_averaged_once(folder):
     plan["studies"][1]["arms"].append(plan["studies"][0]["arms"][1] | {"name": "again"})
     write_sealed(folder / "confirmation" / "plan.json", plan)
     evaluate.main("tiny")
-    found = _ensembles(folder)[1000]
-    assert found["all arms"]["forward_passes"] == found["all arms"]["trainings"] == 3
-    assert "one model of again" not in found.index.get_level_values("method")
+    ensembles = _ensembles(folder)[1000]
+    assert ensembles["all arms"]["forward_passes"] == ensembles["all arms"]["trainings"] == 3
+    assert "one model of again" not in ensembles.index.get_level_values("method")
 
 
 def test_curves_over_members_are_of_what_has_an_order(folder):
@@ -656,9 +656,9 @@ def test_a_group_without_all_its_models_is_left_out(folder):
     _record(folder / "confirmation", "31e1000", state="diverged")
     _record(folder / "confirmation", "40e1001", state="failed")
     evaluate.main("tiny")
-    found = _ensembles(folder)
-    assert set(found.index.get_level_values("group")) == {1001}
-    assert "snapshots" not in found.index.get_level_values("method")
+    groups = _ensembles(folder)
+    assert set(groups.index.get_level_values("group")) == {1001}
+    assert "snapshots" not in groups.index.get_level_values("method")
 
 
 def test_an_arm_trained_on_more_images_is_in_no_ensemble(folder):
@@ -823,16 +823,16 @@ def test_compare_checks_the_searches_of_the_choice_and_the_baseline(folder):
     row = table.loc["spaces_interior"]
     assert (row["passed"], row["arm"], row["subject"]) == (False, "noisy", "dropout.rate=0.5")
     assert table.loc["same_machine", "value"] == 12 + len(MEMBERS) * 2
-    known = read_table(folder / "references.csv")
-    assert list(known["seed"].unique()) == list(range(1000, 1004))
+    references = read_table(folder / "references.csv")
+    assert list(references["seed"].unique()) == list(range(1000, 1004))
     scores = _read_scores(folder)
     baseline = [
         scores[f"00e{seed}", "deterministic", 1, "validation", "accuracy"]
         for seed in range(1000, 1004)
     ]
-    majority = known[known["classifier"] == "majority class"]["validation_accuracy"]
-    found = table[table["subject"] == "majority class"]["value"].iloc[0]
-    assert found == pytest.approx(np.mean(baseline) - majority.mean())
+    majority = references[references["classifier"] == "majority class"]["validation_accuracy"]
+    value = table[table["subject"] == "majority class"]["value"].iloc[0]
+    assert value == pytest.approx(np.mean(baseline) - majority.mean())
 
 
 def _combined(folder):
@@ -960,7 +960,7 @@ def test_no_torch_is_needed():
     assert subprocess.run([sys.executable, "-c", source], cwd=root, check=False).returncode == 0
 
 
-def test_a_damaged_validation_file_is_refused_not_scored(folder):
+def test_a_damaged_validation_file_raises_and_is_not_scored(folder):
     path = folder / "exploration" / "10e1" / "validation.safetensors"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1

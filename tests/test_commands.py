@@ -128,9 +128,9 @@ def test_bad_input_is_a_line_and_exit_code_2_and_loses_nothing(
         for verb in (cli.run, cli.plan):
             with pytest.raises(SystemExit, match="^2$"):
                 verb()
-            told = capsys.readouterr().err
-            assert words in told
-            assert all(line.startswith("error: ") for line in told.splitlines())
+            errors = capsys.readouterr().err
+            assert words in errors
+            assert all(line.startswith("error: ") for line in errors.splitlines())
     finally:
         path.write_text(good)
     assert trained(checkout) == before
@@ -191,9 +191,9 @@ def test_a_store_in_an_impossible_place_is_one_line(reproduced, checkout, monkey
     monkeypatch.chdir(checkout)
     monkeypatch.setenv("GAPWISE_STORE", str(checkout / "dvc.yaml" / "store"))
     assert stage(train.main, ["tiny"]) == 2
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1
-    assert "a file is where a folder is needed" in told
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1
+    assert "a file is where a folder is needed" in errors
 
 
 @pytest.mark.torture

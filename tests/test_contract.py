@@ -27,6 +27,7 @@ from observed import watch
 from pydantic import ValidationError
 from torch import nn
 from torch.nn import functional
+from weights import equal
 
 from pipeline import models, regularizers
 from pipeline.config.run import RunConfig
@@ -75,10 +76,6 @@ def observed(pool):
         return seen
 
     return lambda config: by_text(config.model_dump_json())
-
-
-def equal(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
 def placed(config, pool):
@@ -140,9 +137,9 @@ def test_neutral_without_the_short_cut_equals_it_closely(
     expected = trained(configure(epochs=1)).weights
     monkeypatch.setattr(regularizers, "build", lambda given: (settings,))
     monkeypatch.setattr(type(settings), "audit", lambda self, inputs: {})
-    own = train(configure(given, epochs=1), pool).weights
+    weights = train(configure(given, epochs=1), pool).weights
     assert all(
-        torch.allclose(own[key].float(), expected[key].float(), atol=1e-4) for key in expected
+        torch.allclose(weights[key].float(), expected[key].float(), atol=1e-4) for key in expected
     )
 
 
@@ -151,31 +148,31 @@ class TestEvery:
     """Each regularizer alone, with strong settings and with each of its variants."""
 
     def test_initial_weights_untouched(self, name, settings, configure, pool):
-        own, plain = (
+        weights, plain = (
             placed(config, pool)[0].state_dict()
             for config in (configure(item(name, settings)), configure())
         )
-        assert equal(own, plain)
+        assert equal(weights, plain)
 
-    def test_has_an_effect_and_says_so(self, name, settings, configure, trained):
-        own = trained(configure(item(name, settings)))
-        assert own.audit[name]
+    def test_has_an_effect_and_its_audit_reports_it(self, name, settings, configure, trained):
+        regularized = trained(configure(item(name, settings)))
+        assert regularized.audit[name]
         # a regularizer that may rightly never fire measures whether it did
-        if own.audit[name].get("fired") != 0:
-            assert not equal(own.weights, trained(configure()).weights)
+        if regularized.audit[name].get("fired") != 0:
+            assert not equal(regularized.weights, trained(configure()).weights)
 
     def test_moves_no_other_stream(self, name, settings, configure, observed):
         """Batch order and the draws of augmentation are the same bits with and without it."""
         shared = () if name == "augmentation" else (item("augmentation"),)
-        without, own = (
+        without, regularized = (
             observed(config)
             for config in (configure(*shared), configure(item(name, settings), *shared))
         )
-        assert own.orders == without.orders
-        assert len(own.orders) > 0
+        assert regularized.orders == without.orders
+        assert len(regularized.orders) > 0
         if shared:
-            assert own.draws == without.draws
-            assert len(own.draws) == 6
+            assert regularized.draws == without.draws
+            assert len(regularized.draws) == 6
 
     def test_again_and_resumed_it_ends_at_the_same_bits_whatever_the_global_generator(
         self, name, settings, configure, whole, pool, tmp_path
@@ -295,12 +292,16 @@ class TestNoise:
     def test_equal_examples_of_a_batch_get_different_noise(self, name, settings, configure, pool):
         """From every noise layer alone, unless one draw is for all by design."""
         network, _ = placed(configure(item(name, settings)), pool)
-        for layer in noise_layers(network):
+        layers = noise_layers(network)
+        assert layers
+        for layer in layers:
             assert separates_equals(network, layer, pool) is not shares_a_draw(name, settings)
 
     def test_one_draw_for_a_whole_batch_would_be_seen(self, name, settings, configure, pool):
         network, _ = placed(configure(item(name, settings)), pool)
-        for layer in noise_layers(network):
+        layers = noise_layers(network)
+        assert layers
+        for layer in layers:
             layer.sample = repeating(layer.sample)
             assert separates_equals(network, layer, pool) is False
 
@@ -323,7 +324,9 @@ def test_deterministic_member_is_the_plain_network(name, settings, configure, po
 @pytest.mark.parametrize(("name", "settings"), cases(reads_its_input))
 def test_acting_in_the_deterministic_member_would_be_seen(name, settings, configure, pool):
     network, _ = placed(configure(item(name, settings)), pool)
-    for layer in noise_layers(network):
+    layers = noise_layers(network)
+    assert layers
+    for layer in layers:
         plain, layer.deterministic = layer.deterministic, scaled(layer.deterministic)
         assert acts_without_noise(network, configure, pool)
         layer.deterministic = plain
@@ -354,9 +357,9 @@ def test_composes_pairwise(one, other, configure, pool):
     """Or is rejected in one line, in either order, if a file declares that the two clash."""
     kinds = regularizers.settings()
     if other not in kinds[one].clashes and one not in kinds[other].clashes:
-        own = train(configure(item(one), item(other), epochs=1), pool)
-        assert set(own.audit) == {one, other}
-        assert not own.diverged
+        regularized = train(configure(item(one), item(other), epochs=1), pool)
+        assert set(regularized.audit) == {one, other}
+        assert not regularized.diverged
         return
     for pair in ((one, other), (other, one)):
         with pytest.raises(Refusal, match=f"({one} with {other}|{other} with {one}): ") as refused:
@@ -403,8 +406,8 @@ def acts_without_noise(network, configure, pool):
     """Return whether the deterministic member differs from the plain network for equal weights."""
     plain, images = assemble(configure(), (), pool.shape, pool.classes), as_images(pool.images[:20])
     plain.load_state_dict(shaken(network).state_dict())
-    own, other = deterministic(network, images), deterministic(plain, images)
-    return not torch.allclose(own, other, atol=1e-6)
+    logits, other = deterministic(network, images), deterministic(plain, images)
+    return not torch.allclose(logits, other, atol=1e-6)
 
 
 def separates_equals(network, layer, pool):

@@ -59,7 +59,7 @@ def meaning(path):
 
 def unseen(store, name, draw):
     """Return the flips of one bit that change the meaning of a run and leave it finished."""
-    found = []
+    flips = []
     files = sorted(path for path in store.folder(name).iterdir() if path.name != "timing.json")
     anywhere = [
         (path, draw.randrange(8 * path.stat().st_size)) for path in draw.choices(files, k=FLIPS)
@@ -69,12 +69,12 @@ def unseen(store, name, draw):
         (record, 8 * byte + draw.randrange(8)) for byte in range(0, record.stat().st_size, 3)
     ]
     for path, bit in (*anywhere, *in_record):
-        good, said = path.read_bytes(), meaning(path)
+        good, written = path.read_bytes(), meaning(path)
         flip(path, bit)
-        if store.finished(name) and meaning(path) != said:
-            found.append((path.name, bit))
+        if store.finished(name) and meaning(path) != written:
+            flips.append((path.name, bit))
         path.write_bytes(good)
-    return found
+    return flips
 
 
 def kept_run(folder):

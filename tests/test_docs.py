@@ -1,5 +1,6 @@
 """Every command that README and docs print exists, and the first steps of a user plan."""
 
+import importlib.util
 import json
 import re
 import runpy
@@ -12,12 +13,14 @@ import torch
 from declarations import MODEL
 from dvc.cli.parser import get_main_parser
 from short import train_two_steps
-from tiny import PROTOCOL
+from tiny import PROTOCOL, parameters_text
 from typer.main import get_command
+from typer.testing import CliRunner
 from wandb.cli.cli import cli as wandb
 
 from pipeline import cli
-from pipeline.config.yaml_files import read_yaml
+from pipeline.config.parameters import PARAMETERS
+from pipeline.config.yaml_files import parse_yaml
 from pipeline.models import build
 from pipeline.planning.proposal import Speed
 from pipeline.planning.studies import read_experiment
@@ -38,7 +41,7 @@ def lines(page: Path) -> list[list[str]]:
     blocks = [line for _, block in BLOCK.findall(text) for line in block.splitlines()]
     inline = re.findall(r"`((?:gapwise|dvc|make) [^`\n]+)`", text)
     words = [shlex.split(line, comments=True) for line in [*blocks, *inline]]
-    return [part for found in words for part in split(found)]
+    return [part for command in words for part in split(command)]
 
 
 def split(words: list[str]) -> list[list[str]]:
@@ -52,37 +55,47 @@ def split(words: list[str]) -> list[list[str]]:
     return [part for part in parts if part]
 
 
-COMMANDS = sorted({shlex.join(words) for page in PAGES for words in lines(page)})
+PRINTED = sorted({shlex.join(words) for page in PAGES for words in lines(page)})
+PROGRAMS = {line: shlex.split(line)[0] for line in PRINTED}
+CHECKED = {"gapwise", "dvc", "wandb", "make", "python"}
+COMMANDS = [line for line, program in PROGRAMS.items() if program in CHECKED]
+
+
+def test_every_program_is_of_the_project_or_known():
+    assert set(PROGRAMS.values()) == CHECKED | ELSEWHERE
 
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_a_command_exists_with_its_options(line):
     """It is parsed, not run: that is done by the tests of each command."""
     program, *words = shlex.split(line)
-    if program == "gapwise" and words != ["--help"]:
+    if program == "gapwise" and "--help" in words:
+        assert CliRunner().invoke(cli.application, words).exit_code == 0
+    elif program == "gapwise":
         command = get_command(cli.application).commands[words[0]]
-        if words[1:] != ["--help"]:
-            command.make_context(words[0], words[1:])
+        context = command.make_context(words[0], words[1:])
+        assert context.params.keys() == {parameter.name for parameter in command.params}
     elif program == "dvc":
         arguments = get_main_parser().parse_args(words)
+        assert callable(arguments.func)
         for override in getattr(arguments, "set_param", None) or []:
             requires_parameter(override)
     elif program == "wandb":
         assert words[0] in wandb.commands
     elif program == "make":
         assert re.search(rf"^{words[0]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    elif program == "python":
-        assert words[0] == "-m" or (ROOT / words[0]).exists()
+    elif words[0] == "-m":
+        assert importlib.util.find_spec(words[1]) is not None
     else:
-        assert program in {*ELSEWHERE, "gapwise"}
+        assert (ROOT / words[0]).exists()
 
 
 def requires_parameter(override: str) -> None:
-    """Check that `params.yaml` has the key of an override, which DVC requires."""
+    """Check that a complete `params.yaml` has the key of an override, which DVC requires."""
     section, _, field = override.partition("=")[0].partition(".")
     if section == "KEY":
         return
-    document = read_yaml(ROOT / "params.yaml")
+    document = parse_yaml(parameters_text("offline"), PARAMETERS)
     assert section in document
     assert not field or field.partition(".")[0] in document[section]
 
@@ -94,7 +107,7 @@ def test_the_index_lists_every_page():
 
 
 @pytest.fixture
-def own(tmp_path, monkeypatch):
+def project_with_images(tmp_path, monkeypatch):
     """Return a project with the images that the script of docs/getting-started.md writes."""
     page = (ROOT / "docs" / "getting-started.md").read_text()
     (script,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
@@ -110,7 +123,9 @@ def own(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/getting-started.md"])
-def test_the_first_protocol_of_a_user_is_written_and_plans(page, own, capsys, monkeypatch):
+def test_the_first_protocol_of_a_user_is_written_and_plans(
+    page, project_with_images, capsys, monkeypatch
+):
     """Where a network is timed, the numbers of the machine on which the page was written."""
     text = (ROOT / page).read_text()
     monkeypatch.setattr(new, "measure_speed", lambda *_: MEASURED)
@@ -122,7 +137,9 @@ def test_the_first_protocol_of_a_user_is_written_and_plans(page, own, capsys, mo
     assert command == "gapwise run --protocol photographs"
     assert re.search(rf"^ *{command}$", text, re.MULTILINE)
     if page == "docs/getting-started.md":
-        written = (own / "experiments" / "protocols" / "photographs.yaml").read_text()
+        written = (
+            project_with_images / "experiments" / "protocols" / "photographs.yaml"
+        ).read_text()
         (shown,) = re.findall(r"```yaml\n(# 600 .*?)```", text, re.DOTALL)
         assert written.startswith(shown)
         (output,) = re.findall(r"```\n(photographs: 600 .*?)```", text, re.DOTALL)
@@ -136,9 +153,9 @@ TRANSFER = (ROOT / "docs" / "transfer.md").read_text()
 
 def test_the_pretrainings_and_arms_of_the_page_plan(project):
     """Under the training of the tiny project."""
-    own, study = re.findall(r"```yaml\n((?:data|question).*?)```", TRANSFER, re.DOTALL)[:2]
+    keys, study = re.findall(r"```yaml\n((?:data|question).*?)```", TRANSFER, re.DOTALL)[:2]
     kept = [line for line in PROTOCOL.splitlines() if not line.startswith(("data:", "studies:"))]
-    protocol = "\n".join([*kept, "studies: [modes]", own])
+    protocol = "\n".join([*kept, "studies: [modes]", keys])
     (project / "experiments" / "protocols" / "tiny.yaml").write_text(protocol)
     (project / "experiments" / "modes.yaml").write_text(study)
     (modes,) = read_experiment("tiny").studies

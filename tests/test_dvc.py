@@ -87,10 +87,10 @@ def test_an_experiment_and_the_last_commit_side_by_side(experiment, command):
     assert headline.keys() == {"points.shift", "points.weight_decay"}
     assert {name: float(fewer[name]) for name in headline} == pytest.approx(headline, abs=0.051)
 
-    told = json.loads(experiments)
-    assert told["params"]["params.yaml"].keys() == {"seeds.confirmation", "studies"}
-    assert told["metrics"]["reports/tiny/metrics.json"].keys() == {*METRICS, *RUNS}
-    assert json.loads(metrics) == told["metrics"]
+    document = json.loads(experiments)
+    assert document["params"]["params.yaml"].keys() == {"seeds.confirmation", "studies"}
+    assert document["metrics"]["reports/tiny/metrics.json"].keys() == {*METRICS, *RUNS}
+    assert json.loads(metrics) == document["metrics"]
     assert json.loads(params).keys() == {"params.yaml"}
 
     assert "reports/tiny/metrics.json" in shown

@@ -8,6 +8,7 @@ from interrupted import assert_same_end
 from observed import watch
 from pydantic import ValidationError
 from torch import nn
+from weights import equal
 
 from pipeline import optimizers, schedules
 from pipeline.config.run import RunConfig
@@ -53,10 +54,6 @@ def case(configure):
     return made
 
 
-def equal(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
-
-
 @pytest.mark.parametrize(("part", "name"), CASES)
 class TestEvery:
     """Each optimizer and each schedule, with its defaults."""
@@ -86,13 +83,13 @@ class TestEvery:
     def test_has_an_effect(self, part, name, case, trained):
         """Another end than any other one of its kind, at the same learning rate."""
         same = {"epochs": 4, "learning_rate": 0.02, "batch_size": 30 if part == "optimizer" else 10}
-        own = trained(case(part, name, **same))
+        run = trained(case(part, name, **same))
         for other in KINDS[part].names():
             if other == name:
                 continue
             changed = trained(case(part, other, **same))
             # AdamW is Adam where nothing is decayed
-            assert equal(own.weights, changed.weights) is ({name, other} == {"adam", "adamw"})
+            assert equal(run.weights, changed.weights) is ({name, other} == {"adam", "adamw"})
 
     def test_moves_no_other_stream(self, part, name, case, pool):
         orders, draws = [], []
@@ -147,31 +144,36 @@ NOISY = {
 
 
 @pytest.mark.parametrize("name", NOISY)
-def test_lbfgs_is_refused_with_what_changes_its_loss_or_its_steps(name, case, pool):
+def test_lbfgs_raises_with_regularizers_that_change_its_loss_or_its_steps(name, case, pool):
     with pytest.raises(Refusal, match=f"^{name} with lbfgs: .*; expected another") as refused:
         train(case("optimizer", "lbfgs", NOISY[name]), pool)
     assert len(refused.value.lines) == 1
 
 
-def test_lbfgs_is_refused_with_batch_norm(configure, pool):
+def test_lbfgs_raises_with_batch_norm(configure, pool):
     with pytest.raises(Refusal, match="^batch norm with lbfgs: every evaluation"):
         train(configure(optimizer={"name": "lbfgs"}, batch_size=30), pool)
 
 
 @pytest.mark.parametrize("module", [nn.Dropout(0.5), nn.Dropout2d(0.5), nn.RReLU()])
-def test_lbfgs_is_refused_with_random_layers_of_the_network(module):
+def test_lbfgs_raises_with_random_layers_of_the_network(module):
     name = type(module).__name__
     with pytest.raises(Refusal, match=f"^{name} of the network with lbfgs: "):
         require_trainable(Lbfgs(), nn.Sequential(nn.Linear(2, 2), module), ())
     require_trainable(Sgd(), nn.Sequential(nn.Linear(2, 2), module), ())
 
 
-def test_lbfgs_takes_a_dropout_layer_of_rate_0():
-    require_trainable(Lbfgs(), nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.0)), ())
+def test_lbfgs_accepts_a_dropout_layer_of_rate_0_and_of_no_other():
+    dropout = nn.Dropout(1e-6)
+    network = nn.Sequential(nn.Linear(2, 2), dropout)
+    with pytest.raises(Refusal, match="^Dropout of the network with lbfgs: "):
+        require_trainable(Lbfgs(), network, ())
+    dropout.p = 0.0
+    assert require_trainable(Lbfgs(), network, ()) is None
 
 
 @pytest.mark.parametrize("name", ["adagrad", "rmsprop", "adam", "adamw"])
-def test_the_proximal_step_is_refused_where_step_lengths_differ(name, case, pool):
+def test_the_proximal_step_raises_where_step_lengths_differ(name, case, pool):
     with pytest.raises(Refusal, match=f"^l1_penalty with {name}: it needs one step length"):
         train(case("optimizer", name, NOISY["l1_penalty"]), pool)
 

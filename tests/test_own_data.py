@@ -110,7 +110,9 @@ def test_own_data_and_own_model_train(extended, command):
             assert json.loads(curve[-1])["accuracy"] > 0.9
 
 
-def test_what_a_network_has_not_is_refused_where_it_is_planned(extended, monkeypatch, capsys):
+def test_a_regularizer_without_a_site_in_the_network_raises_when_it_is_planned(
+    extended, monkeypatch, capsys
+):
     protocol = extended / "experiments" / "protocols" / "photographs.yaml"
     protocol.write_text(re.sub("studies: .*", "studies: [depth]", protocol.read_text()))
     study = (
@@ -121,6 +123,6 @@ def test_what_a_network_has_not_is_refused_where_it_is_planned(extended, monkeyp
     monkeypatch.chdir(extended)
     with pytest.raises(SystemExit, match="^2$"):
         cli.plan()
-    told = capsys.readouterr().err
-    assert "depth.yaml" in told
-    assert all(line.startswith("error: ") for line in told.splitlines())
+    errors = capsys.readouterr().err
+    assert "depth.yaml" in errors
+    assert all(line.startswith("error: ") for line in errors.splitlines())

@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from scipy import stats
 from stages import STAGES, run_stages
-from tiny import ROOT
+from tiny import ROOT, trained
 
 from pipeline import confirm, evaluate, prepare, regularizers, train
 from pipeline.comparison.looks import decide
@@ -86,14 +86,6 @@ def stable_bytes(project):
     }
 
 
-def trained_at(project):
-    """Return fingerprint -> when its record was written."""
-    return {
-        path.parent.name: path.stat().st_mtime_ns
-        for path in (project / ".runs").glob("*/record.json")
-    }
-
-
 @pytest.fixture(scope="module")
 def whole(finished):
     """Return the tiny project, reproduced once: the current folder."""
@@ -156,11 +148,11 @@ def test_scores_derive_again_from_weights_and_raw_data(whole, scores):
             labels = torch.from_numpy(source.labels[indices])
             accuracies[split] = float((logits.argmax(1) == labels).float().mean())
             nll = float(torch.nn.functional.cross_entropy(logits.double(), labels))
-            own = scores.query(
+            metrics = scores.query(
                 "fingerprint == @name and view == 'deterministic' and split == @split"
             ).set_index("metric")["value"]
-            assert own["accuracy"] == pytest.approx(accuracies[split], abs=1e-6)
-            assert own["nll"] == pytest.approx(nll, rel=1e-4)
+            assert metrics["accuracy"] == pytest.approx(accuracies[split], abs=1e-6)
+            assert metrics["nll"] == pytest.approx(nll, rel=1e-4)
         gap = scores.query("fingerprint == @name and metric == 'gap'")["value"].item()
         assert gap == pytest.approx(accuracies["train"] - accuracies["validation"], abs=1e-6)
 
@@ -250,8 +242,8 @@ def test_the_spread_of_a_stream_derives_again_from_scores(whole, scores):
     assert (
         table.loc[("dropout", "augmentation"), "variance"] == 0
     )  # nothing of the arm draws from that stream
-    own = np.mean([test[draw.fingerprint] for draw in draws if draw.arm == "baseline"])
-    assert table.loc[("baseline", "test set"), "variance"] == pytest.approx(own * (1 - own) / 719)
+    mean = np.mean([test[draw.fingerprint] for draw in draws if draw.arm == "baseline"])
+    assert table.loc[("baseline", "test set"), "variance"] == pytest.approx(mean * (1 - mean) / 719)
 
 
 def predicted_md5(folder):
@@ -318,9 +310,9 @@ def test_verification_names_what_was_changed_and_nothing_else(whole, monkeypatch
     for path, (text, _) in faults.items():
         path.write_text(text)
     (folder / "reports" / "tiny" / "figures" / "forest.png").unlink()
-    with pytest.raises(Incomplete) as found:
+    with pytest.raises(Incomplete) as incomplete:
         verify([])
-    lines = str(found.value).splitlines()
+    lines = str(incomplete.value).splitlines()
     expected = [words for _, words in faults.values()] + [
         "reports/tiny/figures/forest.png: missing",
         "artifacts/tiny/choice.json: missing or damaged; run: make run",  # nothing is planned by it
@@ -398,8 +390,8 @@ def drop_trial(plan):
 
 
 def swap_runs(plan):
-    own = [run for run in plan["runs"] if run["study"] == "others" and run["arm"] == "shift"]
-    own[0]["fingerprint"], own[1]["fingerprint"] = own[1]["fingerprint"], own[0]["fingerprint"]
+    runs = [run for run in plan["runs"] if run["study"] == "others" and run["arm"] == "shift"]
+    runs[0]["fingerprint"], runs[1]["fingerprint"] = runs[1]["fingerprint"], runs[0]["fingerprint"]
 
 
 EDITS = [
@@ -420,10 +412,10 @@ def test_replanning_finds_edited_plans_with_every_checksum_renewed(altered):
         lines, libraries = replanning_differences(
             "tiny", artifacts(altered), validation_score, decide
         )
-        found = [line for line in lines if line.startswith((str(plan), str(plan.parent)))]
+        edited = [line for line in lines if line.startswith((str(plan), str(plan.parent)))]
         assert libraries == ""
-        assert len(found) == len(words)
-        assert all(word in line for word, line in zip(words, found, strict=True)), edit
+        assert len(edited) == len(words)
+        assert all(word in line for word, line in zip(words, edited, strict=True)), edit
         assert all(line.endswith("run: make run") for line in lines)
         if edit is drop_seed:  # dvc.lock is slow to read
             relock(altered)
@@ -661,9 +653,9 @@ def test_the_gap_comes_apart_and_is_exact_without_noise(whole, scores):
         parts["gap_observed"], parts["gap"] + parts["gap_noise"] + parts["gap_augmentation"]
     )
     for part, name in (("gap_noise", "dropout"), ("gap_augmentation", "augmentation")):
-        own = np.array([name in settings[run] for run in parts.index])
-        assert (parts.loc[~own, part] == 0).all()
-        assert (parts.loc[own, part] != 0).any()
+        uses_it = np.array([name in settings[run] for run in parts.index])
+        assert (parts.loc[~uses_it, part] == 0).all()
+        assert (parts.loc[uses_it, part] != 0).any()
 
 
 def test_two_clean_runs_give_the_same_bytes(whole, project):
@@ -695,11 +687,11 @@ def test_two_clean_runs_give_the_same_bytes(whole, project):
 
 def test_a_new_setting_trains_its_own_runs_only(project):
     run_stages(prepare, train)
-    before = trained_at(project)
+    before = trained(project)
     path = project / "experiments" / "dropout.yaml"
     path.write_text(path.read_text().replace("[0.1, 0.5]", "[0.1, 0.3, 0.5]"))
     run_stages(train)
-    after = trained_at(project)
+    after = trained(project)
     assert len(after) == len(before) + 2
     assert {name: after[name] for name in before} == before
 
@@ -714,9 +706,7 @@ def test_a_failed_run_is_named_counted_and_never_a_baseline(project, monkeypatch
         run_stages(train)
     assert "NoEffect: augmentation: " in str(failed.value)
     assert (
-        sum(
-            read_record(project / ".runs" / name)["state"] == "done" for name in trained_at(project)
-        )
+        sum(read_record(project / ".runs" / name)["state"] == "done" for name in trained(project))
         == 6
     )
 
@@ -733,13 +723,13 @@ def test_diverged_runs_are_results_and_an_arm_without_a_choice_is_reported_as_lo
     choice = json.loads((artifacts(project) / "choice.json").read_text())["choice"]["others"]
     assert choice == {"lost": None}
     assert "lost" in (project / "reports" / "tiny" / "report.md").read_text()
-    before = trained_at(project)
+    before = trained(project)
     run_stages(confirm)
-    assert trained_at(project) == before
+    assert trained(project) == before
 
 
 @pytest.mark.parametrize("stage", STAGES[1:])
-def test_a_stage_out_of_order_is_refused_in_one_line(project, stage):
+def test_a_stage_out_of_order_raises_one_line(project, stage):
     with pytest.raises(Refusal) as refused:
         stage.main("tiny")
     assert len(refused.value.lines) == 1

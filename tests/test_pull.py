@@ -15,11 +15,11 @@ MORE = "arms:\n  more:\n    - {name: dropout, rate: 0.7}\n"
 
 def trained_here(folder):
     """Return the runs trained in this store, and not restored into it: their seconds are stored."""
-    known = {
+    hashes = {
         path.parent.name: json.loads(path.read_text())
         for path in (folder / ".runs").glob("*/timing.json")
     }
-    return {name for name, timing in known.items() if timing.get("seconds")}
+    return {name for name, timing in hashes.items() if timing.get("seconds")}
 
 
 def test_after_a_pull_nothing_is_trained_and_with_one_new_arm_that_arm_only(

@@ -413,8 +413,8 @@ def add_averages(folder: Path) -> None:
             for size in (1, 2)
             for metric in ("accuracy", "nll")
         ]
-    for name, found in frames.items():
-        pd.DataFrame(found, columns=list(evaluate.COLUMNS[name])).to_csv(
+    for name, frame in frames.items():
+        pd.DataFrame(frame, columns=list(evaluate.COLUMNS[name])).to_csv(
             folder / f"{name}.csv", index=False
         )
     compare_again(folder)
@@ -441,14 +441,14 @@ def whole(artifacts: Path) -> str:
 
 def tables(markdown: str) -> list[list[dict[str, str]]]:
     """Return every table of a page, in order."""
-    found = []
+    parsed = []
     for block in re.findall(r"(?:^\|.*\n)+", markdown, flags=re.M):
         head, _, *body = [
             [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
             for line in block.splitlines()
         ]
-        found.append([dict(zip(head, row, strict=True)) for row in body])
-    return found
+        parsed.append([dict(zip(head, row, strict=True)) for row in body])
+    return parsed
 
 
 def test_it_writes_what_is_promised_and_nothing_else_twice(artifacts: Path) -> None:
@@ -559,13 +559,13 @@ def test_no_number_of_the_headline_sentence_is_typed(artifacts: Path) -> None:
         "view == 'deterministic' and metric == 'accuracy' and split == 'test'"
     )["value"].mean()
     gap = baseline.query("metric == 'gap'")["value"].mean()
-    known = {
+    numbers = {
         f"{100 * value:+.1f}"
         for name in ("difference", "low_all", "high_all")
         for value in primary[name]
     }
     ranges = primary[["detectable", "detectable_low", "detectable_high"]].to_numpy().ravel()
-    known |= {f"{100 * value:.1f}" for value in (*ranges, accuracy, gap)} | {
+    numbers |= {f"{100 * value:.1f}" for value in (*ranges, accuracy, gap)} | {
         "2",
         "3",
         "6",
@@ -575,8 +575,8 @@ def test_no_number_of_the_headline_sentence_is_typed(artifacts: Path) -> None:
     rates = pd.read_csv(artifacts / "collapses.csv")
     counts = [*rates[["runs", "diverged"]].to_numpy().ravel()]
     counts += [*(100 * rates[["rate", "low", "high"]].to_numpy().ravel())]
-    known |= {f"{value:.0f}" for value in counts}
-    assert set(re.findall(r"[+-]?\d+(?:\.\d+)?", sentence)) <= known
+    numbers |= {f"{value:.0f}" for value in counts}
+    assert set(re.findall(r"[+-]?\d+(?:\.\d+)?", sentence)) <= numbers
     assert "Limits: up to 6 fresh seeds; 6 epochs (" in sentence
 
 
@@ -585,12 +585,12 @@ def test_another_protocol_gives_another_text(artifacts: Path) -> None:
     assert "37 training examples" in before
     assert "719 examples" in before
     for path in artifacts.glob("*/plan.json"):
-        told = (
+        text = (
             path.read_text()
             .replace('"train_size": 37', '"train_size": 41')
             .replace('"margin": 0.01', '"margin": 0.02')
         )
-        write_sealed(path, json.loads(told))
+        write_sealed(path, json.loads(text))
     use = artifacts / "test_use.json"
     write_sealed(use, json.loads(use.read_text()) | {"test_examples": 720, "runs": 14})
     after = whole(artifacts)
@@ -740,8 +740,8 @@ def test_an_arm_of_two_studies_is_one_column_where_it_is_the_same_runs_and_two_w
         run["fingerprint"] = name
     write_sealed(path, plan)
     report.main("tiny")
-    found = json.loads(Path("reports/tiny/metrics.json").read_text())["points"]
-    assert set(found) == {"dropout of dropout", "dropout of again", "others"}
+    points = json.loads(Path("reports/tiny/metrics.json").read_text())["points"]
+    assert set(points) == {"dropout of dropout", "dropout of again", "others"}
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -760,8 +760,8 @@ def test_templates_draw_columns_that_the_plots_have(artifacts: Path) -> None:
         drawn = (ROOT / ".dvc" / "plots" / f"{settings['template']}.json").read_text()
         for axis in "xy":
             drawn = drawn.replace(f"<DVC_METRIC_{axis.upper()}>", settings[axis])
-        found = re.findall(r'"field": "(\w+)"', drawn) + re.findall(r"datum\.(\w+)", drawn)
-        assert set(found) <= plots[name] | {"rev", "tried", "value"}, name
+        fields = re.findall(r'"field": "(\w+)"', drawn) + re.findall(r"datum\.(\w+)", drawn)
+        assert set(fields) <= plots[name] | {"rev", "tried", "value"}, name
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -823,13 +823,13 @@ def test_averages_are_told_with_numbers_of_their_tables(artifacts: Path) -> None
     add_averages(artifacts)
     report.main("tiny")
     page = whole(artifacts)
-    found = {tuple(table[0]): table for table in tables(page)}
-    passes = next(table for head, table in found.items() if "deterministic" in head)
+    by_first_row = {tuple(table[0]): table for table in tables(page)}
+    passes = next(table for head, table in by_first_row.items() if "deterministic" in head)
     assert [row["1 pass"] for row in passes] == ["82.5", "0.775"]  # the seeds add 0 to 5 hundredths
     # 0.9 less 0.8 at every seed, 0.675 less 0.825
     assert [row["difference"] for row in passes] == ["+10.0", "-0.150"]
     assert {row["n"] for row in passes} == {"6"}
-    costs = next(table for head, table in found.items() if "method" in head)
+    costs = next(table for head, table in by_first_row.items() if "method" in head)
     assert [(row["method"], row["training cost"], row["accuracy (%)"]) for row in costs] == [
         ("**one model**", "1.00", "80.5"),
         ("**independent**", "2.00", "86.0"),

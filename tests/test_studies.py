@@ -95,7 +95,7 @@ def test_the_last_setting_of_every_space_trains_two_steps(shipped, study, pool):
         assert set(trained.audit) == {item.name for item in trial.regularizers}
 
 
-def test_a_study_of_one_protocol_is_refused_under_others(shipped):
+def test_a_study_of_one_protocol_raises_in_others(shipped):
     with pytest.raises(
         Refusal,
         match=r"dropout_and_data_size.yaml: protocols: invalid value \[\"mnist_mlp\"\]; "

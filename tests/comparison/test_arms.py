@@ -2,30 +2,15 @@
 
 import pandas as pd
 import pytest
+from plans import plan_of_one_arm
 from report_data import COST
 from report_data import planned as planned_studies
 
 from pipeline.comparison.arms import arm_means, audit_means, rule_means, run_outcomes
-from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.config.plan import PlannedArm, PlannedRun, PlannedStudy
 
 SCORES = ["fingerprint", "view", "members", "split", "metric", "value"]
 PLAIN, NOISY = ("deterministic", 1), ("noise", 12)
-
-
-def planned(fingerprints):
-    runs = tuple(
-        PlannedRun(study="s", arm="a", seed=seed, fingerprint=name)
-        for seed, name in enumerate(fingerprints)
-    )
-    return Plan(
-        protocol="p",
-        phase="confirmation",
-        settings={},
-        margin=0.01,
-        data_digest="d",
-        studies=(PlannedStudy(name="s", question="?", arms=()),),
-        runs=runs,
-    )
 
 
 def test_every_rule_is_averaged_over_the_runs_of_its_arm():
@@ -36,7 +21,7 @@ def test_every_rule_is_averaged_over_the_runs_of_its_arm():
         for split in ("train", "validation", "test")
     ]
     scores = pd.DataFrame(rows, columns=SCORES)
-    table = rule_means(planned(["x", "y"]), scores).set_index(["view", "members", "split"])
+    table = rule_means(plan_of_one_arm(["x", "y"]), scores).set_index(["view", "members", "split"])
     assert set(table.index) == {
         (*rule, split) for rule in (PLAIN, NOISY) for split in ("validation", "test")
     }

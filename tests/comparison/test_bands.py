@@ -11,15 +11,15 @@ from pipeline.comparison.intervals import interval
 
 def test_bands_are_student_t_intervals_of_the_mean() -> None:
     values = {"b": [0.1, 0.4, np.nan, 0.2], "a": [1.0, 1.5]}
-    rows = [(name, value) for name, own in values.items() for value in own]
+    rows = [(name, value) for name, numbers in values.items() for value in numbers]
     table = bands(pd.DataFrame(rows, columns=["name", "value"]), ["name"], "value")
     assert list(table.columns) == ["name", "n", "mean", "low", "high"]
     assert list(table["name"]) == ["b", "a"]
-    for row, own in zip(table.itertuples(), values.values(), strict=True):
-        known = np.array([value for value in own if not np.isnan(value)])
-        expected = stats.t.interval(0.95, len(known) - 1, known.mean(), stats.sem(known))
+    for row, numbers in zip(table.itertuples(), values.values(), strict=True):
+        present = np.array([value for value in numbers if not np.isnan(value)])
+        expected = stats.t.interval(0.95, len(present) - 1, present.mean(), stats.sem(present))
         assert (row.low, row.high) == pytest.approx(expected)
-        same = interval(known)
+        same = interval(present)
         assert (row.n, row.low, row.high) == pytest.approx((same.n, same.low, same.high))
 
 

@@ -32,7 +32,7 @@ def test_bins_are_pooled_by_their_counts_and_few_images_show_no_accuracy() -> No
 
 def test_the_interval_of_a_share_is_the_exact_one() -> None:
     counts = np.arange(9)
-    found = exact_interval(counts / 8, np.full(9, 8.0))
+    bounds = exact_interval(counts / 8, np.full(9, 8.0))
     expected = [proportion_confint(count, 8, method="beta") for count in counts]
-    assert np.allclose(np.array(found).T, expected)
-    assert (found[0][0], found[1][-1]) == (0, 1)
+    assert np.allclose(np.array(bounds).T, expected)
+    assert (bounds[0][0], bounds[1][-1]) == (0, 1)

@@ -1047,7 +1047,7 @@ REFUSED = {  # case: contrast, other fields, what the error expects
 
 
 @pytest.mark.parametrize(("contrast", "fields", "expected"), REFUSED.values(), ids=REFUSED)
-def test_a_claim_that_cannot_be_judged_is_refused(contrast, fields, expected):
+def test_a_claim_that_cannot_be_judged_raises(contrast, fields, expected):
     with pytest.raises(ValueError, match=expected):
         claim(contrast, **fields)
 

@@ -53,7 +53,7 @@ def plan():
     )
 
 
-def found(plan, values=None, states=None):
+def outcomes_of(plan, values=None, states=None):
     """Return the outcomes of normal scores, of which some are replaced."""
     generator = np.random.default_rng(5)
     names = plan.fingerprints()
@@ -117,8 +117,8 @@ def table_of(scores):
 
 
 def places(runs, margin):
-    found = runs[collapsed(runs, margin)]
-    return list(zip(found["arm"], found["seed"], strict=True))
+    rows = runs[collapsed(runs, margin)]
+    return list(zip(rows["arm"], rows["seed"], strict=True))
 
 
 def test_the_distance_is_in_robust_standard_deviations():
@@ -164,8 +164,8 @@ def test_clean_normal_runs_are_hardly_ever_flagged():
 
 
 def test_a_lost_run_leaves_both_sides_of_the_typical_contrast(plan):
-    clean = compared(plan, found(plan))
-    lost = found(plan, {"better3": 0.2}, {"alike5": "diverged"})
+    clean = compared(plan, outcomes_of(plan))
+    lost = outcomes_of(plan, {"better3": 0.2}, {"alike5": "diverged"})
     assert lost.collapsed == {"better3"}
     table = compared(plan, lost)
     assert table[["n", "lost_pairs", "unpaired"]].to_numpy().tolist() == [
@@ -177,18 +177,18 @@ def test_a_lost_run_leaves_both_sides_of_the_typical_contrast(plan):
     scores = {run: value for (run, _, _, *where), value in lost.scores.items()}
     kept = [scores[f"better{s}"] - scores[f"baseline{s}"] for s in SEEDS if s != 3]
     assert table.loc["better", "difference"] == pytest.approx(np.mean(kept))
-    reference = compared(plan, found(plan, {"baseline3": 0.2}))
+    reference = compared(plan, outcomes_of(plan, {"baseline3": 0.2}))
     assert reference["n"].tolist() == [11, 11, 11]
 
 
 @pytest.mark.parametrize("way", ["diverged", "collapsed"])
 def test_no_arm_that_lost_more_runs_than_its_reference_helps_or_is_equivalent(plan, way):
-    assert compared(plan, found(plan))["verdict"].tolist() == ["helps", "equivalent", "hurts"]
+    assert compared(plan, outcomes_of(plan))["verdict"].tolist() == ["helps", "equivalent", "hurts"]
 
     def with_lost(*names):
         lost = dict.fromkeys(names, "diverged" if way == "diverged" else 0.2)
         arguments = {"states": lost} if way == "diverged" else {"values": lost}
-        return compared(plan, found(plan, **arguments))
+        return compared(plan, outcomes_of(plan, **arguments))
 
     table = with_lost("better1", "better4", "better7", "alike1")
     assert table["verdict"].tolist() == ["inconclusive", "inconclusive", "hurts"]
@@ -207,25 +207,25 @@ def test_runs_lost_where_the_reference_failed_count_too(plan, state):
     """Of 12 runs of the arm 3 diverge: those of the reference at these seeds have no result."""
     failed = {f"baseline{seed}": state for seed in (1, 4, 7)}
     lost = {f"better{seed}": "diverged" for seed in (1, 4, 7)}
-    assert compared(plan, found(plan, states=failed)).loc["better", "verdict"] == "helps"
-    table = compared(plan, found(plan, states=failed | lost))
+    assert compared(plan, outcomes_of(plan, states=failed)).loc["better", "verdict"] == "helps"
+    table = compared(plan, outcomes_of(plan, states=failed | lost))
     assert table.loc["better", ["verdict", "withheld"]].tolist() == ["inconclusive", True]
     assert table.loc["better", list(LOST_RUNS)].tolist() == [3, 12, 0, 0, 9, 0, 9]
     other_way = {name.replace("baseline", "worse"): end for name, end in failed.items()}
     other_way |= {name.replace("better", "baseline"): end for name, end in lost.items()}
-    table = compared(plan, found(plan, states=other_way))
+    table = compared(plan, outcomes_of(plan, states=other_way))
     assert table.loc["worse", ["verdict", "withheld"]].tolist() == ["inconclusive", True]
     assert table.loc["better", "verdict"] == "helps"
 
 
-def losses_of(own, reference):
+def losses_of(arm, reference):
     """Return the losses of two texts: a letter per seed, "x" lost, "." done, "?" failed."""
-    rows = np.array([list(reference), list(own)])
+    rows = np.array([list(reference), list(arm)])
     return Losses.count(rows == "x", rows != "?")
 
 
 @pytest.mark.parametrize(
-    ("own", "reference", "more", "fewer"),
+    ("arm", "reference", "more", "fewer"),
     [
         ("....", "....", False, False),
         ("x...", ".x..", False, False),
@@ -239,8 +239,8 @@ def losses_of(own, reference):
         ("x.??", "..xx", True, True),  # the two counts disagree
     ],
 )
-def test_losses_are_compared_of_all_seeds_and_of_shared_ones(own, reference, more, fewer):
-    losses = losses_of(own, reference)
+def test_losses_are_compared_of_all_seeds_and_of_shared_ones(arm, reference, more, fewer):
+    losses = losses_of(arm, reference)
     assert (losses.has_more, losses.has_fewer) == (more, fewer)
     verdicts = {Verdict.HELPS: more, Verdict.EQUIVALENT: more, Verdict.HURTS: fewer}
     for verdict, contradicted in verdicts.items():
@@ -251,18 +251,18 @@ def test_losses_are_compared_of_all_seeds_and_of_shared_ones(own, reference, mor
 
 def test_every_way_in_which_three_seeds_can_end_is_counted():
     for states in itertools.product(itertools.product("x.?", repeat=2), repeat=3):
-        own, reference = ("".join(side) for side in zip(*states, strict=True))
+        arm, reference = ("".join(side) for side in zip(*states, strict=True))
         both = [pair for pair in states if "?" not in pair]
         expected = Losses(
-            own.count("x"),
-            3 - own.count("?"),
+            arm.count("x"),
+            3 - arm.count("?"),
             both.count(("x", ".")),
             reference.count("x"),
             3 - reference.count("?"),
             both.count((".", "x")),
             len(both),
         )
-        assert losses_of(own, reference) == expected
+        assert losses_of(arm, reference) == expected
 
 
 def test_what_limits_a_verdict_stays_where_losses_agree():
@@ -273,7 +273,7 @@ def test_what_limits_a_verdict_stays_where_losses_agree():
 
 def test_the_rates_are_a_family_of_exact_tests(plan):
     names = [f"better{seed}" for seed in range(9)] + ["alike0", "baseline0"]
-    outcomes = found(plan, states=dict.fromkeys(names, "diverged") | {"worse0": "failed"})
+    outcomes = outcomes_of(plan, states=dict.fromkeys(names, "diverged") | {"worse0": "failed"})
     table = collapses(plan, outcomes).set_index("arm")
     assert list(table.index) == list(ARMS)
     assert table["runs"].tolist() == [12, 12, 12, 11]
@@ -287,7 +287,7 @@ def test_the_rates_are_a_family_of_exact_tests(plan):
 
 
 def test_the_rate_that_undoes_a_verdict_makes_means_over_all_runs_equal(plan):
-    lost = found(plan, {"alike3": 0.4}, {"baseline1": "diverged"})
+    lost = outcomes_of(plan, {"alike3": 0.4}, {"baseline1": "diverged"})
     table = collapses(plan, lost).set_index("arm")
     scores = {run: value for (run, _, _, *where), value in lost.scores.items()}
     typical = {
@@ -300,12 +300,12 @@ def test_the_rate_that_undoes_a_verdict_makes_means_over_all_runs_equal(plan):
         kept = [scores[f"{arm}{s}"] - scores[f"baseline{s}"] for s in SEEDS if s != 1]
         assert table.loc[arm, "undone"] == pytest.approx(abs(np.mean(kept)) / np.mean(depths))
     assert np.isnan(table.loc["baseline", "undone"])
-    assert collapses(plan, found(plan))["undone"].isna().all()
+    assert collapses(plan, outcomes_of(plan))["undone"].isna().all()
 
 
 def test_results_from_elsewhere_are_judged_by_the_same_code(plan):
     states = {"alike5": "diverged", "baseline8": "failed", "better8": "diverged"}
-    outcomes = found(plan, {"better3": 0.2, "baseline6": 0.1}, states)
+    outcomes = outcomes_of(plan, {"better3": 0.2, "baseline6": 0.1}, states)
     seeds = seed_scores(plan, outcomes)
     assert seeds["paired"].sum() == 36 - 3 - 3 - 1 - 1
     hits = with_accuracies(outcomes)

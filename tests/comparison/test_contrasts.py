@@ -130,15 +130,13 @@ def contrasts(scores, plan, states, machines, costs=None, hits=None):
 
 def of(scores, arm, rule, split, metric, seeds=SEEDS):
     """Return the scores of an arm in the order of its seeds."""
-    found = scores[
+    rows = scores[
         (scores["view"] == rule.view)
         & (scores["members"] == rule.members)
         & (scores["split"] == split)
         & (scores["metric"] == metric)
     ]
-    return (
-        found.set_index("fingerprint")["value"].loc[[f"{arm}{seed}" for seed in seeds]].to_numpy()
-    )
+    return rows.set_index("fingerprint")["value"].loc[[f"{arm}{seed}" for seed in seeds]].to_numpy()
 
 
 def put(scores, arm, values, split="test", metric="accuracy"):
@@ -173,7 +171,7 @@ def test_columns_and_order(scores, plan, states, machines):
 def test_every_contrast_is_a_paired_t_test_under_the_arms_own_rules(
     metric, scores, plan, states, machines
 ):
-    found = row(contrasts(scores, plan, states, machines), "pool", metric)
+    contrast = row(contrasts(scores, plan, states, machines), "pool", metric)
     split, name = WHERE[metric]
     rule = DETERMINISTIC if metric in GAPS else NOISE
     baseline, arm = (
@@ -181,17 +179,19 @@ def test_every_contrast_is_a_paired_t_test_under_the_arms_own_rules(
         of(scores, "pool", rule, split, name),
     )
     expected = stats.ttest_rel(arm, baseline)
-    assert (found["view"], found["members"], found["n"]) == (rule.view, rule.members, 6)
-    assert (found.baseline_mean, found.arm_mean) == pytest.approx((baseline.mean(), arm.mean()))
-    assert (found.difference, found.p) == pytest.approx(
+    assert (contrast["view"], contrast["members"], contrast["n"]) == (rule.view, rule.members, 6)
+    assert (contrast.baseline_mean, contrast.arm_mean) == pytest.approx(
+        (baseline.mean(), arm.mean())
+    )
+    assert (contrast.difference, contrast.p) == pytest.approx(
         (arm.mean() - baseline.mean(), expected.pvalue)
     )
-    assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    assert (contrast.low, contrast.high) == pytest.approx(tuple(expected.confidence_interval(0.95)))
     flips = stats.permutation_test(
         (arm - baseline,), np.mean, permutation_type="samples", n_resamples=np.inf
     )
-    assert found.p_sign_flip == pytest.approx(flips.pvalue)
-    assert found.correlation == pytest.approx(np.corrcoef(baseline, arm)[0, 1])
+    assert contrast.p_sign_flip == pytest.approx(flips.pvalue)
+    assert contrast.correlation == pytest.approx(np.corrcoef(baseline, arm)[0, 1])
 
 
 def test_pairs_are_made_by_seed_not_by_place(scores, plan, states, machines):
@@ -237,30 +237,32 @@ def test_an_interval_that_excludes_zero_is_marked_on_every_metric(scores, plan, 
 def test_detectable_and_seeds_needed_are_at_the_hardest_step_of_holm(
     scores, plan, states, machines
 ):
-    found = row(contrasts(scores, plan, states, machines), "drop")
+    contrast = row(contrasts(scores, plan, states, machines), "drop")
     baseline, arm = (
         of(scores, name, DETERMINISTIC, "test", "accuracy") for name in ("baseline", "drop")
     )
     sd = (arm - baseline).std(ddof=1)
-    assert found.detectable == pytest.approx(detectable(sd, 6, 0.05 / 2))
-    assert found.seeds_needed == seeds_needed(found.difference, sd, 0.05 / 2)
+    assert contrast.detectable == pytest.approx(detectable(sd, 6, 0.05 / 2))
+    assert contrast.seeds_needed == seeds_needed(contrast.difference, sd, 0.05 / 2)
     # the quantiles 10 and 90 % of chi-square with 5 degrees of freedom are 1.6103 and 9.2364
     least, most = (sd * (5 / quantile) ** 0.5 for quantile in (9.2364, 1.6103))
-    assert found.seeds_needed_low == seeds_needed(found.difference, least, 0.05 / 2)
-    assert found.seeds_needed_high == seeds_needed(found.difference, most, 0.05 / 2)
-    assert found.seed_error == pytest.approx(stats.sem(arm - baseline))
+    assert contrast.seeds_needed_low == seeds_needed(contrast.difference, least, 0.05 / 2)
+    assert contrast.seeds_needed_high == seeds_needed(contrast.difference, most, 0.05 / 2)
+    assert contrast.seed_error == pytest.approx(stats.sem(arm - baseline))
 
 
 def test_the_image_error_is_what_images_add(scores, plan, states, machines):
     hits = drawn(plan)
     table = contrasts(scores, plan, states, machines, hits=hits)
     for arm in ("drop", "pool"):
-        found = row(table, arm)
-        assert found.total_error**2 == pytest.approx(found.seed_error**2 + found.image_error**2)
-        assert found.total_error >= stats.sem(changed(hits, arm).mean(axis=0)) - 1e-12
-        half = stats.t.ppf(0.975, found.n - 1) * found.total_error
-        bounds = found.difference - half, found.difference + half
-        assert (found.low_images, found.high_images) == pytest.approx(bounds)
+        contrast = row(table, arm)
+        assert contrast.total_error**2 == pytest.approx(
+            contrast.seed_error**2 + contrast.image_error**2
+        )
+        assert contrast.total_error >= stats.sem(changed(hits, arm).mean(axis=0)) - 1e-12
+        half = stats.t.ppf(0.975, contrast.n - 1) * contrast.total_error
+        bounds = contrast.difference - half, contrast.difference + half
+        assert (contrast.low_images, contrast.high_images) == pytest.approx(bounds)
     without = {run: values for run, values in hits.items() if run != "drop1003"}
     table = contrasts(scores, plan, states, machines, hits=without)
     assert np.isnan(row(table, "drop").image_error)
@@ -287,11 +289,11 @@ def test_the_total_error_is_of_the_seeds_that_count_and_images_together(
     """The run of a seed that is left out may classify images as it likes."""
     hits = drawn(plan)
     states["drop1002"] = "failed"
-    found = row(contrasts(scores, plan, states, machines, hits=hits), "drop")
+    contrast = row(contrasts(scores, plan, states, machines, hits=hits), "drop")
     changes = changed(hits, "drop", [seed for seed in SEEDS if seed != 1002])
     differs = np.square(changes).mean()
-    expected = total_error(found.seed_error, changes.mean(axis=0), differs, 5)
-    assert found.total_error == pytest.approx(expected)
+    expected = total_error(contrast.seed_error, changes.mean(axis=0), differs, 5)
+    assert contrast.total_error == pytest.approx(expected)
 
 
 def test_a_verdict_may_not_hold_on_other_test_images(scores, plan, states, machines):
@@ -320,11 +322,11 @@ def test_costs_are_in_those_of_the_pairs_own_baseline(scores, plan, states, mach
     assert row(table, "drop", "training_cost").arm_mean == pytest.approx(1.2)
     assert row(table, "drop", "test_cost").arm_mean == 1.0
     assert row(table, "pool", "training_cost").arm_mean == pytest.approx(1.5)
-    found = row(table, "pool", "test_cost")
-    assert (found["view"], found["members"]) == ("noise", 12)
-    assert (found.arm_mean, found.difference, found.n) == (12 * 1.5, 17.0, 6)
-    assert np.isnan([found.low, found.p, found.correlation]).all()
-    assert found.p_sign_flip == 2 / 2**6
+    contrast = row(table, "pool", "test_cost")
+    assert (contrast["view"], contrast["members"]) == ("noise", 12)
+    assert (contrast.arm_mean, contrast.difference, contrast.n) == (12 * 1.5, 17.0, 6)
+    assert np.isnan([contrast.low, contrast.p, contrast.correlation]).all()
+    assert contrast.p_sign_flip == 2 / 2**6
     assert np.isnan(row(table, "drop", "test_cost").p_sign_flip)
 
 
@@ -337,12 +339,12 @@ def test_a_cost_that_varies_has_an_interval(scores, plan, states, machines):
             **costs[f"drop{seed}"],
             "training_flops": share * costs[f"baseline{seed}"]["training_flops"],
         }
-    found = row(contrasts(scores, plan, states, machines, costs), "drop", "training_cost")
+    contrast = row(contrasts(scores, plan, states, machines, costs), "drop", "training_cost")
     expected = stats.ttest_1samp(np.array([0.5, 0.6, 0.7, 0.8, 0.9, 1.0]) - 1, 0)
-    assert (found.arm_mean, found.p) == pytest.approx((0.75, expected.pvalue))
+    assert (contrast.arm_mean, contrast.p) == pytest.approx((0.75, expected.pvalue))
 
 
-def test_a_done_run_without_costs_is_refused_and_others_need_none(scores, plan, states, machines):
+def test_a_done_run_without_costs_raises_and_others_need_none(scores, plan, states, machines):
     costs = counted(plan)
     states["drop1001"], costs["drop1001"] = "failed", {}
     assert row(contrasts(scores, plan, states, machines, costs), "drop", "test_cost").n == 5
@@ -353,8 +355,8 @@ def test_a_done_run_without_costs_is_refused_and_others_need_none(scores, plan, 
 
 def test_a_network_without_products_has_no_cost_to_compare(scores, plan, states, machines):
     costs = {run: {"training_flops": 0, "forward_flops": 0} for run in counted(plan)}
-    found = row(contrasts(scores, plan, states, machines, costs), "drop", "training_cost")
-    assert (found.n, found.unpaired) == (0, 6)
+    contrast = row(contrasts(scores, plan, states, machines, costs), "drop", "training_cost")
+    assert (contrast.n, contrast.unpaired) == (0, 6)
 
 
 def test_every_planned_seed_is_counted_once(scores, plan, states, machines):
@@ -373,22 +375,22 @@ def test_every_planned_seed_is_counted_once(scores, plan, states, machines):
     table = contrasts(scores, thin, states, machines)
     parts = ["n", "unpaired", "other_machine", "lost_pairs"]
     assert (table[parts].sum(axis=1) == table["planned"]).all()
-    found = row(table, "drop")
-    assert tuple(found[parts]) == (1, 3, 1, 1)
+    contrast = row(table, "drop")
+    assert tuple(contrast[parts]) == (1, 3, 1, 1)
     assert tuple(row(table, "drop", "test_nll")[parts]) == (2, 2, 1, 1)
-    assert tuple(found[list(LOST_RUNS)]) == (1, 5, 1, 0, 4, 0, 4)
+    assert tuple(contrast[list(LOST_RUNS)]) == (1, 5, 1, 0, 4, 0, 4)
 
 
 def test_the_commonest_kind_of_machine_stays(scores, plan, states, machines):
     for run in (f"{arm}{seed}" for arm in RULES for seed in (1000, 1001)):
         machines[run] = {**machines[run], "cpu_capability": "AVX2"}
-    found = row(contrasts(scores, plan, states, machines), "drop")
-    assert (found.n, found.unpaired, found.other_machine) == (4, 0, 2)
+    contrast = row(contrasts(scores, plan, states, machines), "drop")
+    assert (contrast.n, contrast.unpaired, contrast.other_machine) == (4, 0, 2)
     baseline, arm = (
         of(scores, name, DETERMINISTIC, "test", "accuracy", [*SEEDS][2:])
         for name in ("baseline", "drop")
     )
-    assert found.p == pytest.approx(stats.ttest_rel(arm, baseline).pvalue)
+    assert contrast.p == pytest.approx(stats.ttest_rel(arm, baseline).pvalue)
 
 
 def test_the_family_is_the_primary_rows_of_the_report(scores, plan, states, machines):
@@ -414,9 +416,9 @@ def test_verdicts_of_planted_effects(shift, spread, expected, scores, plan, stat
     baseline = np.array([0.80, 0.85, 0.82, 0.88, 0.81, 0.86])
     arm = baseline + shift + spread * np.array([1, -1, 1, -1, 1, -1])
     scores = put(put(scores, "baseline", baseline), "drop", arm)
-    found = row(contrasts(scores, plan, states, machines), "drop")
-    assert (found.verdict, found.below_margin) == expected
-    assert (found.below_margin or found.verdict == "equivalent") == (
+    contrast = row(contrasts(scores, plan, states, machines), "drop")
+    assert (contrast.verdict, contrast.below_margin) == expected
+    assert (contrast.below_margin or contrast.verdict == "equivalent") == (
         ttost_paired(arm, baseline, -0.01, 0.01)[0] < 0.05
     )
 
@@ -438,10 +440,12 @@ def test_equivalence_and_gaps_are_families_of_their_own(scores, plan, states, ma
     gaps = table[table["metric"] == "gap"]
     assert gaps["p_holm"].to_numpy() == pytest.approx(multipletests(gaps["p"], method="holm")[1])
     for family in (primary, gaps):
-        for found in family.itertuples():
-            half = (found.high - found.low) / 2 / stats.t.ppf(0.975, 5) * stats.t.ppf(0.9875, 5)
-            bounds = found.difference - half, found.difference + half
-            assert (found.low_all, found.high_all) == pytest.approx(bounds)
+        for contrast in family.itertuples():
+            half = (
+                (contrast.high - contrast.low) / 2 / stats.t.ppf(0.975, 5) * stats.t.ppf(0.9875, 5)
+            )
+            bounds = contrast.difference - half, contrast.difference + half
+            assert (contrast.low_all, contrast.high_all) == pytest.approx(bounds)
 
 
 def test_the_margin_is_the_plans(scores, plan, states, machines):
@@ -461,13 +465,13 @@ def test_an_unfinished_run_takes_its_pair_with_it_and_is_counted(
     scores = scores[scores["fingerprint"] != "drop1002"]
     states["drop1002"] = state
     table = contrasts(scores, plan, states, machines)
-    found, kept = row(table, "drop"), [seed for seed in SEEDS if seed != 1002]
+    contrast, kept = row(table, "drop"), [seed for seed in SEEDS if seed != 1002]
     baseline, arm = (
         of(scores, name, DETERMINISTIC, "test", "accuracy", kept) for name in ("baseline", "drop")
     )
-    assert (found.n, found.planned, found.done, found[state]) == (5, 6, 5, 1)
-    assert found.p == pytest.approx(stats.ttest_rel(arm, baseline).pvalue)
-    assert found.baseline_mean == pytest.approx(baseline.mean())
+    assert (contrast.n, contrast.planned, contrast.done, contrast[state]) == (5, 6, 5, 1)
+    assert contrast.p == pytest.approx(stats.ttest_rel(arm, baseline).pvalue)
+    assert contrast.baseline_mean == pytest.approx(baseline.mean())
     assert row(table, "pool").n == 6
 
 
@@ -503,7 +507,7 @@ def test_a_score_that_is_no_number_drops_its_pair(scores, plan, states, machines
     assert np.isfinite(row(table, "drop", "test_nll").p)
 
 
-def test_a_done_run_without_scores_is_refused(scores, plan, states, machines):
+def test_a_done_run_without_scores_raises(scores, plan, states, machines):
     with pytest.raises(Refusal) as refused:
         contrasts(scores[scores["fingerprint"] != "pool1004"], plan, states, machines)
     assert refused.value.lines == (
@@ -530,8 +534,8 @@ def test_a_rule_is_its_view_and_its_number_of_members(scores, plan, states, mach
     )
     study = plan.studies[0].model_copy(update={"arms": arms})
     fewer = contrasts(more, plan.model_copy(update={"studies": (study,)}), states, machines)
-    found = row(fewer, "pool")
-    assert (found["view"], found["members"], found["arm_mean"]) == ("noise", 11, 0.0)
+    contrast = row(fewer, "pool")
+    assert (contrast["view"], contrast["members"], contrast["arm_mean"]) == ("noise", 11, 0.0)
 
 
 def test_no_spread_gives_neither_interval_nor_p_and_stays_in_the_family(
@@ -541,14 +545,21 @@ def test_no_spread_gives_neither_interval_nor_p_and_stays_in_the_family(
     table = contrasts(
         put(put(scores, "baseline", baseline), "drop", baseline + 0.03), plan, states, machines
     )
-    found, other = row(table, "drop"), row(table, "pool")
-    assert (found.verdict, found.n) == ("inconclusive", 6)
-    assert found.difference == pytest.approx(0.03)
+    contrast, other = row(table, "drop"), row(table, "pool")
+    assert (contrast.verdict, contrast.n) == ("inconclusive", 6)
+    assert contrast.difference == pytest.approx(0.03)
     assert np.isnan(
-        [found.low, found.high, found.p, found.p_holm, found.detectable, found.seeds_needed]
+        [
+            contrast.low,
+            contrast.high,
+            contrast.p,
+            contrast.p_holm,
+            contrast.detectable,
+            contrast.seeds_needed,
+        ]
     ).all()
     assert (
-        found.p_sign_flip == 2 / 2**6
+        contrast.p_sign_flip == 2 / 2**6
     )  # all up: that is something, though Student's t knows no spread
     assert other.p_holm == pytest.approx(min(1, 2 * other.p))
 
@@ -558,28 +569,40 @@ def test_a_gap_part_that_is_zero_everywhere_has_no_correlation(scores, plan, sta
     scores = put(
         put(scores, "baseline", zeros, *WHERE["gap_noise"]), "drop", zeros, *WHERE["gap_noise"]
     )
-    found = row(contrasts(scores, plan, states, machines), "drop", "gap_noise")
-    assert (found.difference, found.baseline_mean) == (0, 0)
-    assert np.isnan([found.low, found.p, found.correlation]).all()
+    contrast = row(contrasts(scores, plan, states, machines), "drop", "gap_noise")
+    assert (contrast.difference, contrast.baseline_mean) == (0, 0)
+    assert np.isnan([contrast.low, contrast.p, contrast.correlation]).all()
 
 
 @pytest.mark.parametrize("left", [0, 1])
 def test_fewer_than_two_pairs_decide_nothing(left, scores, plan, states, machines):
     for seed in [*SEEDS][left:]:
         states[f"drop{seed}"] = "diverged"
-    found = row(contrasts(scores, plan, states, machines), "drop")
-    assert (found.n, found.diverged, found.verdict) == (left, 6 - left, "inconclusive")
+    contrast = row(contrasts(scores, plan, states, machines), "drop")
+    assert (contrast.n, contrast.diverged, contrast.verdict) == (left, 6 - left, "inconclusive")
     assert np.isnan(
-        [found.low, found.high, found.p, found.p_holm, found.detectable, found.correlation]
+        [
+            contrast.low,
+            contrast.high,
+            contrast.p,
+            contrast.p_holm,
+            contrast.detectable,
+            contrast.correlation,
+        ]
     ).all()
-    assert np.isnan([found.p_sign_flip, found.seeds_needed, found.seed_error]).all()
-    assert np.isfinite(found.difference) == bool(left)
+    assert np.isnan([contrast.p_sign_flip, contrast.seeds_needed, contrast.seed_error]).all()
+    assert np.isfinite(contrast.difference) == bool(left)
 
 
 def test_an_arm_without_planned_runs_has_its_row(scores, plan, states, machines):
     thin = plan.model_copy(update={"runs": plan.runs[:12]})
-    found = row(contrasts(scores, thin, states, machines), "pool")
-    assert (found.planned, found.n, found.setting, found.verdict) == (0, 0, {}, "inconclusive")
+    contrast = row(contrasts(scores, thin, states, machines), "pool")
+    assert (contrast.planned, contrast.n, contrast.setting, contrast.verdict) == (
+        0,
+        0,
+        {},
+        "inconclusive",
+    )
 
 
 def test_the_same_comparison_in_two_studies_counts_once(plan, scores, states, machines):

@@ -88,8 +88,8 @@ def test_operations_left_out_are_those_of_any_run_of_the_arm(plan):
     names = [["aten._fft_r2c"], ["aten._fft_c2c", "aten._fft_r2c"], []]
     runs = [run for run in plan.runs if (run.study, run.arm) == ("one", "noisy")]
     records = {
-        run.fingerprint: {"state": "done", "cost": {"uncounted": found}}
-        for run, found in zip(runs, names, strict=True)
+        run.fingerprint: {"state": "done", "cost": {"uncounted": uncounted}}
+        for run, uncounted in zip(runs, names, strict=True)
     }
     table = costs(plan, means(*BASELINES), records).set_index(["study", "arm"])
     assert table.loc[("one", "noisy"), "uncounted"] == "aten._fft_c2c, aten._fft_r2c"

@@ -28,8 +28,8 @@ def test_the_mean_loss_is_geometric_and_its_band_that_of_the_logarithm():
     assert (row["epoch"], row["updates"], row["n"]) == (2, 6, 3)
     logs = np.log([0.001, 0.1, 1.0])
     low, high = np.exp(stats.t.interval(0.95, 2, logs.mean(), stats.sem(logs)))
-    found = [row[name] for name in ("loss_low", "loss", "loss_high")]
-    assert found == pytest.approx([low, 0.0001 ** (1 / 3), high])
+    band = [row[name] for name in ("loss_low", "loss", "loss_high")]
+    assert band == pytest.approx([low, 0.0001 ** (1 / 3), high])
     assert row["accuracy"] == pytest.approx(0.6)
 
 

@@ -155,18 +155,18 @@ def test_curves_of_searches_are_those_of_diverged_runs_too(plan, tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "history.jsonl").write_text('{"epoch": 1}\n')
     records = {name: {"state": state} for name, state in states.items()}
-    found = curves_of(tmp_path, plan, records, "search")
-    assert states.keys() - found.keys() == {fingerprint(3, 1000)}
-    assert found[fingerprint(2, 1001)] == [{"epoch": 1}]
+    curves = curves_of(tmp_path, plan, records, "search")
+    assert states.keys() - curves.keys() == {fingerprint(3, 1000)}
+    assert curves[fingerprint(2, 1001)] == [{"epoch": 1}]
 
 
 def test_resamples_have_points_and_seeds_with_replacement(plan):
     design = only_design(plan, scores(), histories())
-    found = [design.redrawn(np.random.default_rng(seed)) for seed in range(30)]
-    values = {round(float(value), 6) for _, drawn in found for value in drawn}
+    resamples = [design.redrawn(np.random.default_rng(seed)) for seed in range(30)]
+    values = {round(float(value), 6) for _, drawn in resamples for value in drawn}
     means = {0.71, 0.710005, 0.71001}  # of seed 1000 alone, of both, of 1001 alone
     assert means <= values
-    assert all(len(points) == 4 for points, _ in found)
+    assert all(len(points) == 4 for points, _ in resamples)
 
 
 def test_a_part_of_a_design_has_the_scores_of_its_points(plan):
@@ -194,12 +194,12 @@ def test_the_learning_rate_is_what_may_move_else_the_most_important_range(plan):
 
 
 def test_all_tables_have_their_columns_with_and_without_studies(plan):
-    found = search_tables(plan, histories(), scores())
+    tables = search_tables(plan, histories(), scores())
     empty = search_tables(plan.model_copy(update={"studies": (), "runs": ()}), {}, scores())
     for name, columns in TABLES.items():
-        assert tuple(found[name].columns) == columns
+        assert tuple(tables[name].columns) == columns
         assert tuple(empty[name].columns) == columns
         assert empty[name].empty
-    assert list(found["search_methods"]["method"]) == ["random", "halving"]
-    assert found["search_importance"].empty  # of four points nothing is known
-    assert found["tuning_budget"].empty  # of one arm
+    assert list(tables["search_methods"]["method"]) == ["random", "halving"]
+    assert tables["search_importance"].empty  # of four points nothing is known
+    assert tables["tuning_budget"].empty  # of one arm

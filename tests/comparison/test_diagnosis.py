@@ -61,15 +61,15 @@ def test_bias_is_what_the_training_error_has_over_the_best_one() -> None:
 
 def test_changes_of_the_fit_are_paired_by_seed() -> None:
     plan = planned("confirmation", {"one": {"a": "deterministic"}})
-    found = outcomes(baseline=[0.8, 0.9, 0.7], a=[0.85, 0.95])
-    row = diagnosis(plan, found).set_index("arm").loc["a"]
+    accuracies = outcomes(baseline=[0.8, 0.9, 0.7], a=[0.85, 0.95])
+    row = diagnosis(plan, accuracies).set_index("arm").loc["a"]
     assert (row["n"], row["mean"]) == (2, pytest.approx(0.05))
 
 
 def test_an_arm_that_fits_better_has_an_interval_without_zero() -> None:
     plan = planned("confirmation", {"one": {"a": "deterministic", "b": "deterministic"}})
-    found = outcomes(baseline=[0.8, 0.9, 0.7], a=[0.85, 0.96, 0.74], b=[0.9, 0.8, 0.75])
-    table = diagnosis(plan, found).set_index("arm")
+    accuracies = outcomes(baseline=[0.8, 0.9, 0.7], a=[0.85, 0.96, 0.74], b=[0.9, 0.8, 0.75])
+    table = diagnosis(plan, accuracies).set_index("arm")
     assert table.loc["a", "excludes_zero"]
     assert not table.loc["b", "excludes_zero"]
 
@@ -82,11 +82,11 @@ def test_without_a_baseline_there_is_no_problem() -> None:
 
 
 def test_one_arm_that_collapsed_decides_nothing_within_arms() -> None:
-    found = outcomes(baseline=[0.9, 0.8, 0.7], a=[0.7, 0.6, 0.5])
-    found.loc[found["arm"] == "a", ["gap", "test_accuracy"]] = [[0.0, 0.1]] * 3
-    table = gap_correlations(found).set_index("scope")
-    values = found[["gap", "test_accuracy"]]
-    centred = values - values.groupby(found["arm"]).transform("mean")
+    accuracies = outcomes(baseline=[0.9, 0.8, 0.7], a=[0.7, 0.6, 0.5])
+    accuracies.loc[accuracies["arm"] == "a", ["gap", "test_accuracy"]] = [[0.0, 0.1]] * 3
+    table = gap_correlations(accuracies).set_index("scope")
+    values = accuracies[["gap", "test_accuracy"]]
+    centred = values - values.groupby(accuracies["arm"]).transform("mean")
     for scope, numbers in ((ALL, values), (WITHIN, centred.round(9))):
         expected = stats.spearmanr(numbers).statistic
         assert table.loc[scope, "spearman"] == pytest.approx(expected)
@@ -95,10 +95,10 @@ def test_one_arm_that_collapsed_decides_nothing_within_arms() -> None:
 
 
 def test_a_run_that_arms_share_counts_once() -> None:
-    found = outcomes(baseline=[0.9, 0.8, 0.7], a=[0.5, 0.7, 0.6])
-    again = found[found["arm"] == "baseline"].assign(study="two")
-    table = gap_correlations(pd.concat([found, again], ignore_index=True))
-    pd.testing.assert_frame_equal(table, gap_correlations(found))
+    accuracies = outcomes(baseline=[0.9, 0.8, 0.7], a=[0.5, 0.7, 0.6])
+    again = accuracies[accuracies["arm"] == "baseline"].assign(study="two")
+    table = gap_correlations(pd.concat([accuracies, again], ignore_index=True))
+    pd.testing.assert_frame_equal(table, gap_correlations(accuracies))
     assert list(table["n"]) == [6, 6]
 
 
@@ -115,8 +115,8 @@ def test_the_difference_that_chance_makes_is_that_of_simulated_networks(
     either = round(share * images)
     # of the first network, on the images on which exactly one is right
     right = np.random.default_rng(0).binomial(either, 0.5, 100_000)
-    found = np.quantile(abs(2 * right - either) / images, 0.95)
-    assert found == pytest.approx(chance_difference(share, images), abs=0.2 / images + 0.001)
+    quantile = np.quantile(abs(2 * right - either) / images, 0.95)
+    assert quantile == pytest.approx(chance_difference(share, images), abs=0.2 / images + 0.001)
 
 
 @pytest.mark.parametrize("given", [0, 1000])

@@ -37,8 +37,8 @@ def test_a_gain_is_paired_with_what_the_row_names() -> None:
     # the shifts of the groups cancel, the jitter of one side stays
     half = 4.302652729911275 * 0.001 / np.sqrt(3)
     four = rows(table, "nll").loc["independent"]
-    found = [four[name] for name in ("difference_low", "difference", "difference_high")]
-    assert found == pytest.approx([-0.1 - half, -0.1, -0.1 + half])
+    interval = [four[name] for name in ("difference_low", "difference", "difference_high")]
+    assert interval == pytest.approx([-0.1 - half, -0.1, -0.1 + half])
 
 
 def test_a_method_without_a_group_is_paired_over_the_others() -> None:
@@ -50,12 +50,12 @@ def test_a_method_without_a_group_is_paired_over_the_others() -> None:
 
 def test_n_counts_the_groups_of_the_mean() -> None:
     scores = ensemble_scores(ONE, FOUR)
-    own = (scores["method"] == "independent") & (scores["metric"] == "nll")
-    lost = scores["value"].mask(own & (scores["group"] == 0))
+    is_member = (scores["method"] == "independent") & (scores["metric"] == "nll")
+    lost = scores["value"].mask(is_member & (scores["group"] == 0))
     table = equal_cost(scores.assign(value=lost), BINS)
     nll, accuracy = (rows(table, metric).loc["independent"] for metric in ("nll", "accuracy"))
     assert (nll["n"], nll["pairs"], accuracy["n"]) == (2, 2, 3)
-    kept = scores.loc[own & (scores["group"] > 0), "value"]
+    kept = scores.loc[is_member & (scores["group"] > 0), "value"]
     assert nll["mean"] == pytest.approx(kept.mean())
 
 

@@ -115,9 +115,9 @@ def of(scores, arm, metric, seeds=SEEDS):
     rule = DETERMINISTIC if metric == "gap" else RULES[arm]
     split, name = WHERE[metric]
     members = (scores["view"] == rule.view) & (scores["members"] == rule.members)
-    found = scores[members & (scores["split"] == split) & (scores["metric"] == name)]
+    rows = scores[members & (scores["split"] == split) & (scores["metric"] == name)]
     return (
-        found.set_index("fingerprint")["value"]
+        rows.set_index("fingerprint")["value"]
         .loc[[f"one.{arm}.{seed}" for seed in seeds]]
         .to_numpy()
     )
@@ -130,36 +130,34 @@ def test_an_interaction_is_the_effect_of_both_less_the_sum_under_each_arms_own_r
     table = interactions(scores, plan, states, machines, parts)
     assert tuple(table.columns) == COLUMNS
     assert list(table["metric"]) == list(METRICS)
-    found = table[table["metric"] == metric].iloc[0]
+    row = table[table["metric"] == metric].iloc[0]
     pool, shift, both = (
         of(scores, arm, metric) - of(scores, "baseline", metric)
         for arm in ("pool", "shift", "both")
     )
     expected = stats.ttest_1samp(both - pool - shift, 0)
-    assert found[["study", "arm", "first", "second", "n"]].tolist() == [
+    assert row[["study", "arm", "first", "second", "n"]].tolist() == [
         "one",
         "both",
         "pool",
         "shift",
         8,
     ]
-    assert (found["effect"], found["sum"]) == pytest.approx(
-        (both.mean(), pool.mean() + shift.mean())
-    )
-    assert (found["difference"], found["p"]) == pytest.approx(
+    assert (row["effect"], row["sum"]) == pytest.approx((both.mean(), pool.mean() + shift.mean()))
+    assert (row["difference"], row["p"]) == pytest.approx(
         ((both - pool - shift).mean(), expected.pvalue)
     )
-    assert (found["low"], found["high"]) == pytest.approx(tuple(expected.confidence_interval(0.95)))
-    assert found["excludes_zero"] == (expected.pvalue < 0.05)
+    assert (row["low"], row["high"]) == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    assert row["excludes_zero"] == (expected.pvalue < 0.05)
     middle = detectable((both - pool - shift).std(ddof=1), 8, 0.05)
-    sizes = [found[name] for name in ("detectable", "detectable_low", "detectable_high")]
+    sizes = [row[name] for name in ("detectable", "detectable_low", "detectable_high")]
     # the quantiles 10 and 90 % of chi-square with 7 degrees of freedom are 2.833 and 12.017
     least, most = np.sqrt(7 / np.array([12.017, 2.833])) * middle
     assert sizes == pytest.approx([middle, least, most], rel=1e-4)
     flips = stats.permutation_test(
         (both - pool - shift,), np.mean, permutation_type="samples", n_resamples=np.inf
     )
-    assert found["p_sign_flip"] == pytest.approx(flips.pvalue)
+    assert row["p_sign_flip"] == pytest.approx(flips.pvalue)
 
 
 def test_only_whole_and_equal_parts_make_a_pair(scores, plan, states, machines, parts):
@@ -201,8 +199,8 @@ def test_an_arm_of_three_has_every_pair_of_parts_there_is():
         dict.fromkeys(plan.fingerprints(), "x"),
     )
     table = interactions(drawn(plan), plan, states, machines, parts)
-    found = table[["arm", "first", "second"]].drop_duplicates().to_numpy().tolist()
-    assert found == [["ab", "a", "b"], ["abc", "c", "ab"]]
+    pairs = table[["arm", "first", "second"]].drop_duplicates().to_numpy().tolist()
+    assert pairs == [["ab", "a", "b"], ["abc", "c", "ab"]]
 
 
 def test_parts_are_looked_for_in_one_study_and_against_the_baseline_alone():
@@ -247,15 +245,13 @@ def test_a_seed_counts_where_all_four_are_done_on_one_kind_of_machine(
     assert table["sum"]["test_accuracy"] == pytest.approx((pool + shift - 2 * baseline).mean())
 
 
-def test_one_seed_has_no_interval_and_a_lost_score_is_refused(
-    scores, plan, states, machines, parts
-):
+def test_one_seed_has_no_interval_and_a_lost_score_raises(scores, plan, states, machines, parts):
     for seed in [*SEEDS][1:]:
         states[f"one.both.{seed}"] = "failed"
-    found = interactions(scores, plan, states, machines, parts).iloc[0]
-    assert found["n"] == 1
-    assert np.isfinite(found["difference"])
-    assert found[["low", "high", "p", "p_sign_flip", "detectable"]].isna().all()
+    row = interactions(scores, plan, states, machines, parts).iloc[0]
+    assert row["n"] == 1
+    assert np.isfinite(row["difference"])
+    assert row[["low", "high", "p", "p_sign_flip", "detectable"]].isna().all()
     with pytest.raises(Refusal, match=r"one\.shift\.1000"):
         interactions(
             scores[scores["fingerprint"] != "one.shift.1000"], plan, states, machines, parts
@@ -297,13 +293,13 @@ def reports(effect, count, seed):
         {f"s{number}": dict.fromkeys(RULES, (DETERMINISTIC, "baseline")) for number in range(count)}
     )
     generator = np.random.default_rng(seed)
-    shared, own = (
+    shared, single = (
         generator.normal(0.9, 0.02, (count, 1, len(SEEDS))),
         generator.normal(0, 0.01, (count, 4, len(SEEDS))),
     )
     truth = np.array([0, 0.02, 0.03, 0.02 + 0.03 + effect])[:, None]  # baseline, pool, shift, both
     scores = pd.DataFrame(
-        {"fingerprint": plan.fingerprints(), "value": (shared + own + truth).ravel()}
+        {"fingerprint": plan.fingerprints(), "value": (shared + single + truth).ravel()}
     )
     scores = pd.concat(
         [
@@ -372,12 +368,12 @@ def with_accuracies(plan, means):
 def test_a_pair_is_compared_with_the_part_that_is_better_on_validation(plan, parts):
     """The test set says the opposite, and is not asked."""
     means = {"baseline": (0.8, 0.8), "pool": (0.86, 0.82), "shift": (0.84, 0.9), "both": (0.9, 0.9)}
-    known = with_accuracies(plan, means)
-    besides = against_better_parts(plan, known, parts)
+    with_scores = with_accuracies(plan, means)
+    besides = against_better_parts(plan, with_scores, parts)
     assert [arm.pair()[0].described.name for arm in besides] == ["pool"]
     costs = dict.fromkeys(plan.fingerprints(), COSTS)
-    table = contrasts(plan, known, costs, NO_HITS, besides=besides)
-    alone = contrasts(plan, known, costs, NO_HITS)
+    table = contrasts(plan, with_scores, costs, NO_HITS, besides=besides)
+    alone = contrasts(plan, with_scores, costs, NO_HITS)
     last = table.iloc[-len(CONTRASTED) :]
     (row,) = part_contrasts(last, besides).to_dict("records")
     assert (row["arm"], row["better"], row["verdict"]) == ("both", "pool", "helps")
@@ -401,11 +397,11 @@ def test_the_contrast_with_a_better_part_says_whether_it_holds_on_other_images(p
         run.fingerprint: same if run.arm in ("both", "pool") else random[run.fingerprint]
         for run in plan.runs
     }
-    known, arms, _ = compared_with_the_better_part(plan, parts, 0.93)
+    results, arms, _ = compared_with_the_better_part(plan, parts, 0.93)
     besides = arms[-1:]
     costs = dict.fromkeys(plan.fingerprints(), COSTS)
     for hits, expected in ((steady, "helps"), (random, "inconclusive"), (NO_HITS, "inconclusive")):
-        rows = contrasts(plan, known, costs, hits, ("test_accuracy",), besides)
+        rows = contrasts(plan, results, costs, hits, ("test_accuracy",), besides)
         (part,) = part_contrasts(rows.iloc[-1:], besides).to_dict("records")
         assert (part["verdict"], part["verdict_other_images"]) == ("helps", expected)
         if hits is steady:
@@ -416,22 +412,22 @@ def test_the_contrast_with_a_better_part_says_whether_it_holds_on_other_images(p
 
 
 def test_a_loss_that_a_selected_part_doubles_may_not_hold_on_other_images(plan, parts):
-    known, arms, _ = compared_with_the_better_part(plan, parts, 0.89)
+    results, arms, _ = compared_with_the_better_part(plan, parts, 0.89)
     besides = arms[-1:]
     costs = dict.fromkeys(plan.fingerprints(), COSTS)
     same = dict.fromkeys(plan.fingerprints(), np.arange(40) % 2)
-    rows = contrasts(plan, known, costs, same, ("test_accuracy",), besides)
+    rows = contrasts(plan, results, costs, same, ("test_accuracy",), besides)
     assert (rows["verdict"] == rows["verdict_other_images"]).all()
 
 
 def compared_with_the_better_part(plan, parts, accuracy):
     """Return outcomes, arms and contrasts of test accuracy; `pool` is better, at 0.9 on test."""
     means = {"baseline": (0.8, 0.8), "pool": (0.86, 0.9), "shift": (0.84, 0.8)}
-    known = with_accuracies(plan, means | {"both": (0.9, accuracy)})
-    besides = against_better_parts(plan, known, parts)
+    results = with_accuracies(plan, means | {"both": (0.9, accuracy)})
+    besides = against_better_parts(plan, results, parts)
     costs = dict.fromkeys(plan.fingerprints(), COSTS)
-    table = contrasts(plan, known, costs, NO_HITS, ("test_accuracy",), besides)
-    return known, [*compared(plan), *besides], table
+    table = contrasts(plan, results, costs, NO_HITS, ("test_accuracy",), besides)
+    return results, [*compared(plan), *besides], table
 
 
 def test_a_loss_against_a_selected_part_counts_half(plan, parts):
@@ -443,11 +439,11 @@ def test_a_loss_against_a_selected_part_counts_half(plan, parts):
 
 
 def test_equivalence_to_a_selected_part_counts_half_for_a_gain(plan, parts):
-    known, arms, table = compared_with_the_better_part(plan, parts, 0.909)
+    results, arms, table = compared_with_the_better_part(plan, parts, 0.909)
     p_values = []
     for arm in arms:
-        sides, _ = known.sides(arm.pair())
-        reference, measured = known.values(sides, arm.pair(), "test_accuracy")
+        sides, _ = results.sides(arm.pair())
+        reference, measured = results.values(sides, arm.pair(), "test_accuracy")
         p_values.append(equivalence_p(measured - reference, plan.margin))
     assert table["difference"].iloc[-1] > 0
     assert p_values[-1] < 0.5

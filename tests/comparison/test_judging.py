@@ -223,7 +223,7 @@ def unscored():
     return LONG.assign(score=LONG["score"].mask(LONG.index == 9))
 
 
-def test_a_run_without_a_score_is_refused(unscored):
+def test_a_run_without_a_score_raises(unscored):
     with pytest.raises(Refusal, match="line 11: score: no finite score; .* --keep-going"):
         judge(unscored)
 
@@ -239,21 +239,21 @@ COLLAPSED = np.where(np.array(SEEDS) == 3, 0.1, BETTER)
 
 
 def test_a_run_that_is_far_worse_than_others_of_its_arm_is_found():
-    found = judge(long_table(baseline=BASELINE, better=COLLAPSED, alike=ALIKE)).collapses
-    assert found[["arm", "seed", "score"]].to_numpy().tolist() == [["better", "3", 0.1]]
-    assert found["robust_z"].item() > 20
+    rows = judge(long_table(baseline=BASELINE, better=COLLAPSED, alike=ALIKE)).collapses
+    assert rows[["arm", "seed", "score"]].to_numpy().tolist() == [["better", "3", 0.1]]
+    assert rows["robust_z"].item() > 20
 
 
 def test_where_lower_is_better_a_run_collapses_upwards():
     table = long_table(baseline=1 - BASELINE, better=1 - COLLAPSED)
-    found = judge(table, direction="lower", margin=0.01).collapses
-    assert found[["arm", "seed"]].to_numpy().tolist() == [["better", "3"]]
+    rows = judge(table, direction="lower", margin=0.01).collapses
+    assert rows[["arm", "seed"]].to_numpy().tolist() == [["better", "3"]]
 
 
 def test_the_best_run_is_not_taken_for_a_collapsed_one():
     table = long_table(baseline=BASELINE, better=1 - COLLAPSED)
-    found = judge(table, direction="higher", margin=0.01).collapses
-    assert found.empty
+    rows = judge(table, direction="higher", margin=0.01).collapses
+    assert rows.empty
 
 
 def test_ordinary_runs_do_not_collapse():
@@ -330,10 +330,12 @@ def outcomes_of(plan):
 )
 def test_the_scores_of_a_report_give_its_verdicts(shared_runs):
     plan = plan_of(shared_runs)
-    found = outcomes_of(plan)
-    expected = contrasts(plan, found, dict.fromkeys(plan.fingerprints(), COST), {}, tuple(SCORES))
+    outcomes = outcomes_of(plan)
+    expected = contrasts(
+        plan, outcomes, dict.fromkeys(plan.fingerprints(), COST), {}, tuple(SCORES)
+    )
     expected = expected[expected["metric"] == "test_accuracy"].reset_index(drop=True)
-    judged = judge(seed_scores(plan, found), margin=plan.margin).table
+    judged = judge(seed_scores(plan, outcomes), margin=plan.margin).table
     assert judged["repeats"].sum() == len(shared_runs)
     assert judged["n"].tolist() == expected["n"].tolist()
     assert "dropout of two" in set(judged["arm"])
@@ -419,12 +421,12 @@ BAD_MARGINS = {  # the unit of a good table, a margin, and how its line begins
 
 
 @pytest.mark.parametrize(("table", "line"), BAD_TABLES.values(), ids=BAD_TABLES)
-def test_a_bad_table_is_refused_in_one_line(table, line):
+def test_a_bad_table_raises_one_line(table, line):
     refused_in_one_line(table, line)
 
 
 @pytest.mark.parametrize(("name", "values", "line"), BAD_COLUMNS.values(), ids=BAD_COLUMNS)
-def test_a_bad_column_is_refused_in_one_line(name, values, line):
+def test_a_bad_column_raises_one_line(name, values, line):
     refused_in_one_line(two_seeds(**{name: values}), line)
 
 
@@ -476,26 +478,26 @@ def test_whether_runs_are_paired_is_true_or_false():
 
 
 @pytest.mark.parametrize(("arguments", "line"), BAD_ARGUMENTS.values(), ids=BAD_ARGUMENTS)
-def test_a_bad_argument_is_refused_in_one_line(arguments, line):
+def test_a_bad_argument_raises_one_line(arguments, line):
     refused_in_one_line(TWO_SEEDS, line, **arguments)
 
 
 @pytest.mark.parametrize(("unit", "margin", "line"), BAD_MARGINS.values(), ids=BAD_MARGINS)
-def test_a_bad_margin_is_refused_in_one_line(unit, margin, line):
+def test_a_bad_margin_raises_one_line(unit, margin, line):
     refused_in_one_line(TWO_SEEDS, f"margin: {line}", unit=unit, margin=margin, direction="lower")
 
 
-def test_an_arm_without_any_other_is_refused_in_one_line():
+def test_an_arm_without_any_other_raises_one_line():
     table = two_seeds(arm=["a"] * 4, seed=SEEDS[:4])
     refused_in_one_line(table, "one arm (a); expected at least two", against="a")
 
 
-def test_a_score_of_a_wide_table_is_refused_in_one_line():
+def test_a_score_of_a_wide_table_raises_one_line():
     line = "zzz: no such column; expected one of seed, baseline, a as --score, or --wide"
     refused_in_one_line(BY_SEED, line, score="zzz")
 
 
-def test_fractions_above_1_are_refused_in_one_line():
+def test_fractions_above_1_raise_one_line():
     table = two_seeds(score=[4, 5, 3, 6])
     refused_in_one_line(table, "scores from 3 to 6; expected 0 to 1", unit="fraction")
 
@@ -507,7 +509,7 @@ def test_fractions_above_1_are_refused_in_one_line():
         pytest.param("reference", ["", "baseline"] * 2, "a column reference", id="names"),
     ],
 )
-def test_a_second_way_to_name_the_reference_is_refused_in_one_line(name, values, line):
+def test_a_second_way_to_name_the_reference_raises_one_line(name, values, line):
     table = two_seeds(**{name: values})
     refused_in_one_line(table, f"--against a: the table has {line}", against="a")
 

@@ -148,14 +148,14 @@ def all_right(table, arm, seed):
         ),
     ],
 )
-def test_bad_input_is_refused_in_one_line(scores, images, edit, line):
+def test_bad_input_raises_one_line(scores, images, edit, line):
     with pytest.raises(Refusal) as refused:
         judge(scores, images=edit(images), margin=0.04, images_source="hits.csv")
-    (said,) = refused.value.lines
-    assert re.fullmatch(rf"hits\.csv: {line}", said), said
+    (message,) = refused.value.lines
+    assert re.fullmatch(rf"hits\.csv: {line}", message), message
 
 
-def test_images_of_scores_that_are_no_accuracies_are_refused(scores, images):
+def test_images_of_scores_that_are_no_accuracies_raise(scores, images):
     with pytest.raises(Refusal, match="images: the scores are no accuracies; expected --unit"):
         judge(scores, images=images, margin=0.04, unit="number")
     long = scores.melt("seed", var_name="arm", value_name="score").assign(n_test=300)

@@ -173,8 +173,8 @@ def test_all_arms_at_once_have_the_statistics_of_each():
     tests = look_tests(differences, LOOKS.seeds, MARGIN)
     p, p_equivalence = weighted_p(tests, WEIGHTS, looks_had, MARGIN)
     for arm, looks in enumerate(looks_had):
-        known = [differences[arm, :seeds] for seeds in LOOKS.seeds[:looks]]
-        of_looks = means(*(values[np.isfinite(values)] for values in known))
+        prefixes = [differences[arm, :seeds] for seeds in LOOKS.seeds[:looks]]
+        of_looks = means(*(values[np.isfinite(values)] for values in prefixes))
         single = look_statistics(of_looks, WEIGHTS[:looks])
         assert p[arm] == pytest.approx(single["p"])
         single = look_equivalence(of_looks, WEIGHTS[:looks], MARGIN)

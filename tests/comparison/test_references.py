@@ -16,8 +16,10 @@ DIGITS = Data(dataset="digits", train_size=150)
 
 
 def means(table: pd.DataFrame) -> dict[str, float]:
-    found: dict[str, float] = table.groupby("classifier")["validation_accuracy"].mean().to_dict()
-    return found
+    accuracies: dict[str, float] = (
+        table.groupby("classifier")["validation_accuracy"].mean().to_dict()
+    )
+    return accuracies
 
 
 def test_digits_have_the_known_accuracies() -> None:
@@ -60,8 +62,8 @@ def test_logistic_regression_is_that_of_the_default_solver(pool: Arrays) -> None
 
 def test_training_labels_are_noisy_and_validation_labels_are_not(pool: Arrays) -> None:
     noisy = Data(dataset="digits", train_size=150, label_noise=0.5)
-    found = means(references(pool, noisy, range(1000, 1003)))
-    assert found["1-nearest neighbour"] == pytest.approx(0.93 * 0.55, abs=0.08)
+    accuracies = means(references(pool, noisy, range(1000, 1003)))
+    assert accuracies["1-nearest neighbour"] == pytest.approx(0.93 * 0.55, abs=0.08)
 
 
 @pytest.mark.parametrize(

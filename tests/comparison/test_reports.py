@@ -4,8 +4,6 @@ Every report is made by `contrasts` itself, from scores that were drawn; a wrong
 the same scores.
 """
 
-import gc
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,6 +18,7 @@ from pipeline.comparison.selection import choice, tried
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
 
+pytestmark = pytest.mark.usefixtures("little_garbage")
 ARMS, SEEDS, SPREAD, MARGIN = 12, 8, 0.01, 0.01
 NAMES = ("baseline", *(f"arm_{number}" for number in range(ARMS)))
 COST = {"training_flops": 2, "forward_flops": 1}
@@ -63,16 +62,8 @@ class Reports:
 
     def table(self, accuracies):
         scores = self.scores.assign(value=np.tile(np.ravel(accuracies), len(WHERE)))
-        known = outcomes(scores, self.states, self.machines)
-        return contrasts(self.plan, known, self.costs, {}, metrics=(PRIMARY,))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _little_garbage():
-    """Keep what other tests left out of the garbage that statsmodels collects at every call."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
+        results = outcomes(scores, self.states, self.machines)
+        return contrasts(self.plan, results, self.costs, {}, metrics=(PRIMARY,))
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +111,7 @@ def test_false_verdicts_of_hundreds_of_null_reports(common, one):
     assert common or false["unpaired"] > 2 * share(0.05, count) * count
 
 
-def found(one, level, count):
+def power(one, level, count):
     """Return how often the one effect among twelve arms, of detectable size, gets its verdict."""
     generator, effect = np.random.default_rng(12), np.zeros((ARMS + 1, 1))
     effect[5] = detectable(SPREAD, SEEDS, level)
@@ -135,11 +126,11 @@ def found(one, level, count):
 def test_a_planted_effect_of_the_detectable_size_gets_its_verdict_four_times_in_five(one):
     count = 120
     error = np.sqrt(0.8 * 0.2 / count)
-    assert 0.8 - 3 * error <= found(one, 0.05 / ARMS, count) <= 0.83 + 3 * error
+    assert 0.8 - 3 * error <= power(one, 0.05 / ARMS, count) <= 0.83 + 3 * error
 
 
 def test_a_size_that_forgets_the_correction_is_found_half_as_often(one):
-    assert found(one, 0.05, 60) < 0.6
+    assert power(one, 0.05, 60) < 0.6
 
 
 def test_the_detectable_difference_of_a_report_is_that_of_its_verdict(one):

@@ -264,12 +264,12 @@ def test_the_error_of_a_mean_is_the_usual_one(monkeypatch):
     monkeypatch.setattr(search_methods, "replayed_on", searches_that_choose_every_point)
     monkeypatch.setattr(search_methods, "random_references", references_of_one_score)
     end = {"test": design.test.mean(), "random_test": random_score}
-    found = difference_to_random(design, Search(method="random", trials=2), 2, end)
+    row = difference_to_random(design, Search(method="random", trials=2), 2, end)
     error = design.test.std(ddof=1) / np.sqrt(points)
     expected_width = stats.t.ppf(0.975, halves - 1) * error
-    assert found["difference"] == pytest.approx(design.test.mean() - random_score)
-    assert found["high"] - found["difference"] == pytest.approx(expected_width, rel=0.2)
-    assert found["difference"] - found["low"] == pytest.approx(expected_width, rel=0.2)
+    assert row["difference"] == pytest.approx(design.test.mean() - random_score)
+    assert row["high"] - row["difference"] == pytest.approx(expected_width, rel=0.2)
+    assert row["difference"] - row["low"] == pytest.approx(expected_width, rel=0.2)
 
 
 # Searches that find nothing

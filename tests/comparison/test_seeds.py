@@ -51,10 +51,10 @@ def test_every_arm_has_a_row_per_seed_with_its_reference():
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_paired_statistics_follow_from_the_table(metric):
-    found = results()
+    outcomes = results()
     costs = dict.fromkeys(NAMES, COST)
-    rows = contrasts(PLAN, found, costs, {}, (*SCORES, *GAPS))
-    for arm, pairs in seed_scores(PLAN, found).groupby("arm"):
+    rows = contrasts(PLAN, outcomes, costs, {}, (*SCORES, *GAPS))
+    for arm, pairs in seed_scores(PLAN, outcomes).groupby("arm"):
         (row,) = rows[(rows["arm"] == arm) & (rows["metric"] == metric)].to_dict("records")
         test = stats.ttest_rel(pairs[metric], pairs[f"reference_{metric}"])
         assert row["difference"] == pytest.approx(
@@ -78,8 +78,8 @@ def test_a_seed_that_counts_in_no_contrast_is_not_paired(states, machines):
 
 
 def test_every_seed_has_its_time_to_target_and_that_of_its_reference():
-    known = {"onedropout1000": 20.0, "baseline1000": np.inf}
-    of_runs = pd.DataFrame({"fingerprint": list(known), "updates": list(known.values())})
+    times = {"onedropout1000": 20.0, "baseline1000": np.inf}
+    of_runs = pd.DataFrame({"fingerprint": list(times), "updates": list(times.values())})
     table = with_targets(seed_scores(PLAN, results()), of_runs.assign(flops=of_runs["updates"] * 3))
     first = table.iloc[0]
     assert (first["updates_to_target"], first["flops_to_target"]) == (20, 60)
@@ -88,10 +88,10 @@ def test_every_seed_has_its_time_to_target_and_that_of_its_reference():
 
 
 def test_a_run_without_scores_has_none():
-    found = results()
-    scored = {key: value for key, value in found.scores.items() if key[0] != "onedropout1001"}
-    object.__setattr__(found, "scores", scored)
-    table = seed_scores(PLAN, found)
+    outcomes = results()
+    scored = {key: value for key, value in outcomes.scores.items() if key[0] != "onedropout1001"}
+    object.__setattr__(outcomes, "scores", scored)
+    table = seed_scores(PLAN, outcomes)
     lost = table[table["fingerprint"] == "onedropout1001"]
     assert lost["test_accuracy"].isna().all()
     assert lost["reference_test_accuracy"].notna().all()

@@ -1,6 +1,5 @@
 """Holm's correction."""
 
-import gc
 from math import nan
 
 import numpy as np
@@ -45,21 +44,13 @@ def test_an_arm_without_a_p_value_stays_in_the_family_and_undefined():
     assert holm(np.array([])).size == 0
 
 
-@pytest.fixture
-def _little_garbage():
-    """Keep what other tests left out of the garbage that statsmodels collects at every call."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
-@pytest.mark.usefixtures("_little_garbage")
+@pytest.mark.usefixtures("little_garbage")
 def test_null_reports_rarely_find_anything_and_uncorrected_ones_often_do():
     generator = np.random.default_rng(8)
     p = np.array([_null_report(generator) for _ in range(200)])
     suspects = p[(p < 0.05).any(axis=1)]  # a correction never lowers a p-value
-    found = sum((holm(report) < 0.05).any() for report in suspects)
-    assert found / 200 <= 0.05 + 2.6 * np.sqrt(0.05 * 0.95 / 200)
+    false_reports = sum((holm(report) < 0.05).any() for report in suspects)
+    assert false_reports / 200 <= 0.05 + 2.6 * np.sqrt(0.05 * 0.95 / 200)
     assert len(suspects) / 200 > 0.12
 
 

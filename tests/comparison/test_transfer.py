@@ -72,13 +72,13 @@ def test_costs_are_those_of_all_phases_and_with_pretraining_of_the_whole_chain(t
 
 def test_without_starts_there_are_no_rows():
     plain = Planted({("", "all", size): np.full(len(SEEDS), 0.9) for size in SIZES})
-    found = starts_of(plain.plan, plain.read)
-    assert found == []
-    assert tuple(crossovers(cells_of(found), plain.outcomes)) == CROSSOVERS
-    table = gains(cells_of(found), plain.outcomes, None)
+    starts = starts_of(plain.plan, plain.read)
+    assert starts == []
+    assert tuple(crossovers(cells_of(starts), plain.outcomes)) == CROSSOVERS
+    table = gains(cells_of(starts), plain.outcomes, None)
     assert tuple(table) == GAINS
     assert table.empty
-    assert tuple(leads(cells_of(found), plain.outcomes, None)) == LEADS
+    assert tuple(leads(cells_of(starts), plain.outcomes, None)) == LEADS
 
 
 def test_an_arm_that_changes_more_is_no_plain_one(made):

@@ -41,11 +41,11 @@ def frame(values, arm="baseline", stream="init"):
 
 def test_the_variance_is_pooled_inside_groups():
     """Two groups far apart, of variance 1 and 4; chi-square of 4 degrees by its table."""
-    found = components(frame([[1, 2, 3], [100, 102, 104]])).iloc[0]
-    assert tuple(found.index) == COLUMNS
-    assert found[["arm", "stream", "n_groups", "n", "df"]].tolist() == ["baseline", "init", 2, 6, 4]
-    assert (found["variance"], found["sd"]) == pytest.approx((2.5, sqrt(2.5)))
-    assert (found["low"], found["high"]) == pytest.approx(
+    row = components(frame([[1, 2, 3], [100, 102, 104]])).iloc[0]
+    assert tuple(row.index) == COLUMNS
+    assert row[["arm", "stream", "n_groups", "n", "df"]].tolist() == ["baseline", "init", 2, 6, 4]
+    assert (row["variance"], row["sd"]) == pytest.approx((2.5, sqrt(2.5)))
+    assert (row["low"], row["high"]) == pytest.approx(
         (sqrt(10 / 11.1433), sqrt(10 / 0.48442)), rel=1e-4
     )
 
@@ -72,14 +72,14 @@ def test_groups_of_unequal_size_weigh_by_their_degrees_of_freedom():
     rows = pd.concat(
         [frame([[1, 2, 3, 4]]), frame([[7, 9]]).assign(group=1), frame([[5]]).assign(group=2)]
     )
-    found = components(rows).iloc[0]
-    assert (found["n_groups"], found["n"], found["df"]) == (2, 6, 4)
-    assert found["variance"] == pytest.approx((5 + 2) / 4)
+    row = components(rows).iloc[0]
+    assert (row["n_groups"], row["n"], row["df"]) == (2, 6, 4)
+    assert row["variance"] == pytest.approx((5 + 2) / 4)
 
 
 def test_values_that_are_no_numbers_are_left_out():
-    found = components(frame([[1, 2, nan], [4, nan, nan]])).iloc[0]
-    assert (found["n_groups"], found["n"], found["df"], found["variance"]) == (1, 2, 1, 0.5)
+    row = components(frame([[1, 2, nan], [4, nan, nan]])).iloc[0]
+    assert (row["n_groups"], row["n"], row["df"], row["variance"]) == (1, 2, 1, 0.5)
 
 
 def test_without_spread_there_is_no_interval_and_without_groups_nothing():
@@ -107,11 +107,11 @@ def test_planted_components_are_recovered():
     rows = pd.concat(parts)
     table = components(rows)
     for stream, sd in planted.items():
-        found = table[table["stream"] == stream]
-        assert set(found["df"]) == {15}
+        of_stream = table[table["stream"] == stream]
+        assert set(of_stream["df"]) == {15}
         error = sd**2 * sqrt(2 / 15 / 400)
-        assert found["variance"].mean() == pytest.approx(sd**2, abs=4 * error)
-        assert ((found["low"] <= sd) & (sd <= found["high"])).mean() == pytest.approx(
+        assert of_stream["variance"].mean() == pytest.approx(sd**2, abs=4 * error)
+        assert ((of_stream["low"] <= sd) & (sd <= of_stream["high"])).mean() == pytest.approx(
             0.95, abs=0.04
         )
         naive = (
@@ -137,10 +137,10 @@ ACCURACIES = {  # arm -> stream -> group -> accuracies of its draws
 def drawn():
     """Return a plan with variance and a comparison, and scores of all its runs under two rules."""
     runs, rows = [], []
-    for arm, found in ACCURACIES.items():
+    for arm, accuracies in ACCURACIES.items():
         places = [
             (stream, group, draw, value)
-            for stream, groups in found.items()
+            for stream, groups in accuracies.items()
             for group, values in enumerate(groups)
             for draw, value in enumerate(values)
         ]
@@ -182,8 +182,8 @@ def test_streams_are_of_test_accuracy_under_each_arms_own_rule():
     table = streams(plan, scores, images=50)
     assert tuple(table.columns) == ("study", *COLUMNS)
     assert set(table["study"]) == {"spread"}
-    found = table[["arm", "stream", "n_groups", "n", "df"]].to_numpy().tolist()
-    assert found == [
+    keys = table[["arm", "stream", "n_groups", "n", "df"]].to_numpy().tolist()
+    assert keys == [
         ["baseline", "init", 2, 4, 2],
         ["baseline", "order", 2, 4, 2],
         ["baseline", TEST_SET, 0, 0, 0],

@@ -3,13 +3,13 @@
 import json
 
 import pytest
+from plans import planned_run
 
 from pipeline.config.plan import (
     BASELINE,
     Factor,
     Plan,
     PlannedArm,
-    PlannedRun,
     PlannedStudy,
     last_plan,
     read_plan,
@@ -47,21 +47,17 @@ STUDIES = (
 )
 
 
-def row(study, arm, seed, fingerprint, **more):
-    return PlannedRun(study=study, arm=arm, seed=seed, fingerprint=fingerprint, **more)
-
-
 RATE = {"dropout": {"rate": 0.5}, "protocol": {"training.epochs": 3}}
 ROWS = (
-    *(row("one", BASELINE, seed, f"base{seed}") for seed in (1000, 1001, 1002)),
-    *(row("one", "drop", seed, f"drop{seed}", setting=RATE) for seed in (1000, 1001, 1002)),
-    row("one", "pool", 1002, "pool1002"),
-    *(row("two", BASELINE, seed, f"base{seed}") for seed in (1000, 1001, 1002)),
-    row("many", BASELINE, 1000, "base1000", member=0),
-    row("many", BASELINE, 1000, "member1000", member=1),
-    row("many", "averaged", 1000, "averaged1000", member=0),
-    row("spread", BASELINE, 1002, "base1002", stream="init", draw=0),
-    row("spread", BASELINE, 1002, "init1002", stream="init", draw=1),
+    *(planned_run("one", BASELINE, seed, f"base{seed}") for seed in (1000, 1001, 1002)),
+    *(planned_run("one", "drop", seed, f"drop{seed}", setting=RATE) for seed in (1000, 1001, 1002)),
+    planned_run("one", "pool", 1002, "pool1002"),
+    *(planned_run("two", BASELINE, seed, f"base{seed}") for seed in (1000, 1001, 1002)),
+    planned_run("many", BASELINE, 1000, "base1000", member=0),
+    planned_run("many", BASELINE, 1000, "member1000", member=1),
+    planned_run("many", "averaged", 1000, "averaged1000", member=0),
+    planned_run("spread", BASELINE, 1002, "base1002", stream="init", draw=0),
+    planned_run("spread", BASELINE, 1002, "init1002", stream="init", draw=1),
 )
 
 
@@ -110,9 +106,9 @@ def test_compared_runs_of_the_seeds_of_a_group_share_its_split():
 def test_every_run_has_the_rule_of_the_first_arm_that_names_it():
     plan = planned()
     assert plan.rules() == dict.fromkeys(plan.fingerprints(), DETERMINISTIC) | {"pool1002": NOISE}
-    shared = planned(runs=(*ROWS, row("one", "pool", 1000, "base1000")))
+    shared = planned(runs=(*ROWS, planned_run("one", "pool", 1000, "base1000")))
     assert shared.rules()["base1000"] == DETERMINISTIC
-    first = planned(runs=(row("one", "pool", 1000, "base1000"), *ROWS))
+    first = planned(runs=(planned_run("one", "pool", 1000, "base1000"), *ROWS))
     assert first.rules()["base1000"] == NOISE
 
 
@@ -139,9 +135,7 @@ def test_a_plan_is_read_back_as_it_was_written(tmp_path):
         (lambda plan: plan["studies"][0]["arms"][1]["rule"].update(members=0), "rule.members"),
     ],
 )
-def test_a_plan_of_another_form_is_refused_in_one_line_that_names_the_place(
-    tmp_path, change, words
-):
+def test_a_plan_of_another_form_raises_one_line_that_names_the_place(tmp_path, change, words):
     plan = json.loads(planned().model_dump_json())
     change(plan)
     write_sealed(tmp_path / "plan.json", plan)
@@ -153,7 +147,7 @@ def test_a_plan_of_another_form_is_refused_in_one_line_that_names_the_place(
     assert last_plan(tmp_path) is None
 
 
-def test_a_plan_that_is_missing_or_damaged_is_refused(tmp_path):
+def test_a_plan_that_is_missing_or_damaged_raises(tmp_path):
     with pytest.raises(Refusal, match=r"plan\.json"):
         read_plan(tmp_path)
     write_sealed(tmp_path / "plan.json", planned().model_dump(mode="json"))

@@ -41,7 +41,7 @@ def test_version_1_2(tmp_path):
         ("a: " + "x" * 70000, "bytes; expected <="),
     ],
 )
-def test_refused_in_one_line(tmp_path, text, words):
+def test_an_invalid_file_raises_one_line(tmp_path, text, words):
     with pytest.raises(Refusal) as refused:
         read_yaml(written(tmp_path, text))
     (line,) = refused.value.lines
@@ -66,7 +66,7 @@ def test_missing_and_binary_files(tmp_path):
         read_yaml(tmp_path / "binary.yaml")
 
 
-def test_a_bomb_is_refused_before_it_grows(tmp_path):
+def test_a_bomb_raises_before_it_grows(tmp_path):
     levels = "\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12))
     with pytest.raises(Refusal, match="an alias"):
         read_yaml(written(tmp_path, f"a0: &a0 [x]\n{levels}"))

@@ -80,7 +80,7 @@ def test_layouts(saved, images, layout, shape):
         (np.array([None] * 12), None, "or numbers with source.white; np.stack(images) makes"),
     ],
 )
-def test_images_that_are_refused(saved, images, layout, words):
+def test_images_that_raise(saved, images, layout, words):
     assert words in refusal(saved(images, layout=layout))
 
 
@@ -108,7 +108,7 @@ def test_images_that_are_refused(saved, images, layout, words):
         (np.array(["a", "\udc80"])[LABELS % 2], "labels: not UTF-8; expected texts or integers"),
     ],
 )
-def test_labels_that_are_refused(saved, labels, words):
+def test_labels_that_raise(saved, labels, words):
     assert words in refusal(saved(labels=labels))
 
 
@@ -126,28 +126,28 @@ def test_texts_are_the_names_of_classes(saved, names, expected):
     source = saved(
         labels=names[LABELS], test_images=BYTES[:2], test_labels=names[LABELS[:2]].astype("U5")
     )
-    found = data.read("array_files", source)
+    dataset = data.read("array_files", source)
     written = [name.decode() if isinstance(name, bytes) else name for name in names.tolist()]
-    assert found.class_names == tuple(expected)
-    assert [expected[label] for label in found.pool.labels] == [written[n] for n in LABELS]
-    assert [expected[label] for label in found.test.labels] == [written[n] for n in LABELS[:2]]
+    assert dataset.class_names == tuple(expected)
+    assert [expected[label] for label in dataset.pool.labels] == [written[n] for n in LABELS]
+    assert [expected[label] for label in dataset.test.labels] == [written[n] for n in LABELS[:2]]
     assert data.describe("array_files", source).classes == 3
     read = data.read_labels("array_files", source)
     assert read.class_names == tuple(expected)
-    assert (read.pool.labels == found.pool.labels).all()
+    assert (read.pool.labels == dataset.pool.labels).all()
 
 
 def test_texts_that_differ_in_their_unicode_form_are_one_class(saved):
     names = np.array(["e\u0301t\u00e9 ", "\u00e9te\u0301", "hiver"])
-    found = data.read("array_files", saved(labels=names[LABELS]))
-    assert found.class_names == ("hiver", "\u00e9t\u00e9")
-    assert found.pool.labels.tolist() == [1, 1, 0] * 4
+    dataset = data.read("array_files", saved(labels=names[LABELS]))
+    assert dataset.class_names == ("hiver", "\u00e9t\u00e9")
+    assert dataset.pool.labels.tolist() == [1, 1, 0] * 4
 
 
 def test_integers_have_no_names_and_the_labels_they_had(saved):
-    found = data.read("array_files", saved(labels=LABELS.astype(">i2")))
-    assert found.class_names == ()
-    assert found.pool.labels.tobytes() == LABELS.astype(np.int64).tobytes()
+    dataset = data.read("array_files", saved(labels=LABELS.astype(">i2")))
+    assert dataset.class_names == ()
+    assert dataset.pool.labels.tobytes() == LABELS.astype(np.int64).tobytes()
 
 
 def test_classes_of_another_part_are_those_of_the_pool(saved):
@@ -166,9 +166,13 @@ def test_given_parts(saved):
         validation_images=BYTES[:2],
         validation_labels=LABELS[:2],
     )
-    found = data.read("array_files", source)
-    assert [len(part.labels) for part in (found.pool, found.validation, found.test)] == [12, 2, 4]
-    assert (found.test.images == np.moveaxis(BYTES[:4], -1, 1)).all()
+    dataset = data.read("array_files", source)
+    assert [len(part.labels) for part in (dataset.pool, dataset.validation, dataset.test)] == [
+        12,
+        2,
+        4,
+    ]
+    assert (dataset.test.images == np.moveaxis(BYTES[:4], -1, 1)).all()
     assert "a.npz: test_labels: missing among images, labels, test_images; expected" in refusal(
         saved(test_images=BYTES[:4])
     )
@@ -207,9 +211,9 @@ def test_floats_become_single(saved):
 def test_a_level_of_white(saved, levels, white, expected, note):
     images = np.resize(levels, (12, 6, 5))
     with collect_notes() as notes:
-        found = data.read("array_files", saved(images) | {"white": white}).pool.images
-    assert found.max() == pytest.approx(expected)
-    assert found.min() == 0
+        stored = data.read("array_files", saved(images) | {"white": white}).pool.images
+    assert stored.max() == pytest.approx(expected)
+    assert stored.min() == 0
     assert len(notes) == (note is not None)
     assert note is None or note in notes[0]
 
@@ -229,7 +233,7 @@ def test_a_level_of_white(saved, levels, white, expected, note):
         (np.array([False, True]), 1, "type bool"),
     ],
 )
-def test_levels_that_are_refused(saved, levels, white, words):
+def test_levels_that_raise(saved, levels, white, words):
     assert words in refusal(saved(np.resize(levels, (12, 6, 5))) | {"white": white})
 
 
@@ -243,14 +247,14 @@ def test_levels_that_are_refused(saved, levels, white, words):
     ],
 )
 def test_errors_of_rounding_are_clipped(saved, levels):
-    found = data.read("array_files", saved(np.resize(levels, (12, 6, 5)))).pool.images
-    assert (found.min(), found.max()) == (0, 1)
+    stored = data.read("array_files", saved(np.resize(levels, (12, 6, 5)))).pool.images
+    assert (stored.min(), stored.max()) == (0, 1)
 
 
 def test_a_validation_set_of_another_type(saved):
     source = saved(validation_images=BYTES / 255, validation_labels=LABELS)
-    found = data.read("array_files", source)
-    images = found.pool.with_validation(found.validation).images
+    dataset = data.read("array_files", source)
+    images = dataset.pool.with_validation(dataset.validation).images
     assert images.dtype == np.float32
     assert np.allclose(images[:12], images[12:], atol=1e-6)
 
@@ -314,7 +318,7 @@ def test_what_is_too_large_for_memory_is_unpacked_to_the_disk(order, save, tmp_p
     assert "a.npz: damaged, or not an array for NumPy" in refusal({"path": str(path)})
 
 
-def test_what_unpacks_to_more_than_the_disk_holds_is_refused_unread(saved, tmp_path, monkeypatch):
+def test_an_archive_larger_than_the_disk_raises_before_it_is_read(saved, tmp_path, monkeypatch):
     """Zeros pack a thousandfold; and a header may claim any size."""
     monkeypatch.chdir(tmp_path)
     source = saved()
@@ -415,7 +419,7 @@ def test_damaged_members(tmp_path, packing):
     assert f"a.npz: {SAYS}" in refusal({"path": str(tmp_path / "a.npz")})
 
 
-def test_the_home_folder_may_be_meant(saved, tmp_path, monkeypatch):
+def test_a_path_may_begin_with_a_tilde(saved, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     saved()
     np.save(tmp_path / "x.npy", BYTES)

@@ -146,7 +146,7 @@ def test_missing_training_batches_are_a_warning(files, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("home", ["~", "~nobody-of-that-name"])
-def test_the_home_folder_may_be_meant(files, tmp_path, monkeypatch, home):
+def test_a_path_may_begin_with_a_tilde(files, tmp_path, monkeypatch, home):
     monkeypatch.setenv("HOME", str(tmp_path))
     put(files, tmp_path / home.removesuffix("~") / "here")
     assert len(data.read("cifar10", {"path": f"{home}/here"}).pool.labels) == 50

@@ -66,7 +66,7 @@ def test_a_given_validation_set_leaves_the_pool_whole():
 @pytest.mark.parametrize(
     ("sizes", "first"), [([30, 30], 50), ([50, 5, 5], 58), ([1] * 3, 3), ([60], 10)]
 )
-def test_groups_that_cannot_be_divided_are_refused(sizes, first):
+def test_groups_that_cannot_be_divided_raise(sizes, first):
     labels, groups = examples(sizes)
     with pytest.raises(Refusal, match="data.train_size"):
         train_validation(labels, first, 0, groups=groups)

@@ -264,7 +264,7 @@ def test_an_interrupted_download_leaves_nothing(files, monkeypatch):
         ({"folder": "here"}, "source.folder: unknown key; .* path, download"),
     ],
 )
-def test_settings_that_are_refused(source, words):
+def test_settings_that_raise(source, words):
     with pytest.raises(Refusal, match=words):
         data.describe("mnist", source)
 

@@ -90,8 +90,12 @@ def test_given_parts_are_kept(root):
     for part in ("train", "val", "test"):
         shutil.copytree(root, whole / part)
     draw(whole / "val" / "cat" / "9.png", BLUE)
-    found = read(whole)
-    assert [len(part.labels) for part in (found.pool, found.validation, found.test)] == [6, 7, 6]
+    dataset = read(whole)
+    assert [len(part.labels) for part in (dataset.pool, dataset.validation, dataset.test)] == [
+        6,
+        7,
+        6,
+    ]
     (whole / "train" / "cat" / "0.png").unlink()
     assert (
         len(read(whole).pool.labels) == 5
@@ -404,7 +408,7 @@ def test_levels_of_unknown_range_are_fractions_of_white(root, level, white, byte
         (np.int32(7), None, "whose range is unknown: set source.white"),
     ],
 )
-def test_levels_below_zero_and_of_no_range_are_refused(root, level, white, words):
+def test_negative_levels_nan_and_an_unknown_range_raise(root, level, white, words):
     replace_by_levels(root, level)
     assert words in refusal(root, white=white)
 
@@ -571,8 +575,8 @@ def test_splits_with_names_in_two_unicode_forms(root):
     for split, form in (("train", "NFC"), ("val", "NFD")):
         shutil.copytree(root, whole / split)
         (whole / split / "cat").rename(whole / split / unicodedata.normalize(form, "\u00e9"))
-    found = read(whole)
-    assert found.pool.labels.tolist() == found.validation.labels.tolist() == [0] * 3 + [1] * 3
+    dataset = read(whole)
+    assert dataset.pool.labels.tolist() == dataset.validation.labels.tolist() == [0] * 3 + [1] * 3
 
 
 def test_names_that_differ_otherwise_are_two_classes(root):
@@ -594,8 +598,8 @@ def test_a_split_in_a_folder_of_its_name(root):
     whole = root.parent / "whole"
     shutil.copytree(root, whole / "train" / "train")
     shutil.copytree(root, whole / "test" / "test")
-    found = read(whole)
-    assert [len(found.pool.labels), len(found.test.labels)] == [6, 6]
+    dataset = read(whole)
+    assert [len(dataset.pool.labels), len(dataset.test.labels)] == [6, 6]
 
 
 @pytest.mark.parametrize(
@@ -608,7 +612,7 @@ def test_a_split_in_a_folder_of_its_name(root):
         (["."], "0 folders of classes; expected >= 2, one for each class; 2 files beside"),
     ],
 )
-def test_layouts_that_are_not_taken(tmp_path, folders, words):
+def test_layouts_that_are_not_accepted(tmp_path, folders, words):
     for folder in folders:
         for number in range(2):
             draw(tmp_path / "whole" / folder / f"{number}.png", RED)
@@ -734,7 +738,7 @@ def test_names_with_control_characters_are_shown_escaped(root, capsys):
     assert r"too few images of \x1b[31mred (0)" in refusal(root)
 
 
-def test_the_home_folder_may_be_meant(root, monkeypatch):
+def test_a_path_may_begin_with_a_tilde(root, monkeypatch):
     monkeypatch.setenv("HOME", str(root.parent))
     assert len(data.read("image_folder", {"path": "~/animals", "size": 8}).pool.labels) == 6
 
@@ -785,8 +789,8 @@ def test_an_interrupted_run_resumes(root, monkeypatch):
 
     def tried():
         seen.clear()
-        found = read(root).pool.images
-        return sorted(seen), found
+        images = read(root).pool.images
+        return sorted(seen), images
 
     monkeypatch.setattr(decoding, "decode", noted)
     monkeypatch.setattr(chunks, "THREADS", 1)

@@ -55,16 +55,16 @@ def refused_in_one_line(words, path, **options):
 
 def test_classes_sizes_and_colors_of_a_folder(tmp_path):
     root = write_folder(tmp_path / "my фото", {"Öl": 30, "猫": 21}, height=20, width=30)
-    found = inspected(root)
-    assert (found.dataset, found.is_image) == ("image_folder", True)
-    assert dict(found.counts) == {"Öl": 30, "猫": 21}
-    assert found.examples == 30 + 21
-    assert found.source == {"path": str(root), "color": "rgb"}
-    assert found.sizes == (20, 20 // 2)
-    assert found.shape == (3, 20, 20)
-    assert found.facts == ("short axis: 20 pixels", "long axis: 30 pixels")
-    assert found.warnings == ()
-    assert found.sample.images.shape == (30 + 21, 3, 20, 20)
+    inspection = inspected(root)
+    assert (inspection.dataset, inspection.is_image) == ("image_folder", True)
+    assert dict(inspection.counts) == {"Öl": 30, "猫": 21}
+    assert inspection.examples == 30 + 21
+    assert inspection.source == {"path": str(root), "color": "rgb"}
+    assert inspection.sizes == (20, 20 // 2)
+    assert inspection.shape == (3, 20, 20)
+    assert inspection.facts == ("short axis: 20 pixels", "long axis: 30 pixels")
+    assert inspection.warnings == ()
+    assert inspection.sample.images.shape == (30 + 21, 3, 20, 20)
 
 
 SIZES = [
@@ -145,8 +145,8 @@ def test_the_user_decides_whether_images_have_colors(gray_photos):
 def test_splits_of_a_folder_are_kept_apart(tmp_path):
     write_folder(tmp_path / "a" / "train", {"x": 5, "y": 5})
     write_folder(tmp_path / "a" / "test", {"x": 2, "y": 3})
-    found = inspected(tmp_path / "a")
-    assert (found.examples, found.validation, found.test) == (10, 0, 5)
+    inspection = inspected(tmp_path / "a")
+    assert (inspection.examples, inspection.validation, inspection.test) == (10, 0, 5)
 
 
 def no_folders(root):
@@ -182,12 +182,12 @@ def unknown_file(root):
         (unknown_file, "unknown kind of file"),
     ],
 )
-def test_a_bad_folder_or_file_is_refused_in_one_line(tmp_path, write_bad, words):
+def test_a_bad_folder_or_file_raises_one_line(tmp_path, write_bad, words):
     write_bad(tmp_path / "bad")
     refused_in_one_line(words, tmp_path / "bad")
 
 
-def test_a_missing_path_is_refused_in_one_line(tmp_path):
+def test_a_missing_path_raises_one_line(tmp_path):
     refused_in_one_line(
         "missing; expected a folder of images, arrays or a table", tmp_path / "none"
     )
@@ -228,10 +228,10 @@ def levels_up_to(highest, dtype, shape=(8, 8)):
     ],
 )
 def test_white_and_shape_are_those_of_the_arrays(tmp_path, images, white, shape):
-    found = inspected(write_arrays(tmp_path, images, LABELS))
-    assert found.source.get("white") == white
-    assert (found.dataset, found.shape, found.sizes) == ("array_files", shape, ())
-    assert dict(found.counts) == {"0": 20, "1": 20, "2": 20}
+    inspection = inspected(write_arrays(tmp_path, images, LABELS))
+    assert inspection.source.get("white") == white
+    assert (inspection.dataset, inspection.shape, inspection.sizes) == ("array_files", shape, ())
+    assert dict(inspection.counts) == {"0": 20, "1": 20, "2": 20}
 
 
 @pytest.fixture
@@ -249,11 +249,11 @@ def test_labels_lie_beside_the_images(pair, name):
 
 
 def test_labels_can_be_in_another_file(pair):
-    found = inspected(pair / "images.npy", labels=str(pair / "other.npy"))
-    assert dict(found.counts) == {"0": 40, "1": 20}
+    inspection = inspected(pair / "images.npy", labels=str(pair / "other.npy"))
+    assert dict(inspection.counts) == {"0": 40, "1": 20}
 
 
-def test_missing_labels_are_refused_in_one_line(pair):
+def test_missing_labels_raise_one_line(pair):
     words = "none.npy: missing; expected the labels of images.npy"
     refused_in_one_line(words, pair / "images.npy", labels=str(pair / "none.npy"))
 
@@ -272,7 +272,7 @@ def test_missing_labels_are_refused_in_one_line(pair):
         ),
     ],
 )
-def test_bad_arrays_are_refused_in_one_line(tmp_path, images, labels, words):
+def test_bad_arrays_raise_one_line(tmp_path, images, labels, words):
     refused_in_one_line(words, write_arrays(tmp_path, images, np.array(labels)))
 
 
@@ -301,10 +301,10 @@ def rows_of(text):
 def source_with(tmp_path, name, values):
     """Return what is found in a table with one more column, and what was proposed for it."""
     write_table(tmp_path / "t.csv", **{name: values})
-    found = inspected(tmp_path / "t.csv", label="klasse")
+    inspection = inspected(tmp_path / "t.csv", label="klasse")
     given = {"path": str(tmp_path / "t.csv"), "label": "klasse"}
-    assert given.items() <= found.source.items()
-    return found, {key: value for key, value in found.source.items() if key not in given}
+    assert given.items() <= inspection.source.items()
+    return inspection, {key: value for key, value in inspection.source.items() if key not in given}
 
 
 @pytest.mark.parametrize(
@@ -322,27 +322,27 @@ def source_with(tmp_path, name, values):
     ],
 )
 def test_what_a_column_is_besides_a_feature(tmp_path, name, values, expected):
-    found, proposed = source_with(tmp_path, name, values)
+    inspection, proposed = source_with(tmp_path, name, values)
     assert proposed == expected
-    assert set(found.reasons) == set(expected)
+    assert set(inspection.reasons) == set(expected)
 
 
 def test_a_table_has_rows_and_classes(tmp_path):
-    found, _ = source_with(tmp_path, "weight", RANDOM.normal(size=ROWS))
-    assert (found.dataset, found.is_image, found.noun) == ("table", False, "rows")
-    assert set(found.counts) == set(CLASSES)
-    assert (found.examples, found.validation, found.test) == (ROWS, 0, 0)
-    assert (found.groups, found.largest_group) == (None, 0)
+    inspection, _ = source_with(tmp_path, "weight", RANDOM.normal(size=ROWS))
+    assert (inspection.dataset, inspection.is_image, inspection.noun) == ("table", False, "rows")
+    assert set(inspection.counts) == set(CLASSES)
+    assert (inspection.examples, inspection.validation, inspection.test) == (ROWS, 0, 0)
+    assert (inspection.groups, inspection.largest_group) == (None, 0)
 
 
 def test_rows_of_the_splits_of_a_table_are_no_examples_to_draw_from(tmp_path):
-    found, _ = source_with(tmp_path, "Split", PARTS)
-    assert (found.examples, found.validation, found.test) == (80, 20, 20)
+    inspection, _ = source_with(tmp_path, "Split", PARTS)
+    assert (inspection.examples, inspection.validation, inspection.test) == (80, 20, 20)
 
 
 def test_groups_of_a_table_are_counted(tmp_path):
-    found, _ = source_with(tmp_path, "patient_id", PATIENTS)
-    assert (found.groups, found.largest_group) == (30, 4)
+    inspection, _ = source_with(tmp_path, "patient_id", PATIENTS)
+    assert (inspection.groups, inspection.largest_group) == (30, 4)
 
 
 UNREADABLE = {  # a column, and words of its warning
@@ -356,9 +356,9 @@ UNREADABLE = {  # a column, and words of its warning
 
 @pytest.mark.parametrize(("name", "values", "words"), UNREADABLE.values(), ids=UNREADABLE)
 def test_a_column_that_is_left_out_for_its_form_is_a_warning(tmp_path, name, values, words):
-    found, proposed = source_with(tmp_path, name, values)
+    inspection, proposed = source_with(tmp_path, name, values)
     assert proposed == {"ignore": [name]}
-    (warning,) = found.warnings
+    (warning,) = inspection.warnings
     assert words in warning
 
 
@@ -370,9 +370,9 @@ def test_a_column_that_is_left_out_for_its_form_is_a_warning(tmp_path, name, val
     ],
 )
 def test_texts_without_quantities_are_left_out_without_a_warning(tmp_path, name, values):
-    found, proposed = source_with(tmp_path, name, values)
+    inspection, proposed = source_with(tmp_path, name, values)
     assert proposed == {"ignore": [name]}
-    assert found.warnings == ()
+    assert inspection.warnings == ()
 
 
 @pytest.fixture
@@ -419,19 +419,19 @@ AMOUNTS = {
 
 
 @pytest.mark.parametrize(("name", "values", "start"), AMBIGUOUS.values(), ids=AMBIGUOUS)
-def test_numbers_that_may_mean_another_thing_are_noted_and_kept(tmp_path, name, values, start):
-    found, _ = source_with(tmp_path, name, values)
-    (warning,) = found.warnings
+def test_numeric_columns_that_may_be_codes_have_a_note_and_are_kept(tmp_path, name, values, start):
+    inspection, _ = source_with(tmp_path, name, values)
+    (warning,) = inspection.warnings
     assert warning.startswith(f"column {start}")
-    assert found.shape == (2, 1, 1)
+    assert inspection.shape == (2, 1, 1)
     assert inspected(tmp_path / "t.csv", label="klasse", ignore=(name,)).warnings == ()
 
 
 @pytest.mark.parametrize(("name", "values"), AMOUNTS.values(), ids=AMOUNTS)
 def test_amounts_are_kept_without_a_warning(tmp_path, name, values):
-    found, _ = source_with(tmp_path, name, values)
-    assert found.warnings == ()
-    assert found.shape == (2, 1, 1)
+    inspection, _ = source_with(tmp_path, name, values)
+    assert inspection.warnings == ()
+    assert inspection.shape == (2, 1, 1)
 
 
 def test_codes_with_leading_zeros_are_categories_if_rows_share_them(tmp_path):
@@ -451,20 +451,20 @@ def test_what_a_user_says_of_columns_counts(tmp_path):
     """Three categories of `code` are a feature each, beside `wert`; `part` names no splits."""
     write_table(tmp_path / "t.csv", patient_id=PATIENTS, part=PARTS, code=[1, 2, 3] * 40)
     options = {"ignore": ("patient_id",), "categories": ("code",), "group": "part"}
-    found = inspected(tmp_path / "t.csv", label="klasse", **options)
-    assert found.source["ignore"] == ["patient_id"]
-    assert found.source["categories"] == ["code"]
-    assert found.source["group"] == "part"
-    assert "split" not in found.source
-    assert found.shape == (1 + 3, 1, 1)
+    inspection = inspected(tmp_path / "t.csv", label="klasse", **options)
+    assert inspection.source["ignore"] == ["patient_id"]
+    assert inspection.source["categories"] == ["code"]
+    assert inspection.source["group"] == "part"
+    assert "split" not in inspection.source
+    assert inspection.shape == (1 + 3, 1, 1)
 
 
 def test_separators_and_decimal_commas_are_recognized(tmp_path):
     frame = write_table(tmp_path / "t.csv")
     frame.to_csv(tmp_path / "t.csv", index=False, sep=";", decimal=",")
-    found = inspected(tmp_path / "t.csv", label="klasse")
-    assert (found.source["separator"], found.source["decimal"]) == (";", ",")
-    assert found.sample.images[:, 0, 0, 0] == pytest.approx(frame["wert"])
+    inspection = inspected(tmp_path / "t.csv", label="klasse")
+    assert (inspection.source["separator"], inspection.source["decimal"]) == (";", ",")
+    assert inspection.sample.images[:, 0, 0, 0] == pytest.approx(frame["wert"])
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,8 @@ def network_of(pool, **model):
 def test_values_are_imputed_and_standardized_as_by_scikit_learn():
     pool = table()
     raw, others = draw(pool, DATA, 3)
+    assert np.isnan(raw.images).any()
+    assert np.isnan(others.images).any()
     oracle = make_pipeline(SimpleImputer(), StandardScaler())
     expected = [
         oracle.fit_transform(raw.images[:, :, 0, 0]),

@@ -53,7 +53,7 @@ def test_a_seed_fixes_the_split_and_another_moves_it(pool):
 
 
 @pytest.mark.parametrize("size", [9, 1077, 5000])
-def test_impossible_sizes_are_refused(pool, size):
+def test_impossible_sizes_raise(pool, size):
     with pytest.raises(Refusal, match=f"data.train_size: {size} of 1078 examples"):
         train_validation(pool.labels, size, 0)
 
@@ -90,7 +90,7 @@ def test_validation_may_be_a_stratified_part_of_what_is_left(pool, given):
         assert (train_validation(pool.labels, 150, 1, 0, len(rest))[1] == rest).all()
 
 
-def test_more_validation_than_is_left_is_refused(pool):
+def test_more_validation_than_is_left_raises(pool):
     with pytest.raises(Refusal, match="data.validation_size: 1000 of 928 examples"):
         train_validation(pool.labels, 150, 1, 0, 1000)
 
@@ -103,10 +103,10 @@ def test_channels_last_holds_the_same_examples(tmp_path, channels):
     chosen = np.random.default_rng(1).permutation(1200)[:1100]
     for given in (images, np.load(tmp_path / "images.npy", mmap_mode="r")):
         arrays = Arrays(given, np.arange(1200), 2)
-        found, taken = arrays.take_channels_last(chosen), arrays.take(chosen)
-        assert (found.images == taken.images).all()
-        assert (found.labels == taken.labels).all()
-        assert np.shares_memory(as_images(found.images).numpy(), found.images)
+        last, taken = arrays.take_channels_last(chosen), arrays.take(chosen)
+        assert (last.images == taken.images).all()
+        assert (last.labels == taken.labels).all()
+        assert np.shares_memory(as_images(last.images).numpy(), last.images)
         assert (given == images).all()
 
 

@@ -64,7 +64,7 @@ def test_features_are_numbers_and_one_for_each_category(saved):
     assert data.describe("table", saved(categories=["zip"])).shape == (len(names), 1, 1)
 
 
-def test_missing_values_are_refused_or_kept_for_the_training_rows_to_fill(saved):
+def test_missing_values_raise_or_are_kept_for_the_training_rows_to_fill(saved):
     frame = FRAME.copy()
     frame.loc[3:5, "größe"] = np.nan
     frame.loc[7, "都市"] = None

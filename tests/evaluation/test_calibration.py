@@ -112,7 +112,7 @@ def test_a_planted_temperature_is_found(planted):
     assert fitted_temperature(probabilities, labels) == pytest.approx(planted, rel=0.04)
 
 
-def test_a_fitted_temperature_mends_calibration_of_unseen_examples():
+def test_a_fitted_temperature_improves_the_calibration_of_unseen_examples():
     temperature = fitted_temperature(*drawn(4000, sharpness=3, seed=1))
     probabilities, labels = drawn(4000, sharpness=3, seed=2)
     assert calibration_error_width(probabilities, labels) > 0.1

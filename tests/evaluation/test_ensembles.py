@@ -108,23 +108,23 @@ def test_an_ensemble_of_groups_is_the_mean_over_all_members_not_over_groups():
 
 
 @pytest.mark.parametrize(
-    ("shape", "digest", "found"),
+    ("shape", "digest", "description"),
     [
         ((1, 12, 4), "cd", "12 examples (cd) in 4 classes"),
         ((1, 11, 4), "ab", "11 examples (ab) in 4 classes"),
         ((1, 12, 5), "ab", "12 examples (ab) in 5 classes"),
     ],
 )
-def test_members_of_other_examples_are_refused_in_one_line(shape, digest, found):
+def test_members_of_other_examples_raise_one_line(shape, digest, description):
     parts = [np.zeros((3, 12, 4)), np.zeros(shape)]
     with pytest.raises(Refusal) as refused:
         concatenated(parts, ["ab", digest])
     assert refused.value.lines == (
-        f"ensemble: part 2: {found}; expected 12 examples (ab) in 4 classes",
+        f"ensemble: part 2: {description}; expected 12 examples (ab) in 4 classes",
     )
 
 
-def test_no_parts_are_refused():
+def test_an_empty_list_of_parts_raises():
     with pytest.raises(Refusal, match="^ensemble: no parts; expected >= 1"):
         concatenated([], [])
 

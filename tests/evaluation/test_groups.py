@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from plans import planned_run
 
-from pipeline.config.plan import BASELINE, Plan, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.config.plan import BASELINE, Plan, PlannedArm, PlannedStudy
 from pipeline.evaluation.groups import group_tables, read_group
 from pipeline.records.predictions import Predictions, View
 
@@ -13,21 +14,17 @@ LABELS = {"train": np.arange(TRAIN) % 3, "validation": np.arange(10) % 3}
 TEST = np.arange(15) % 3
 
 
-def row(study, arm, seed, fingerprint, **more):
-    return PlannedRun(study=study, arm=arm, seed=seed, fingerprint=fingerprint, **more)
-
-
 RUNS = (
-    *(row("one", BASELINE, seed, f"base{seed}") for seed in SEEDS),
-    *(row("one", "drop", seed, f"drop{seed}") for seed in SEEDS),
-    *(row("two", BASELINE, seed, f"base{seed}") for seed in SEEDS),
-    *(row("two", "drop", seed, f"other{seed}") for seed in SEEDS),
-    *(row("two", "shift", seed, f"shift{seed}") for seed in SEEDS),
-    *(row("two", "again", seed, f"shift{seed}") for seed in SEEDS),
-    *(row("many", BASELINE, seed, f"base{seed}", member=0) for seed in SEEDS),
-    *(row("many", BASELINE, seed, f"second{seed}", member=1) for seed in SEEDS),
-    *(row("many", "averaged", seed, f"averaged{seed}", member=0) for seed in SEEDS),
-    *(row("spread", "drop", seed, f"draw{seed}", stream="init", draw=1) for seed in SEEDS),
+    *(planned_run("one", BASELINE, seed, f"base{seed}") for seed in SEEDS),
+    *(planned_run("one", "drop", seed, f"drop{seed}") for seed in SEEDS),
+    *(planned_run("two", BASELINE, seed, f"base{seed}") for seed in SEEDS),
+    *(planned_run("two", "drop", seed, f"other{seed}") for seed in SEEDS),
+    *(planned_run("two", "shift", seed, f"shift{seed}") for seed in SEEDS),
+    *(planned_run("two", "again", seed, f"shift{seed}") for seed in SEEDS),
+    *(planned_run("many", BASELINE, seed, f"base{seed}", member=0) for seed in SEEDS),
+    *(planned_run("many", BASELINE, seed, f"second{seed}", member=1) for seed in SEEDS),
+    *(planned_run("many", "averaged", seed, f"averaged{seed}", member=0) for seed in SEEDS),
+    *(planned_run("spread", "drop", seed, f"draw{seed}", stream="init", draw=1) for seed in SEEDS),
 )
 
 
@@ -72,18 +69,18 @@ def group(seed=1000, lost=(), read=predicted):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_group_has_the_models_of_its_seed_each_once_under_its_first_name(seed):
     """An arm's name that two studies give to different runs is told apart by the study."""
-    found = group(seed)
-    assert [model.run for model in found.baseline] == [f"base{seed}", f"second{seed}"]
-    assert {arm: model.run for arm, model in found.others.items()} == {
+    models = group(seed)
+    assert [model.run for model in models.baseline] == [f"base{seed}", f"second{seed}"]
+    assert {arm: model.run for arm, model in models.others.items()} == {
         "averaged": f"averaged{seed}"
     }
-    assert {arm: model.run for arm, model in found.compared.items()} == {
+    assert {arm: model.run for arm, model in models.compared.items()} == {
         "baseline": f"base{seed}",
         "drop of one": f"drop{seed}",
         "drop of two": f"other{seed}",
         "shift": f"shift{seed}",
     }
-    digests = {model.examples for model in (*found.baseline, *found.compared.values())}
+    digests = {model.examples for model in (*models.baseline, *models.compared.values())}
     assert digests == {f"validation images of {seed}"}
 
 
@@ -94,9 +91,9 @@ def test_a_group_that_has_lost_a_model_of_the_baseline_is_none(lost):
 
 
 def test_other_models_that_are_not_done_are_left_out():
-    found = group(lost=["averaged1000", "other1000"])
-    assert found.others == {}
-    assert set(found.compared) == {"baseline", "drop", "shift"}
+    models = group(lost=["averaged1000", "other1000"])
+    assert models.others == {}
+    assert set(models.compared) == {"baseline", "drop", "shift"}
 
 
 def test_an_arm_trained_on_other_images_is_in_no_group():

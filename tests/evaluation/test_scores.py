@@ -35,34 +35,34 @@ def right(logits, split):
 
 
 def test_every_kind_of_member_is_scored_on_its_splits_with_its_count():
-    found = scored(predicted(test_snapshots=3, validation_snapshots=3, test_raw=1))
-    places = {(row.view, row.members, row.split) for row in found if row.metric == "accuracy"}
+    scores = scored(predicted(test_snapshots=3, validation_snapshots=3, test_raw=1))
+    places = {(row.view, row.members, row.split) for row in scores if row.metric == "accuracy"}
     assert places == {
         *(("deterministic", 1, split) for split in SIZES),
         *(("snapshots", 3, "validation"), ("snapshots", 3, "test"), ("raw", 1, "test")),
     }
     for place in places:
-        rows = [row.metric for row in found if row[:3] == place]
+        rows = [row.metric for row in scores if row[:3] == place]
         assert rows == sorted(METRICS)
 
 
 def test_noise_passes_are_scored_all_together_and_as_many_as_the_rule_has():
     predictions = predicted(test_noise=20, validation_noise=12)
-    found = {row[:4]: row.value for row in scored(predictions)}
-    noisy = sorted({key[1:3] for key in found if key[0] == "noise"})
+    values = {row[:4]: row.value for row in scored(predictions)}
+    noisy = sorted({key[1:3] for key in values if key[0] == "noise"})
     assert noisy == [(12, "test"), (12, "validation"), (20, "test")]
     passes = predictions.logits[View("test", "noise")]
     for members in (12, 20):
         expected = right(passes[:members], "test").mean()
-        assert found["noise", members, "test", "accuracy"] == pytest.approx(expected)
-    assert found["noise", 12, "test", "nll"] != found["noise", 20, "test", "nll"]
+        assert values["noise", members, "test", "accuracy"] == pytest.approx(expected)
+    assert values["noise", 12, "test", "nll"] != values["noise", 20, "test", "nll"]
 
 
 def test_training_conditions_are_for_the_gap_alone():
     predictions = predicted(train_augmented=8, train_trained=8)
-    found = scored(predictions)
-    assert {row.view for row in found} == {"deterministic"}
-    parts = {row.metric: row.value for row in found if row.split == "train_validation"}
+    scores = scored(predictions)
+    assert {row.view for row in scores} == {"deterministic"}
+    parts = {row.metric: row.value for row in scores if row.split == "train_validation"}
     assert set(parts) == {"gap", "gap_noise", "gap_augmentation", "gap_observed"}
     accuracies = {
         view: (logits.argmax(axis=2) == LABELS[view.split]).mean()
@@ -77,11 +77,11 @@ def test_training_conditions_are_for_the_gap_alone():
 
 def test_scores_are_sorted_whatever_the_order_of_the_predictions():
     predictions = predicted(test_noise=20, test_crops=5, validation_crops=5)
-    found = scored(predictions)
-    assert found == sorted(found)
-    assert isinstance(found[0], Score)
+    scores = scored(predictions)
+    assert scores == sorted(scores)
+    assert isinstance(scores[0], Score)
     turned = dict(reversed(predictions.logits.items()))
-    assert scored(Predictions(turned, predictions.labels, "digest")) == found
+    assert scored(Predictions(turned, predictions.labels, "digest")) == scores
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_scores_are_sorted_whatever_the_order_of_the_predictions():
 )
 def test_images_are_correct_under_the_rule(rule, kind, members):
     predictions = predicted(test_noise=20, test_crops=5)
-    found = correct_images(predictions, rule, LABELS["test"])
+    correct = correct_images(predictions, rule, LABELS["test"])
     expected = right(predictions.logits[View("test", kind)][:members], "test")
-    assert found.tolist() == expected.astype(float).tolist()
-    assert 0 < found.sum() < len(found)
+    assert correct.tolist() == expected.astype(float).tolist()
+    assert 0 < correct.sum() < len(correct)

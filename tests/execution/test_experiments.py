@@ -111,7 +111,7 @@ def test_it_lists_the_reports_of_studies_as_soon_as_these_have_run(finished, tmp
     assert index.read_text() == before
 
 
-def test_an_unknown_study_is_refused_before_anything_runs(dvc):
+def test_an_unknown_study_raises_before_anything_runs(dvc):
     with pytest.raises(Refusal, match="run: studies: unknown name 'dropuot'"):
         run_studies(["tiny"], ["dropuot"], keep_going=False)
     assert dvc == []
@@ -123,7 +123,7 @@ def test_without_a_commit_it_says_what_to_do(project):
 
 
 def test_results_return_to_the_last_commit_and_code_stays(dvc, project):
-    own = {
+    texts = {
         "params.yaml": "protocols: [tiny]\n# changed\n",
         "experiments/dropout.yaml": "changed",
         "mynet.py": "new",
@@ -131,12 +131,12 @@ def test_results_return_to_the_last_commit_and_code_stays(dvc, project):
     }
     results = {"reports/tiny/report.md": "other", "dvc.lock": "other"}
     stray = project / "reports" / "tiny" / "pages" / "study_other.md"
-    for name, text in {**own, **results, str(stray): "x"}.items():
+    for name, text in {**texts, **results, str(stray): "x"}.items():
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text(text)
     restored, *left = restore_results()
     assert restored.endswith(": dvc.lock, reports, artifacts")
-    assert {name: (project / name).read_text() for name in own} == own
+    assert {name: (project / name).read_text() for name in texts} == texts
     assert {(project / name).read_text() for name in results} == {"committed"}
     assert not stray.exists()
     assert dvc == [["checkout", "--force", "--quiet"]]
@@ -172,7 +172,7 @@ def test_outputs_that_the_cache_lacks_are_named(monkeypatch, committed_report):
     ]
 
 
-def test_a_shallow_clone_is_refused_before_dvc_copies_it(dvc, project, tmp_path, monkeypatch):
+def test_a_shallow_clone_raises_before_dvc_copies_it(dvc, project, tmp_path, monkeypatch):
     git("clone", "-q", "--depth", "1", f"file://{project}", str(tmp_path / "clone"))
     monkeypatch.chdir(tmp_path / "clone")
     with pytest.raises(Refusal, match="shallow clone, .*; run: git fetch --unshallow"):
@@ -182,7 +182,7 @@ def test_a_shallow_clone_is_refused_before_dvc_copies_it(dvc, project, tmp_path,
     assert copy_problem() == ""
 
 
-def test_a_path_that_dvc_cannot_write_is_refused(dvc, project, tmp_path, monkeypatch):
+def test_a_path_that_dvc_cannot_write_raises(dvc, project, tmp_path, monkeypatch):
     git("clone", "-q", str(project), str(tmp_path / "pro ject"))
     monkeypatch.chdir(tmp_path / "pro ject")
     assert copy_problem() == ""

@@ -40,12 +40,12 @@ def repository(tmp_path, monkeypatch):
 
 def hidden(path=PATH):
     """Return the line number and the commit of every entry that is named, and the cures."""
-    found = [
+    matches = [
         re.search(r"line (\d+) of commit (\w+): .*run: git show (\w+):(.*)", line)
         for line in hidden_entries(path)
     ]
-    return [(int(one[1]), one[2]) for one in found], [
-        (one[3], "make run" in one[4]) for one in found
+    return [(int(one[1]), one[2]) for one in matches], [
+        (one[3], "make run" in one[4]) for one in matches
     ]
 
 

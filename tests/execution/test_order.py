@@ -33,10 +33,10 @@ def test_by_what_runs_of_the_same_kind_took(tmp_path):
     for name, rate, seconds in (("old", 0.5, 3.0), ("older", 0.25, 1.0), ("resumed", 0.1, None)):
         files = {"run.json": to_json(job(name, rate=rate)["identity"]).encode()}
         store.write(name, files, {"state": "done", "reason": ""}, {"seconds": seconds})
-    known = timed(store, ["old", "older", "resumed", "missing"])
-    assert sorted(known.values()) == [0.1, 0.3]
+    times = timed(store, ["old", "older", "resumed", "missing"])
+    assert sorted(times.values()) == [0.1, 0.3]
     jobs = [job("a", rate=0.25), job("b", rate=0.9), job("c", rate=0.5)]
-    assert names(longest_first(jobs, known)) == "cba"  # one of an unknown kind takes the median
+    assert names(longest_first(jobs, times)) == "cba"  # one of an unknown kind takes the median
 
 
 @pytest.mark.parametrize("lengths", list(itertools.product((1, 2, 5), repeat=4)))

@@ -33,7 +33,7 @@ def test_a_run_has_a_start_updates_and_scored_examples(project, monkeypatch):
     assert not (project / ".runs").exists()
 
 
-def test_a_network_that_cannot_be_trained_is_refused(project, monkeypatch):
+def test_a_network_that_cannot_be_trained_raises(project, monkeypatch):
     def fails(job):
         raise ValueError("too large")
 

@@ -168,7 +168,7 @@ def test_gpus_are_shared_out_over_the_workers(monkeypatch, count, visible, setti
 
 
 @pytest.mark.parametrize(("count", "settings"), [(0, {"accelerator": "gpu"}), (1, {"devices": 2})])
-def test_more_gpus_than_there_are_are_refused(monkeypatch, count, settings):
+def test_more_gpus_than_exist_raise(monkeypatch, count, settings):
     gpus(monkeypatch, count)
     with pytest.raises(
         Refusal,

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import node_jobs
 import pytest
+from tiny import trained
 from waiting import PATIENCE, wait_until
 
 from pipeline import choose, compare, confirm, evaluate, predict, prepare, train
@@ -125,17 +126,17 @@ def begun(folder):
 def working():
     """Return the processes of this cluster that perform a job, by the place of its token."""
     mark = f"RAY_AUTH_TOKEN_PATH={os.environ['RAY_AUTH_TOKEN_PATH']}".encode()
-    found = []
+    processes = []
     for place in Path("/proc").glob("[0-9]*"):
         try:
             if (
                 b"ray::_work" in (place / "cmdline").read_bytes()
                 and mark in (place / "environ").read_bytes()
             ):
-                found.append(int(place.name))
+                processes.append(int(place.name))
         except OSError:
             continue
-    return found
+    return processes
 
 
 def alive(process):
@@ -206,7 +207,7 @@ def test_a_job_past_a_limit_fails_and_the_others_finish(carry, tmp_path, job, li
     assert [name for name, _, _ in begun(tmp_path)].count("0") == 2
 
 
-def test_gpus_are_refused(carry):
+def test_gpus_raise(carry):
     with pytest.raises(
         Refusal,
         match=r'^params.yaml: execution.accelerator: invalid value "gpu"; expected cpu or auto',
@@ -309,7 +310,7 @@ def broken_module(folder):
 
 
 @pytest.mark.torture
-def test_a_node_with_a_store_of_its_own_is_refused_in_one_line(cluster, carry, tmp_path):
+def test_a_node_with_a_store_of_its_own_raises_one_line(cluster, carry, tmp_path):
     """A real node whose mount of the store is not ours."""
     (tmp_path / "store").mkdir()
     apart = ["unshare", "--user", "--map-root-user", "--mount"]
@@ -320,18 +321,18 @@ def test_a_node_with_a_store_of_its_own_is_refused_in_one_line(cluster, carry, t
     hidden = (
         f"mount -t tmpfs none {tmp_path / 'store'} && exec {start} --object-store-memory={80 << 20}"
     )
-    said = tmp_path / "said"
-    with said.open("w") as file:
+    log = tmp_path / "said"
+    with log.open("w") as file:
         other = subprocess.Popen([*apart, "sh", "-c", hidden], stdout=file, stderr=file)
     try:
-        wait_until(lambda: "Ray runtime started" in said.read_text())
+        wait_until(lambda: "Ray runtime started" in log.read_text())
         with pytest.raises(
             Refusal,
             match=r"^params.yaml: execution.executor: node \S+ does not see \S+/store; "
             r"expected one file system",
-        ) as told:
+        ) as refused:
             list(carry("run"))
-        assert len(told.value.lines) == 1
+        assert len(refused.value.lines) == 1
         assert begun(tmp_path) == []
     finally:
         other.terminate()
@@ -346,8 +347,8 @@ def test_a_node_with_a_store_of_its_own_is_refused_in_one_line(cluster, carry, t
     ],
 )
 def test_no_token_and_a_wrong_one_are_one_line_each(cluster, tmp_path, environment, words):
-    code, told, errors, seconds = driven(tmp_path, cluster.address, "run", **environment)
-    assert (code, told, len(errors.splitlines())) == (2, "", 1)
+    code, output, errors, seconds = driven(tmp_path, cluster.address, "run", **environment)
+    assert (code, output, len(errors.splitlines())) == (2, "", 1)
     assert words in errors
     assert "RAY_AUTH_TOKEN_PATH: another file" in errors
     assert "another" not in errors.replace(": another file", "")
@@ -355,8 +356,8 @@ def test_no_token_and_a_wrong_one_are_one_line_each(cluster, tmp_path, environme
 
 
 def test_no_cluster_is_one_line(cluster, tmp_path):
-    code, told, errors, seconds = driven(tmp_path, "127.0.0.1:1", "run")
-    assert (code, told) == (2, "")
+    code, output, errors, seconds = driven(tmp_path, "127.0.0.1:1", "run")
+    assert (code, output) == (2, "")
     assert re.fullmatch(
         r'error: params.yaml: execution.address: invalid value ".*"; '
         r"expected a running cluster .* \(nothing answers at \S+:1: .*\); run: ray start\n",
@@ -413,19 +414,19 @@ def test_a_killed_driver_and_a_lost_node_leave_the_same_tables(
     shutil.copytree(alone, spread)
     run(confirm, predict, evaluate, compare)
     enter(monkeypatch, spread, "cluster", cluster)
-    before = set(trained_at(spread))
+    before = set(trained(spread))
     driver = subprocess.Popen(
         [sys.executable, "-m", "pipeline.confirm", "tiny"], stdout=subprocess.DEVNULL
     )
-    wait_until(lambda: set(trained_at(spread)) > before)
+    wait_until(lambda: set(trained(spread)) > before)
     driver.kill()
     driver.wait()
     wait_until(lambda: not working())
-    kept = trained_at(spread)
+    kept = trained(spread)
     assert len(kept) < len(before) + 6
     enter(monkeypatch, spread, "processes", cluster)
     run(confirm)
-    assert kept.items() < trained_at(spread).items()  # what was finished was not trained again
+    assert kept.items() < trained(spread).items()  # what was finished was not trained again
     enter(monkeypatch, spread, "cluster", cluster)
     lost = cluster.add_node(**small("lost"))
     remover = threading.Thread(target=remove_once, args=(cluster, lost, lambda: predicted(spread)))
@@ -462,11 +463,4 @@ def tables(project):
     return {
         name: (project / "artifacts" / "tiny" / name).read_bytes()
         for name in ("scores.csv", "contrasts.csv")
-    }
-
-
-def trained_at(project):
-    return {
-        path.parent.name: path.stat().st_mtime_ns
-        for path in (project / ".runs").glob("*/record.json")
     }

@@ -105,9 +105,9 @@ def test_every_way_of_going_wrong_is_classified_and_tried_again_and_the_others_f
         assert record["reason"].startswith(reason)
     states = [record["state"] for record in records.values()]
     assert states.count("done") == len(records) - len(WAYS)
-    said = capsys.readouterr().err
-    assert said.startswith(f"{len(WAYS) - 1} of {len(records)} runs failed:\n")
-    assert all(reason in said for state, reason in WAYS.values() if state == "failed")
+    errors = capsys.readouterr().err
+    assert errors.startswith(f"{len(WAYS) - 1} of {len(records)} runs failed:\n")
+    assert all(reason in errors for state, reason in WAYS.values() if state == "failed")
 
     before = trained(project)
     assert grid(perform=lambda job: perform({**job, "all": []})) == 0
@@ -141,8 +141,8 @@ def test_a_finished_run_that_is_damaged_before_the_end_of_the_stage_ends_it_in_a
         return perform({**job, "all": []})
 
     assert grid(perform=damaging) == 1
-    said = capsys.readouterr().err
-    assert said.endswith(
+    errors = capsys.readouterr().err
+    assert errors.endswith(
         ": damaged or removed since it was trained, the first of 1 such runs; run again\n"
     )
     folder = project / "artifacts" / "tiny" / "exploration"
@@ -157,9 +157,9 @@ def test_a_full_disk_ends_the_stage_in_one_line_and_keeps_what_is_done(grid, pro
         return perform({**job, "all": []})
 
     assert grid(perform=full) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("error: /some/file: the disk is full; ")
-    assert said.count("\n") == 1
+    errors = capsys.readouterr().err
+    assert errors.startswith("error: /some/file: the disk is full; ")
+    assert errors.count("\n") == 1
 
 
 PRETRAINED = """
@@ -216,9 +216,9 @@ def test_what_starts_from_a_run_that_failed_or_diverged_fails_with_that_reason(
     }
     assert [states["probe", seed] for seed in range(3)] == ["failed", "failed", "done"]
     assert {seeds[job["id"]] for job in started if job["id"] in seeds} == {0, 1, 2}
-    said = capsys.readouterr().err
-    assert "others, seed 0, which failed: ValueError: no good" in said
-    assert "others, seed 1, which diverged: the train loss is nan" in said
+    errors = capsys.readouterr().err
+    assert "others, seed 0, which failed: ValueError: no good" in errors
+    assert "others, seed 1, which diverged: the train loss is nan" in errors
 
     ways.clear()  # the next attempt trains the failed one and what waits for it
     started.clear()

@@ -63,9 +63,9 @@ def test_what_cannot_be_recomputed_has_its_headline_and_the_index_verified(
     index.write_text(index.read_text().replace("+2.5", "+2.6"))
     front = tmp_path / "reports" / "tiny" / "report.md"
     front.write_text(front.read_text().replace("helps |", "hurts |"))
-    with pytest.raises(Incomplete) as found:
+    with pytest.raises(Incomplete) as incomplete:
         verification.verify([])
-    of_front, of_index, last = str(found.value).splitlines()
+    of_front, of_index, last = str(incomplete.value).splitlines()
     assert of_front.startswith("reports/tiny/report.md: the table has hurts of dropout")
     assert of_index.startswith("reports/README.md: differs")
     assert last == missing

@@ -5,6 +5,7 @@ import warnings
 
 import pytest
 import torch
+from code_caches import forget_code
 
 from pipeline import models
 from pipeline.models._initialization import initialize
@@ -130,7 +131,7 @@ def number(**given):
 
 
 @pytest.fixture
-def own(project, monkeypatch):
+def package(project, monkeypatch):
     """Return the folder of a package in the tiny project."""
     folder = project / "own_networks"
     folder.mkdir()
@@ -145,20 +146,13 @@ def own(project, monkeypatch):
     forget_code()
 
 
-def forget_code():
-    """Read source files again."""
-    behaviour.code_digest.cache_clear()
-    behaviour._source.cache_clear()
-    behaviour._file_of.cache_clear()
-
-
 def built(target="own_networks.networks:Net", **arguments):
     return models.build(
         {"name": "imported", "import": target, "arguments": arguments}, (1, 8, 8), 10
     )
 
 
-def test_hooks_on_the_way_back_warn_nobody(own):
+def test_hooks_on_the_way_back_warn_nobody(package):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         ignore_notices()
@@ -168,7 +162,7 @@ def test_hooks_on_the_way_back_warn_nobody(own):
     assert caught == []
 
 
-def test_it_is_built_with_its_arguments(own):
+def test_it_is_built_with_its_arguments(package):
     assert built(classes=10)(torch.zeros(3, 1, 8, 8)).shape == (3, 10)
 
 
@@ -253,7 +247,7 @@ def test_it_is_built_with_its_arguments(own):
         ),
     ],
 )
-def test_what_does_not_fit_is_one_line(own, target, arguments, words):
+def test_what_does_not_fit_is_one_line(package, target, arguments, words):
     with pytest.raises(Refusal, match=f"^model.import: {target} {words}") as refused:
         built(target, **arguments)
     assert len(refused.value.lines) == 1
@@ -269,13 +263,13 @@ def test_what_does_not_fit_is_one_line(own, target, arguments, words):
         ({}, "missing a required argument: 'classes'; expected arguments: classes, channels"),
     ],
 )
-def test_arguments_that_it_does_not_take_are_named(own, arguments, words):
+def test_arguments_that_it_does_not_take_are_named(package, arguments, words):
     with pytest.raises(Refusal, match=f"^model.arguments: .*{words}") as caught:
         built(**arguments)
     assert len(caught.value.lines) == 1
 
 
-def test_showing_that_it_fits_leaves_it_as_it_was_made(own):
+def test_showing_that_it_fits_leaves_it_as_it_was_made(package):
     torch.manual_seed(1)
     network = built("own_networks.networks:Counting").network
     state = torch.get_rng_state()
@@ -292,7 +286,7 @@ def test_showing_that_it_fits_leaves_it_as_it_was_made(own):
     )
 
 
-def test_it_may_divide_by_the_spread_of_its_images(own):
+def test_it_may_divide_by_the_spread_of_its_images(package):
     assert built("own_networks.networks:Scaled", classes=10)
 
 
@@ -302,7 +296,7 @@ def use(project, model):
     protocol.write_text("\n".join([*lines, f"model: {model}"]))
 
 
-def test_a_protocol_plans_with_it_and_its_code_is_part_of_a_runs_name(own, project, configure):
+def test_a_protocol_plans_with_it_and_its_code_is_part_of_a_runs_name(package, project, configure):
     use(project, "{import: 'own_networks.networks:Net', arguments: {classes: 10}}")
     experiment = read_experiment("tiny")
     model = experiment.protocol.model
@@ -311,14 +305,14 @@ def test_a_protocol_plans_with_it_and_its_code_is_part_of_a_runs_name(own, proje
     before = identity(config, "d")["code"]
     read = behaviour.modules("own_networks.networks")
     assert {"own_networks.networks", "own_networks.parts"} <= set(read)
-    (own / "parts.py").write_text("def width():\n    return 5\n")
+    (package / "parts.py").write_text("def width():\n    return 5\n")
     forget_code()
     after = identity(config, "d")["code"]
     assert [name for name in before if before[name] != after[name]] == ["import"]
     assert "import" not in identity(configure(), "d")["code"]
 
 
-def test_a_module_that_is_not_there_is_refused_where_it_is_planned(own, project, configure):
+def test_a_module_that_is_not_there_raises_when_it_is_planned(package, project, configure):
     config = configure().model_copy(
         update={"model": {"name": "imported", "import": "own_networks.nowhere:Net"}}
     )
@@ -344,7 +338,7 @@ def test_a_module_that_is_not_there_is_refused_where_it_is_planned(own, project,
         ),
     ],
 )
-def test_settings_that_say_too_much_or_too_little_are_refused(own, project, model, words):
+def test_invalid_settings_of_an_imported_network_raise(package, project, model, words):
     use(project, model)
     with pytest.raises(Refusal) as refused:
         read_experiment("tiny")
@@ -383,6 +377,6 @@ def test_weights_that_are_not_drawn_are_an_error(network):
 
 def test_a_network_left_alone_begins_as_it_is_made():
     torch.manual_seed(1)
-    own = models.build({"name": "mlp", "hidden": (5,)}, (1, 8, 8), 10).network
+    network = models.build({"name": "mlp", "hidden": (5,)}, (1, 8, 8), 10).network
     torch.manual_seed(1)
-    assert torch.equal(own[1].weight, torch.nn.Linear(64, 5).weight)
+    assert torch.equal(network[1].weight, torch.nn.Linear(64, 5).weight)

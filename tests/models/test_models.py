@@ -77,9 +77,9 @@ def test_a_block_is_its_shortcut_plus_its_branch():
 
 def test_weights_are_not_biases_or_normalization():
     network = models.build(DIGITS, (1, 8, 8), 10)
-    found = weights(network)
-    assert all(parameter.dim() > 1 for parameter in found)
-    assert len(found) == 1 + 18 + 2 + 2  # stem, two a block, two shortcuts, two linear
+    names = weights(network)
+    assert all(parameter.dim() > 1 for parameter in names)
+    assert len(names) == 1 + 18 + 2 + 2  # stem, two a block, two shortcuts, two linear
     plain = nn.Sequential(nn.Linear(3, 2), nn.LayerNorm(2), nn.BatchNorm1d(2))
     assert [tuple(parameter.shape) for parameter in weights(plain)] == [(2, 3)]
 

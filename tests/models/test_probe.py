@@ -482,7 +482,7 @@ def test_modules_whose_forward_does_not_run_are_no_sites():
     assert names(convolutions(built(Convolutional))) == ["first", "second"]
 
 
-def test_weights_are_what_is_multiplied_whoever_calls_it():
+def test_weights_are_the_tensors_that_are_multiplied_by_any_caller():
     assert weight_names(built(Norms)) == ["stem.weight", "head.weight"]
     assert "mixing.weight" in weight_names(built(BorrowedWeight))
     assert "auxiliary.weight" not in weight_names(built(Unused))
@@ -661,5 +661,5 @@ def test_dropconnect_predicts_without_a_relu_module(configure, pool, network):
     run = TrainedRun(config, regularizers.build(config.regularizers), weights, {})
     images = torch.from_numpy(pool.images[:20])
     splits = dict.fromkeys(("train", "validation", "test"), images)
-    found = predictions(run, splits, pool.classes, viewed=False, flips_keep=False)
-    assert {view.kind for view in found} == {"deterministic", "noise", "trained"}
+    logits = predictions(run, splits, pool.classes, viewed=False, flips_keep=False)
+    assert {view.kind for view in logits} == {"deterministic", "noise", "trained"}

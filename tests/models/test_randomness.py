@@ -375,7 +375,7 @@ def test_tracing_leaves_the_state_as_it_was(configure, pool, network):
 
 
 @pytest.mark.parametrize("network", [Stored, Noted])
-def test_state_that_is_stored_or_without_effect_is_taken(configure, pool, network, tmp_path):
+def test_state_that_is_stored_or_without_effect_is_accepted(configure, pool, network, tmp_path):
     config = config_of(configure, network, epochs=3)
     killed_after(2, config, pool, tmp_path)
     assert same(train(config, pool), train(config, pool, tmp_path))

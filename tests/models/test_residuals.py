@@ -217,10 +217,10 @@ def test_plain_networks_have_none(name):
 def test_the_digits_network_has_nine_in_order():
     network = models.build({"name": "resnet"}, (1, 8, 8), 10)
     names = [name for name, part in network.named_modules() if isinstance(part, Block)]
-    found = residual_blocks(network)
-    assert [block.name for block in found] == names
+    blocks = residual_blocks(network)
+    assert [block.name for block in blocks] == names
     assert len(names) == 9
-    assert all(block.branches == 1 for block in found)
+    assert all(block.branches == 1 for block in blocks)
 
 
 class Warming(nn.Module):
@@ -342,8 +342,8 @@ def test_a_forward_that_checks_sizes_is_a_block(check):
     block = Checking(check)
     network, images = nn.Sequential(block), torch.randn(3, 2, 6, 6)
     expected = network(images)
-    (found,) = residual_blocks(network)
-    found.insert({"gate": Adding(0.5)})
+    (residual,) = residual_blocks(network)
+    residual.insert({"gate": Adding(0.5)})
     assert torch.allclose(network(images) - images, (expected - images) / 2, atol=1e-6)
 
 

@@ -180,10 +180,10 @@ def test_tokens_positions_and_scales_are_told_from_what_multiplies(network, not_
 
 
 def test_every_parameter_has_a_group_and_a_reason():
-    found = {
+    rows = {
         row["reason"]: (row["group"], row["names"]) for row in routing_table(routes(built(Mixed)))
     }
-    assert found == {
+    assert rows == {
         "requires no gradient": ("frozen", ["stem.weight"]),
         "normalization": ("not decayed", ["norm.weight"]),
         "bias": ("not decayed", ["norm.bias", "one.bias", "two.bias", "normed.bias", "head.bias"]),
@@ -221,10 +221,10 @@ def test_a_network_of_this_package_trains_all_its_parameters_and_calls_all_its_m
     names = [name for name, _ in network.network.named_parameters()]
     assert seen.gradients == set(names)
     assert seen.called == {name for name, _ in network.network.named_modules()}
-    known = group_of(network)
+    groups = group_of(network)
     network.probe = seen
-    assert group_of(network) == known
-    assert set(known) == set(names)
+    assert group_of(network) == groups
+    assert set(groups) == set(names)
 
 
 def test_what_never_gets_a_gradient_is_not_shrunk(configure, pool):

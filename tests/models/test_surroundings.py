@@ -298,7 +298,7 @@ class Fused(Net):
 
 
 @pytest.fixture
-def own(tmp_path, monkeypatch):
+def folder(tmp_path, monkeypatch):
     """Write the networks to a file of the current folder."""
     (tmp_path / "near_networks.py").write_text(NETWORKS)
     monkeypatch.syspath_prepend(tmp_path)
@@ -325,7 +325,7 @@ FUNCTIONS = (
 
 
 @pytest.mark.parametrize("name", [*FUNCTIONS, "Late"])
-def test_what_is_no_part_of_a_run_s_name_may_not_change_a_network(own, name):
+def test_what_is_no_part_of_a_run_s_name_may_not_change_a_network(folder, name):
     what = "the logits" if name == "Late" else "first.weight"
     with pytest.raises(Refusal, match=rf"{name} gives other values of {what} at equal"):
         built(name)
@@ -340,7 +340,7 @@ def test_what_is_no_part_of_a_run_s_name_may_not_change_a_network(own, name):
         ("Named", "GAPWISE_TEST_WIDE"),
     ],
 )
-def test_variables_of_the_environment_may_not_change_a_network(own, monkeypatch, name, variable):
+def test_variables_of_the_environment_may_not_change_a_network(folder, monkeypatch, name, variable):
     monkeypatch.setenv("GAPWISE_TEST_WIDTH", "16")
     monkeypatch.setenv("GAPWISE_TEST_WIDE", "yes")
     before = os.environ
@@ -349,20 +349,20 @@ def test_variables_of_the_environment_may_not_change_a_network(own, monkeypatch,
     assert os.environ is before
 
 
-def test_variables_on_which_nothing_depends_are_read(own, monkeypatch):
+def test_variables_on_which_nothing_depends_are_read(folder, monkeypatch):
     monkeypatch.setenv("GAPWISE_TEST_WIDTH", "16")
     monkeypatch.setenv("GAPWISE_TEST_WIDE", "yes")
     assert built("Cached").training
 
 
 @pytest.mark.parametrize("name", ["Net", "Timed", "Seeded"])
-def test_others_are_taken_and_the_process_is_as_before(own, name):
+def test_other_networks_are_accepted_and_the_process_is_unchanged(folder, name):
     before = (time.time, os.getpid(), datetime.datetime, datetime.date, switches())
     assert built(name)(torch.rand(2, 1, 8, 8)).shape == (2, 10)
     assert before == (time.time, os.getpid(), datetime.datetime, datetime.date, switches())
 
 
-def test_files_are_imported_anew_and_put_back(own):
+def test_files_are_imported_anew_and_put_back(folder):
     first = imported("near_networks")
     with other_surroundings("near_networks"):
         second = importlib.import_module("near_networks")
@@ -372,9 +372,9 @@ def test_files_are_imported_anew_and_put_back(own):
     assert importlib.import_module("near_networks") is first
 
 
-def test_files_that_cannot_be_imported_twice_stay(own):
+def test_files_that_cannot_be_imported_twice_stay(folder):
     once = "import sys\nassert not hasattr(sys, 'once')\nsys.once = 1\n"
-    (own / "near_networks.py").write_text(once + NETWORKS)
+    (folder / "near_networks.py").write_text(once + NETWORKS)
     try:
         assert built("Net").training
         first = sys.modules["near_networks"]
@@ -385,19 +385,19 @@ def test_files_that_cannot_be_imported_twice_stay(own):
 
 
 @pytest.mark.parametrize("name", ["Annealed", "Unseeded"])
-def test_gradients_that_follow_from_no_state_are_an_error(own, name):
+def test_gradients_that_follow_from_no_state_are_an_error(folder, name):
     with pytest.raises(Refusal, match=f"{name} gives other results after its state is restored"):
         built(name)
 
 
 @pytest.mark.parametrize("name", ["Decaying", "Adapting", "Slow"])
-def test_what_changes_in_evaluation_is_an_error(own, name):
+def test_what_changes_in_evaluation_is_an_error(folder, name):
     with pytest.raises(Refusal, match=f"{name} gives other logits after further passes in eval"):
         built(name)
 
 
 @pytest.mark.parametrize("name", ["Renormed", "Centred", "Clamped"])
-def test_a_forward_may_bound_its_own_weights(own, name):
+def test_a_forward_may_bound_its_own_weights(folder, name):
     assert built(name).training
 
 
@@ -408,7 +408,7 @@ def test_a_forward_may_bound_its_own_weights(own, name):
         ("Sparse", "has a sparse gradient, that of table.weight; expected sparse=False"),
     ],
 )
-def test_networks_that_cannot_be_trained_are_an_error(own, name, words):
+def test_networks_that_cannot_be_trained_are_an_error(folder, name, words):
     with pytest.raises(Refusal, match=f"^model.import: near_networks:{name} {words}"):
         built(name)
 
@@ -421,14 +421,14 @@ def test_networks_that_cannot_be_trained_are_an_error(own, name, words):
         ("Kernels", "torch.backends.mkldnn.enabled"),
     ],
 )
-def test_a_forward_that_changes_the_process_is_an_error(own, name, what):
+def test_a_forward_that_changes_the_process_is_an_error(folder, name, what):
     before = switches()
     with pytest.raises(Refusal, match=f"{name} changes {what} in its forward"):
         built(name)
     assert switches() == before
 
 
-def test_what_a_network_switches_as_it_is_made_is_switched_back(own):
+def test_what_a_network_switches_as_it_is_made_is_switched_back(folder):
     built("Net")
     before = switches()
     assert built("Fused").training

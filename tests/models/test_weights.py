@@ -115,7 +115,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_another_file_is_refused_where_it_is_planned(state, project, name):
+def test_another_file_raises_when_it_is_planned(state, project, name):
     make, words = BAD[name]
     make(name, state)
     protocol = project / "experiments" / "protocols" / "tiny.yaml"

@@ -274,8 +274,8 @@ def test_defaults_are_those_of_torch(name):
     groups = [{"params": [nn.Parameter(torch.zeros(1))], "weight_decay": 0.0}]
     ours = optimizers.settings()[name]().build(groups, 0.1).param_groups[0]
     theirs = TORCH[name]([nn.Parameter(torch.zeros(1))], lr=0.1).param_groups[0]
-    own = {"sgd": {"momentum", "nesterov"}, "lbfgs": {"line_search_fn"}}.get(name, set())
-    left_out = {"params", "fused", "weight_decay", *own}
+    extra = {"sgd": {"momentum", "nesterov"}, "lbfgs": {"line_search_fn"}}.get(name, set())
+    left_out = {"params", "fused", "weight_decay", *extra}
     assert {key: ours[key] for key in ours.keys() - left_out} == {
         key: theirs[key] for key in theirs.keys() - left_out
     }

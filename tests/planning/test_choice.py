@@ -192,7 +192,7 @@ def test_an_incomplete_setting_is_neither_fitted_nor_chosen():
         pytest.param((True, False), True, 0, id="booleans"),
     ],
 )
-def test_which_end_a_value_stands_at(values, chosen, end):
+def test_the_end_of_the_space_at_which_a_value_is(values, chosen, end):
     """An error at a higher value says nothing about it."""
     settings = [*single_runs([0.5] * len(values), values), ended(1000.0, "failed")]
     assert at_edge(setting_of(chosen), settings, LOG) == end
@@ -208,7 +208,7 @@ def test_a_value_next_to_one_that_diverged_is_not_at_the_end(state, end):
 @pytest.mark.parametrize(
     ("value", "end"), [(0.0012, -1), (0.0017, -1), (0.002, 0), (0.05, 0), (0.06, 1), (0.09, 1)]
 )
-def test_a_value_of_a_design_stands_at_an_end_only_near_that_of_the_range(value, end):
+def test_a_value_of_a_design_is_at_an_end_only_near_the_end_of_the_range(value, end):
     """Whether or not it is the outermost one tried: in the last eighth of a design of eight."""
     others = (0.01, 0.011, 0.012, 0.013, 0.014, 0.015, 0.016)
     settings = single_runs([0.5] * 8, (*others, value))

@@ -48,7 +48,7 @@ def test_ratios_of_equal_sizes(project):
         ({"name": "resnet", "widths": [4], "grid": 10**5}, "model.grid"),
     ],
 )
-def test_a_network_larger_than_memory_is_refused_before_it_is_made(project, model, key):
+def test_a_network_larger_than_memory_raises_before_it_is_made(project, model, key):
     settings = read_experiment("tiny").protocol.network_settings()
     complete = read_named(model, models.settings(), "f", "model").model_dump(mode="json")
     given = {"name": model["name"], **complete}
@@ -137,7 +137,7 @@ def linear():
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 
 
-def own(project, monkeypatch, network):
+def use_network(project, monkeypatch, network):
     """Make a network that of the protocol."""
     name = f"own_{network.__name__.lower()}"
     module = types.ModuleType(name)
@@ -162,14 +162,14 @@ def own(project, monkeypatch, network):
     ],
 )
 def test_a_network_that_fails_once_equipped_is_one_line(project, monkeypatch, network, words):
-    own(project, monkeypatch, network)
+    use_network(project, monkeypatch, network)
     with pytest.raises(Refusal, match=rf"arms.pooling \(ratio=1.3\): {words}") as caught:
         read(project, "ratio: 1.3")
     assert len(caught.value.lines) == 1
 
 
 def test_noise_layers_that_would_be_differentiated_twice_are_one_line(project, monkeypatch):
-    own(project, monkeypatch, OfGradients)
+    use_network(project, monkeypatch, OfGradients)
     (project / "params.yaml").write_text("protocols: [tiny]\nstudies: [others]\n")
     settings = read_experiment("tiny").protocol.network_settings()
     assert effects(regularizers.build([{"name": "input_noise"}]), settings)
@@ -185,14 +185,14 @@ def normed_by_batch():
 def test_logits_that_depend_on_the_batch_are_noted(project, monkeypatch):
     settings = read_experiment("tiny").protocol.network_settings()
     assert network_notes(settings) == []
-    own(project, monkeypatch, normed_by_batch)
+    use_network(project, monkeypatch, normed_by_batch)
     (project / "params.yaml").write_text("protocols: [tiny]\nstudies: [others]\n")
     settings = read_experiment("tiny").protocol.network_settings()
     assert network_notes(settings) == [IN_BATCHES]
 
 
 def test_a_missing_site_is_said_once_for_an_arm(project, monkeypatch):
-    own(project, monkeypatch, linear)
+    use_network(project, monkeypatch, linear)
     with pytest.raises(Refusal) as caught:
         read(project, "ratio: [1.3, 1.41, 1.5]")
     (line,) = caught.value.lines

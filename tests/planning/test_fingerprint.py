@@ -4,6 +4,7 @@ import shutil
 import sys
 
 import pytest
+from code_caches import forget_code
 
 from pipeline.config.run import config_of
 from pipeline.planning import fingerprint as module
@@ -20,18 +21,13 @@ def code(tmp_path, monkeypatch):
     copy = tmp_path / "pipeline"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(behaviour, "PACKAGE", copy)
-    clear()
+    forget_code()
     yield copy
-    clear()
-
-
-def clear():
-    for cached in (behaviour.code_digest, behaviour._source, behaviour._file_of):
-        cached.cache_clear()
+    forget_code()
 
 
 def names(configure, **changes):
-    clear()
+    forget_code()
     return {
         kind: fingerprint(identity(configure(*items, **changes), "digest"))
         for kind, items in {"dropout": [DROPOUT], "none": []}.items()
@@ -136,7 +132,7 @@ def digest(tmp_path, monkeypatch, text):
     """Return the digest of a user's module with this text and write it."""
     (tmp_path / "users_net.py").write_text(text)
     monkeypatch.syspath_prepend(str(tmp_path))
-    clear()
+    forget_code()
     return code_digest("users_net")
 
 
@@ -210,8 +206,8 @@ def test_the_libraries_of_a_users_module_count(tmp_path, monkeypatch, configure)
     digest(tmp_path, monkeypatch, "import numpy\nimport scipy.linalg\nfrom ruamel import yaml\n")
     model = {"name": "imported", "import": "users_net:Net", "arguments": {}}
     config = configure()
-    own = config.model_copy(update={"model": model})
-    always, with_own = (set(identity(given, "d")["versions"]) for given in (config, own))
+    imported = config.model_copy(update={"model": model})
+    always, with_own = (set(identity(given, "d")["versions"]) for given in (config, imported))
     assert always == {"torch", "numpy", "pytorch-lightning", "scikit-learn"}
     assert with_own - always == {"scipy", "ruamel.yaml"}
 
@@ -257,7 +253,7 @@ def test_what_a_regularizer_imports_counts_for_its_runs(configure, code):
     pooling = {"name": "fractional_max_pooling", "ratio": 1.41}
 
     def both():
-        clear()
+        forget_code()
         return [fingerprint(identity(configure(*items), "digest")) for items in ((pooling,), ())]
 
     before = both()
@@ -292,29 +288,29 @@ OWN = {
 
 
 @pytest.fixture
-def own(project, monkeypatch):
+def scattered(project, monkeypatch):
     """Return a folder with a network whose code is scattered, and with what is installed in it."""
     for name, content in OWN.items():
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text(content)
     for place in ("env/src", "lib/site-packages", "."):
         monkeypatch.syspath_prepend(str(project / place))
-    known = set(sys.modules)
-    clear()
+    before = set(sys.modules)
+    forget_code()
     yield project
     mine = {"blocks", "heads", "aside", "installed", "cloned", "experiments", "layers", "patches"}
-    assert not mine & (set(sys.modules) - known)
-    clear()
+    assert not mine & (set(sys.modules) - before)
+    forget_code()
 
 
-def test_all_of_this_folder_that_an_imported_network_runs_is_found(own):
-    found = set(modules("mynet"))
-    mine = {name for name in found if not name.startswith("pipeline.")}
+def test_all_of_this_folder_that_an_imported_network_runs_is_found(scattered):
+    names = set(modules("mynet"))
+    mine = {name for name in names if not name.startswith("pipeline.")}
     assert mine == {
         *("mynet", "blocks", "heads", "heads.linear", "heads.more"),
         *("experiments.deep.parts", "aside", "patches", "layers", "layers.activation"),
     }
-    assert {"pipeline.models.resnet", "pipeline.models._initialization"} <= found
+    assert {"pipeline.models.resnet", "pipeline.models._initialization"} <= names
 
 
 @pytest.mark.parametrize(
@@ -324,11 +320,13 @@ def test_all_of_this_folder_that_an_imported_network_runs_is_found(own):
         *("layers/activation.py", "patches.py"),
     ],
 )
-def test_what_an_imported_network_takes_from_this_folder_retrains_its_runs(configure, own, file):
+def test_what_an_imported_network_takes_from_this_folder_retrains_its_runs(
+    configure, scattered, file
+):
     model = {"name": "imported", "import": "mynet:Net", "arguments": {}}
 
     def both():
-        clear()
+        forget_code()
         config = configure()
         return [
             fingerprint(identity(given, "digest"))
@@ -336,9 +334,9 @@ def test_what_an_imported_network_takes_from_this_folder_retrains_its_runs(confi
         ]
 
     before = both()
-    (own / file).write_text((own / file).read_text() + "# a comment\n")
+    (scattered / file).write_text((scattered / file).read_text() + "# a comment\n")
     assert both() == before
-    (own / file).write_text((own / file).read_text() + "ADDED = 1\n")
+    (scattered / file).write_text((scattered / file).read_text() + "ADDED = 1\n")
     after = both()
     assert after[0] != before[0]
     assert after[1] == before[1]
@@ -346,19 +344,19 @@ def test_what_an_imported_network_takes_from_this_folder_retrains_its_runs(confi
 
 def test_the_code_of_a_run_is_what_training_imports(configure):
     """Nothing that stores, schedules or reports; all that computes."""
-    clear()
-    found = {name.removeprefix("pipeline.") for name in modules(module.TRAINER)}
-    folders = {name.partition(".")[0] for name in found}
+    forget_code()
+    names = {name.removeprefix("pipeline.") for name in modules(module.TRAINER)}
+    folders = {name.partition(".")[0] for name in names}
     assert folders <= {
         *("config", "data", "models", "optimizers", "prediction", "records", "regularizers"),
         *("runtime", "schedules", "training"),
     }
-    assert {"training.task", "data.loader", "prediction.members", "models._sites"} <= found
-    assert not {"config.plan", "config.parameters", "records.store"} & found
+    assert {"training.task", "data.loader", "prediction.members", "models._sites"} <= names
+    assert not {"config.plan", "config.parameters", "records.store"} & names
 
 
 def test_equal_code_has_equal_digests_whatever_the_process():
-    clear()
+    forget_code()
     first = code_digest("pipeline.models.mlp")
-    clear()
+    forget_code()
     assert code_digest("pipeline.models.mlp") == first

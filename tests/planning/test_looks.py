@@ -55,12 +55,12 @@ def stopping(**looks):
 
     def of_plan(plan, _scores):
         had = seeds(plan)
-        found = {}
+        stops = {}
         for key in KEYS:
             look = LOOKS.index(had[key]) + 1
             at_end = "last" if look == len(LOOKS) else None
-            found[key] = "futile" if look >= looks.get(key[1], 1) else at_end
-        return found
+            stops[key] = "futile" if look >= looks.get(key[1], 1) else at_end
+        return stops
 
     return of_plan
 
@@ -161,9 +161,9 @@ def test_nothing_is_decided_before_all_compared_runs_of_a_look_have_ended(experi
 
 def test_groups_and_overtuning_have_the_seeds_of_the_first_look(experiment):
     plan = complete(experiment, stopping(dropout=3, same=3))
-    first = set(range(FIRST_CONFIRMATION_SEED, FIRST_CONFIRMATION_SEED + 3))
-    for kind in ("overtuning", "ensemble", "variance"):
-        assert {run.seed for run in plan.runs_of(kind)} <= first
+    first_look = range(FIRST_CONFIRMATION_SEED, FIRST_CONFIRMATION_SEED + LOOKS[0])
+    for kind, count in (("overtuning", LOOKS[0]), ("ensemble", 2), ("variance", 2)):
+        assert {run.seed for run in plan.runs_of(kind)} == set(first_look[:count]), kind
 
 
 def test_what_params_yaml_asks_for_comes_on_top_and_changes_nothing_else(write):
@@ -205,8 +205,8 @@ def test_an_arm_that_has_the_seeds_that_are_asked_for_keeps_the_reason_why_it_st
 def test_only_declared_looks_of_arms_that_there_are_may_be_asked_for(write, resolve, line):
     with pytest.raises(Refusal) as refused:
         write(resolve=resolve)
-    (found,) = refused.value.lines
-    assert found.startswith(line)
+    (message,) = refused.value.lines
+    assert message.startswith(line)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What more images, other draws and weights of others show of a user's network."""
 
+import copy
 import sys
 import types
 
@@ -382,7 +383,7 @@ def test_a_network_that_was_seen_whole_is_not_run_again(made, kind, monkeypatch)
 
 
 @pytest.mark.parametrize("kind", [UnusedLayer, AlwaysDrops])
-def test_layers_that_all_images_or_none_choose_are_taken(made, kind):
+def test_layers_that_all_images_or_none_choose_are_accepted(made, kind):
     network, _ = made(kind)
     before = torch.random.get_rng_state()
     require_same_layers(network, SHAPE)
@@ -404,8 +405,13 @@ def test_an_initialization_that_the_forward_undoes_is_an_error(made, kind, how):
 
 
 @pytest.mark.parametrize("kind", [Plain, Cosine])
-def test_an_initialization_of_weights_that_layers_use_is_taken(made, kind):
-    require_drawn_weights(made(kind)[0], "small")
+def test_an_initialization_of_weights_that_layers_use_is_accepted_without_a_change(made, kind):
+    network, _ = made(kind)
+    before = copy.deepcopy(network.state_dict())
+    require_drawn_weights(network, "small")
+    after = network.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
 @pytest.mark.parametrize("kind", [PlainDraw, UnstoredDraw, DrawnWidth, DrawnForTraining])
@@ -416,7 +422,7 @@ def test_draws_that_the_weights_of_another_lack_are_an_error(made, kind):
 
 
 @pytest.mark.parametrize("kind", [Plain, StoredDraw, AlwaysDrops, DenseExperts])
-def test_draws_in_the_state_are_taken(made, kind):
+def test_draws_that_are_stored_in_the_state_are_accepted(made, kind):
     network, model = made(kind)
     before = torch.random.get_rng_state()
     require_stored_draws(network, model, SHAPE, CLASSES)
@@ -447,7 +453,7 @@ def test_statistics_that_evaluation_moves_are_an_error(made):
 @pytest.mark.parametrize(
     "kind", [Plain, CenteredInTraining, Noted, SetOnce, Clamped, AlwaysDrops, NormOfBatch]
 )
-def test_what_evaluation_leaves_or_no_logit_follows_is_taken(made, kind):
+def test_networks_with_steady_logits_are_accepted_and_unchanged(made, kind):
     network, _ = made(kind)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     require_steady(network, SHAPE)
@@ -471,7 +477,7 @@ def test_logits_that_ignore_the_images_are_an_error(made, kind):
     "kind",
     [LogShares, Activated, SmallHead, ZeroHead, NotForLargeWeights, HalfPrecision, AlwaysDrops],
 )
-def test_other_logits_are_taken(made, kind):
+def test_other_logits_are_accepted(made, kind):
     network, _ = made(kind)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     require_logits(network, SHAPE)

@@ -32,11 +32,11 @@ def compared(plan):
 
 def settings(plan):
     """Return every setting that is trained: study, arm and the values it spells out."""
-    found = []
+    rows = []
     for run in compared(plan):
-        if (row := (run.study, run.arm, run.setting)) not in found:
-            found.append(row)
-    return found
+        if (row := (run.study, run.arm, run.setting)) not in rows:
+            rows.append(row)
+    return rows
 
 
 def test_exploration_counts(experiment):
@@ -78,12 +78,12 @@ def test_confirmation_takes_the_choice_and_arms_with_one_strength(experiment):
 
 def test_changed_protocol_values_stand_in_the_setting_by_their_key(experiment):
     plan, _ = confirmation(experiment, "digest", CHOICE)
-    found = [run.setting for run in plan.runs if run.arm == "snapshots"]
+    values = [run.setting for run in plan.runs if run.arm == "snapshots"]
     changed = {"training.schedule": "cyclic_cosine", "training.snapshots": 2}
-    assert found == [{PROTOCOL: changed}] * 2
+    assert values == [{PROTOCOL: changed}] * 2
 
 
-def test_a_stale_choice_is_refused_and_no_choice_is_not(experiment):
+def test_a_stale_choice_raises_and_a_missing_one_is_accepted(experiment):
     stale = {"dropout": {"dropout": {"dropout": {"rate": 0.9}}}}
     with pytest.raises(Refusal) as refused:
         confirmation(experiment, "digest", CHOICE | stale)
@@ -102,8 +102,8 @@ def test_a_choice_is_compared_by_its_values_whatever_their_order(project):
     (project / "experiments" / "dropout.yaml").write_text(text)
     chosen = {"dropout": {"a": {"augmentation": {"rotate": 5, "shift": 2}}}}
     plan, _ = confirmation(read_experiment("tiny"), "digest", CHOICE | chosen)
-    found = [run.setting for run in plan.runs if run.arm == "a"]
-    assert found == [{"augmentation": {"shift": 2, "rotate": 5}}] * 3
+    values = [run.setting for run in plan.runs if run.arm == "a"]
+    assert values == [{"augmentation": {"shift": 2, "rotate": 5}}] * 3
 
 
 def test_no_confirmation_seed_has_been_explored(experiment):
@@ -133,7 +133,7 @@ def test_a_group_shares_its_split_and_nothing_else(experiment):
     baseline = [member for member in plan.runs_of("ensemble") if member.arm == "baseline"]
     first = FIRST_CONFIRMATION_SEED
     assert [(member.seed, member.member) for member in baseline] == [
-        (first + group, own) for group in (0, 1) for own in (0, 1)
+        (first + group, member_number) for group in (0, 1) for member_number in (0, 1)
     ]
     for group in (0, 1):
         one, other = (
@@ -189,11 +189,13 @@ def test_one_stream_moves_and_the_others_stay(experiment):
     draws = plan.runs_of("variance")
     moved = {}
     for draw in draws:
-        found = {
+        is_moved = {
             name: seed != draw.seed
             for name, seed in identities[draw.fingerprint]["streams"].items()
         }
-        assert [name for name, other in found.items() if other] == [draw.stream] * (draw.draw > 0)
+        assert [name for name, other in is_moved.items() if other] == [draw.stream] * (
+            draw.draw > 0
+        )
         moved.setdefault(draw.arm, {}).setdefault(draw.stream, []).append((draw.seed, draw.draw))
     every = [(FIRST_CONFIRMATION_SEED + group, draw) for group in (0, 1) for draw in (0, 1)]
     drawn = [

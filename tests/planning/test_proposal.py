@@ -84,7 +84,7 @@ def test_splits_of_their_own_are_kept():
     assert not {"test_fraction", "validation_size"} & set(data)
 
 
-def test_too_few_examples_are_refused():
+def test_too_few_examples_raise():
     with pytest.raises(Refusal, match="too few for training, validation and test"):
         splits_of(inspected([1, 1, 1]), ProtocolOptions())
 

@@ -479,7 +479,7 @@ def test_a_planted_optimum_beyond_the_list_is_found(read, quick):
     `benchmarks/measure_choice.py` has the share under the noise of `digits`.
     """
     generator = np.random.default_rng(0)
-    tuning, found = replace(read({}), studies=()), 0
+    tuning, hits = replace(read({}), studies=()), 0
     for _ in range(100):
         best, splits = generator.uniform(4.5, 6), generator.normal(0, 0.02, 10)
 
@@ -488,8 +488,8 @@ def test_a_planted_optimum_beyond_the_list_is_found(read, quick):
 
         planned, _ = complete(lambda tuned: replace(tuning, tuned=tuned), score)
         chosen = math.log2(planned.plan.tuned["training.learning_rate"] / 0.01)
-        found += abs(chosen - best) <= 1
-    assert found >= 95
+        hits += abs(chosen - best) <= 1
+    assert hits >= 95
 
 
 def test_a_widening_that_stops_by_chance_is_tried_on_further_seeds(read, quick):
@@ -687,10 +687,10 @@ def table_of(plan, values):
         ],
         ignore_index=True,
     )
-    known = outcomes(scores, dict.fromkeys(names, "done"), dict.fromkeys(names, "one kind"))
+    results = outcomes(scores, dict.fromkeys(names, "done"), dict.fromkeys(names, "one kind"))
     costs = {name: {"training_flops": 2, "forward_flops": 1} for name in names}
     images = pd.DataFrame({name: [] for name in ("study", "arm", "image", "correct", "differs")})
-    return contrasts(plan, known, costs, images, metrics=(PRIMARY,))
+    return contrasts(plan, results, costs, images, metrics=(PRIMARY,))
 
 
 def test_a_chosen_setting_is_confirmed_beside_the_default_and_the_first_one(read):

@@ -51,25 +51,25 @@ def closeness(values, budget):
 
 def searched(spaces, search, score=closeness, seed=0, shuffle=None):
     """Return the trials of every round of a search, shuffled in between with this generator."""
-    finished, found = [], []
+    finished, rounds = [], []
     while proposals := propose(spaces, search, finished, seed):
-        found.append(proposals)
+        rounds.append(proposals)
         finished += [
             FinishedTrial(one.values, one.budget, score(one.values, one.budget))
             for one in proposals
         ]
         if shuffle:
             shuffle.shuffle(finished)
-    return found
+    return rounds
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_search_follows_from_its_finished_trials_in_any_order(method):
     search = Search(method=method, trials=16)
-    found = searched(SPACES, search)
-    assert searched(SPACES, search, shuffle=random.Random(1)) == found
-    assert len(found) == len(rounds(search))
-    for proposals, (size, budget) in zip(found, rounds(search), strict=True):
+    trials = searched(SPACES, search)
+    assert searched(SPACES, search, shuffle=random.Random(1)) == trials
+    assert len(trials) == len(rounds(search))
+    for proposals, (size, budget) in zip(trials, rounds(search), strict=True):
         assert 1 <= len(proposals) <= size
         assert {one.budget for one in proposals} == {budget}
         assert len({json.dumps(one.values) for one in proposals}) == len(proposals)
@@ -122,9 +122,9 @@ def test_a_design_is_proposed_at_once(method):
 )
 def test_a_grid_shares_its_trials_among_ranges_without_points(written, trials, counts):
     spaces = {f"a.{number}": space(one) for number, one in enumerate(written)}
-    found = design(spaces, Search(method="grid", trials=trials))
-    assert [len(set(column)) for column in zip(*found, strict=True)] == counts
-    assert len(found) == np.prod(counts)
+    proposals = design(spaces, Search(method="grid", trials=trials))
+    assert [len(set(column)) for column in zip(*proposals, strict=True)] == counts
+    assert len(proposals) == np.prod(counts)
 
 
 def test_a_grid_has_both_ends_of_a_range_and_equal_ratios_on_a_log_scale():
@@ -266,7 +266,7 @@ def test_tpe_finds_better_trials_than_random_draws():
     pytest.importorskip("optuna")
 
     def best(method, seed):
-        found = searched(
+        rounds = searched(
             SQUARE,
             Search(method=method, trials=32),
             lambda v, _: -((v[0] - 0.3) ** 2 + (v[1] - 0.6) ** 2),
@@ -274,7 +274,7 @@ def test_tpe_finds_better_trials_than_random_draws():
         )
         return max(
             -((x - 0.3) ** 2 + (y - 0.6) ** 2)
-            for one in itertools.chain(*found)
+            for one in itertools.chain(*rounds)
             for x, y in [one.values]
         )
 
@@ -288,8 +288,8 @@ def test_tpe_leaves_trials_without_a_score_and_repeats_none():
 
     def late(lost, seed):
         """Return the later trials, where the upper half of x has lost its runs."""
-        found = searched(SQUARE, search, lambda at, _: lost if at[0] > 0.5 else at[1], seed)
-        values = [one.values for one in itertools.chain(*found)]
+        rounds = searched(SQUARE, search, lambda at, _: lost if at[0] > 0.5 else at[1], seed)
+        values = [one.values for one in itertools.chain(*rounds)]
         assert len(set(values)) == 40
         return values[20:]
 
@@ -326,9 +326,9 @@ def test_tpe_leaves_trials_without_a_score_and_repeats_none():
 def test_a_wrong_value_of_a_search_is_one_line(written, line):
     with pytest.raises(Refusal) as refusal:
         checked(Search, written, "file.yaml", "search")
-    (found,) = refusal.value.lines
-    assert found.startswith("file.yaml: search")
-    assert line in found
+    (message,) = refusal.value.lines
+    assert message.startswith("file.yaml: search")
+    assert line in message
 
 
 def test_tpe_without_optuna_is_one_line_that_says_how_to_install_it(monkeypatch):

@@ -235,14 +235,14 @@ def test_no_pretraining_sees_an_image_of_the_protocol(write):
     def images(pool):
         return {image.tobytes() for image in pool}
 
-    own = images(read_development(folder).images)
+    development = images(read_development(folder).images)
     test = images(read_test_images(folder))
     everything = sources.read("digits", {}).pool
-    assert len(own | test) < len(everything.labels)
+    assert len(development | test) < len(everything.labels)
     sizes = {}
     for name in read_summary(folder)["pretraining"]:
         pool = read_development(folder / "pretraining" / name)
-        assert images(pool.images).isdisjoint(own | test)
+        assert images(pool.images).isdisjoint(development | test)
         sizes[name] = pool.classes, len(pool.labels)
     assert sizes["similar"] == sizes["regularized"]
     assert sizes["similar"][0] == 5
@@ -285,9 +285,9 @@ def test_no_group_is_split_between_a_pretraining_and_the_protocol(write, classes
     labels, groups = generator.integers(0, 10, 4000), generator.integers(0, 1500, 4000)
     images = np.arange(4000, dtype=np.float32).reshape(-1, 1, 1, 1)
     pool = Arrays(images, labels, 10, groups=groups)
-    own = part_of_protocol(protocol, pool, (), "p.yaml")
+    part = part_of_protocol(protocol, pool, (), "p.yaml")
     pretrained = part_of_pretraining(protocol, "own", pool, (), "p.yaml")
-    seen = [set(part.groups.tolist()) for part in (own, pretrained)]
+    seen = [set(part.groups.tolist()) for part in (part, pretrained)]
     assert min(map(len, seen)) > 100
     assert not seen[0] & seen[1]
 
@@ -456,7 +456,7 @@ def test_values_with_an_effect_and_defaults_are_accepted(values, write):
     assert write(f"start: {{from: own, {values}}}", study=study)
 
 
-def test_an_arm_has_no_value_in_vain_but_may_inherit_one(write):
+def test_a_value_without_effect_raises_unless_it_is_inherited(write):
     """A protocol may fine-tune at layer-wise rates, and an arm train the head alone."""
     usual = "start: {from: own, train: head_then_all, head_share: 0.3, rates: {decay: 0.7}}"
     study = "question: Why?\narms:\n  a: [{protocol: {start.train: head}}]\n"
@@ -471,8 +471,8 @@ def test_an_arm_has_no_value_in_vain_but_may_inherit_one(write):
         changes = f"start.train: head, {more}" if "train" not in more else more
         with pytest.raises(Refusal) as refusal:
             write(usual, study=study.replace("start.train: head", changes))
-        (found,) = refusal.value.lines
-        assert found.startswith(f"experiments/modes.yaml: arms.a.0.protocol.{line}")
+        (message,) = refusal.value.lines
+        assert message.startswith(f"experiments/modes.yaml: arms.a.0.protocol.{line}")
 
 
 @pytest.mark.parametrize(
@@ -484,7 +484,7 @@ def test_an_arm_has_no_value_in_vain_but_may_inherit_one(write):
         ("start.train: head, start.norm: adapted", "", ""),
     ],
 )
-def test_what_the_network_makes_equal_is_refused(start, model, other, write):
+def test_a_start_that_trains_the_same_network_as_another_raises(start, model, other, write):
     """The last 8 of 8 layers are all, and without batch norm none adapts."""
     arms = "  fine_tuning: [{protocol: {start.from: similar}}]\n"
     arms += f"  a: [{{protocol: {{start.from: similar, {start}}}}}]\n"
@@ -511,7 +511,7 @@ def test_head_then_all_without_a_second_phase_beside_the_probe_is_the_same_netwo
     write(study=study.replace("head_share: 1", "head_share: 1, start.rates.head: 2.0"))
 
 
-def test_a_cycle_of_starts_is_refused(write):
+def test_a_cycle_of_starts_raises(write):
     first = ("training: {epochs: 3}", "start: {from: regularized}")
     second = ("rate: 0.3}]", "rate: 0.3}]\n    start: {from: similar}")
     with pytest.raises(Refusal) as refusal:
@@ -520,7 +520,7 @@ def test_a_cycle_of_starts_is_refused(write):
     assert "a cycle of starts: similar -> regularized -> similar" in line
 
 
-def test_random_layers_beside_a_file_of_weights_are_refused(write, project):
+def test_random_layers_with_a_file_of_weights_raise(write, project):
     """Every tensor of the file is loaded, so none would stay random."""
     torch.save(build(NETWORK, (1, 8, 8), 5).network.state_dict(), project / "w.pt")
     weights = ("grid: 1}", "grid: 1, weights: w.pt}")
@@ -543,7 +543,7 @@ def test_random_layers_beside_a_file_of_weights_are_refused(write, project):
         ("start.train: head_then_all", False),
     ],
 )
-def test_a_frozen_layer_that_the_file_of_weights_lacks_is_refused(start, is_refused, write):
+def test_a_frozen_layer_that_is_missing_in_the_file_of_weights_raises(start, is_refused, write):
     """It would stay as it is drawn, to the end."""
     state = build(NETWORK, (1, 8, 8), 5).network.state_dict()
     lower = {name: state[name] for name in state if name.split(".")[0] not in ("8", "10")}
@@ -592,7 +592,7 @@ def test_starts_of_equal_effect_are_told_from_others(one, other, is_equal):
     assert (effects[0] == effects[1]) is is_equal
 
 
-def test_a_size_beside_a_number_per_class_is_refused(write):
+def test_train_size_with_per_class_raises(write):
     study = STUDY + "  larger: [{protocol: {data.train_size: 90}}]\n"
     with pytest.raises(Refusal, match="expected data.per_class"):
         write(study=study)

@@ -463,10 +463,10 @@ def test_a_factor_leaves_out_what_the_reference_has_too(project):
         "  c: [{name: dropout, rate: 0.1}, {against: b}]\n"
         "  d: [{name: dropout, rate: 0.1}, {protocol: {training.epochs: 4}}, {against: a}]"
     )
-    found = {
+    factors = {
         arm.name: (arm.against, arm.factor) for arm in read(project, study=text).studies[0].arms
     }
-    assert found == {
+    assert factors == {
         "baseline": ("baseline", Factor()),
         "a": ("baseline", Factor(regularizers=("dropout",), protocol={"training.epochs": 3})),
         "b": ("a", Factor(regularizers=("weight_decay",), protocol={"model.batch_norm": False})),
@@ -487,8 +487,8 @@ def test_all_studies_by_one_word(project):
     (project / "experiments" / "zeta.yaml").write_text(arms("  a: [{name: dropout}]"))
 
     def kinds(studies):
-        found = read(project, parameters=f"protocols: [tiny]\nstudies: {studies}").studies
-        return [(study.name, study.kind) for study in found]
+        experiment = read(project, parameters=f"protocols: [tiny]\nstudies: {studies}").studies
+        return [(study.name, study.kind) for study in experiment]
 
     assert kinds("all") == [
         ("dropout", "comparison"),
@@ -531,7 +531,7 @@ def test_a_factor_is_an_x_and_a_number_that_is_not_negative(value, factor):
 
 
 @pytest.mark.parametrize("value", ["x1/0", "x-3", "x"])
-def test_what_is_no_factor_is_refused_as_any_other_text(project, value):
+def test_a_text_that_is_no_factor_raises_like_any_other_text(project, value):
     (line,) = refused(project, study=arms(f"  a: [{{protocol: {{training.epochs: {value}}}}}]"))
     assert f'training.epochs: invalid value "{value}"; expected' in line
 
@@ -554,7 +554,7 @@ def test_another_model_brings_its_own_settings(project):
     assert "blocks" not in settings
 
 
-def test_ensembles_alone_are_refused(project):
+def test_ensembles_alone_raise(project):
     (line,) = refused(project, parameters="protocols: [tiny]\nstudies: [ensembles]\n")
     assert (
         line == 'params.yaml: studies: invalid value ["ensembles"]; '
@@ -654,14 +654,14 @@ def test_claims_about_other_data_are_left_out(project):
     ],
 )
 def test_claims_have_to_fit_the_study(project, old, new, line):
-    (told,) = refused(project, study=arms(SOME) + CLAIMS.replace(old, new, 1))
-    assert told.startswith(f"experiments/dropout.yaml: {line}")
+    (message,) = refused(project, study=arms(SOME) + CLAIMS.replace(old, new, 1))
+    assert message.startswith(f"experiments/dropout.yaml: {line}")
 
 
 def test_two_claims_have_two_ids(project):
     twice = CLAIMS + CLAIMS.strip().partition("\n")[2] + "\n"
-    (told,) = refused(project, study=arms(SOME) + twice)
-    assert told == (
+    (message,) = refused(project, study=arms(SOME) + twice)
+    assert message == (
         'experiments/dropout.yaml: claims.1.id: invalid value "helps"; '
         "expected another id than that of experiments/dropout.yaml: claims.0"
     )
@@ -673,7 +673,7 @@ def test_the_claims_of_all_studies_are_read_at_once(tmp_path):
     (folder / "one.yaml").write_text(CLAIMS.replace("expect", "alternative: hurts, expect"))
     (folder / "two.yaml").write_text(CLAIMS.replace("helps,", "hurts,"))
     read_ids = {
-        study: [item.id for item in found] for study, found in read_claims(tmp_path).items()
+        study: [item.id for item in claims] for study, claims in read_claims(tmp_path).items()
     }
     assert read_ids == {"one": ["helps"], "two": ["hurts"]}
     (folder / "two.yaml").write_text(CLAIMS)

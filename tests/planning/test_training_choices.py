@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from code_caches import forget_code
 
 from pipeline.config.plan import BASELINE, PROTOCOL, TUNING
 from pipeline.planning.choice import Score
@@ -49,8 +50,8 @@ def test_the_study_of_the_docs_plans(read):
     study = re.search(r"```yaml\n(.*?)```", section, re.DOTALL).group(1)
     arms = study[study.index("arms:\n  ") + len("arms:\n  ") :]
     experiment = read(arms)
-    found = [settings(experiment, number) for number in (1, 2, 3)]
-    names = [(trials[0]["optimizer"]["name"], len(trials)) for trials in found]
+    values = [settings(experiment, number) for number in (1, 2, 3)]
+    names = [(trials[0]["optimizer"]["name"], len(trials)) for trials in values]
     assert names == [("sgd", 5), ("adam", 7), ("adam", 7)]
 
 
@@ -62,7 +63,7 @@ def test_a_protocol_that_says_nothing_trains_as_before(read):
 
 
 @pytest.mark.parametrize("written", ["adam", "{name: adam}", "{name: adam, beta2: 0.999}"])
-def test_a_name_stands_for_its_defaults(read, written):
+def test_a_name_means_its_default_settings(read, written):
     (training,) = settings(read(training=f", optimizer: {written}, schedule: cosine"))
     assert training["optimizer"] == ADAM
     assert training["schedule"] == {"name": "cosine"}
@@ -84,8 +85,8 @@ def test_an_arm_replaces_the_whole_or_one_value(read):
 
 def test_values_of_an_optimizer_are_searched(read):
     space = "{one_minus_log: [0.5, 0.99], points: 3}"
-    found = settings(read(f"a: [{{protocol: {{training.optimizer.momentum: {space}}}}}]"), 1)
-    assert [each["optimizer"]["momentum"] for each in found] == [0.5, 0.9293, 0.99]
+    values = settings(read(f"a: [{{protocol: {{training.optimizer.momentum: {space}}}}}]"), 1)
+    assert [each["optimizer"]["momentum"] for each in values] == [0.5, 0.9293, 0.99]
     names = settings(read("a: [{protocol: {training.optimizer: [adam, rmsprop]}}]"), 1)
     assert [each["optimizer"]["name"] for each in names] == ["adam", "rmsprop"]
     factors = settings(read("a: [{protocol: {training.optimizer.momentum: [x1/2, x1/3]}}]"), 1)
@@ -327,14 +328,9 @@ def code(tmp_path, monkeypatch):
     copy = tmp_path / "copy" / "pipeline"
     shutil.copytree(behaviour.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(behaviour, "PACKAGE", copy)
-    clear()
+    forget_code()
     yield copy
-    clear()
-
-
-def clear():
-    for cached in (behaviour.code_digest, behaviour._source, behaviour._file_of):
-        cached.cache_clear()
+    forget_code()
 
 
 RUNS = {
@@ -359,7 +355,7 @@ def test_a_run_is_named_by_the_code_of_its_own_optimizer_and_schedule(
     configure, code, file, renamed
 ):
     def names():
-        clear()
+        forget_code()
         configs = {name: configure(**given) for name, given in RUNS.items()}
         return {name: fingerprint(identity(config, "")) for name, config in configs.items()}
 
@@ -386,7 +382,7 @@ def test_every_value_of_an_optimizer_counts(configure):
         ("{name: adam, betas: [0.9, 0.99]}", "betas", "beta1"),
     ],
 )
-def test_keys_of_other_libraries_are_told_their_place(project, optimizer, key, place):
+def test_keys_of_other_libraries_raise_with_a_hint(project, optimizer, key, place):
     arm = f"    - {{protocol: {{training.optimizer: {optimizer}}}}}\n"
     (project / "experiments" / "which.yaml").write_text(f"question: Which?\narms:\n  a:\n{arm}")
     (project / "params.yaml").write_text("protocols: [tiny]\nstudies: [which]\n")

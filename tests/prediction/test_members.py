@@ -190,12 +190,12 @@ def test_each_stream_feeds_its_own_members(predict):
     ],
 )
 def test_every_split_gets_the_members_it_needs(predict, items, options, extra):
-    found = predict(*items, **options)
+    predicted = predict(*items, **options)
     plain = {View(split, "deterministic"): 1 for split in ("train", "validation", "test")}
-    assert {view: len(logits) for view, logits in found.items()} == plain | extra
+    assert {view: len(logits) for view, logits in predicted.items()} == plain | extra
     sizes = {"train": 30, "validation": 9, "test": 5}
-    assert all(logits.shape[1:] == (sizes[view.split], 10) for view, logits in found.items())
-    assert all(logits.dtype == torch.float32 for logits in found.values())
+    assert all(logits.shape[1:] == (sizes[view.split], 10) for view, logits in predicted.items())
+    assert all(logits.dtype == torch.float32 for logits in predicted.values())
 
 
 def test_rows_of_a_table_have_no_crops(configure):
@@ -203,8 +203,10 @@ def test_rows_of_a_table_have_no_crops(configure):
     rows = torch.rand(6, 4, 1, 1)
     weights = assemble(config, [], (4, 1, 1), 2).state_dict()
     run = TrainedRun(config, [], weights, {})
-    found = predictions(run, dict.fromkeys(("train", "validation", "test"), rows), 2, True, True)
-    assert {view.kind for view in found} == {"deterministic"}
+    predicted = predictions(
+        run, dict.fromkeys(("train", "validation", "test"), rows), 2, True, True
+    )
+    assert {view.kind for view in predicted} == {"deterministic"}
 
 
 def test_snapshots_come_in_the_order_of_training(predict):
@@ -219,25 +221,25 @@ def test_snapshots_come_in_the_order_of_training(predict):
 
 
 def test_kept_weights_predict_and_leave_the_run_s_own_alone(predict):
-    found = predict(kept={"raw": (0.5,), "snapshots": (0.5, 1.0)})
+    predicted = predict(kept={"raw": (0.5,), "snapshots": (0.5, 1.0)})
     plain = predict()
     for split in ("validation", "test"):
-        own = found[View(split, "deterministic")]
-        assert torch.equal(own, plain[View(split, "deterministic")])
-        assert not torch.equal(found[View(split, "raw")], own)
-        assert torch.equal(found[View(split, "snapshots")][0], found[View(split, "raw")][0])
-        assert torch.equal(found[View(split, "snapshots")][1], own[0])
+        logits = predicted[View(split, "deterministic")]
+        assert torch.equal(logits, plain[View(split, "deterministic")])
+        assert not torch.equal(predicted[View(split, "raw")], logits)
+        assert torch.equal(predicted[View(split, "snapshots")][0], predicted[View(split, "raw")][0])
+        assert torch.equal(predicted[View(split, "snapshots")][1], logits[0])
 
 
 def test_moments_are_another_form_of_the_same_weights(predict):
-    found = predict({"name": "dropconnect", "rate": 0.5})
+    predicted = predict({"name": "dropconnect", "rate": 0.5})
     gaussian = predict({"name": "dropconnect", "rate": 0.5, "inference": "gaussian"})
     moments, plain = View("test", "moments"), View("test", "deterministic")
-    assert torch.equal(found[moments], gaussian[plain])
-    assert not torch.equal(found[moments], found[plain])
+    assert torch.equal(predicted[moments], gaussian[plain])
+    assert not torch.equal(predicted[moments], predicted[plain])
 
 
-def test_no_pass_is_refused(built, images):
+def test_zero_passes_raise(built, images):
     network, chosen, _ = built(DROPOUT)
     for number in (0, -1, 2.5):
         with pytest.raises(

@@ -16,14 +16,14 @@ def image():
 
 
 def test_five_crops_show_the_corners_and_the_centre_at_full_size(image):
-    found = crops(image)
-    assert found.shape == (5, *image.shape)
+    views = crops(image)
+    assert views.shape == (5, *image.shape)
     corners = [(0, 0), (0, 2), (2, 0), (2, 2), (1, 1)]  # a crop of 6 of 8 pixels
-    for view, (top, left) in zip(found, corners, strict=True):
+    for view, (top, left) in zip(views, corners, strict=True):
         inner = image[..., top : top + 6, left : left + 6]
         assert torch.equal(view[..., 0, 0], inner[..., 0, 0])
         assert torch.equal(view[..., -1, -1], inner[..., -1, -1])
-    assert len(found.flatten(1).unique(dim=0)) == 5
+    assert len(views.flatten(1).unique(dim=0)) == 5
     for side, cut in ((28, 4), (32, 4), (16, 2), (3, 2)):
         ramp = torch.arange(float(side)).expand(1, 1, side, side)
         assert float(crops(ramp)[4][0, 0, 0, 0]) == cut / 2
@@ -31,10 +31,10 @@ def test_five_crops_show_the_corners_and_the_centre_at_full_size(image):
 
 
 def test_ten_crop_is_the_five_and_their_mirror_images(image):
-    found = ten_crop(image, keep_labels=True)
-    assert found.shape == (10, *image.shape)
-    assert torch.equal(found[:5], crops(image))
-    assert torch.equal(found[5:], crops(image).flip(-1))
+    views = ten_crop(image, keep_labels=True)
+    assert views.shape == (10, *image.shape)
+    assert torch.equal(views[:5], crops(image))
+    assert torch.equal(views[5:], crops(image).flip(-1))
 
 
 def test_averaging_over_flips_answers_an_image_and_its_mirror_image_alike(image):
@@ -50,7 +50,7 @@ def test_averaging_over_flips_answers_an_image_and_its_mirror_image_alike(image)
     assert torch.equal(flips(flips(image, True)[1], True)[1], image)
 
 
-def test_views_that_change_labels_are_refused(image):
+def test_views_that_change_labels_raise(image):
     for view in (flips, ten_crop):
         with pytest.raises(Refusal, match='views: invalid value "flips" .*; expected crops'):
             view(image, keep_labels=False)

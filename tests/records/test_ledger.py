@@ -148,10 +148,10 @@ def test_a_dropped_study_is_named_by_its_arms_and_changes_no_code():
     studies = {"one": {"dropout": "deterministic"}, "two": {"mixup": "deterministic"}}
     both = planned("confirmation", {**studies, "overtuning": {"dropout, default": "deterministic"}})
     other = {**IDENTITY, "code": {"training": "t", "schedule": "other"}}
-    own = {**IDENTITY, "code": {"training": "t", "schedule": "own"}}
-    identities = {run.fingerprint: other if run.arm == "mixup" else own for run in both.runs}
+    changed = {**IDENTITY, "code": {"training": "t", "schedule": "own"}}
+    identities = {run.fingerprint: other if run.arm == "mixup" else changed for run in both.runs}
     before = opened_plan(both, identities, "test_accuracy", CODE)
-    after = opened(planned("confirmation", {"one": studies["one"]}), own)
+    after = opened(planned("confirmation", {"one": studies["one"]}), changed)
     assert list(map(str, changes(before, after))) == ["arms dropped: mixup"]
     assert list(map(str, changes(after, before))) == ["arms added: mixup"]
 
@@ -187,12 +187,12 @@ def test_a_failed_run_that_is_done_later_is_named_as_such():
 
 def with_looks(seeds=(6, 12, 24), **stops):
     """Return an opened plan with looks; the arms stopped at a look for a reason."""
-    found = tuple(
+    stopped = tuple(
         Stop(study="one", arm=arm, look=look, reason=reason)
         for arm, (look, reason) in stops.items()
     )
     weights = (1 / len(seeds),) * len(seeds)
-    looks = PlannedLooks(seeds=seeds, weights=weights, stops=found)
+    looks = PlannedLooks(seeds=seeds, weights=weights, stops=stopped)
     return opened(PLAN.model_copy(update={"looks": looks}))
 
 

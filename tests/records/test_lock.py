@@ -54,7 +54,7 @@ def test_the_holder_of_a_lock_is_known_while_it_holds_it(tmp_path):
     assert lock_holder(lock) == ""
 
 
-def test_held_again_in_one_process_is_refused(tmp_path):
+def test_acquiring_the_lock_twice_in_one_process_raises(tmp_path):
     with (
         exclusive_lock(tmp_path / "lock"),
         pytest.raises(Refusal),

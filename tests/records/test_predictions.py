@@ -55,19 +55,19 @@ def read(folder, run):
 
 @pytest.mark.parametrize(("run", "seed"), [("aa", 0), ("12e3", 1)])
 def test_read_as_written(folder, run, seed):
-    found, written = read(folder, run), predicted(seed)
-    assert list(found.logits) == list(MEMBERS)
+    stored, written = read(folder, run), predicted(seed)
+    assert list(stored.logits) == list(MEMBERS)
     for view, logits in written.logits.items():
-        np.testing.assert_array_equal(found.logits[view], logits, strict=True)
-    assert list(found.labels) == ["train", "validation"]
+        np.testing.assert_array_equal(stored.logits[view], logits, strict=True)
+    assert list(stored.labels) == ["train", "validation"]
     for split, labels in written.labels.items():
-        np.testing.assert_array_equal(found.labels[split], labels, strict=True)
-    assert found.examples == f"images of {run}"
+        np.testing.assert_array_equal(stored.labels[split], labels, strict=True)
+    assert stored.examples == f"images of {run}"
 
 
 def test_views_are_keys_by_their_names():
-    found = predicted()
-    assert found.logits["test", "noise"] is found.logits[View(kind="noise", split="test")]
+    views = predicted()
+    assert views.logits["test", "noise"] is views.logits[View(kind="noise", split="test")]
 
 
 @pytest.mark.parametrize(
@@ -92,10 +92,10 @@ def test_logits_that_are_views_of_memory_are_written_as_they_read(tmp_path):
     }
     write_predictions(tmp_path, "aa", Predictions(logits, {}, "digest"))
     seal_predictions(tmp_path)
-    found = read(tmp_path, "aa")
-    assert found.labels == {}
+    stored = read(tmp_path, "aa")
+    assert stored.labels == {}
     for view, values in logits.items():
-        np.testing.assert_array_equal(found.logits[view], values, strict=True)
+        np.testing.assert_array_equal(stored.logits[view], values, strict=True)
 
 
 def test_views_and_examples_are_metadata_and_the_test_has_no_labels(folder):
@@ -126,7 +126,7 @@ def test_the_index_names_every_file(folder):
     assert require_predictions(folder, []) == {}
 
 
-def test_runs_that_were_not_predicted_are_refused_a_line_each(folder):
+def test_runs_that_were_not_predicted_raise_a_line_each(folder):
     with pytest.raises(Refusal) as refused:
         require_predictions(folder, ["bb", "aa", "cc"])
     assert refused.value.lines == tuple(
@@ -137,7 +137,7 @@ def test_runs_that_were_not_predicted_are_refused_a_line_each(folder):
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "gone", "another run's"])
-def test_a_file_that_is_not_the_one_of_the_index_is_refused(folder, damage):
+def test_a_file_that_is_not_the_one_of_the_index_raises(folder, damage):
     path = folder / "aa.safetensors"
     content = path.read_bytes()
     damaged = {
@@ -154,7 +154,7 @@ def test_a_file_that_is_not_the_one_of_the_index_is_refused(folder, damage):
     assert read(folder, "12e3").examples == "images of 12e3"
 
 
-def test_an_index_that_is_damaged_or_missing_is_refused(folder):
+def test_an_index_that_is_damaged_or_missing_raises(folder):
     text = (folder / INDEX).read_text()
     (folder / INDEX).write_text(text.replace("aa.safetensors", "bb.safetensors"))
     with pytest.raises(Refusal, match=INDEX):

@@ -34,14 +34,14 @@ def test_cells_are_texts_as_written(tmp_path):
         ('a,b\n1,"2"3\n', "not a CSV file in UTF-8 ("),
     ],
 )
-def test_what_is_no_table_is_refused(tmp_path, text, line):
+def test_a_file_that_is_no_table_raises(tmp_path, text, line):
     path = write(tmp_path / "x.csv", text)
     with pytest.raises(Refusal) as raised:
         read_score_table(path)
     assert str(raised.value).startswith(f"{path}: {line}")
 
 
-def test_files_that_are_missing_binary_or_huge_are_refused(tmp_path):
+def test_files_that_are_missing_binary_or_huge_raise(tmp_path):
     path = tmp_path / "x.csv"
     with pytest.raises(Refusal, match="missing; expected a CSV file with scores"):
         read_score_table(path)
@@ -89,7 +89,7 @@ def test_arm_and_seed_are_read_from_the_settings_of_a_run(tmp_path):
         read_score_files(pattern, "test/acc", "model.net.depth", "seed")
 
 
-def test_patterns_and_columns_without_a_match_are_refused(tmp_path):
+def test_patterns_and_columns_without_a_match_raise(tmp_path):
     with pytest.raises(Refusal, match="no file matches; expected CSV files"):
         read_score_files(f"{tmp_path}/*.csv", "acc", "arm", "seed")
     path = write(tmp_path / "a/1.csv", METRICS)

@@ -86,7 +86,7 @@ def test_rows_are_plain_values_with_none_for_what_is_undefined(table):
     assert rows[1]["n"] == 4
 
 
-def test_a_missing_table_is_refused(tmp_path):
+def test_a_missing_table_raises(tmp_path):
     with pytest.raises(Refusal) as refused:
         read_table(tmp_path / "scores.csv")
     assert refused.value.lines == (f"{tmp_path / 'scores.csv'}: missing; run: make run",)

@@ -155,8 +155,8 @@ def test_a_phase_with_such_a_run_ends_in_a_line_and_later_stages_see_it_failed(
     complete(*finish[:5], Execution(workers=1, keep_going=True), {})
     monkeypatch.setenv("GAPWISE_STORE", str(store.root))
     show_status("tiny")
-    said = capsys.readouterr().out
-    assert "exploration: failed: dropout seed 0: audit: the final weights are those of" in said
+    output = capsys.readouterr().out
+    assert "exploration: failed: dropout seed 0: audit: the final weights are those of" in output
 
 
 def test_a_decay_too_small_for_the_precision_leaves_the_weights_and_passes_its_own_audit(

@@ -4,10 +4,11 @@ import math
 
 import pytest
 import torch
+from batches import audit_inputs, generator
 from declarations import unchanged_batches
 from pydantic import ValidationError
 
-from pipeline.regularizers._audit import AuditInputs, BatchChanges, NoEffect
+from pipeline.regularizers._audit import NoEffect
 from pipeline.regularizers.augmentation import Augmentation, cutout, flip, move, pca_jitter, recolor
 from pipeline.runtime.errors import Refusal
 from pipeline.training.trainer import train
@@ -45,14 +46,6 @@ def coordinates(count, size):
     return torch.stack([steps.expand(size, size), steps[:, None].expand(size, size)]).expand(
         count, 2, size, size
     )
-
-
-def evidence(**changes):
-    return AuditInputs(torch.nn.Identity(), [], 0.0, BatchChanges(**changes))
-
-
-def generator(seed=1):
-    return torch.Generator().manual_seed(seed)
 
 
 def changed(regularizer, images, seed=1):
@@ -397,8 +390,8 @@ def test_gradients_in_double_precision():
 def test_an_augmentation_that_returns_its_input_is_caught():
     regularizer = Augmentation(shift=1)
     with pytest.raises(NoEffect, match="none of 50 images was changed"):
-        regularizer.audit(evidence(examples=50))
-    measures = regularizer.audit(evidence(examples=50, changed=40, distance=5.0))
+        regularizer.audit(audit_inputs(examples=50))
+    measures = regularizer.audit(audit_inputs(examples=50, changed=40, distance=5.0))
     assert measures == {"changed": 0.8, "pixel_change": 0.1}
 
 
@@ -445,12 +438,12 @@ def test_a_part_that_returns_its_input_is_caught_beside_one_that_works(
 
 
 def test_a_rare_flip_may_rightly_never_come():
-    assert Augmentation(flip=0.01).audit(evidence(examples=100)) == {
+    assert Augmentation(flip=0.01).audit(audit_inputs(examples=100)) == {
         "changed": 0,
         "pixel_change": 0,
     }
     with pytest.raises(NoEffect):
-        Augmentation(flip=0.5).audit(evidence(examples=100))
+        Augmentation(flip=0.5).audit(audit_inputs(examples=100))
 
 
 BAD = [

@@ -104,7 +104,7 @@ def test_moments_beat_the_mean_and_the_more_so_the_more_inputs():
     """O2.2: expected ReLU against enumeration; O2.3: never below the ReLU of the mean."""
     errors = {}
     for fan_in in (4, 11):
-        found = []
+        pairs = []
         for seed in range(30):
             inputs, weight, bias = unit(fan_in, seed)
             outputs, chances = every_output(inputs, weight, bias)
@@ -112,10 +112,10 @@ def test_moments_beat_the_mean_and_the_more_so_the_more_inputs():
             mean, variance = gaussian_moments(inputs[None], weight, bias, RATE)
             assert exact >= float(mean.relu()) - 1e-12
             assert float(expected_relu(mean, variance)) >= float(mean.relu())
-            found.append(
+            pairs.append(
                 (abs(exact - float(expected_relu(mean, variance))), abs(exact - float(mean.relu())))
             )
-        errors[fan_in] = [sum(column) / len(found) for column in zip(*found, strict=True)]
+        errors[fan_in] = [sum(column) / len(pairs) for column in zip(*pairs, strict=True)]
     assert errors[4][0] < errors[4][1] / 2
     assert errors[11][0] < errors[11][1] / 4
     assert errors[11][0] < errors[4][0]
@@ -298,12 +298,12 @@ def test_a_convolution_has_one_mask_for_the_batch(bias):
 def test_convolutions_own_their_weights_again_once_the_network_has_run():
     network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.Flatten(), nn.Linear(3, 2))
     equipped(network, rate=0.5, where="convolution")
-    own = network[0]._parameters["weight"]
+    weight = network[0]._parameters["weight"]
     network(torch.ones(1, 1, 3, 3))
-    assert network[0].weight is own
+    assert network[0].weight is weight
     with pytest.raises(RuntimeError):
         network(torch.ones(1, 1, 9, 9))
-    assert network[0].weight is own
+    assert network[0].weight is weight
     copied = copy.deepcopy(network)
     with torch.no_grad():
         copied[0].weight.zero_(), copied[0].bias.zero_(), copied[2].bias.zero_()
@@ -363,7 +363,7 @@ def test_bad_settings_are_one_line(given, words):
         DropConnect(**given)
 
 
-def test_no_site_is_refused():
+def test_a_network_without_sites_raises():
     with pytest.raises(Refusal, match="no linear layer"):
         DropConnect().modify_model(nn.Sequential(nn.Conv2d(1, 1, 3)))
     with pytest.raises(Refusal, match="convolution that sees more than one pixel"):

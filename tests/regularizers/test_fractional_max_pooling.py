@@ -82,12 +82,12 @@ def network(pools=1, head=True):
 
 def sampled(plain, inputs, **settings):
     """Return the network's output while its regions are drawn, and the network."""
-    own = copy.deepcopy(plain)
+    equipped_network = copy.deepcopy(plain)
     regularizer = FractionalMaxPooling(**settings)
-    regularizer.modify_model(own)
-    seed_noise(noise_layers(own), 0, 0)
-    with mode(own, training=False, sampling=True):
-        return own(inputs), own, regularizer
+    regularizer.modify_model(equipped_network)
+    seed_noise(noise_layers(equipped_network), 0, 0)
+    with mode(equipped_network, training=False, sampling=True):
+        return equipped_network(inputs), equipped_network, regularizer
 
 
 def brute(inputs, rows, columns):
@@ -289,8 +289,10 @@ def test_a_ratio_of_two_is_plain_pooling(overlapping):
     """O4.5: and leaves nothing to draw."""
     axis = Axis(8, 4, overlapping)
     inputs = torch.randn(3, 2, 8, 8)
-    own = edges(axis, pseudorandom_steps(axis, torch.rand(3, 1)))
-    assert torch.equal(fractional_max_pool(inputs, own, own), functional.max_pool2d(inputs, 2))
+    bounds = edges(axis, pseudorandom_steps(axis, torch.rand(3, 1)))
+    assert torch.equal(
+        fractional_max_pool(inputs, bounds, bounds), functional.max_pool2d(inputs, 2)
+    )
     assert not axis.choice
 
 
@@ -337,9 +339,9 @@ def test_another_seed_draws_other_regions():
 
 
 def equipped(plain, **settings):
-    own = copy.deepcopy(plain)
-    FractionalMaxPooling(**settings).modify_model(own)
-    return own
+    copied = copy.deepcopy(plain)
+    FractionalMaxPooling(**settings).modify_model(copied)
+    return copied
 
 
 def test_variance_falls_with_the_number_of_passes_and_so_does_the_loss():
@@ -417,11 +419,11 @@ def test_it_acts_on_pooling_layers_that_shrink_and_changes_no_name_type_or_weigh
         ),
         *(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 3)),
     )
-    own = equipped(plain)
-    assert [layer.site for layer in noise_layers(own)] == ["2"]
-    assert [type(module) for module in own] == [type(module) for module in plain]
-    assert own.state_dict().keys() == plain.state_dict().keys()
-    assert own(torch.randn(2, 1, 8, 8)).shape == (2, 3)
+    pooled = equipped(plain)
+    assert [layer.site for layer in noise_layers(pooled)] == ["2"]
+    assert [type(module) for module in pooled] == [type(module) for module in plain]
+    assert pooled.state_dict().keys() == plain.state_dict().keys()
+    assert pooled(torch.randn(2, 1, 8, 8)).shape == (2, 3)
 
 
 def test_one_layer_called_twice_and_sides_that_differ():
@@ -433,9 +435,9 @@ def test_one_layer_called_twice_and_sides_that_differ():
         def forward(self, inputs):
             return self.pool(self.pool(inputs))
 
-    out, own, regularizer = sampled(Shared(), torch.randn(40, 2, 12, 20))
+    out, pooled, regularizer = sampled(Shared(), torch.randn(40, 2, 12, 20))
     assert out.shape == (40, 2, 5, 9)
-    measures = regularizer.audit(AuditInputs(own, [], 0.0, BatchChanges()))
+    measures = regularizer.audit(AuditInputs(pooled, [], 0.0, BatchChanges()))
     assert [measures[name] for name in ("sites", "height_1", "width_1", "height_2", "width_2")] == [
         1,
         8,
@@ -446,17 +448,17 @@ def test_one_layer_called_twice_and_sides_that_differ():
 
 
 def test_a_copy_of_a_network_has_layers_of_its_own():
-    own = equipped(network())
-    twin = copy.deepcopy(own)
+    pooled = equipped(network())
+    twin = copy.deepcopy(pooled)
     switch(twin, training=False, sampling=True)
     inputs = torch.randn(4, 1, 8, 8)
     assert not torch.equal(twin(inputs), twin(inputs))
-    assert noise_layers(own)[0].counts == {}
+    assert noise_layers(pooled)[0].counts == {}
     assert noise_layers(twin)[0].counts["batches"] == 2
-    pickle.dumps(own.state_dict())
+    pickle.dumps(pooled.state_dict())
 
 
-def test_a_network_without_a_place_for_it_is_refused():
+def test_a_network_without_a_place_for_it_raises():
     with pytest.raises(
         Refusal,
         match=r"the network has no max-pooling layer \(nn.MaxPool2d with a stride above 1\)",
@@ -470,7 +472,7 @@ def test_a_network_without_a_place_for_it_is_refused():
         FractionalMaxPooling(output_sizes=(5,)).modify_model(network(2))
 
 
-def test_a_head_that_cannot_take_the_new_size_is_refused_in_one_line():
+def test_a_head_that_does_not_fit_the_new_size_raises_one_line():
     plain = network(head=False)
     plain[-1] = nn.Linear(64, 3)
     assert plain(torch.zeros(1, 1, 8, 8)).shape == (1, 3)
@@ -514,7 +516,7 @@ def test_sizes_are_exact_for_the_decimal_ratio():
         *({"regions": "none"}, {"overlapping": 1}, {"rate": 0.5}),
     ],
 )
-def test_bad_settings_are_refused(given):
+def test_bad_settings_raise(given):
     with pytest.raises(ValidationError):
         FractionalMaxPooling.model_validate(given)
 
@@ -603,13 +605,13 @@ def test_ratios_of_equal_sizes_have_equal_effects():
 # the audit
 
 
-def evidence(own):
-    return AuditInputs(own, [], 0.0, BatchChanges())
+def evidence(pooled):
+    return AuditInputs(pooled, [], 0.0, BatchChanges())
 
 
 def test_the_audit_tells_sites_sizes_and_sequences():
-    _, own, regularizer = sampled(network(2), torch.randn(300, 1, 8, 8), overlapping=False)
-    assert regularizer.audit(evidence(own)) == {
+    _, pooled, regularizer = sampled(network(2), torch.randn(300, 1, 8, 8), overlapping=False)
+    assert regularizer.audit(evidence(pooled)) == {
         **{
             "sites": 2,
             "height_1": 5,
@@ -620,8 +622,8 @@ def test_the_audit_tells_sites_sizes_and_sequences():
             "sequences_2": 3,
         }
     }
-    _, own, regularizer = sampled(network(2), torch.randn(3, 1, 8, 8), regions="fixed")
-    assert regularizer.audit(evidence(own)) == {
+    _, pooled, regularizer = sampled(network(2), torch.randn(3, 1, 8, 8), regions="fixed")
+    assert regularizer.audit(evidence(pooled)) == {
         "sites": 2,
         "height_1": 5,
         "width_1": 5,
@@ -635,9 +637,9 @@ def test_the_audit_catches_draws_that_are_all_equal(monkeypatch):
     monkeypatch.setattr(
         DrawnRegions, "draw", lambda self, axis, number: draw(self, axis, 1).expand(number, -1)
     )
-    _, own, regularizer = sampled(network(), torch.randn(50, 1, 8, 8))
+    _, pooled, regularizer = sampled(network(), torch.randn(50, 1, 8, 8))
     with pytest.raises(NoEffect, match="all 50 examples of 1 batches at 1 had the same regions"):
-        regularizer.audit(evidence(own))
+        regularizer.audit(evidence(pooled))
 
 
 def test_the_audit_catches_one_draw_for_a_whole_batch(monkeypatch):
@@ -645,39 +647,39 @@ def test_the_audit_catches_one_draw_for_a_whole_batch(monkeypatch):
     monkeypatch.setattr(
         DrawnRegions, "draw", lambda self, axis, number: draw(self, axis, 1).expand(number, -1)
     )
-    _, own, regularizer = sampled(network(), torch.randn(20, 1, 8, 8))
-    with mode(own, training=True, sampling=True):
+    _, pooled, regularizer = sampled(network(), torch.randn(20, 1, 8, 8))
+    with mode(pooled, training=True, sampling=True):
         for _ in range(9):
-            own(torch.randn(20, 1, 8, 8))
+            pooled(torch.randn(20, 1, 8, 8))
     with pytest.raises(
         NoEffect, match="the examples of each of 10 batches at 1 shared their regions"
     ):
-        regularizer.audit(evidence(own))
+        regularizer.audit(evidence(pooled))
 
 
 def test_the_audit_catches_layers_that_never_pool_or_never_draw():
-    own = equipped(network())
+    pooled = equipped(network())
     with pytest.raises(NoEffect, match="1 of 1 layers have not pooled"):
-        FractionalMaxPooling().audit(evidence(own))
+        FractionalMaxPooling().audit(evidence(pooled))
     with pytest.raises(NoEffect, match="0 of 0 layers have not pooled"):
         FractionalMaxPooling().audit(evidence(network()))
-    own(torch.zeros(4, 1, 8, 8))
+    pooled(torch.zeros(4, 1, 8, 8))
     with pytest.raises(NoEffect, match="no region was drawn at 1"):
-        FractionalMaxPooling().audit(evidence(own))
-    assert isinstance(own[1].forward, DrawnRegions)
+        FractionalMaxPooling().audit(evidence(pooled))
+    assert isinstance(pooled[1].forward, DrawnRegions)
     assert isinstance(equipped(network(), regions="fixed")[1].forward, FixedRegions)
 
 
 def test_a_few_examples_prove_nothing():
-    _, own, regularizer = sampled(network(), torch.randn(1, 1, 8, 8))
-    assert regularizer.audit(evidence(own))["sequences_1"] <= 2
+    _, pooled, regularizer = sampled(network(), torch.randn(1, 1, 8, 8))
+    assert regularizer.audit(evidence(pooled))["sequences_1"] <= 2
 
 
 def test_the_audit_looks_at_the_first_batches_alone():
-    own = equipped(network())
-    with mode(own, training=True, sampling=True):
+    pooled = equipped(network())
+    with mode(pooled, training=True, sampling=True):
         for _ in range(15):
-            own(torch.randn(4, 1, 8, 8))
-    counts = noise_layers(own)[0].counts
+            pooled(torch.randn(4, 1, 8, 8))
+    counts = noise_layers(pooled)[0].counts
     assert counts["batches"] == 10
     assert counts["examples"] == 40

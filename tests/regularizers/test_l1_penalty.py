@@ -139,7 +139,7 @@ def test_a_step_that_is_never_taken_is_caught():
         L1Penalty(strength=0.1).audit(evidence)
 
 
-def test_a_network_without_weights_is_refused():
+def test_a_network_without_weights_raises():
     with pytest.raises(Refusal, match="l1_penalty: the network has no weight other than biases"):
         L1Penalty().modify_model(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(4)))
 

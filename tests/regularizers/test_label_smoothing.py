@@ -4,11 +4,12 @@ import math
 
 import pytest
 import torch
+from batches import audit_inputs
 from declarations import unchanged_batches
 from pydantic import ValidationError
 from torch.nn import functional
 
-from pipeline.regularizers._audit import AuditInputs, BatchChanges, NoEffect
+from pipeline.regularizers._audit import NoEffect
 from pipeline.regularizers.label_smoothing import LabelSmoothing, smoothed
 from pipeline.regularizers.mixup import mixed
 
@@ -17,10 +18,6 @@ FAULTS = [unchanged_batches(LabelSmoothing)]
 
 
 TARGETS = torch.eye(4, dtype=torch.float64)
-
-
-def evidence(**changes):
-    return AuditInputs(torch.nn.Identity(), [], 0.0, BatchChanges(**changes))
 
 
 def test_targets_stay_distributions_with_known_entries():
@@ -36,9 +33,9 @@ def test_targets_stay_distributions_with_known_entries():
 @pytest.mark.parametrize("amount", [0.05, 0.3])
 def test_the_loss_is_that_of_torch(amount):
     logits, labels = torch.randn(4, 4, dtype=torch.float64), torch.arange(4)
-    own = functional.cross_entropy(logits, smoothed(TARGETS, amount))
+    loss = functional.cross_entropy(logits, smoothed(TARGETS, amount))
     assert torch.allclose(
-        own, functional.cross_entropy(logits, labels, label_smoothing=amount), atol=1e-14
+        loss, functional.cross_entropy(logits, labels, label_smoothing=amount), atol=1e-14
     )
 
 
@@ -80,6 +77,6 @@ def test_bad_amounts(amount):
 
 
 def test_the_audit_counts_targets_and_catches_untouched_ones():
-    assert LabelSmoothing().audit(evidence(examples=10, changed=10)) == {"changed": 1.0}
+    assert LabelSmoothing().audit(audit_inputs(examples=10, changed=10)) == {"changed": 1.0}
     with pytest.raises(NoEffect, match="none of 10 targets was changed by amount 0.1"):
-        LabelSmoothing().audit(evidence(examples=10))
+        LabelSmoothing().audit(audit_inputs(examples=10))

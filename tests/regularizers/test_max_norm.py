@@ -13,7 +13,7 @@ from pipeline.training.task import Task
 from pipeline.training.trainer import train
 
 STRONG = {"strength": 0.3}
-FAULTS = [replaced(Projection, "_project", lambda self, found: None)]
+FAULTS = [replaced(Projection, "_project", lambda self, weights: None)]
 
 
 def evidence(network, projection):
@@ -43,11 +43,11 @@ def test_every_unit_is_projected_onto_the_ball(shape):
 def test_it_is_the_nearest_point_of_the_ball():
     torch.manual_seed(1)
     weight = torch.tensor([[3.0, 4.0]], dtype=torch.float64)
-    own = float((max_norm(weight, 1.0) - weight).norm())
+    distance = float((max_norm(weight, 1.0) - weight).norm())
     angles = torch.rand(2000, dtype=torch.float64) * 2 * torch.pi
     inside = torch.stack([angles.cos(), angles.sin()], 1) * torch.rand(2000, 1, dtype=torch.float64)
-    assert own == pytest.approx(4.0)
-    assert own <= float((inside - weight).norm(dim=1).min())
+    assert distance == pytest.approx(4.0)
+    assert distance <= float((inside - weight).norm(dim=1).min())
 
 
 def test_a_unit_of_zeros_and_the_limit_itself_stay():
@@ -80,9 +80,11 @@ def test_a_run_keeps_every_norm_within_the_limit_after_every_update(configure, p
     longest = []
     project = Projection._project
 
-    def watched(self, found):
-        project(self, found)
-        longest.append(max(float(weight.detach().flatten(1).norm(dim=1).max()) for weight in found))
+    def watched(self, weights):
+        project(self, weights)
+        longest.append(
+            max(float(weight.detach().flatten(1).norm(dim=1).max()) for weight in weights)
+        )
 
     monkeypatch.setattr(Projection, "_project", watched)
     trained = train(configure({"name": "max_norm", "strength": 0.6}), pool)
@@ -129,19 +131,19 @@ def test_a_projection_that_is_never_made_is_caught():
 
 
 def test_a_projection_that_returns_its_input_is_caught(configure, pool, monkeypatch):
-    monkeypatch.setattr(Projection, "_project", lambda self, found: setattr(self, "armed", 1))
+    monkeypatch.setattr(Projection, "_project", lambda self, weights: setattr(self, "armed", 1))
     with pytest.raises(NoEffect, match=r"the weights of a unit have norm .*; expected <= 0.3"):
         train(configure({"name": "max_norm", "strength": 0.3}), pool)
 
 
-def test_counts_are_taken_up_again():
+def test_counts_are_restored_from_a_state():
     one, other = Projection(0.1), Projection(0.1)
     one._project([torch.ones(2, 3)])
     other.load_state_dict(one.state_dict())
     assert (other.armed, other.fired) == (2, 2)
 
 
-def test_a_network_without_units_is_refused():
+def test_a_network_without_units_raises():
     with pytest.raises(Refusal, match="max_norm: the network has no linear layer or convolution"):
         MaxNorm().modify_model(nn.Sequential(nn.Flatten()))
 

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from batches import audit_inputs, generator
 from declarations import unchanged_batches
 from pydantic import ValidationError
 from scipy import stats
 
-from pipeline.regularizers._audit import AuditInputs, BatchChanges, NoEffect
+from pipeline.regularizers._audit import NoEffect
 from pipeline.regularizers.mixup import Mixup, draw_share, mixed
 from pipeline.training.trainer import train
 
@@ -18,14 +19,6 @@ FAULTS = [unchanged_batches(Mixup)]
 def batch():
     torch.manual_seed(0)
     return torch.rand(6, 2, 4, 4), torch.eye(6)
-
-
-def generator(seed):
-    return torch.Generator().manual_seed(seed)
-
-
-def inputs_of_audit(**changes):
-    return AuditInputs(torch.nn.Identity(), [], 0.0, BatchChanges(**changes))
 
 
 def test_every_example_is_the_weighted_mean_of_itself_and_its_partner(batch):
@@ -137,9 +130,9 @@ def test_a_mixup_that_returns_its_input_is_caught(configure, pool, monkeypatch):
 
 
 def test_a_weight_that_rightly_rounds_to_one_is_excused():
-    assert Mixup(alpha=0.001).audit(inputs_of_audit(batches=6, examples=60)) == {
+    assert Mixup(alpha=0.001).audit(audit_inputs(batches=6, examples=60)) == {
         "changed": 0,
         "pixel_change": 0,
     }
     with pytest.raises(NoEffect):
-        Mixup(alpha=0.001).audit(inputs_of_audit(batches=2000, examples=20000))
+        Mixup(alpha=0.001).audit(audit_inputs(batches=2000, examples=20000))

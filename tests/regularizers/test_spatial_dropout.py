@@ -69,7 +69,7 @@ def test_it_acts_after_the_convolutions(name, sites):
     assert abs(measures["realised_rate"] - 0.5) < 0.05
 
 
-def test_no_convolution_is_refused():
+def test_a_network_without_convolutions_raises():
     for network in (nn.Sequential(nn.Linear(2, 2)), nn.Sequential(nn.Conv2d(1, 1, 1))):
         with pytest.raises(Refusal, match="no convolution that sees more than one pixel"):
             SpatialDropout().modify_model(network)

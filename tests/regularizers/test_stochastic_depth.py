@@ -343,7 +343,7 @@ def test_a_resumed_run_ends_at_the_same_bits(stop, configure, pool, tmp_path, mo
 
 
 @pytest.mark.parametrize("name", ["cnn", "mlp"])
-def test_a_network_without_residual_branches_is_refused(name):
+def test_a_network_without_residual_branches_raises(name):
     with pytest.raises(Refusal, match="no residual branch") as refused:
         StochasticDepth().modify_model(models.build({"name": name}, (1, 8, 8), 10))
     assert len(refused.value.lines) == 1
@@ -353,7 +353,7 @@ def test_a_network_without_residual_branches_is_refused(name):
     "settings",
     [{"survival": 0}, {"survival": 1.1}, {"survival": -0.5}, {"decay": "cosine"}, {"mode": "row"}],
 )
-def test_bad_settings_are_refused(settings):
+def test_bad_settings_raise(settings):
     with pytest.raises(ValidationError):
         StochasticDepth(**settings)
 

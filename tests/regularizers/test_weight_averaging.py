@@ -157,7 +157,7 @@ def test_a_run_ends_with_the_statistics_of_its_averaged_weights(configure, pool,
 
 
 @pytest.mark.parametrize("averaging_first", [True, False])
-def test_early_stopping_beside_it_is_refused(configure, pool, averaging_first):
+def test_early_stopping_with_it_raises(configure, pool, averaging_first):
     """It would restore raw weights over the average, or watch a network that is not tested."""
     pair = [{"name": "weight_averaging"}, {"name": "early_stopping"}]
     with pytest.raises(Refusal) as refused:
@@ -230,15 +230,15 @@ RULES = {
 def test_statistics_of_norms_written_by_hand_are_those_of_torch(rule):
     torch.manual_seed(0)
     layers = [nn.Conv2d(1, 3, 3), nn.Conv2d(3, 3, 3)]
-    own = nn.Sequential(layers[0], OwnNorm(rule), layers[1], OwnNorm(rule))
+    written = nn.Sequential(layers[0], OwnNorm(rule), layers[1], OwnNorm(rule))
     torchs = nn.Sequential(layers[0], nn.BatchNorm2d(3), layers[1], nn.BatchNorm2d(3))
     images = as_images(torch.rand(40, 1, 8, 8).numpy())
-    for network in (own, torchs):
+    for network in (written, torchs):
         refresh_statistics(network, images, 10, {})
     for place in (1, 3):
-        assert torch.allclose(own[place].mean, torchs[place].running_mean, atol=1e-4)
-        assert torch.allclose(own[place].var, torchs[place].running_var, atol=1e-4)
-        assert own[place].steps == 7
+        assert torch.allclose(written[place].mean, torchs[place].running_mean, atol=1e-4)
+        assert torch.allclose(written[place].var, torchs[place].running_var, atol=1e-4)
+        assert written[place].steps == 7
 
 
 def test_instance_norms_with_running_statistics_are_refreshed():

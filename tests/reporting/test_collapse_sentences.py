@@ -118,23 +118,23 @@ def test_the_arms_that_lost_runs_are_named_with_their_rates(golden):
 
 
 def test_an_arm_without_a_verdict_because_of_its_losses_is_in_no_other_sentence(golden):
-    found = report_data({"layers": dict.fromkeys(VERDICTS, "deterministic")}, VERDICTS)
-    table = found.contrasts.copy()
+    results = report_data({"layers": dict.fromkeys(VERDICTS, "deterministic")}, VERDICTS)
+    table = results.contrasts.copy()
     lost = table["arm"] == "augmentation"
     withheld = {"withheld": True, "lost": 3, "verdict": "inconclusive"}
-    own = lost & (table["metric"] == "test_accuracy")
+    is_withheld = lost & (table["metric"] == "test_accuracy")
     table.loc[lost, "ended"] = 12
     for name, value in withheld.items():
-        table.loc[own, name] = value
-    counted = found.collapses.copy()
+        table.loc[is_withheld, name] = value
+    counted = results.collapses.copy()
     columns = rate_columns(3, 0, 12)
     for name, value in columns.items():
         counted.loc[counted["arm"] == "augmentation", name] = value
-    data = dataclasses.replace(found, contrasts=table, collapses=counted)
+    data = dataclasses.replace(results, contrasts=table, collapses=counted)
     headline = front.headline(data)
     assert headline.count("**augmentation**") == 1
     golden(headline)
     pages = all_pages(data)
     assert "## Collapsed and diverged runs" in pages["pages/verdicts.md"]
     assert "| inconclusive; 3 of 12 lost, reference 0 of 3 |" in pages["report.md"]
-    assert "## Collapsed and diverged runs" not in all_pages(found)["pages/verdicts.md"]
+    assert "## Collapsed and diverged runs" not in all_pages(results)["pages/verdicts.md"]

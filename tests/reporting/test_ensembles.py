@@ -21,9 +21,9 @@ def methods(*rows: tuple[str, str, str, float, float, float, float]) -> list[Gai
     return methods_of(ensemble_scores(*rows))
 
 
-def cells(found: list[Gain]) -> dict[str, dict[str, str]]:
+def cells(gains: list[Gain]) -> dict[str, dict[str, str]]:
     """Return the rows of the equal-cost table by method."""
-    return parsed(equal_cost_table(found, 3, Formatter()))
+    return parsed(equal_cost_table(gains, 3, Formatter()))
 
 
 def parsed(table: str) -> dict[str, dict[str, str]]:
@@ -37,11 +37,11 @@ def parsed(table: str) -> dict[str, dict[str, str]]:
 
 
 def test_methods_with_the_best_accuracy_for_their_cost_come_first(golden) -> None:
-    found = methods(ONE, FOUR, ALONE, NOISE, ALL)
+    gains = methods(ONE, FOUR, ALONE, NOISE, ALL)
     order = ["**one model of a**", "**noise of a**", "independent", "one model", "greedy"]
-    assert list(cells(found)) == order
+    assert list(cells(gains)) == order
     golden(
-        sentences.efficient_methods(found, Formatter()),
+        sentences.efficient_methods(gains, Formatter()),
         sentences.efficient_methods(methods(ONE, FOUR), Formatter()),
     )
 
@@ -54,11 +54,11 @@ def test_of_efficient_methods_with_the_same_printed_accuracy_the_cheapest_is_bol
 def test_the_last_snapshot_is_the_reference_of_all_snapshots() -> None:
     last = ("last of snapshots", "baseline", "one model", 0.9, 0.2, 10.0, 1.0)
     shots = ("snapshots", "baseline", "last of snapshots", 0.82, 0.48, 10.0, 5.0)
-    found = methods(ONE, shots, last, FOUR)
-    names = [method.name for method in found]
+    gains = methods(ONE, shots, last, FOUR)
+    names = [method.name for method in gains]
     assert names == ["one model", "last of snapshots", "snapshots", "independent"]
-    assert sentences.scaled_gains(found) == ""
-    table = cells(found)
+    assert sentences.scaled_gains(gains) == ""
+    table = cells(gains)
     assert table["**last of snapshots**"]["compared with"] == "one model"
     assert table["snapshots"]["compared with"] == "last of snapshots"
     assert table["snapshots"]["difference (points)"].startswith("-8.0\u00a0[")
@@ -85,11 +85,11 @@ def test_gains_after_temperature_scaling(golden) -> None:
     more = scores[scores["metric"] == "nll"].assign(metric="nll_scaled")
     jitter = more["group"].map(dict(enumerate(JITTER))) * (more["method"] != "one model")
     more = more.assign(value=more["method"].map(SCALED) + jitter)
-    found = methods_of(pd.concat([scores, more]))
-    golden(sentences.scaled_gains(found))
-    probable = parsed(calibration_table(found, Formatter()))["turned"]
+    gains = methods_of(pd.concat([scores, more]))
+    golden(sentences.scaled_gains(gains))
+    probable = parsed(calibration_table(gains, Formatter()))["turned"]
     assert [probable[name] for name in ("NLL (nats)", "NLL, scaled (nats)")] == ["0.400", "0.330"]
-    turned = next(method for method in found if method.name == "turned")
+    turned = next(method for method in gains if method.name == "turned")
     # half is 4.303 * 0.001 / sqrt(3)
     assert turned.change("nll_scaled", unit="") == "+0.030 [+0.028, +0.032]"
 
@@ -144,6 +144,6 @@ def test_sizes_are_compared_with_one_member_of_the_same_group(golden) -> None:
 
 def test_confidence_is_stated_for_the_methods_that_are_shown(golden) -> None:
     rows = [("s", group, "greedy", 0.5, 1.0, 40, 0.8 + group / 100, 0.7) for group in range(3)]
-    found = methods_of(ensemble_scores(ONE, ALL), pd.DataFrame(rows, columns=BINS.columns))
-    golden(sentences.overconfidence(found, ["one model", "greedy"], Formatter()))
-    assert sentences.overconfidence(found, ["one model"], Formatter()) == ""
+    gains = methods_of(ensemble_scores(ONE, ALL), pd.DataFrame(rows, columns=BINS.columns))
+    golden(sentences.overconfidence(gains, ["one model", "greedy"], Formatter()))
+    assert sentences.overconfidence(gains, ["one model"], Formatter()) == ""

@@ -8,7 +8,7 @@ from pipeline.reporting.pages import _gains
 NAN = float("nan")
 
 
-def found(
+def gain(
     accuracy: tuple[float, float, float],
     nll: tuple[float, float, float],
     name: str = "one",
@@ -30,31 +30,31 @@ def sentences(*gains: _gains.Gain) -> str:
 
 
 def test_the_best_is_named_by_metric_and_a_loss_is_no_gain(golden) -> None:
-    up = found((0.01, 0.02, 0.03), (0.1, 0.2, 0.3), "up")
-    down = found((-0.03, -0.02, -0.01), (-0.3, -0.2, -0.1), "down")
+    up = gain((0.01, 0.02, 0.03), (0.1, 0.2, 0.3), "up")
+    down = gain((-0.03, -0.02, -0.01), (-0.3, -0.2, -0.1), "down")
     golden(*(sentences(*gains) for gains in ((up, down), (down,), (up,))))
-    assert _gains.largest_gains([found((NAN,) * 3, (NAN,) * 3)]) == ""
+    assert _gains.largest_gains([gain((NAN,) * 3, (NAN,) * 3)]) == ""
 
 
 def test_only_intervals_without_zero_are_called_certain_and_on_their_side(golden) -> None:
-    one = found((0.01, 0.02, 0.03), (0.1, 0.2, 0.3), "one")
-    other = found((-0.01, 0.02, 0.03), (-0.3, -0.2, -0.1), "other")
-    golden(sentences(one, other), sentences(found((-1, 0, 1), (NAN, 0.1, NAN))))
+    one = gain((0.01, 0.02, 0.03), (0.1, 0.2, 0.3), "one")
+    other = gain((-0.01, 0.02, 0.03), (-0.3, -0.2, -0.1), "other")
+    golden(sentences(one, other), sentences(gain((-1, 0, 1), (NAN, 0.1, NAN))))
 
 
 def test_a_loss_is_one_only_where_its_printed_interval_shows_it(golden) -> None:
     bounds = (-0.003, -0.0016, -0.0004), (0.0004, 0.0012, 0.002)
-    near = found(*bounds)  # printed [-0.3, 0.0] and [0.000, +0.002]
-    zero = found((-0.001, 0.0001, 0.001), (-0.001, -0.0001, 0.001))
-    golden(*(sentences(gain) for gain in (near, found(*bounds, decimals=2), zero)))
+    near = gain(*bounds)  # printed [-0.3, 0.0] and [0.000, +0.002]
+    zero = gain((-0.001, 0.0001, 0.001), (-0.001, -0.0001, 0.001))
+    golden(*(sentences(gain) for gain in (near, gain(*bounds, decimals=2), zero)))
 
 
 def test_accuracy_and_nll_disagree_only_where_the_printed_signs_do(golden) -> None:
-    assert _gains.disagreements([found((0, 0.01, 0.02), (-1, -0.1, 0))]) == ""
-    assert _gains.disagreements([found((0, 0.0001, 0.02), (-1, 0.1, 0))]) == ""
+    assert _gains.disagreements([gain((0, 0.01, 0.02), (-1, -0.1, 0))]) == ""
+    assert _gains.disagreements([gain((0, 0.0001, 0.02), (-1, 0.1, 0))]) == ""
     golden(
         *(
-            _gains.disagreements([found((-1, sign * 0.01, 1), (-1, sign * 0.1, 1))])
+            _gains.disagreements([gain((-1, sign * 0.01, 1), (-1, sign * 0.1, 1))])
             for sign in (1, -1)
         )
     )

@@ -159,8 +159,8 @@ def test_what_many_protocols_tried_is_drawn_over_their_gaps(
 
 def test_claims_have_a_line_with_their_page() -> None:
     row = {"claim": "one", "outcome": "supported", "alternative": ""}
-    told = {"digits": dataclasses.replace(REPORTS["digits"], claims=(row,))}
-    line = next(line for line in index_page(told, {}, {}).splitlines() if "claims.md" in line)
+    reports = {"digits": dataclasses.replace(REPORTS["digits"], claims=(row,))}
+    line = next(line for line in index_page(reports, {}, {}).splitlines() if "claims.md" in line)
     assert line.startswith("[Claims of lectures and papers](claims.md): ")
     assert re.findall(r"\d+", line) == ["1", "1", "1"]
     assert "claims.md" not in index_page(REPORTS, {}, {})

@@ -94,9 +94,9 @@ def test_a_series_leaves_out_the_size_and_the_epochs_that_go_with_it() -> None:
         "dropout": Factor(regularizers=("dropout",), protocol=size),
         "model.batch_norm=false": Factor(protocol=size | {"model.batch_norm": False}),
     }
-    found = [without_size(factor, {"protocol": size}) for factor in named.values()]
-    assert series_labels(found) == list(named)
-    assert [setting for _, setting in found] == [{}, {}, {}]
+    labels = [without_size(factor, {"protocol": size}) for factor in named.values()]
+    assert series_labels(labels) == list(named)
+    assert [setting for _, setting in labels] == [{}, {}, {}]
 
 
 def test_a_series_keeps_the_values_of_its_setting() -> None:

@@ -57,9 +57,9 @@ def test_costs_are_those_of_the_arm_and_p_is_corrected() -> None:
         "test_accuracy": {"p": 0.01, "p_holm": 0.03, "n": 7},
     }
     for metric, values in planted.items():
-        own = (contrasts["arm"] == arm) & (contrasts["metric"] == metric)
-        assert own.sum() == 1
-        contrasts.loc[own, list(values)] = list(values.values())
+        is_row = (contrasts["arm"] == arm) & (contrasts["metric"] == metric)
+        assert is_row.sum() == 1
+        contrasts.loc[is_row, list(values)] = list(values.values())
     _, first, *_ = rows(latex_table(dataclasses.replace(DATA, contrasts=contrasts)))
     assert first[5:] == ["2.50", "12.00", "7", "$0.030$"]
 

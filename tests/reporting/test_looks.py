@@ -50,12 +50,12 @@ def cells(text, column):
     lines = [line.strip("| \n").split(" | ") for line in text.splitlines() if line[:1] == "|"]
     start = next(number for number, row in enumerate(lines) if column in row)
     place = lines[start].index(column)
-    found = {}
+    values = {}
     for row in lines[start + 2 :]:
         if len(row) != len(lines[start]):
             break
-        found[row[0].partition(":")[0]] = row[place]
-    return found
+        values[row[0].partition(":")[0]] = row[place]
+    return values
 
 
 def test_the_front_page_says_how_many_seeds_and_why(plain, looked):

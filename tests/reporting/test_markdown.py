@@ -78,8 +78,8 @@ SAME = [{"arm": "a", "n": "12", "rule": "one"}, {"arm": "b", "n": "12", "rule": 
     ],
 )
 def test_columns_of_one_value_become_a_sentence(rows, names, kept, sentence) -> None:
-    left, said = md.without_constant(rows, names)
-    assert ([list(row) for row in left], said) == (kept, sentence)
+    left, shown = md.without_constant(rows, names)
+    assert ([list(row) for row in left], shown) == (kept, sentence)
 
 
 def detectable_row(value: float) -> dict[str, float]:

@@ -28,9 +28,9 @@ def test_a_page_without_what_it_needs(
 ) -> None:
     (tmp_path / f"{name}.py").write_text(content)
     monkeypatch.setattr(pages, "__path__", [*pages.__path__, str(tmp_path)])
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(Refusal) as refused:
         all_pages(DATA)
-    assert found.value.lines == tuple(
+    assert refused.value.lines == tuple(
         f"pipeline/reporting/pages/{name}.py: {line}" for line in lines
     )
 
@@ -38,10 +38,10 @@ def test_a_page_without_what_it_needs(
 def test_a_figure_without_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "no_figures.py").write_text("")
     monkeypatch.setattr(plots, "__path__", [*plots.__path__, str(tmp_path)])
-    with pytest.raises(Refusal) as found:
+    with pytest.raises(Refusal) as refused:
         all_figures(DATA)
     expected = "pipeline/reporting/plots/no_figures.py: figures: missing; expected function"
-    assert found.value.lines == (expected,)
+    assert refused.value.lines == (expected,)
 
 
 def test_a_page_that_has_it_is_shown_in_its_place(

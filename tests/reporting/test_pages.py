@@ -32,21 +32,21 @@ from pipeline.reporting.pages import (
 
 
 @pytest.fixture
-def found() -> ReportData:
+def results() -> ReportData:
     return report_data({"layers": dict.fromkeys(VERDICTS, "deterministic")}, VERDICTS)
 
 
-def test_the_method_has_what_was_loaded_from_a_file_of_weights(found: ReportData) -> None:
+def test_the_method_has_what_was_loaded_from_a_file_of_weights(results: ReportData) -> None:
     line = "model.weights: w.pt: 3 of 4 tensors loaded"
     for loaded in ("", line):
-        plan = found.confirmation.model_copy(update={"loaded": loaded})
-        text = all_pages(dataclasses.replace(found, confirmation=plan))["pages/method.md"]
+        plan = results.confirmation.model_copy(update={"loaded": loaded})
+        text = all_pages(dataclasses.replace(results, confirmation=plan))["pages/method.md"]
         assert text.count("w.pt: 3 of 4") == bool(loaded)
 
 
-def test_the_wording_of_all_pages(found: ReportData, golden) -> None:
+def test_the_wording_of_all_pages(results: ReportData, golden) -> None:
     """One report with every verdict, an interaction and a study of variance."""
-    made = all_pages(spread(interacting(found, -0.007, -0.001)))
+    made = all_pages(spread(interacting(results, -0.007, -0.001)))
     front_page = made["report.md"].partition("## Pages")[0]
     golden(front_page, *(made[f"pages/{name}.md"] for name in (*KNOWN, "study_spread")))
 
@@ -61,25 +61,25 @@ def test_the_wording_of_all_pages(found: ReportData, golden) -> None:
     ],
 )
 def test_the_front_page_says_how_often_the_test_set_was_opened(
-    found: ReportData, margins: list[float], words: str | None
+    results: ReportData, margins: list[float], words: str | None
 ) -> None:
-    plan = opened_plan(found.confirmation, {}, "test_accuracy", {})
+    plan = opened_plan(results.confirmation, {}, "test_accuracy", {})
     openings = tuple({**plan, "margin": margin} for margin in margins)
-    front = all_pages(dataclasses.replace(found, openings=openings))["report.md"]
+    front = all_pages(dataclasses.replace(results, openings=openings))["report.md"]
     lines = [line for line in front.splitlines() if line.startswith("**Test set**")]
     assert len(lines) == (words is not None)
     assert all(line.startswith(f"**Test set**: {words}") for line in lines)
     assert ("margin (3 times)." in front) == (len(margins) == 4)
 
 
-def test_a_resolve_is_named_among_many_changes(found: ReportData) -> None:
-    plan = opened_plan(found.confirmation, {}, "test_accuracy", {})
+def test_a_resolve_is_named_among_many_changes(results: ReportData) -> None:
+    plan = opened_plan(results.confirmation, {}, "test_accuracy", {})
     looks = {"seeds": [6, 12, 24], "weights": [0.4, 0.3, 0.3]}
     openings = []
     for look, reason in ((1, "futile"), (2, "asked"), (3, "asked")):
         stop = {"study": "layers", "arm": "dropout", "look": look, "reason": reason}
         openings.append({**plan, "looks": {**looks, "stops": [stop]}})
-    line = front.openings_line(dataclasses.replace(found, openings=tuple(openings)))
+    line = front.openings_line(dataclasses.replace(results, openings=tuple(openings)))
     assert "further looks by gapwise resolve (2 times)" in line
     assert "looks." not in line
 
@@ -92,14 +92,14 @@ def test_a_resolve_is_named_among_many_changes(found: ReportData) -> None:
     ],
 )
 def test_classes_have_names_and_rows_no_pictures(
-    found: ReportData, shape: list[int], names: list[str], cells: list[str], has_picture: bool
+    results: ReportData, shape: list[int], names: list[str], cells: list[str], has_picture: bool
 ) -> None:
-    study, arm = found.decided[0]
+    study, arm = results.decided[0]
     row = {"study": study, "arm": arm, "images": 9, "before": 0.5, "after": 0.6, "difference": 0.1}
     flipped = row | {"image": 3, "label": 0}
     data = dataclasses.replace(
-        found,
-        data={**found.data, "shape": shape, "class_names": names},
+        results,
+        data={**results.data, "shape": shape, "class_names": names},
         classes=pd.DataFrame([row | {"label": label} for label in (0, 1)]),
         flips=pd.DataFrame([flipped]),
     )
@@ -111,9 +111,9 @@ def test_classes_have_names_and_rows_no_pictures(
 
 
 def test_arms_are_to_the_right_of_their_own_reference(
-    found: ReportData, monkeypatch: pytest.MonkeyPatch
+    results: ReportData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (study, first), second, (_, third) = found.decided[:3]
+    (study, first), second, (_, third) = results.decided[:3]
     against = {first: "baseline", second[1]: "wide", third: "baseline"}
     before = {first: 0.5, second[1]: 0.25, third: 0.5}
     change = {first: 0.1, second[1]: 0.2, third: -0.3}
@@ -124,7 +124,7 @@ def test_arms_are_to_the_right_of_their_own_reference(
         for key in keys
     ]
     monkeypatch.setattr(ReportData, "against", lambda _, study, arm: against[arm])
-    (page,) = images.pages(dataclasses.replace(found, classes=pd.DataFrame(rows)))
+    (page,) = images.pages(dataclasses.replace(results, classes=pd.DataFrame(rows)))
     head, _, row = [line.strip("| ").split(" | ") for line in page.body.splitlines()[2:5]]
     assert dict(zip(head, row, strict=True)) == {
         **{"class": "0", "examples": "9", "baseline (%)": "50.0", first: "+10.0"},
@@ -135,16 +135,16 @@ def test_arms_are_to_the_right_of_their_own_reference(
 
 @pytest.mark.parametrize(("n", "expected"), [(3, True), (1, False)])
 def test_a_row_says_that_its_difference_is_the_same_at_every_seed(
-    found: ReportData, n: int, expected: bool
+    results: ReportData, n: int, expected: bool
 ) -> None:
-    rows = found.contrasts
+    rows = results.contrasts
     bounds = [name for name in rows if name.startswith(("low", "high"))]
     rows.loc[rows["arm"] == "decay", bounds] = NAN
     rows.loc[rows["arm"] == "decay", "n"] = n
-    tables = front.headline_table(found), verdicts.verdict_table(found)
+    tables = front.headline_table(results), verdicts.verdict_table(results)
     for table in tables:
-        told = [line.split(" | ")[0] for line in table.splitlines() if "0.0 at every seed" in line]
-        assert told == (["| decay"] if expected else [])
+        arms = [line.split(" | ")[0] for line in table.splitlines() if "0.0 at every seed" in line]
+        assert arms == (["| decay"] if expected else [])
 
 
 def test_many_arms_of_one_verdict_are_counted(golden) -> None:
@@ -158,8 +158,8 @@ def test_many_arms_of_one_verdict_are_counted(golden) -> None:
     golden(*texts)
 
 
-def test_all_searches_are_on_one_page_that_the_front_page_links(found: ReportData) -> None:
-    assert "pages/settings.md" not in all_pages(found)
+def test_all_searches_are_on_one_page_that_the_front_page_links(results: ReportData) -> None:
+    assert "pages/settings.md" not in all_pages(results)
     names = {"study": "layers", "arm": "dropout"}
     counts = dict.fromkeys(("done", "failed", "diverged", "missing"), 0)
     row = {
@@ -171,7 +171,7 @@ def test_all_searches_are_on_one_page_that_the_front_page_links(found: ReportDat
     }
     search = {"trials": 6, "whole_trials": 6, "seeds": 2, "widened": 1, "edge": False}
     data = dataclasses.replace(
-        found,
+        results,
         tried=tried_frame([names | counts | row]),
         searches=searches_frame([names | search, {**names, **search, "arm": "mixup"}]),
     )
@@ -194,10 +194,10 @@ def test_every_verdict_has_its_words() -> None:
         )
 
 
-def test_notes_on_the_data_are_on_the_front_page(found: ReportData) -> None:
-    assert "Notes on the data" not in all_pages(found)["report.md"]
+def test_notes_on_the_data_are_on_the_front_page(results: ReportData) -> None:
+    assert "Notes on the data" not in all_pages(results)["report.md"]
     notes = [f"data_batch_{number}: missing" for number in range(5)]
-    noted = dataclasses.replace(found, data=found.data | {"notes": notes})
+    noted = dataclasses.replace(results, data=results.data | {"notes": notes})
     text = all_pages(noted)["report.md"]
     assert "data_batch_0: missing, data_batch_1: missing, data_batch_2: missing and 2 more" in text
     assert text.index("## Recipe") > text.index("Notes on the data") > text.index("Limits: 3 fresh")
@@ -220,13 +220,13 @@ KNOWN = (
 )  # there may be others, in files of their own
 
 
-def whole(found: ReportData) -> str:
+def whole(results: ReportData) -> str:
     """Return all pages, the front page first."""
-    return "\n".join(all_pages(found).values())
+    return "\n".join(all_pages(results).values())
 
 
-def test_the_pages_keep_their_order(found: ReportData) -> None:
-    made = all_pages(found)
+def test_the_pages_keep_their_order(results: ReportData) -> None:
+    made = all_pages(results)
     marks = [
         "# Which",
         "Limits: 3 fresh seeds",
@@ -241,13 +241,13 @@ def test_the_pages_keep_their_order(found: ReportData) -> None:
     marks = ["# Study: layers", "## Confirmation", "(../figures/curves_layers.png)", "## Audit"]
     places = [made["pages/study_layers.md"].index(mark) for mark in marks]
     assert places == sorted(places)
-    known = ["report.md", *(f"pages/{name}.md" for name in KNOWN)]
-    assert [name for name in made if name in known] == known
-    assert "nan" not in whole(found)
+    pages = ["report.md", *(f"pages/{name}.md" for name in KNOWN)]
+    assert [name for name in made if name in pages] == pages
+    assert "nan" not in whole(results)
 
 
-def test_every_page_is_linked_and_links_back(found: ReportData) -> None:
-    made = all_pages(found)
+def test_every_page_is_linked_and_links_back(results: ReportData) -> None:
+    made = all_pages(results)
     contents = made["report.md"].partition("## Pages")[2]
     linked = re.findall(r"\]\((pages/[^)]+)\)", contents)
     assert linked == list(made)[1:]
@@ -255,8 +255,8 @@ def test_every_page_is_linked_and_links_back(found: ReportData) -> None:
     assert "- Studies: [layers](pages/study_layers.md)\n" in made["report.md"]
 
 
-def test_every_table_names_n_rule_and_interval(found: ReportData) -> None:
-    made = all_pages(found)
+def test_every_table_names_n_rule_and_interval(results: ReportData) -> None:
+    made = all_pages(results)
     text = "\n".join(made[name] for name in ("report.md", *(f"pages/{name}.md" for name in KNOWN)))
     captions = re.findall(r"^\|.*\n\n\*(.*)\*$", text, flags=re.M)
     assert len(captions) == 9
@@ -292,33 +292,33 @@ def test_cost_counts_the_passes_of_the_rule() -> None:
     assert "| decay | 1.23 G | 1.00 | 180 | 12 | 24.0 M | 3 |" in text
 
 
-def test_operations_that_are_not_counted_are_named_with_their_arms(found: ReportData) -> None:
-    assert "not counted" not in cost.cost_table(found)
-    costs = found.costs.copy()
+def test_operations_that_are_not_counted_are_named_with_their_arms(results: ReportData) -> None:
+    assert "not counted" not in cost.cost_table(results)
+    costs = results.costs.copy()
     costs.loc[costs["arm"].isin(["dropout", "early"]), "uncounted"] = "aten._fft_c2c, aten._fft_r2c"
     costs.loc[costs["arm"] == "baseline", "uncounted"] = "foreign.twice"
-    text = cost.cost_table(dataclasses.replace(found, costs=costs))
+    text = cost.cost_table(dataclasses.replace(results, costs=costs))
     assert "not counted" in text
     assert "- `foreign.twice`: **baseline**" in text
     assert "- `aten._fft_c2c`, `aten._fft_r2c`: **dropout**, **early**" in text
 
 
-def test_parts_of_the_gap_that_are_exactly_zero_are_so_shown(found: ReportData) -> None:
-    lines = gap.gap_table(found).replace("\u00a0", " ").splitlines()
+def test_parts_of_the_gap_that_are_exactly_zero_are_so_shown(results: ReportData) -> None:
+    lines = gap.gap_table(results).replace("\u00a0", " ").splitlines()
     row = next(line for line in lines if line.startswith("| baseline"))
     assert re.fullmatch(
         r"\| baseline \| 3 \| 10\.1 \[9\.9, 10\.3\] \| 0 \| 0 \| 10\.1 \[9\.9, 10\.3\] \|", row
     )
 
 
-def test_lost_runs_are_counted_once_however_many_studies_share_them(found: ReportData) -> None:
-    runs = pd.concat([found.runs, found.runs.assign(study="again")])
+def test_lost_runs_are_counted_once_however_many_studies_share_them(results: ReportData) -> None:
+    runs = pd.concat([results.runs, results.runs.assign(study="again")])
     assert _page.incomplete_runs(runs) == ""
     runs.loc[runs["fingerprint"] == "baseline1000", "state"] = "diverged"
     assert "**1 of 21 runs not done: 1 diverged.**" in _page.incomplete_runs(runs)
 
 
-def test_settings_of_a_design_that_diverged_are_no_lost_runs(found: ReportData) -> None:
+def test_settings_of_a_design_that_diverged_are_no_lost_runs(results: ReportData) -> None:
     """Runs of the baseline are lost wherever they diverge, and failed ones of a design too."""
     search = PlannedStudy(
         name="search",
@@ -326,25 +326,31 @@ def test_settings_of_a_design_that_diverged_are_no_lost_runs(found: ReportData) 
         kind="search",
         arms=(PlannedArm(name="baseline"), PlannedArm(name="sgd", design="random")),
     )
-    plan = found.confirmation
+    plan = results.confirmation
     plan = plan.model_copy(update={"studies": (*plan.studies, search)})
     states = {"baseline": "diverged", "one": "diverged", "two": "failed", "three": "done"}
     more = [
-        {**found.runs.iloc[0], "study": "search", "arm": "sgd", "fingerprint": name, "state": state}
+        {
+            **results.runs.iloc[0],
+            "study": "search",
+            "arm": "sgd",
+            "fingerprint": name,
+            "state": state,
+        }
         for name, state in states.items()
     ]
     more[0]["arm"] = "baseline"
-    runs = pd.concat([found.runs, pd.DataFrame(more)], ignore_index=True)
-    data = dataclasses.replace(found, confirmation=plan, runs=runs)
+    runs = pd.concat([results.runs, pd.DataFrame(more)], ignore_index=True)
+    data = dataclasses.replace(results, confirmation=plan, runs=runs)
     assert front.designs_note(data).startswith("1 of 3 runs of search designs diverged, ")
     text = front.front_page(data, [])
     assert "**2 of 24 runs not done: 1 failed, 1 diverged.**" in text
     assert front.designs_note(data) in text
-    assert front.designs_note(found) == ""
+    assert front.designs_note(results) == ""
 
 
-def test_settings_that_read_alike_have_rows_of_their_own(found: ReportData) -> None:
-    runs = found.runs[found.runs["arm"] == "dropout"].copy()
+def test_settings_that_read_alike_have_rows_of_their_own(results: ReportData) -> None:
+    runs = results.runs[results.runs["arm"] == "dropout"].copy()
     runs["setting"] = [{"dropout": {"rate": rate}} for rate in (1, "1", 1)]
     assert _page.runs_section(runs) == ""
     runs["state"] = ["failed", "failed", "done"]
@@ -356,7 +362,7 @@ def test_settings_that_read_alike_have_rows_of_their_own(found: ReportData) -> N
     ]
 
 
-def test_pairs_without_numbers_are_shown_as_unknown(found: ReportData) -> None:
+def test_pairs_without_numbers_are_shown_as_unknown(results: ReportData) -> None:
     numbers = [
         "baseline_mean",
         "arm_mean",
@@ -372,49 +378,49 @@ def test_pairs_without_numbers_are_shown_as_unknown(found: ReportData) -> None:
     numbers += ["detectable_low", "detectable_high", "low_images", "high_images"]
     numbers += ["seeds_needed_low", "seeds_needed_high"]
     judged = {"verdict": "inconclusive", "below_margin": False}
-    void = found.contrasts.assign(n=0, **judged, **dict.fromkeys(numbers, NAN))
+    void = results.contrasts.assign(n=0, **judged, **dict.fromkeys(numbers, NAN))
     errors = standard_errors(void)
-    text = whole(dataclasses.replace(found, contrasts=void, standard_errors=errors))
+    text = whole(dataclasses.replace(results, contrasts=void, standard_errors=errors))
     assert "6 of 6 arms are inconclusive." in text
     few = void[void["arm"].isin(("dropout", "decay"))]
     assert "**dropout** (no pair of runs)" in front.headline(
-        dataclasses.replace(found, contrasts=few)
+        dataclasses.replace(results, contrasts=few)
     )
     assert "nan" not in text
 
 
-def test_an_arm_with_another_budget_is_named(found: ReportData, golden) -> None:
-    costs = found.costs.copy()
+def test_an_arm_with_another_budget_is_named(results: ReportData, golden) -> None:
+    costs = results.costs.copy()
     costs.loc[costs["arm"] == "early", ["updates", "updates_ratio"]] *= 0.5
-    said = cost.budgets(dataclasses.replace(found, costs=costs))
-    golden(cost.budgets(found), said)
-    assert "**dropout**" not in said
+    sentence = cost.budgets(dataclasses.replace(results, costs=costs))
+    golden(cost.budgets(results), sentence)
+    assert "**dropout**" not in sentence
 
 
-def test_pairs_left_out_are_counted_with_their_reason(found: ReportData, golden) -> None:
-    assert front.left_out(found) == ""
-    table = found.contrasts.copy()
-    own = (table["arm"] == "dropout") & (table["metric"] == "test_accuracy")
-    table.loc[own, ["unpaired", "other_machine", "n"]] = (2, 1, 1)
-    golden(front.left_out(dataclasses.replace(found, contrasts=table)))
+def test_pairs_left_out_are_counted_with_their_reason(results: ReportData, golden) -> None:
+    assert front.left_out(results) == ""
+    table = results.contrasts.copy()
+    is_row = (table["arm"] == "dropout") & (table["metric"] == "test_accuracy")
+    table.loc[is_row, ["unpaired", "other_machine", "n"]] = (2, 1, 1)
+    golden(front.left_out(dataclasses.replace(results, contrasts=table)))
 
 
-def test_an_inconclusive_arm_says_how_many_pairs_it_needs(found: ReportData) -> None:
-    page = all_pages(found)["pages/study_layers.md"]
+def test_an_inconclusive_arm_says_how_many_pairs_it_needs(results: ReportData) -> None:
+    page = all_pages(results)["pages/study_layers.md"]
     needed = {row["arm"]: row["seeds needed"] for row in table_of(page, "verdict")}
     assert needed == dict.fromkeys(VERDICTS, "–") | {"mixup": "1,234 (900 to > 10,000)"}
-    table = found.contrasts.assign(seeds_needed=math.inf, seeds_needed_low=math.inf)
-    many = dataclasses.replace(found, contrasts=table)
+    table = results.contrasts.assign(seeds_needed=math.inf, seeds_needed_low=math.inf)
+    many = dataclasses.replace(results, contrasts=table)
     rows = table_of(all_pages(many)["pages/study_layers.md"], "verdict")
     assert {row["seeds needed"] for row in rows} == {"–", "> 10,000"}
 
 
-def test_the_diagnosis_of_variance(found: ReportData, golden) -> None:
+def test_the_diagnosis_of_variance(results: ReportData, golden) -> None:
     """Training errors are 1.0, 1.1 and 1.2 %; the second time with a best possible error."""
-    stated = found.confirmation.model_copy(update={"optimal_error": 0.008})
-    other = dataclasses.replace(found, confirmation=stated)
-    other = dataclasses.replace(other, **derived(other, found.outcomes))
-    golden(*(_diagnosis.diagnosis_section(data) for data in (found, other)))
+    stated = results.confirmation.model_copy(update={"optimal_error": 0.008})
+    other = dataclasses.replace(results, confirmation=stated)
+    other = dataclasses.replace(other, **derived(other, results.outcomes))
+    golden(*(_diagnosis.diagnosis_section(data) for data in (results, other)))
 
 
 @pytest.mark.parametrize(
@@ -426,40 +432,40 @@ def test_the_diagnosis_of_variance(found: ReportData, golden) -> None:
     ],
 )
 def test_of_an_arm_whose_verdict_is_withheld_the_runs_that_were_not_lost_count(
-    found: ReportData, withheld: bool, p: float, words: str
+    results: ReportData, withheld: bool, p: float, words: str
 ) -> None:
     """`early` is the one arm with a smaller gap that does not help."""
-    table = found.contrasts.copy()
+    table = results.contrasts.copy()
     changed = (table["arm"] == "early") & (table["metric"] == "test_accuracy")
     table.loc[changed, ["difference", "withheld", "p_holm"]] = (0.02, withheld, p)
-    text = _diagnosis.diagnosis_section(dataclasses.replace(found, contrasts=table))
+    text = _diagnosis.diagnosis_section(dataclasses.replace(results, contrasts=table))
     (line,) = [line for line in text.splitlines() if "smaller gap" in line]
     assert line.startswith("- **early** ")
     assert f"is shown to have a smaller gap{words}" in line
 
 
 def test_where_bias_is_the_problem_arms_that_fit_better_are_named(
-    found: ReportData, golden
+    results: ReportData, golden
 ) -> None:
-    outcomes = found.outcomes.assign(train_accuracy=0.7, gap=0.01)
+    outcomes = results.outcomes.assign(train_accuracy=0.7, gap=0.01)
     better = outcomes["arm"] == "mixup"
     outcomes.loc[better, "train_accuracy"] = [0.8, 0.81, 0.82]
-    golden(_diagnosis.diagnosis_section(dataclasses.replace(found, **derived(found, outcomes))))
+    golden(_diagnosis.diagnosis_section(dataclasses.replace(results, **derived(results, outcomes))))
 
 
-def test_whether_the_smallest_gap_is_the_best_model(found: ReportData, golden) -> None:
-    outcomes = found.outcomes.assign(gap=0.1, test_accuracy=0.9)
+def test_whether_the_smallest_gap_is_the_best_model(results: ReportData, golden) -> None:
+    outcomes = results.outcomes.assign(gap=0.1, test_accuracy=0.9)
     outcomes.loc[outcomes["arm"] == "decay", "gap"] = 0.02
     outcomes.loc[outcomes["arm"] == "dropout", "test_accuracy"] = 0.95
-    another = gap.smallest_gap(dataclasses.replace(found, **derived(found, outcomes)))
+    another = gap.smallest_gap(dataclasses.replace(results, **derived(results, outcomes)))
     outcomes.loc[outcomes["arm"] == "decay", "test_accuracy"] = 0.96
-    same = gap.smallest_gap(dataclasses.replace(found, **derived(found, outcomes)))
+    same = gap.smallest_gap(dataclasses.replace(results, **derived(results, outcomes)))
     golden(another, same)
     ranks = outcomes["gap"].rank().corr(outcomes["test_accuracy"].rank())
     assert f" {ranks:.2f}. Within arms" in same
 
 
-def interacting(found: ReportData, low: float, high: float) -> ReportData:
+def interacting(results: ReportData, low: float, high: float) -> ReportData:
     row = {
         "study": "layers",
         "arm": "both",
@@ -480,15 +486,15 @@ def interacting(found: ReportData, low: float, high: float) -> ReportData:
         **{"detectable": 0.04, "detectable_low": 0.033, "detectable_high": 0.062},
     }
     rows = [row | {"metric": metric} for metric in ("test_accuracy", "test_nll", "gap")]
-    return dataclasses.replace(found, interactions=pd.DataFrame(rows))
+    return dataclasses.replace(results, interactions=pd.DataFrame(rows))
 
 
-def test_interactions_by_their_interval(found: ReportData, golden) -> None:
+def test_interactions_by_their_interval(results: ReportData, golden) -> None:
     bounds = [(-0.006, -0.001), (0.001, 0.006), (-0.006, 0.001), (NAN, NAN)]
-    golden(*(_interactions.interaction_lines(interacting(found, *pair)) for pair in bounds))
+    golden(*(_interactions.interaction_lines(interacting(results, *pair)) for pair in bounds))
 
 
-def test_a_pair_whose_lost_runs_contradict_its_verdict_has_none(found: ReportData) -> None:
+def test_a_pair_whose_lost_runs_contradict_its_verdict_has_none(results: ReportData) -> None:
     row = {"study": "layers", "arm": "both", "better": "dropout", "verdict": "inconclusive"}
     row |= {"difference": 0.02, "low": 0.015, "high": 0.025, "low_all": 0.01, "high_all": 0.03}
     row |= {"low_images": NAN, "high_images": NAN, "verdict_other_images": "inconclusive"}
@@ -496,7 +502,7 @@ def test_a_pair_whose_lost_runs_contradict_its_verdict_has_none(found: ReportDat
     lines = []
     for withheld in (False, True):
         parts = pd.DataFrame([row | {"withheld": withheld, "repeats": False}])
-        lines.append(_interactions.interaction_lines(dataclasses.replace(found, parts=parts)))
+        lines.append(_interactions.interaction_lines(dataclasses.replace(results, parts=parts)))
     plain, withheld_line = lines
     assert "is not shown to differ" in plain
     assert "is not shown to differ" not in withheld_line
@@ -512,11 +518,11 @@ def test_a_pair_whose_lost_runs_contradict_its_verdict_has_none(found: ReportDat
     ],
 )
 def test_intervals_say_how_much_wider_another_pool_makes_them(
-    found: ReportData, factor: float, most: float, shown: str, missing: str
+    results: ReportData, factor: float, most: float, shown: str, missing: str
 ) -> None:
     arm = "" if np.isnan(factor) else "dropout"
     row = {"study": "spread", "arm": arm, "split_sd": 0.01, "factor": factor, "most": most}
-    made = all_pages(dataclasses.replace(found, pools=pd.DataFrame([row])))
+    made = all_pages(dataclasses.replace(results, pools=pd.DataFrame([row])))
     for page in ("verdicts", "method"):
         text = made[f"pages/{page}.md"].partition("other pools")[2]
         text = ". ".join(text.split(". ")[:2])
@@ -524,20 +530,20 @@ def test_intervals_say_how_much_wider_another_pool_makes_them(
         assert missing not in text
 
 
-@pytest.mark.parametrize(("elsewhere", "said"), [("helps", False), ("inconclusive", True)])
-def test_a_pair_has_its_interval_over_test_examples(found: ReportData, elsewhere, said) -> None:
+@pytest.mark.parametrize(("elsewhere", "words"), [("helps", False), ("inconclusive", True)])
+def test_a_pair_has_its_interval_over_test_examples(results: ReportData, elsewhere, words) -> None:
     row = {"study": "layers", "arm": "both", "better": "dropout", "verdict": "helps"}
     row |= {"difference": 0.02, "low": 0.01, "high": 0.03, "withheld": False}
     row |= {"low_images": -0.004, "high_images": 0.044, "verdict_other_images": elsewhere}
-    made = dataclasses.replace(found, parts=pd.DataFrame([row]))
+    made = dataclasses.replace(results, parts=pd.DataFrame([row]))
     line = _interactions.interaction_lines(made)
     assert "+2.0 points [+1.0, +3.0] ([-0.4, +4.4] if" in line
-    assert ("inconclusive" in line) is said
+    assert ("inconclusive" in line) is words
     assert "verdict is corrected" in line
 
 
-def test_interactions_stand_on_both_pages(found: ReportData) -> None:
-    made = all_pages(interacting(found, -0.007, -0.001))
+def test_interactions_stand_on_both_pages(results: ReportData) -> None:
+    made = all_pages(interacting(results, -0.007, -0.001))
     assert "-0.4 points [-0.7, -0.1]" in made["report.md"]
     page = made["pages/study_layers.md"]
     rows = {row["metric"]: row for row in table_of(page, "sum of parts")}
@@ -547,12 +553,12 @@ def test_interactions_stand_on_both_pages(found: ReportData) -> None:
     assert "In all rows: pair = both, parts = dropout, decay, n = 3." in page
 
 
-def test_the_standard_errors_and_their_advice(found: ReportData, golden) -> None:
+def test_the_standard_errors_and_their_advice(results: ReportData, golden) -> None:
     texts = []
     for seeds, others in ((0.01, 0.001), (0.001, 0.01), (0.01, 0.01)):
-        errors = standard_errors(found.contrasts.assign(seed_error=seeds, image_error=others))
+        errors = standard_errors(results.contrasts.assign(seed_error=seeds, image_error=others))
         texts.append(
-            variance.standard_error_sentence(dataclasses.replace(found, standard_errors=errors))
+            variance.standard_error_sentence(dataclasses.replace(results, standard_errors=errors))
         )
     golden(*texts)
 
@@ -570,18 +576,18 @@ def table_of(page: str, column: str) -> list[dict[str, str]]:
     return [dict(zip(rows[0], row, strict=True)) for row in rows[2:]]
 
 
-def test_a_metric_that_is_exactly_the_baseline_s_has_no_number(found: ReportData) -> None:
-    table = found.contrasts.copy()
+def test_a_metric_that_is_exactly_the_baseline_s_has_no_number(results: ReportData) -> None:
+    table = results.contrasts.copy()
     same = (table["arm"] == "dropout") & (table["metric"] == "gap")
     table.loc[same, ["difference", "p", "low", "high"]] = [0.0, NAN, NAN, NAN]
-    page = all_pages(dataclasses.replace(found, contrasts=table))["pages/study_layers.md"]
+    page = all_pages(dataclasses.replace(results, contrasts=table))["pages/study_layers.md"]
     rows = {row["arm"]: row for row in table_of(page, "test NLL (nats)")}
     assert rows["augmentation"]["gap (points)"] == "+2.0 [+1.5, +2.5]"
     assert rows["dropout"]["gap (points)"] == "–"
     assert rows["dropout"]["test NLL (nats)"] == "+0.010 [+0.005, +0.015]"
 
 
-def spread(found: ReportData) -> ReportData:
+def spread(results: ReportData) -> ReportData:
     """Return the report with a study of variance, some of whose runs are not done."""
     arms = (
         PlannedArm(name="baseline"),
@@ -602,7 +608,7 @@ def spread(found: ReportData) -> ReportData:
         for arm in arms
         for seed in (1000, 1001)
     )
-    planned = found.confirmation
+    planned = results.confirmation
     plan = planned.model_copy(
         update={"studies": (*planned.studies, study), "runs": (*planned.runs, *draws)}
     )
@@ -616,13 +622,13 @@ def spread(found: ReportData) -> ReportData:
     records = {name: {"state": "done"} for name in planned.fingerprints()}
     records["dropout-1001"] = {"state": "failed", "reason": "why"}
     return dataclasses.replace(
-        found, confirmation=plan, variance=table, runs=run_frame(plan, records)
+        results, confirmation=plan, variance=table, runs=run_frame(plan, records)
     )
 
 
-def test_a_study_of_variance_has_its_page_and_its_sentence(found: ReportData) -> None:
-    told = spread(found)
-    made = all_pages(told)
+def test_a_study_of_variance_has_its_page_and_its_sentence(results: ReportData) -> None:
+    changed = spread(results)
+    made = all_pages(changed)
     page = made["pages/study_spread.md"]
     assert "| baseline | init | 1.73 | [0.90,\u00a05.00] | 2 | 4 |" in page
     assert "| baseline | test set | 2.00 | – | 0 | 0 |" in page
@@ -633,11 +639,13 @@ def test_a_study_of_variance_has_its_page_and_its_sentence(found: ReportData) ->
     assert sentence.index("**init**") < sentence.index("**order**")
     assert sentence in made["report.md"]
     assert "nan" not in page
-    nothing = all_pages(dataclasses.replace(told, variance=told.variance.iloc[:0]))
+    nothing = all_pages(dataclasses.replace(changed, variance=changed.variance.iloc[:0]))
     assert "no variance components" in nothing["pages/study_spread.md"]
 
 
-def test_an_interaction_means_another_thing_where_arms_hurt(found: ReportData, golden) -> None:
+def test_the_sentence_of_an_interaction_depends_on_the_sign_of_the_effects(
+    results: ReportData, golden
+) -> None:
     texts = []
     for effect, total, low in (
         (0.02, 0.03, -0.015),
@@ -647,31 +655,33 @@ def test_an_interaction_means_another_thing_where_arms_hurt(found: ReportData, g
         (-0.01, 0.02, -0.035),
         (0.01, -0.02, 0.025),
     ):
-        told = interacting(found, low, low + 0.01)
-        table = told.interactions.assign(effect=effect, sum=total)
-        texts.append(_interactions.interaction_lines(dataclasses.replace(told, interactions=table)))
+        changed = interacting(results, low, low + 0.01)
+        table = changed.interactions.assign(effect=effect, sum=total)
+        texts.append(
+            _interactions.interaction_lines(dataclasses.replace(changed, interactions=table))
+        )
     golden(*texts)
 
 
-def test_within_arms_a_collapsed_arm_decides_nothing(found: ReportData) -> None:
-    outcomes = found.outcomes.assign(
+def test_within_arms_a_collapsed_arm_decides_nothing(results: ReportData) -> None:
+    outcomes = results.outcomes.assign(
         gap=[0.01, 0.02, 0.03] * 7, test_accuracy=[0.99, 0.98, 0.97] * 7, train_accuracy=1.0
     )
     outcomes.loc[outcomes["arm"] == "early", ["gap", "test_accuracy"]] = [[0.0, 0.1]] * 3
-    said = gap.smallest_gap(dataclasses.replace(found, **derived(found, outcomes)))
-    assert "it is -1.00." in said
-    assert "its gap is nearly equal to its validation error" in said
+    sentence = gap.smallest_gap(dataclasses.replace(results, **derived(results, outcomes)))
+    assert "it is -1.00." in sentence
+    assert "its gap is nearly equal to its validation error" in sentence
 
 
-def test_without_a_baseline_there_is_no_diagnosis(found: ReportData) -> None:
-    outcomes = found.outcomes[found.outcomes["arm"] != "baseline"]
+def test_without_a_baseline_there_is_no_diagnosis(results: ReportData) -> None:
+    outcomes = results.outcomes[results.outcomes["arm"] != "baseline"]
     assert "nothing to diagnose" in _diagnosis.diagnosis_section(
-        dataclasses.replace(found, **derived(found, outcomes))
+        dataclasses.replace(results, **derived(results, outcomes))
     )
 
 
-def test_the_primary_table_of_a_study_has_the_numbers_of_its_contrasts(found: ReportData) -> None:
-    table = found.contrasts.copy()
+def test_the_primary_table_of_a_study_has_the_numbers_of_its_contrasts(results: ReportData) -> None:
+    table = results.contrasts.copy()
     primary = (table["metric"] == "test_accuracy") & (table["arm"] == "dropout")
     numbers = {
         "baseline_mean": 0.81,
@@ -691,7 +701,7 @@ def test_the_primary_table_of_a_study_has_the_numbers_of_its_contrasts(found: Re
         "correlation": -0.42,
     }
     table.loc[primary, list(numbers)] = list(numbers.values())
-    page = all_pages(dataclasses.replace(found, contrasts=table))["pages/study_layers.md"]
+    page = all_pages(dataclasses.replace(results, contrasts=table))["pages/study_layers.md"]
     rows = {row["arm"]: row for row in table_of(page, "verdict")}
     assert list(rows["dropout"].values()) == [
         *("dropout", "81.0", "84.5", "+3.5 [+1.2, +5.8]", "helps", "7"),
@@ -700,21 +710,21 @@ def test_the_primary_table_of_a_study_has_the_numbers_of_its_contrasts(found: Re
     assert "In all rows: rule = deterministic." in page
 
 
-def test_more_than_all_points_can_not_be_found(found: ReportData) -> None:
-    table = found.contrasts.assign(detectable=1.5)
-    page = all_pages(dataclasses.replace(found, contrasts=table))["pages/study_layers.md"]
+def test_more_than_all_points_can_not_be_found(results: ReportData) -> None:
+    table = results.contrasts.assign(detectable=1.5)
+    page = all_pages(dataclasses.replace(results, contrasts=table))["pages/study_layers.md"]
     assert {row["detectable"] for row in table_of(page, "verdict")} == {"none possible"}
 
 
 def test_a_page_is_added_by_a_file_alone(
-    found: ReportData, tmp_path, monkeypatch: pytest.MonkeyPatch
+    results: ReportData, tmp_path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "extra.py").write_text(
         "from pipeline.reporting.pages._page import Page\n\nORDER = 25\n\n\n"
         "def pages(data):\n    yield Page('extra', 'More', f'# {data.confirmation.protocol}')\n"
     )
     monkeypatch.setattr(pages, "__path__", [*pages.__path__, str(tmp_path)])
-    made = all_pages(found)
+    made = all_pages(results)
     assert made["pages/extra.md"] == f"{pages.BACK}\n\n# tiny\n"
     names = ("verdicts", "method", "checks", "gap", "extra", "cost")
     assert list(made)[1:7] == [f"pages/{name}.md" for name in names]

@@ -141,12 +141,12 @@ def drawn_search(search: strengths.Search) -> Axes:
 
 def line(axes: Axes, **looks: Any) -> list[tuple[float, float]]:
     """Return the points of the lines of a panel that look so."""
-    found = [
+    lines = [
         one
         for one in axes.lines
         if all(getattr(one, f"get_{name}")() == look for name, look in looks.items())
     ]
-    return [tuple(point) for one in found for point in one.get_xydata().tolist()]
+    return [tuple(point) for one in lines for point in one.get_xydata().tolist()]
 
 
 def texts(figure: Figure) -> list[str]:
@@ -774,11 +774,11 @@ def test_a_name_that_is_longer_than_a_panel_breaks_after_an_underscore() -> None
 
 
 def test_all_searches_share_the_axis_of_their_paired_differences() -> None:
-    found = {
+    searches = {
         "arm_0": searched(fitted=[0.91, 0.93, 0.92]),
         "arm_1": searched(change=[0.0, 0.1, 0.2]),
     }
-    figure = strengths.strengths(found, PALETTE)
+    figure = strengths.strengths(searches, PALETTE)
     first, second = (axes for axes in figure.axes if axes.get_title("left"))
     assert first.get_ylim() == second.get_ylim()
     assert line(first, marker="*") == [(0.25, pytest.approx(2.5))]

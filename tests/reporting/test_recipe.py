@@ -49,7 +49,7 @@ def failing(data, *checks):
     return dataclasses.replace(data, trust=pd.DataFrame(rows, columns=list(COLUMNS)))
 
 
-def told(setting=None, verdicts=VERDICTS):
+def recipe(setting=None, verdicts=VERDICTS):
     """Return the section for a report whose best arm has this setting; a rate was tuned."""
     data = report_data({"layers": dict.fromkeys(verdicts, "deterministic")}, verdicts)
     plan = data.confirmation.model_copy(update={"tuned": {"training.learning_rate": 0.05}})
@@ -58,15 +58,15 @@ def told(setting=None, verdicts=VERDICTS):
 
 
 def test_the_best_arm_is_named_with_the_tuned_values_that_it_keeps():
-    section = told({"augmentation": {"shift": 1}})
+    section = recipe({"augmentation": {"shift": 1}})
     assert section.startswith("Use **augmentation**, with the tuned training.learning_rate=0.05:")
     assert "```yaml\n- {name: augmentation, shift: 1}\n```" in section
-    changed = told({"protocol": {"training.learning_rate": 0.5}})
+    changed = recipe({"protocol": {"training.learning_rate": 0.5}})
     assert changed.startswith("Use **augmentation**:")
 
 
 def test_what_hurts_or_changes_nothing_is_left_out():
-    section = told()
+    section = recipe()
     hurting, equivalent = left_out(section)
     assert re.findall(r"\*\*(\w+)\*\* \(-3.0 points", hurting) == ["early"]
     assert re.findall(r"\*\*(\w+)\*\*", equivalent) == ["decay"]
@@ -94,7 +94,7 @@ def test_other_data_are_nothing_to_leave_out():
 
 
 def test_where_nothing_helps_the_baseline_is_kept():
-    section = told(verdicts={"mixup": (-0.004, "inconclusive"), "early": (-0.03, "hurts")})
+    section = recipe(verdicts={"mixup": (-0.004, "inconclusive"), "early": (-0.03, "hurts")})
     assert section.startswith("Keep the baseline, with the tuned training.learning_rate=0.05:")
     assert "yaml" not in section
     assert "**early**" in left_out(section)[0]
@@ -124,7 +124,7 @@ def test_an_arm_that_hurts_has_the_conditions_of_its_failed_checks(checks, condi
 
 def test_a_loss_below_the_margin_is_said_to_be_one():
     verdicts = {"mixup": (-0.004, "hurts", True), "early": (-0.03, "hurts")}
-    (hurting,) = left_out(told(verdicts=verdicts))
+    (hurting,) = left_out(recipe(verdicts=verdicts))
     small, large = re.findall(r"\*\*\w+\*\* \((.*?)\)", hurting)
     assert [text.count("margin") for text in (small, large)] == [1, 0]
 

@@ -3,27 +3,12 @@
 from types import SimpleNamespace
 
 import pandas as pd
+from plans import plan_of_one_arm
 
 from pipeline.comparison.arms import rule_means
-from pipeline.config.plan import Plan, PlannedArm, PlannedRun, PlannedStudy
+from pipeline.config.plan import PlannedArm, PlannedStudy
 from pipeline.reporting.markdown import Formatter
 from pipeline.reporting.pages.study import audit_table, rules_section
-
-
-def planned(fingerprints):
-    runs = tuple(
-        PlannedRun(study="s", arm="a", seed=seed, fingerprint=name)
-        for seed, name in enumerate(fingerprints)
-    )
-    return Plan(
-        protocol="p",
-        phase="confirmation",
-        settings={},
-        margin=0.01,
-        data_digest="d",
-        studies=(PlannedStudy(name="s", question="?", arms=()),),
-        runs=runs,
-    )
 
 
 def test_a_rule_scored_on_some_of_the_runs_alone_is_not_shown_beside_the_others():
@@ -44,7 +29,7 @@ def test_a_rule_scored_on_some_of_the_runs_alone_is_not_shown_beside_the_others(
     ]
     rows += [("x", "crops", 5, "test", metric, 0.9) for metric in ("accuracy", "nll")]
     study = PlannedStudy(name="s", question="?", arms=(PlannedArm(name="a"),))
-    plan = planned(["x", "y"])
+    plan = plan_of_one_arm(["x", "y"])
     scores = pd.DataFrame(
         rows, columns=["fingerprint", "view", "members", "split", "metric", "value"]
     )

@@ -60,23 +60,23 @@ def rows(check: Check, failed: bool, **changed: Any) -> list[dict[str, Any]]:
     }
     bad = {"passed": False, **(FAILED[check] if failed else {})} if failed else {}
     if check is Check.TUNED:
-        found = [row | {"arm": "baseline", "passed": True} | bad]
+        checks = [row | {"arm": "baseline", "passed": True} | bad]
     elif check is Check.REFERENCES:
-        found = [
+        checks = [
             row | {"arm": "baseline", "passed": True, "subject": name} | (bad if place else {})
             for place, name in enumerate(SUBJECTS)
         ]
     elif check is Check.MACHINE:
         first = row | {"study": "", "arm": "", "passed": True}
-        found = [first, first | bad] if failed else [first]
+        checks = [first, first | bad] if failed else [first]
     else:
-        found = [row | {"arm": arm, "passed": True} | bad for arm in ARMS[:5]]
-        found.append(row | {"arm": ARMS[5], "passed": True})
-    return [one | changed for one in found]
+        checks = [row | {"arm": arm, "passed": True} | bad for arm in ARMS[:5]]
+        checks.append(row | {"arm": ARMS[5], "passed": True})
+    return [one | changed for one in checks]
 
 
-def with_checks(data: ReportData, *found: list[dict[str, Any]]) -> ReportData:
-    table = pd.DataFrame([row for part in found for row in part], columns=list(COLUMNS))
+def with_checks(data: ReportData, *checks: list[dict[str, Any]]) -> ReportData:
+    table = pd.DataFrame([row for part in checks for row in part], columns=list(COLUMNS))
     return dataclasses.replace(data, trust=table)
 
 
@@ -123,7 +123,7 @@ def test_the_wording_of_every_check(data: ReportData, golden) -> None:
         trust_section(with_checks(data, *(rows(check, False) for check in Check))),
         trust_section(with_checks(data, *(rows(check, True) for check in Check))),
         *(trust_section(with_checks(data, variant)) for variant in variants),
-        *(trust_section(with_checks(overriding(data, keys), found)) for keys, found in given),
+        *(trust_section(with_checks(overriding(data, keys), checks)) for keys, checks in given),
     )
 
 
@@ -131,8 +131,8 @@ def test_the_wording_of_every_check(data: ReportData, golden) -> None:
 def test_a_failed_check_is_shown_and_those_that_passed_are_folded(
     data: ReportData, check: Check
 ) -> None:
-    found = [rows(other, other is check) for other in Check]
-    text = trust_section(with_checks(data, *found))
+    checks = [rows(other, other is check) for other in Check]
+    text = trust_section(with_checks(data, *checks))
     shown, folded = text.split(f"<details><summary>{len(LINES) - 1} checks passed</summary>")
     assert re.findall("^- .*?:", shown, flags=re.M) == ["- **Failed**:"]
     assert re.findall("^- .*?:", folded, flags=re.M) == ["- Passed:"] * (len(Check) - 1)
@@ -175,10 +175,10 @@ def test_failed_checks_are_limits_of_the_answer(
 
 @pytest.mark.parametrize("below", SUBJECTS)
 def test_a_baseline_below_the_majority_class_is_the_first_sentence(data: ReportData, below) -> None:
-    found = rows(Check.REFERENCES, False)
-    for row in found:
+    checks = rows(Check.REFERENCES, False)
+    for row in checks:
         row["passed"] = row["subject"] != below
-    answer = front.headline(with_checks(data, found))
+    answer = front.headline(with_checks(data, checks))
     assert answer.startswith(f"{NOT_ABOVE_MAJORITY} **augmentation** ") == (below == MAJORITY)
     later = re.findall("Its validation accuracy is not shown to be above that of ([^.]*)", answer)
     assert later == ([] if below == MAJORITY else [below])

@@ -55,15 +55,15 @@ def synthetic(looks=None):
             ]
     names = ["fingerprint", "view", "members", "split", "metric", "value"]
     scores = pd.DataFrame(rows, columns=names).drop_duplicates()
-    known = with_collapses(plan, outcomes(scores, states, dict.fromkeys(states, "one kind")))
+    results = with_collapses(plan, outcomes(scores, states, dict.fromkeys(states, "one kind")))
     costs = {name: {"training_flops": 2, "forward_flops": 1} for name in states}
     used = ("test_accuracy", "gap", *COSTS)
     return replace(
         data,
         confirmation=plan,
-        contrasts=contrasts(plan, known, costs, {}, metrics=used),
-        collapses=collapses(plan, known),
-        seeds=seed_scores(plan, known),
+        contrasts=contrasts(plan, results, costs, {}, metrics=used),
+        collapses=collapses(plan, results),
+        seeds=seed_scores(plan, results),
     )
 
 
@@ -95,22 +95,22 @@ def edited(report):
         text = path.read_text(encoding="utf-8")
         assert old in text
         path.write_text(text.replace(old, new, 1), encoding="utf-8")
-        found = headline_differences(report)
+        lines = headline_differences(report)
         path.write_text(text, encoding="utf-8")
-        return found
+        return lines
 
     return differences
 
 
-def replaced(found):
+def replaced(match):
     """Return another number or another verdict for a match."""
-    token = found[0]
+    token = match[0]
     return token[:-1] + str((int(token[-1]) + 1) % 10) if token[-1].isdigit() else "is unsure"
 
 
-def changed(text, found):
+def changed(text, match):
     """Return a text in which a match is another number or another verdict."""
-    return text[: found.start()] + replaced(found) + text[found.end() :]
+    return text[: match.start()] + replaced(match) + text[match.end() :]
 
 
 def test_a_written_report_agrees_with_its_tables(report):
@@ -153,23 +153,25 @@ def tables(report):
 
 def test_every_number_and_verdict_of_the_answer_is_compared(report, tables):
     front = (report / "report.md").read_text(encoding="utf-8")
-    answer = front.split("\n\n")[1]
-    exempt = [found.span() for found in UNKNOWN.finditer(answer)]
+    answer = front.split("
+
+")[1]
+    exempt = [match.span() for match in UNKNOWN.finditer(answer)]
     start, end = answer.index("The baseline reaches"), answer.index("Limits: ")
     exempt.append((start, end))  # compared with metrics.json, below
     tokens = [
-        found
+        match
         for pattern in (NUMBER, VERDICT)
-        for found in pattern.finditer(answer)
-        if not any(low <= found.start() < high for low, high in exempt)
+        for match in pattern.finditer(answer)
+        if not any(low <= match.start() < high for low, high in exempt)
     ]
     assert len(tokens) > 30
     table = arm_table(front)
     assert not [*tables.answer_differences(answer, *table)]
     missed = [
-        found
-        for found in tokens
-        if not [*tables.answer_differences(changed(answer, found), *table)]
+        match
+        for match in tokens
+        if not [*tables.answer_differences(changed(answer, match), *table)]
     ]
     assert missed == []
 

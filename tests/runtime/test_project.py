@@ -1,9 +1,11 @@
 """The folder of a project, from within it and from copies of DVC."""
 
 import pytest
+import tiny
 
-from pipeline.config.parameters import read_parameters
+from pipeline.config.parameters import Parameters, read_parameters
 from pipeline.data.paths import cache_folder, data_path
+from pipeline.planning.studies import read_experiment
 from pipeline.runtime.errors import Refusal
 from pipeline.runtime.project import enter_project, find_project, in_original, original
 
@@ -54,3 +56,27 @@ def test_outside_a_project_one_line_says_where_to_run(tmp_path, monkeypatch):
     assert refused.value.lines == (
         f"params.yaml: missing in {tmp_path}; run in the folder of a project",
     )
+
+
+USERS_PARAMETERS = """protocols: [mine]
+tune: {training.learning_rate: {log: [0.01, 0.1], points: 3}}
+resolve: {digits: {dropout: {dropout: 24}}}
+margin: 0.02
+start: {rates: {trunk: 0.1}}
+"""
+
+
+@pytest.mark.parametrize("text", [USERS_PARAMETERS, "protocols: [mine]\n"], ids=["set", "removed"])
+def test_the_tiny_project_does_not_depend_on_the_params_yaml_of_a_user(tmp_path, monkeypatch, text):
+    root, checkout = tmp_path / "root", tmp_path / "checkout"
+    for name in ("pipeline", ".dvc"):
+        (root / name).mkdir(parents=True)
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore", "pyproject.toml", "Makefile"):
+        (root / name).touch()
+    (root / "params.yaml").write_text(text)
+    monkeypatch.setattr(tiny, "ROOT", root)
+    tiny.write_checkout(checkout)
+    parameters = read_parameters(checkout)
+    assert (parameters.overrides(), parameters.resolve) == ({}, None)
+    assert parameters.model_fields_set == set(Parameters.model_fields)
+    assert read_experiment("tiny", checkout).protocol.margin == 0.01

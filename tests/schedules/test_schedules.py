@@ -58,20 +58,20 @@ FORMULAS = [  # schedule, multiplier of update t, and of the last update
 
 @pytest.mark.parametrize(("schedule", "formula", "last"), FORMULAS)
 def test_every_update_has_the_rate_of_the_formula(schedule, formula, last):
-    found = rates(schedule)
-    assert found == pytest.approx([RATE * formula(t) for t in range(UPDATES)], rel=1e-12)
-    assert found[-1] == pytest.approx(RATE * last, rel=1e-4)
+    course_rates = rates(schedule)
+    assert course_rates == pytest.approx([RATE * formula(t) for t in range(UPDATES)], rel=1e-12)
+    assert course_rates[-1] == pytest.approx(RATE * last, rel=1e-4)
 
 
 def test_inverse_time_is_the_lecture_s_table():
-    found = rates(InverseTime(), course=Course(5, 1))
-    assert [round(rate, 3) for rate in found] == [0.2, 0.1, 0.067, 0.05, 0.04]
+    course_rates = rates(InverseTime(), course=Course(5, 1))
+    assert [round(rate, 3) for rate in course_rates] == [0.2, 0.1, 0.067, 0.05, 0.04]
 
 
 def test_steps_are_at_shares_of_training_whatever_their_rounding():
     """9 / 30 / 0.1 is 2.9999999999999996."""
-    found = rates(Step(factor=0.5, every=0.1), course=Course(30, 1))
-    assert found == [RATE * 0.5 ** (update // 3) for update in range(30)]
+    course_rates = rates(Step(factor=0.5, every=0.1), course=Course(30, 1))
+    assert course_rates == [RATE * 0.5 ** (update // 3) for update in range(30)]
 
 
 @pytest.mark.parametrize("updates", [1, 2, 3, 7, 60, 180])
@@ -99,36 +99,38 @@ def test_every_update_of_one_cycle_has_the_rate_of_the_formula():
 
 
 def test_the_ends_of_one_cycle():
-    found = rates(OneCycle(pct_start=0.5, div_factor=10, final_div_factor=100))
-    assert found[0] == pytest.approx(RATE / 10)
-    assert found.index(max(found)) == 29
-    assert max(found) == pytest.approx(RATE)
-    assert found[-1] == pytest.approx(RATE / 1000)
+    course_rates = rates(OneCycle(pct_start=0.5, div_factor=10, final_div_factor=100))
+    assert course_rates[0] == pytest.approx(RATE / 10)
+    assert course_rates.index(max(course_rates)) == 29
+    assert max(course_rates) == pytest.approx(RATE)
+    assert course_rates[-1] == pytest.approx(RATE / 1000)
 
 
 @pytest.mark.parametrize("updates", [2, 10, 60])
 def test_a_rise_that_ends_with_the_first_update(updates):
-    found = rates(OneCycle(pct_start=1 / updates), course=Course(updates, 1))
-    assert found[0] == pytest.approx(RATE)
-    assert found[-1] == pytest.approx(RATE / 25e4)
-    assert sorted(found, reverse=True) == found
+    course_rates = rates(OneCycle(pct_start=1 / updates), course=Course(updates, 1))
+    assert course_rates[0] == pytest.approx(RATE)
+    assert course_rates[-1] == pytest.approx(RATE / 25e4)
+    assert sorted(course_rates, reverse=True) == course_rates
 
 
 @pytest.mark.parametrize("schedule", [case[0] for case in FORMULAS] + [OneCycle()])
 def test_a_warm_up_rises_to_the_first_rate_and_then_the_schedule_begins(schedule):
     """A fifth of 60 updates: 12, then the schedule of 48."""
-    found = rates(schedule, warm_up=0.2)
+    course_rates = rates(schedule, warm_up=0.2)
     after = rates(schedule, course=Course(48, PER_EPOCH, snapshots=3))
-    assert found[:12] == pytest.approx([after[0] * (update + 1) / 13 for update in range(12)])
-    assert found[12:] == after
+    assert course_rates[:12] == pytest.approx(
+        [after[0] * (update + 1) / 13 for update in range(12)]
+    )
+    assert course_rates[12:] == after
 
 
 @pytest.mark.parametrize("share", [0.0, 0.016, 0.99])
 def test_a_warm_up_is_whole_updates_and_leaves_one(share):
-    found = rates(Constant(), warm_up=share)
+    course_rates = rates(Constant(), warm_up=share)
     length = int(share * UPDATES)
-    assert found[length:] == [RATE] * (UPDATES - length)
-    assert all(rate < RATE for rate in found[:length])
+    assert course_rates[length:] == [RATE] * (UPDATES - length)
+    assert all(rate < RATE for rate in course_rates[:length])
 
 
 @pytest.mark.parametrize("warm_up", [0.0, 0.2])

@@ -78,14 +78,14 @@ def item(name: str, settings: Settings | None = None) -> Settings:
 
 def cases(allowed: Callable[[str, Settings], bool] = lambda name, settings: True) -> list[Any]:
     """Return (name, settings) of every regularizer and each of its variants that is allowed."""
-    found = [
+    pairs = [
         (name, settings)
         for name in NAMES
         for settings in [strong(name), *_declaration(name, "VARIANTS", [])]
     ]
     return [
         pytest.param(name, settings, id="-".join([name, *map(str, settings)]))
-        for name, settings in found
+        for name, settings in pairs
         if allowed(name, settings)
     ]
 
@@ -101,15 +101,15 @@ def faults() -> list[Any]:
 
 def neutral() -> list[Any]:
     """Return every spelling of settings without effect, as a run's settings have it."""
-    found = []
+    parameters = []
     for name in NAMES:
         kind = regularizers.settings()[name]
         first = [kind.neutral()] if kind.neutral() is not None else []
         others = [kind(**given) for given in _declaration(name, "ALSO_NEUTRAL", [])]
         for number, settings in enumerate([*first, *others]):
             given = {"name": name, **settings.model_dump(mode="json")}
-            found.append(pytest.param(given, id=f"{name}-{number}"))
-    return found
+            parameters.append(pytest.param(given, id=f"{name}-{number}"))
+    return parameters
 
 
 def equipped(name: str, settings: Settings) -> Standardized:

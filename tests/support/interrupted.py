@@ -52,10 +52,10 @@ def ended(
 
     def look(self: Task) -> None:
         held["optimizer"] = self.trainer.optimizers[0].state_dict()
-        own = [
+        callbacks = [
             each for each in self.trainer.callbacks if not isinstance(each, checkpoints.Checkpoints)
         ]
-        held["callbacks"] = [each.state_dict() for each in own]
+        held["callbacks"] = [each.state_dict() for each in callbacks]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Task, "on_train_end", look)

@@ -43,12 +43,12 @@ class Process:
 def marked(mark: str) -> list[Process]:
     """Return all living processes with `mark` in their environment; zombies are dead."""
     wanted = f"{MARK}={mark}".encode()
-    found = [
+    processes = [
         _process(Path(entry.path))
         for entry in os.scandir("/proc")
         if entry.name.isdigit() and _holds(entry.path, wanted)
     ]
-    return [process for process in found if process]
+    return [process for process in processes if process]
 
 
 def of_kind(kind: str, processes: list[Process]) -> list[Process]:
@@ -109,12 +109,12 @@ class Run:
         """Send a signal and return the stage that it met, None where no process was left."""
         processes = marked(self.mark)
         verbs = {process.verb for process in processes} - {""}
-        found = [self.process] if target in ("group", "command") else of_kind(target, processes)
-        if not found or self.process.poll() is not None:
+        targets = [self.process] if target in ("group", "command") else of_kind(target, processes)
+        if not targets or self.process.poll() is not None:
             return None
         try:
             os.killpg(self.process.pid, number) if target == "group" else os.kill(
-                found[-1].pid, number
+                targets[-1].pid, number
             )
         except ProcessLookupError:
             return None

@@ -14,8 +14,8 @@ from pipeline.tracking import mirror
 
 def folder_of(place: Path, name: str) -> Path:
     """Return the one folder of the run `name` under `place`."""
-    (found,) = (place / "wandb").glob(f"offline-run-*-{name}")
-    return found
+    (folder,) = (place / "wandb").glob(f"offline-run-*-{name}")
+    return folder
 
 
 def inspected(folder: Path, *options: str) -> str:

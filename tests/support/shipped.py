@@ -1,6 +1,6 @@
 """The protocols of this project, by name: what a user adds to the folder is not the suite's.
 
-`tests/check_project.py` looks at that.
+`tests/check_project.py` checks that.
 """
 
 SHIPPED = (

@@ -10,8 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.config.parameters import Execution, Tracking
-from pipeline.config.yaml_files import read_yaml
+from pipeline.config.parameters import Execution, Parameters, Tracking
+from pipeline.config.run import Data, Training
+from pipeline.config.schema import Seeds
+from pipeline.config.settings import Settings
+from pipeline.config.start import Start
 
 RUN = (sys.executable, "-m", "pipeline", "run")
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,6 +59,7 @@ arms:
   dropout:
     - {name: dropout, rate: 0.3}
 """
+SECTIONS = {"data": Data, "training": Training, "start": Start, "seeds": Seeds}
 PARAMETERS = "protocols: [tiny]\nstudies: null\nexecution: {workers: 2}\n"
 
 
@@ -80,7 +84,7 @@ def write_checkout(folder: Path, wandb: str = "disabled") -> None:
     for name in ("dvc.yaml", ".dvcignore", ".gitignore", "pyproject.toml", "Makefile"):
         shutil.copyfile(ROOT / name, folder / name)
     write_project(folder)
-    (folder / "params.yaml").write_text(_parameters(wandb))
+    (folder / "params.yaml").write_text(parameters_text(wandb))
     identity = {
         "GIT_AUTHOR_NAME": "t",
         "GIT_AUTHOR_EMAIL": "t@example.org",
@@ -91,23 +95,34 @@ def write_checkout(folder: Path, wandb: str = "disabled") -> None:
         subprocess.run(command, cwd=folder, check=True, env=os.environ | identity)
 
 
-def _parameters(wandb: str) -> str:
-    """Return the project's params.yaml, with every key, without what a user has set there."""
-    document = read_yaml(ROOT / "params.yaml")
-    own = {
+def parameters_text(wandb: str) -> str:
+    """Return a params.yaml in which every key has its default or the tiny project's value.
+
+    The sections `source` and `model` are empty: naming their keys takes an import of torch.
+    The project's own params.yaml is not read, because users change it.
+    """
+    values = {
         "protocols": ["tiny"],
+        "source": {},
+        "model": {},
+        **{section: dict.fromkeys(keys(kind)) for section, kind in SECTIONS.items()},
         "execution": Execution().model_dump(),
         "tracking": Tracking(wandb=wandb).model_dump(),
     }
     lines = []
-    for section, value in document.items():
-        given = own.get(section)
-        if isinstance(value, dict) and section != "resolve":
+    for section in Parameters.model_fields:
+        value = values.get(section)
+        if isinstance(value, dict) and value:
             lines.append(f"{section}:")
-            lines += [f"  {key}: {json.dumps((given or {}).get(key))}" for key in value]
+            lines += [f"  {key}: {json.dumps(given)}" for key, given in value.items()]
         else:
-            lines.append(f"{section}: {json.dumps(given)}")
+            lines.append(f"{section}: {json.dumps(value)}")
     return "\n".join(lines) + "\n"
+
+
+def keys(kind: type[Settings]) -> list[str]:
+    """Return the keys of a section of params.yaml."""
+    return [field.alias or name for name, field in kind.model_fields.items()]
 
 
 def write_clone(checkout: Path, folder: Path) -> Path:

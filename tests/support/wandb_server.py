@@ -48,7 +48,7 @@ class Run:
     """One run, as W&B would show it."""
 
     project: str
-    told: Values = field(default_factory=dict)  # by the names that `wandb.init` gives them
+    arguments: Values = field(default_factory=dict)  # by the names that `wandb.init` gives them
     config: Values = field(default_factory=dict)
     streamed: dict[str, list[Values]] = field(default_factory=dict)  # file -> its lines
     exit_code: int | None = None  # None until it has ended
@@ -93,7 +93,7 @@ class Kept:
     def shown(self) -> tuple[Values, Values]:
         """Return what is the same however often it is sent: of runs, and of artifacts."""
         runs = {
-            name: (run.told, run.config, run.exit_code, run.used, _plain(run.summary()))
+            name: (run.arguments, run.config, run.exit_code, run.used, _plain(run.summary()))
             for name, run in self.runs.items()
         }
         return copy.deepcopy(runs), {
@@ -143,13 +143,13 @@ class Kept:
         }
         counts = {"historyLineCount": len(lines[HISTORY]), "eventsLineCount": 0, "logLineCount": 0}
         config = json.dumps({key: {"value": value} for key, value in run.config.items()})
-        told = {theirs: run.told.get(ours) for theirs, ours in NAMES.items()}
+        fields = {theirs: run.arguments.get(ours) for theirs, ours in NAMES.items()}
         bucket = {
             "id": given["name"],
             "name": given["name"],
             "config": config,
             "wandbConfig": '{"t": {}}',
-            **told,
+            **fields,
             **tails,
             **counts,
         }
@@ -158,7 +158,7 @@ class Kept:
     def _on_UpsertBucket(self, given: Values) -> Values:
         new, name = given["name"] not in self.runs, given["name"]
         run = self.runs.setdefault(name, Run(given["project"]))
-        run.told |= {
+        run.arguments |= {
             ours: given[theirs] for theirs, ours in NAMES.items() if given[theirs] is not None
         }
         run.config = {
@@ -282,8 +282,8 @@ def _listed(name: str, run: Run) -> Values:
     """Return a run as a list of runs has it."""
     states = {None: "running", 0: "finished"}
     summary = run.streamed.get(SUMMARY, [{}])[-1]
-    told = {theirs: run.told.get(ours) for theirs, ours in NAMES.items()}
-    return told | {
+    fields = {theirs: run.arguments.get(ours) for theirs, ours in NAMES.items()}
+    return fields | {
         "id": name,
         "name": name,
         "projectId": "1",
@@ -291,7 +291,7 @@ def _listed(name: str, run: Run) -> Values:
         "config": json.dumps({key: {"value": value} for key, value in run.config.items()}),
         "summaryMetrics": json.dumps(summary),
         "systemMetrics": "{}",
-        "group": run.told.get("group"),
+        "group": run.arguments.get("group"),
         "user": {"name": "me", "username": "me"},
         "createdAt": "2026-01-01T00:00:00",
         "sweepName": None,
@@ -321,14 +321,14 @@ def behaving() -> Iterator[Kept]:
             time.sleep(kept.delay)
             with lock:
                 kept.requests.append((self.path, dict(self.headers), body))
-                code, said = 400, {"errors": [{"message": "no"}]}
+                code, answer = 400, {"errors": [{"message": "no"}]}
                 try:
-                    code, said = 200, kept.answer(self.path, body)
+                    code, answer = 200, kept.answer(self.path, body)
                 except PermissionError:
                     pass
                 except Exception as error:
                     kept.unknown.append(f"{self.command} {self.path} {error!r} {body[:200]!r}")
-            content = json.dumps(said).encode()
+            content = json.dumps(answer).encode()
             self.send_response(code)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))

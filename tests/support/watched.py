@@ -77,13 +77,13 @@ def watched_run(folder: Path) -> None:
         text=True,
         check=False,
     )
-    found = {
+    result = {
         "code": ended.returncode,
         "output": ended.stdout,
         "errors": ended.stderr,
         "seen": (folder / "seen").read_text(),
     }
-    (folder / "run.json").write_text(json.dumps(found))
+    (folder / "run.json").write_text(json.dumps(result))
 
 
 def _path_without_interpreter() -> str:

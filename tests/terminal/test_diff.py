@@ -82,8 +82,8 @@ def test_other_reports_that_two_commits_differ_in_are_offered(history, capsys):
 def test_bad_input_is_one_line(history, words, line):
     with pytest.raises(Refusal) as refused:
         show_diff(*words[:2], words[2:], ["tiny"])
-    (told,) = refused.value.lines
-    assert told.startswith(line)
+    (message,) = refused.value.lines
+    assert message.startswith(line)
 
 
 def test_it_starts_without_slow_imports():

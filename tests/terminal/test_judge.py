@@ -117,7 +117,7 @@ def test_options_are_read_as_what_they_say():
     line = "--unit: unknown name 'percnt'; expected one of: .*; did you mean 'percent'"
     with pytest.raises(Refusal, match=line):
         unit("percnt")
-    found = [direction(*given) for given in ((False, False), (True, False), (False, True))]
-    assert found == [None, "lower", "higher"]
+    directions = [direction(*given) for given in ((False, False), (True, False), (False, True))]
+    assert directions == [None, "lower", "higher"]
     with pytest.raises(Refusal, match="^judge: --lower and --higher: both given; expected one"):
         direction(True, True)

@@ -34,7 +34,7 @@ class Net(torch.nn.Module):
 
 
 @pytest.fixture
-def own(project, monkeypatch):
+def with_images(project, monkeypatch):
     """Return a project with real studies and 60 images of two classes in `my photos`."""
     for name in ("dropout", "augmentation", "flip_and_shift", "weight_decay"):
         shutil.copy(ROOT / "experiments" / f"{name}.yaml", project / "experiments")
@@ -60,11 +60,11 @@ def run(*words):
     return ended.value.code
 
 
-def test_only_the_protocol_is_written_and_the_command_is_printed(own, capsys):
-    before = files(own)
+def test_only_the_protocol_is_written_and_the_command_is_printed(with_images, capsys):
+    before = files(with_images)
     assert run("new", "my photos", "--minutes", 5) == 0
-    protocol = own / "experiments" / "protocols" / "my_photos.yaml"
-    assert files(own) - before == {protocol}
+    protocol = with_images / "experiments" / "protocols" / "my_photos.yaml"
+    assert files(with_images) - before == {protocol}
     document = read_yaml(protocol)
     assert document["source"] == {"path": "my photos", "color": "grayscale", "size": 8}
     assert document["studies"] == ["dropout", "augmentation", "weight_decay"]
@@ -84,26 +84,26 @@ def test_only_the_protocol_is_written_and_the_command_is_printed(own, capsys):
     assert announced[0] == announced[1]
 
 
-def test_every_value_has_its_reason(own):
+def test_every_value_has_its_reason(with_images):
     assert run("new", "my photos") == 0
-    lines = (own / "experiments" / "protocols" / "my_photos.yaml").read_text().splitlines()
+    lines = (with_images / "experiments" / "protocols" / "my_photos.yaml").read_text().splitlines()
     for key in ("test_fraction", "train_size", "epochs", "batch_size", "margin", "studies", "name"):
         place = next(n for n, line in enumerate(lines) if line.strip().startswith(f"{key}:"))
         assert lines[place - 1].strip().startswith("# "), key
     assert max(map(len, lines)) <= 100
 
 
-def test_a_table_is_read_as_its_columns_say(own, capsys):
+def test_a_table_is_read_as_its_columns_say(with_images, capsys):
     generator = np.random.default_rng(0)
     for name in ("input_noise", "mixup"):
-        shutil.copy(ROOT / "experiments" / f"{name}.yaml", own / "experiments")
+        shutil.copy(ROOT / "experiments" / f"{name}.yaml", with_images / "experiments")
     frame = pd.DataFrame(generator.normal(size=(90, 3)), columns=["größe", "b", "c"])
     frame.loc[:9, "b"] = np.nan
     frame["patient_id"] = np.arange(90) // 3
     frame["label"] = np.where(np.arange(90) % 3, "häufig", "selten | 稀")
-    frame.to_csv(own / "tabelle ü.csv", index=False)
+    frame.to_csv(with_images / "tabelle ü.csv", index=False)
     assert run("new", "tabelle ü.csv", "--label", "label", "--minutes", 5) == 0
-    document = read_yaml(own / "experiments" / "protocols" / "tabelle_u.yaml")
+    document = read_yaml(with_images / "experiments" / "protocols" / "tabelle_u.yaml")
     source = {"path": "tabelle ü.csv", "label": "label", "group": "patient_id", "missing": "impute"}
     assert document["source"] == source
     assert document["model"]["name"] == "mlp"
@@ -119,23 +119,27 @@ def test_a_table_is_read_as_its_columns_say(own, capsys):
         assert line in capsys.readouterr().err
 
 
-def test_a_path_is_relative_to_the_current_folder_and_may_lie_outside(own, tmp_path_factory):
+def test_a_path_is_relative_to_the_current_folder_and_may_lie_outside(
+    with_images, tmp_path_factory
+):
     outside = tmp_path_factory.mktemp("außen") / "bilder 2"
-    shutil.copytree(own / "my photos", outside)
-    (own / "sub").mkdir()
+    shutil.copytree(with_images / "my photos", outside)
+    (with_images / "sub").mkdir()
     with pytest.MonkeyPatch.context() as patched:
-        patched.chdir(own / "sub")
+        patched.chdir(with_images / "sub")
         assert run("new", "../my photos", "--name", "inside") == 0
     with pytest.MonkeyPatch.context() as patched:
-        patched.chdir(own)
+        patched.chdir(with_images)
         assert run("new", outside) == 0
-    protocols = own / "experiments" / "protocols"
+    protocols = with_images / "experiments" / "protocols"
     assert read_yaml(protocols / "inside.yaml")["source"]["path"] == "my photos"
     assert read_yaml(protocols / "bilder_2.yaml")["source"]["path"] == str(outside)
 
 
-def test_files_that_cannot_be_read_are_named_before_anything_is_timed(own, monkeypatch, capsys):
-    (own / "my photos" / "cat" / "empty.png").write_bytes(b"")
+def test_files_that_cannot_be_read_are_named_before_anything_is_timed(
+    with_images, monkeypatch, capsys
+):
+    (with_images / "my photos" / "cat" / "empty.png").write_bytes(b"")
     with monkeypatch.context() as patched:
         patched.setattr(new, "measure_speed", lambda *_: pytest.fail("timed"))
         assert run("new", "my photos") == 2
@@ -163,8 +167,8 @@ def test_errors_name_options_where_sources_name_keys(line, expected):
     assert str(refused.value).endswith(expected)
 
 
-def test_a_protocol_is_replaced_by_force_alone(own, capsys):
-    protocol = own / "experiments" / "protocols" / "tiny.yaml"
+def test_a_protocol_is_replaced_by_force_alone(with_images, capsys):
+    protocol = with_images / "experiments" / "protocols" / "tiny.yaml"
     before = protocol.read_text()
     assert run("new", "my photos", "--name", "tiny") == 2
     assert "tiny.yaml: exists; expected another --name, or --force" in capsys.readouterr().err
@@ -173,7 +177,7 @@ def test_a_protocol_is_replaced_by_force_alone(own, capsys):
     assert read_yaml(protocol)["source"]["path"] == "my photos"
 
 
-def test_what_is_chosen_is_written(own):
+def test_what_is_chosen_is_written(with_images):
     chosen = {
         "--name": "a",
         "--network": "mlp",
@@ -193,7 +197,7 @@ def test_what_is_chosen_is_written(own):
     }
     words = [word for pair in chosen.items() for word in pair]
     assert run("new", "my photos", *words, "--flips") == 0
-    assert read_yaml(own / "experiments" / "protocols" / "a.yaml") == {
+    assert read_yaml(with_images / "experiments" / "protocols" / "a.yaml") == {
         "source": {
             "path": "my photos",
             "unreadable": "skip",
@@ -209,37 +213,39 @@ def test_what_is_chosen_is_written(own):
         "seeds": {"exploration": 1, "confirmation": 4},
         "margin": 0.1,
         "studies": ["weight_decay"],
-        "seconds_per_run": read_yaml(own / "experiments/protocols/a.yaml")["seconds_per_run"],
+        "seconds_per_run": read_yaml(with_images / "experiments/protocols/a.yaml")[
+            "seconds_per_run"
+        ],
     }
 
 
-def test_mirrored_images_are_studied_where_they_keep_their_label(own):
+def test_mirrored_images_are_studied_where_they_keep_their_label(with_images):
     assert run("new", "my photos", "--flips") == 0
-    studies = read_yaml(own / "experiments" / "protocols" / "my_photos.yaml")["studies"]
+    studies = read_yaml(with_images / "experiments" / "protocols" / "my_photos.yaml")["studies"]
     assert "flip_and_shift" in studies
 
 
-def test_an_own_network_is_shown_with_its_sites(own, capsys):
-    (own / "experiments" / "nets.py").write_text(NETWORK)
+def test_an_own_network_is_shown_with_its_sites(with_images, capsys):
+    (with_images / "experiments" / "nets.py").write_text(NETWORK)
     words = ("--model", "experiments.nets:Net", "--arguments", '{"hidden": 16}')
     assert run("new", "my photos", *words) == 0
-    model = read_yaml(own / "experiments" / "protocols" / "my_photos.yaml")["model"]
+    model = read_yaml(with_images / "experiments" / "protocols" / "my_photos.yaml")["model"]
     assert model == {"import": "experiments.nets:Net", "arguments": {"hidden": 16}}
     assert "body.1" in capsys.readouterr().out
 
 
-def test_copies_in_two_splits_are_a_warning(own, capsys):
+def test_copies_in_two_splits_are_a_warning(with_images, capsys):
     for name in ("cat", "dog"):
         for number in range(15):
-            copy = own / "my photos" / name / f"copy {number}.png"
-            shutil.copy(own / "my photos" / name / f"{number}.png", copy)
+            copy = with_images / "my photos" / name / f"copy {number}.png"
+            shutil.copy(with_images / "my photos" / name / f"{number}.png", copy)
     assert run("new", "my photos") == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert re.search(r"warning: \d+ of \d+ test images are also training images", printed)
 
 
-def test_overrides_are_told(own, capsys):
-    (own / "params.yaml").write_text("protocols: [tiny]\ntraining: {epochs: 3}\n")
+def test_overrides_of_params_yaml_are_a_warning(with_images, capsys):
+    (with_images / "params.yaml").write_text("protocols: [tiny]\ntraining: {epochs: 3}\n")
     assert run("new", "my photos") == 0
     assert "warning: params.yaml overrides training.epochs" in capsys.readouterr().out
 
@@ -284,18 +290,18 @@ BAD = [
 
 
 @pytest.mark.parametrize(("words", "line"), BAD, ids=lambda value: str(value)[-40:])
-def test_bad_input_is_one_line_and_nothing_is_written(own, capsys, words, line):
-    before = files(own)
+def test_bad_input_is_one_line_and_nothing_is_written(with_images, capsys, words, line):
+    before = files(with_images)
     assert run("new", *words) == 2
-    told = capsys.readouterr().err.splitlines()
-    errors = [text for text in told if text.startswith("error: ")]
+    lines = capsys.readouterr().err.splitlines()
+    errors = [text for text in lines if text.startswith("error: ")]
     assert len(errors) == 1
     assert line in errors[0]
-    assert files(own) == before
+    assert files(with_images) == before
 
 
-def test_a_file_that_cannot_be_read_is_refused_or_skipped(own, capsys):
-    (own / "my photos" / "cat" / "broken.png").write_bytes(b"\x89PNG")
+def test_an_unreadable_file_raises_or_is_skipped(with_images, capsys):
+    (with_images / "my photos" / "cat" / "broken.png").write_bytes(b"\x89PNG")
     assert run("new", "my photos") == 2
     assert "1 of 61 files unreadable: cat/broken.png" in capsys.readouterr().err
     assert run("new", "my photos", "--unreadable", "skip") == 0

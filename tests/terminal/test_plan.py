@@ -144,7 +144,7 @@ def test_a_run_takes_what_confirmation_runs_took_else_those_of_exploration(
     experiment, store = read_experiment("tiny"), open_store()
     for phases in (("confirmation", "exploration"), ("exploration",)):
         monkeypatch.setattr(
-            forecasts, "last_plan", lambda folder, known=phases: _plan_of(folder, known)
+            forecasts, "last_plan", lambda folder, totals=phases: _plan_of(folder, totals)
         )
         names = read_plan(project / "artifacts" / "tiny" / phases[0]).fingerprints()
         times = [store.timing(name)["seconds"] for name in names]
@@ -183,8 +183,8 @@ def test_training_says_what_runs_take_from_a_file_of_weights(project, monkeypatc
         monkeypatch.setattr(train, name, lambda *given: None)
     train.main("tiny")
     loaded = f"{len(state) - 1} of {len(state)} tensors loaded"
-    said = f"note: model.weights: w.pt: {loaded}; missing in the file: {first}\n"
-    assert capsys.readouterr().out == said
+    note = f"note: model.weights: w.pt: {loaded}; missing in the file: {first}\n"
+    assert capsys.readouterr().out == note
 
 
 def test_finished_plans_are_shown_as_new_ones_and_without_torch(finished, monkeypatch, capsys):
@@ -230,8 +230,8 @@ def test_no_plan_is_finished_once_a_new_one_would_differ(finished, monkeypatch, 
     else:
         identity = store.identity(folder.name)
         added = {"import": "nets:Net"} if change == "own network" else {"weights": "a.pt"}
-        own = identity | {"model": identity["model"] | added}
-        monkeypatch.setattr(type(store), "identity", lambda self, fingerprint: own)
+        changed = identity | {"model": identity["model"] | added}
+        monkeypatch.setattr(type(store), "identity", lambda self, fingerprint: changed)
     assert not finished_plans("tiny")
     if change == "study":  # one that no stage has to run again for: DVC says so at the next run
         keep_current_plans(store, "tiny")
@@ -299,7 +299,9 @@ def test_looks_take_at_least_the_first_and_at_most_the_last(project, capsys):
     text = path.read_text().replace("confirmation: 3", "confirmation: {looks: [3, 5]}")
     path.write_text(text.replace("[dropout, others, ensembles, variance]", "[others]"))
     show_look_runs(forecast("tiny", validation_scores, decide), 1.0)
-    said = " ".join(capsys.readouterr().out.split())
+    output = " ".join(capsys.readouterr().out.split())
     # baseline, weight decay, shift, and the default of shift where another one is chosen
-    assert said.startswith("confirmation looks at 3, 5 seeds: at least 9 runs, expected: not known")
-    assert "at most 15, about" in said
+    assert output.startswith(
+        "confirmation looks at 3, 5 seeds: at least 9 runs, expected: not known"
+    )
+    assert "at most 15, about" in output

@@ -28,8 +28,8 @@ LOOKS = PlannedLooks(
 
 
 def test_inconclusive_arms_get_their_next_look():
-    found = further_looks(LOOKS, ROWS, [], "tiny")
-    assert found == {("one", "unclear"): 12, ("one", "alike"): 24}
+    looks = further_looks(LOOKS, ROWS, [], "tiny")
+    assert looks == {("one", "unclear"): 12, ("one", "alike"): 24}
     assert further_looks(LOOKS, ROWS, ["alike"], "tiny") == {("one", "alike"): 24}
 
 
@@ -45,8 +45,8 @@ def test_inconclusive_arms_get_their_next_look():
 def test_other_arms_are_one_line(names, line):
     with pytest.raises(Refusal) as refused:
         further_looks(LOOKS, ROWS, names, "tiny")
-    (found,) = refused.value.lines
-    assert found.startswith(line)
+    (message,) = refused.value.lines
+    assert message.startswith(line)
 
 
 def test_nothing_is_left_once_all_have_had_the_last_look():

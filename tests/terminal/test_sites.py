@@ -108,7 +108,7 @@ def shown(capsys, monkeypatch, columns=300):
     return capsys.readouterr().out
 
 
-def own(project, monkeypatch, network):
+def use_network(project, monkeypatch, network):
     """Make `network`, the text of a class Net, the network of the protocol."""
     (project / "shown_networks.py").write_text(network)
     monkeypatch.syspath_prepend(str(project))
@@ -129,8 +129,8 @@ def test_every_site_has_a_row_with_what_acts_on_it(project, capsys, monkeypatch)
     assert rows["4.weight"] == ("8", "not decayed", "normalization")
 
 
-def test_why_nothing_acts_is_said(project, capsys, monkeypatch):
-    own(project, monkeypatch, PARTS)
+def test_the_reason_why_nothing_acts_is_printed(project, capsys, monkeypatch):
+    use_network(project, monkeypatch, PARTS)
     text = shown(capsys, monkeypatch)
     rows = cells(text)
     assert rows["attention.out_proj"] == ("linear", "none", "its weight is used, not its forward")
@@ -147,7 +147,7 @@ def test_why_nothing_acts_is_said(project, capsys, monkeypatch):
 
 
 def test_modules_that_draw_or_keep_statistics_have_a_row(project, capsys, monkeypatch):
-    own(project, monkeypatch, DRAWN)
+    use_network(project, monkeypatch, DRAWN)
     rows = cells(shown(capsys, monkeypatch))
     seeded = "your own; seeded by the run"
     assert rows["1"] == ("linear", "none", f"reads the images, {seeded}")
@@ -159,14 +159,14 @@ def test_modules_that_draw_or_keep_statistics_have_a_row(project, capsys, monkey
 
 
 def test_noise_that_the_network_cannot_take_does_not_act(project, capsys, monkeypatch):
-    own(project, monkeypatch, OF_GRADIENTS)
+    use_network(project, monkeypatch, OF_GRADIENTS)
     text = shown(capsys, monkeypatch)
     assert "cannot act: dropconnect: the network fails in training mode: RuntimeError" in text
     assert cells(text)["features"] == ("linear", "none", "reads the images")
 
 
 def test_draws_that_pretrained_weights_lack_are_an_error(project, capsys, monkeypatch):
-    own(project, monkeypatch, SIGNS)
+    use_network(project, monkeypatch, SIGNS)
     assert "depend on the other images of its batch" in shown(capsys, monkeypatch)
     torch.save(sys.modules["shown_networks"].Net().state_dict(), project / "signs.pt")
     use(project, "{import: 'shown_networks:Net', weights: signs.pt}")
@@ -175,7 +175,7 @@ def test_draws_that_pretrained_weights_lack_are_an_error(project, capsys, monkey
 
 
 def test_many_equal_layers_are_one_row_in_80_columns(project, capsys, monkeypatch):
-    own(project, monkeypatch, DEEP)
+    use_network(project, monkeypatch, DEEP)
     text = shown(capsys, monkeypatch, 80)
     assert max(map(len, text.splitlines())) <= 80
     assert len(text.splitlines()) < 45
@@ -205,13 +205,13 @@ def test_the_command_shows_it_and_the_script_finds_a_network_of_this_folder(proj
         ),
     ],
 )
-def test_a_network_too_deep_for_the_images_is_refused(project, model, line):
+def test_a_network_too_deep_for_the_images_raises(project, model, line):
     use(project, model)
     with pytest.raises(Refusal) as refused:
         show_sites("tiny")
-    (told,) = refused.value.lines
-    assert told.startswith("experiments/protocols/tiny.yaml")
-    assert told.endswith(f": {line}")
+    (message,) = refused.value.lines
+    assert message.startswith("experiments/protocols/tiny.yaml")
+    assert message.endswith(f": {line}")
 
 
 @pytest.mark.parametrize(

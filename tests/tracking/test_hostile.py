@@ -30,10 +30,10 @@ CANARY = "canary" * 7  # a key has at least forty characters
 
 def mirrored(address, folder, key=CANARY, patience=3):
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
-    own = {f"WANDB_{name}_DIR": str(folder / "home") for name in ("DATA", "CACHE", "CONFIG")}
+    folders = {f"WANDB_{name}_DIR": str(folder / "home") for name in ("DATA", "CACHE", "CONFIG")}
     given = {
         **kept,
-        **own,
+        **folders,
         "HOME": str(folder / "home"),
         "WANDB_BASE_URL": address,
         "NETRC": str(folder / "netrc"),
@@ -72,13 +72,13 @@ def test_a_run_takes_half_a_minute_at_most():
 @pytest.mark.parametrize("name", SERVERS)
 def test_whatever_the_server_does_there_is_one_line_and_an_end(name, tmp_path):
     with SERVERS[name]() as heard:
-        ended, told = mirrored(heard.address, tmp_path)
+        ended, output = mirrored(heard.address, tmp_path)
     assert ended.returncode == 0, ended.stderr
-    assert not told["sent"]
-    assert told["trouble"]
-    assert "WANDB_API_KEY" not in told["trouble"]
-    assert "\n" not in told["trouble"]
-    assert told["seconds"] <= 30
+    assert not output["sent"]
+    assert output["trouble"]
+    assert "WANDB_API_KEY" not in output["trouble"]
+    assert "\n" not in output["trouble"]
+    assert output["seconds"] <= 30
     assert bool(heard.requests) == (name in ASKED)
     left = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     assert not [
@@ -88,8 +88,8 @@ def test_whatever_the_server_does_there_is_one_line_and_an_end(name, tmp_path):
 
 def test_without_a_key_it_does_not_ask(tmp_path):
     with absent() as heard:
-        ended, told = mirrored(heard.address, tmp_path, key="")
+        ended, output = mirrored(heard.address, tmp_path, key="")
     assert ended.returncode == 0
-    assert not told["sent"]
-    assert told["trouble"]
-    assert told["seconds"] <= 30
+    assert not output["sent"]
+    assert output["trouble"]
+    assert output["seconds"] <= 30

@@ -66,10 +66,10 @@ def logger(tmp_path):
 
 
 def test_a_run_streams_the_points_of_its_history_and_stays_the_same(tmp_path, configure, pool):
-    told = logger(tmp_path)
-    streamed = trainer.train(configure(SHIFT, epochs=4, curve_points=4), pool, logger=told)
+    live = logger(tmp_path)
+    streamed = trainer.train(configure(SHIFT, epochs=4, curve_points=4), pool, logger=live)
     alone = trainer.train(configure(SHIFT, epochs=4, curve_points=4), pool)
-    assert told.trouble == ""
+    assert live.trouble == ""
     assert curve(folder_of(tmp_path, "abc123")) == list(points(streamed.history))
     assert streamed.history == alone.history
     assert all(value.equal(alone.weights[name]) for name, value in streamed.weights.items())
@@ -86,11 +86,11 @@ def test_a_killed_wandb_changes_nothing_in_a_run(tmp_path, configure, pool, monk
             core.wait()
 
     def streamed(job):
-        told = logger(tmp_path)
+        live = logger(tmp_path)
         return {
             "state": "done",
-            "history": trainer.train(config, pool, logger=told).history,
-            "trouble": told.trouble,
+            "history": trainer.train(config, pool, logger=live).history,
+            "trouble": live.trouble,
         }
 
     monkeypatch.setattr(LiveLogger, "log_metrics", killing)
@@ -109,13 +109,13 @@ def test_killed_and_resumed_it_is_one_run_on_a_server_and_the_mirror_adds_no_poi
     with behaving() as kept:
         monkeypatch.setenv("WANDB_BASE_URL", kept.address)
 
-        def told():
+        def live():
             return LiveLogger(PAYLOAD, **GIVEN | {"mode": "online", "folder": str(tmp_path)})
 
-        killed_after(2, config, pool, tmp_path / "checkpoints", told())
+        killed_after(2, config, pool, tmp_path / "checkpoints", live())
         run = kept.runs["abc123"]
         assert [point["epoch"] for point in run.history()] == [1, 2]
-        trained = trainer.train(config, pool, tmp_path / "checkpoints", logger=told())
+        trained = trainer.train(config, pool, tmp_path / "checkpoints", logger=live())
         whole = list(points(trained.history))
         assert [{key: point[key] for key in whole[0]} for point in run.history()] == whole
         client = Mirror("online", "gapwise", None, str(tmp_path))
@@ -168,8 +168,8 @@ def test_trouble_is_waited_for_once_and_said_in_a_line(project, monkeypatch, cap
         train.main("tiny")
     monkeypatch.setattr(module, "LiveLogger", None)  # a run that would stream fails
     run_stages(choose, confirm)
-    said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("W&B: ")]
-    assert said == 2 * [
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("W&B: ")]
+    assert lines == 2 * [
         "W&B: TimeoutError: no answer within 6 s; no live curves for some minutes, "
         "the mirror sends them later"
     ]

@@ -59,10 +59,10 @@ def test_a_run_arrives_with_its_curves_config_and_summary(tmp_path: Path, mirror
     assert (seen["state"], seen["step"], seen["tags"]) == ("finished", 18, ["drop", "dropout"])
     assert seen["config"] == PAYLOAD.config
     assert seen["summary"]["final/test_accuracy"] == 0.9
-    told = records(folder_of(tmp_path, "abc123"))
-    curve = [item["history"]["item"] for item in told if item["type"] == "history"]
+    records_of_run = records(folder_of(tmp_path, "abc123"))
+    curve = [item["history"]["item"] for item in records_of_run if item["type"] == "history"]
     assert [(point["_step"], point["gap"]) for point in curve] == [(6, 0.1), (12, 0.1), (18, 0.1)]
-    (run,) = (item["run"] for item in told if item["type"] == "run")
+    (run,) = (item["run"] for item in records_of_run if item["type"] == "run")
     assert (run["run_group"], run["job_type"]) == ("dropout", "confirmation")
 
 
@@ -81,12 +81,12 @@ def test_the_report_arrives_with_tables_and_files(tmp_path: Path, mirror: Mirror
             data=data,
         )
     )
-    told = records(folder_of(tmp_path, "report-1"))
-    kinds = {item["artifact"]["type"] for item in told if item["type"] == "artifact"}
+    records_of_report = records(folder_of(tmp_path, "report-1"))
+    kinds = {item["artifact"]["type"] for item in records_of_report if item["type"] == "artifact"}
     assert kinds == {"run_table", "report", "dataset"}
     (used,) = (
         item["artifact"]
-        for item in told
+        for item in records_of_report
         if item["type"] == "artifact" and item["artifact"]["type"] == "dataset"
     )
     assert used["name"] == "data-" + "d" * 20

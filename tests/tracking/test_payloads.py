@@ -240,12 +240,12 @@ def test_summary_has_scores_gap_audit_cost_and_state() -> None:
 
 
 def test_operations_that_are_not_counted_are_one_text() -> None:
-    def said(*names: str) -> object:
+    def summary(*names: str) -> object:
         cost = {**RECORD["cost"], "uncounted": list(names)}  # type: ignore[dict-item]
         return one(record={**RECORD, "cost": cost}).summary.get("cost/uncounted")
 
-    assert said("aten._fft_c2c", "aten._fft_r2c") == "aten._fft_c2c, aten._fft_r2c"
-    assert said() is None
+    assert summary("aten._fft_c2c", "aten._fft_r2c") == "aten._fft_c2c, aten._fft_r2c"
+    assert summary() is None
 
 
 def test_a_failed_run_is_failed_and_says_why() -> None:
@@ -275,7 +275,8 @@ def contrast(arm: str) -> dict[str, Any]:
 def test_the_tables_of_the_report_hold_labels_in_place_of_mappings() -> None:
     rows = [{**contrast(arm), "metric": "test_accuracy"} for arm in ("drop", "more")]
     tables = report_payload([plan(row("one", "drop", "f1"))], rows, {}, {}).tables
-    for name in ("headline", "contrasts"):
+    assert tables.keys() == {"headline", "contrasts"}
+    for name in tables:
         at = {column: place for place, column in enumerate(tables[name].columns)}
         labels = [(cells[at["factor"]], cells[at["setting"]]) for cells in tables[name].rows]
         setting = "rate=0.25, data.train_size=75"

@@ -26,7 +26,7 @@ def test_the_runs_of_a_project_are_judged(tmp_path):
             arm = "baseline" if number < 4 else "dropout"
             kept.runs[f"run{number}"] = Run(
                 project="mine",
-                told={"group": arm},
+                arguments={"group": arm},
                 config={"data": {"seed": seed}},
                 streamed={SUMMARY: [{"test/acc": 0.9 + number / 100}]},
                 exit_code=1 if number == 7 else 0,
@@ -74,14 +74,14 @@ def test_arms_are_keys_of_the_configuration_before_attributes(served):
     served(run(config=config, group="theirs", summary_metrics={"acc": 0.5}))
     with pytest.raises(Refusal, match=r"acd: in the summary of no run; expected one of: acc$"):
         read_wandb_scores("me/p", "acd", "group", "seed")
-    found = [read_wandb_scores("me/p", "acc", arm, "seed") for arm in ("a.b", "a.c.d", "group")]
-    assert [table["arm"].item() for table in found] == ["1", "2", "mine"]
+    scores = [read_wandb_scores("me/p", "acc", arm, "seed") for arm in ("a.b", "a.c.d", "group")]
+    assert [table["arm"].item() for table in scores] == ["1", "2", "mine"]
     assert read_wandb_scores("me/p", "acc", "name", "seed")["acc"].tolist() == ["0.5"]
     served(run(config=config, state="running", summary_metrics={"acc": 0.5}))
     assert read_wandb_scores("me/p", "acc", "name", "seed")["acc"].tolist() == [""]
 
 
-def test_what_cannot_be_read_is_refused_in_one_line(served, monkeypatch):
+def test_unreadable_runs_raise_one_line(served, monkeypatch):
     with pytest.raises(Refusal, match=r"^--wandb: invalid value 'p'; expected entity/project$"):
         read_wandb_scores("p", "acc", "arm", "seed")
     served()

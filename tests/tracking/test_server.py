@@ -59,7 +59,7 @@ def place(finished, tmp_path):
 
 
 def environment(place, mode, address):
-    own = {
+    variables = {
         "HOME": str(place / "home"),
         "TMPDIR": str(place / "tmp"),
         "NETRC": str(place / "home" / "netrc"),
@@ -71,7 +71,7 @@ def environment(place, mode, address):
         "SOME_TOKEN": TOKEN,
         "PYTHONPATH": str(ROOT),
     }
-    return clean_environment(place / "site") | own | given
+    return clean_environment(place / "site") | variables | given
 
 
 def start(place, mode, address, patience=20, before=(), **more):
@@ -103,17 +103,17 @@ def check_run(run, folder, phase, study, scores):
         json.loads((folder / name).read_text()) for name in ("record.json", "run.json")
     )
     regularizers = [item["name"] for item in identity["regularizers"]]
-    assert (run.project, run.told["group"], run.told["job_type"], run.exit_code) == (
+    assert (run.project, run.arguments["group"], run.arguments["job_type"], run.exit_code) == (
         "gapwise",
         study,
         phase,
         0,
     )
-    assert {study, run.config["arm"], *regularizers} <= set(run.told["tags"])
-    assert run.told["name"].startswith(run.config["arm"])
-    assert run.told["notes"].endswith("?")
+    assert {study, run.config["arm"], *regularizers} <= set(run.arguments["tags"])
+    assert run.arguments["name"].startswith(run.config["arm"])
+    assert run.arguments["notes"].endswith("?")
     assert run.config["training.epochs"] == identity["training"]["epochs"]
-    assert run.told["program"] == "pipeline.track"
+    assert run.arguments["program"] == "pipeline.track"
     assert not [value for value in run.config.values() if isinstance(value, dict)]
     rows = pd.read_json(folder / "history.jsonl", lines=True).pivot(index="epoch", columns="split")
     assert (
@@ -130,13 +130,13 @@ def check_run(run, folder, phase, study, scores):
             there["accuracy", "train"] - there["accuracy", "validation"]
         )
         assert row["learning_rate"] == pytest.approx(there["learning_rate", "train"])
-    said = run.summary()
-    assert (said["state"], said["cost/updates"]) == ("done", record["cost"]["updates"])
-    assert said["cost/training_flops"] == record["cost"]["training_flops"]
+    summary = run.summary()
+    assert (summary["state"], summary["cost/updates"]) == ("done", record["cost"]["updates"])
+    assert summary["cost/training_flops"] == record["cost"]["training_flops"]
     for name, audit in record["audit"].items():
-        assert [said[f"audit/{name}/{key}"] for key in audit] == list(audit.values())
+        assert [summary[f"audit/{name}/{key}"] for key in audit] == list(audit.values())
     for (split, metric), value in scores.items():
-        assert said[
+        assert summary[
             f"final/{metric}" if split == "train_validation" else f"final/{split}_{metric}"
         ] == pytest.approx(value)
 
@@ -144,17 +144,23 @@ def check_run(run, folder, phase, study, scores):
 def check_report(kept, project):
     (name,) = (name for name in kept.runs if name.startswith("report-"))
     run, report = kept.runs[name], project / "reports" / "tiny"
-    assert (run.told["job_type"], run.told["group"], run.exit_code) == ("report", "tiny", 0)
+    assert (run.arguments["job_type"], run.arguments["group"], run.exit_code) == (
+        "report",
+        "tiny",
+        0,
+    )
     table = pd.read_csv(project / "artifacts" / "tiny" / "contrasts.csv")
     figures = {path.stem: path.read_bytes() for path in (report / "figures").glob("*.png")}
-    said = run.summary()
+    summary = run.summary()
     assert all(
         set(figures) < {key.removeprefix("figures/") for key in row} for row in run.history()
     )
-    assert said["headline"]["nrows"] == sum(table["metric"] == "test_accuracy")
-    assert (said["contrasts"]["nrows"], said["contrasts"]["ncols"]) == table.shape
-    assert {figure: run.files[said[f"figures/{figure}"]["path"]] for figure in figures} == figures
-    sent = json.loads(run.files[said["contrasts"]["path"]])
+    assert summary["headline"]["nrows"] == sum(table["metric"] == "test_accuracy")
+    assert (summary["contrasts"]["nrows"], summary["contrasts"]["ncols"]) == table.shape
+    assert {
+        figure: run.files[summary[f"figures/{figure}"]["path"]] for figure in figures
+    } == figures
+    sent = json.loads(run.files[summary["contrasts"]["path"]])
     assert [row[1] for row in sent["data"]] == list(table["arm"])
     texts = [report / "report.md", project / "artifacts" / "tiny" / "contrasts.csv"]
     assert kept.artifacts[name].contents() == {path.name: path.read_bytes() for path in texts}
@@ -173,11 +179,13 @@ def check_everything(kept, project):
     )
     scores = scores[scores["view"] == "deterministic"]
     for name, (phase, study) in planned.items():
-        own = scores[scores["fingerprint"] == name]["value"]
-        assert len(own) > 15 or phase == "exploration"
-        check_run(kept.runs[name], project / "artifacts" / "tiny" / phase / name, phase, study, own)
+        values = scores[scores["fingerprint"] == name]["value"]
+        assert len(values) > 15 or phase == "exploration"
+        check_run(
+            kept.runs[name], project / "artifacts" / "tiny" / phase / name, phase, study, values
+        )
     check_report(kept, project)
-    assert len({run.told["name"] for run in kept.runs.values()}) == len(kept.runs)
+    assert len({run.arguments["name"] for run in kept.runs.values()}) == len(kept.runs)
     assert kept.unknown == []
 
 
@@ -189,8 +197,8 @@ def check_secrets(kept, place):
     assert not [path for path in files for secret in SECRETS if secret in path.read_bytes()]
     for path, headers, body in kept.requests:
         others = {name: value for name, value in headers.items() if name != "Authorization"}
-        said = path.encode() + json.dumps(others).encode() + body
-        assert not [secret for secret in SECRETS if secret in said]
+        request = path.encode() + json.dumps(others).encode() + body
+        assert not [secret for secret in SECRETS if secret in request]
     assert {headers.get("Authorization") for _, headers, _ in kept.requests} == {
         f"Basic {SECRETS[1].decode()}",
         None,
@@ -310,7 +318,7 @@ def test_a_full_disk_costs_one_line_and_nothing_half_written_counts(place, mount
 @pytest.mark.parametrize(
     "refused", ["file_stream", "CreateRunFiles", "/runs/one/", "/artifacts/one/", "CommitArtifact"]
 )
-def test_what_the_server_does_not_take_is_not_taken_for_sent(refused, tmp_path, monkeypatch):
+def test_what_the_server_rejects_does_not_count_as_sent(refused, tmp_path, monkeypatch):
     """W&B raises nothing for these."""
     for name, value in {"HOME": str(tmp_path), "WANDB_API_KEY": KEY}.items():
         monkeypatch.setenv(name, value)
@@ -328,13 +336,13 @@ def test_what_the_server_does_not_take_is_not_taken_for_sent(refused, tmp_path, 
     )
     with behaving() as kept:
         monkeypatch.setenv("WANDB_BASE_URL", kept.address)
-        for folder, refusing, said in (
+        for folder, refusing, rejected in (
             (tmp_path / "first", refused, ["one"]),
             (tmp_path / "again", None, []),
         ):
             kept.refusing = refusing
             with closing(Mirror("online", "gapwise", None, str(folder))) as mirror:
-                assert mirror.send(payload) == (not said)
-            assert (list(mirror.rejected), mirror.trouble) == (said, "")
+                assert mirror.send(payload) == (not rejected)
+            assert (list(mirror.rejected), mirror.trouble) == (rejected, "")
         assert kept.runs["one"].history() == [{"_step": 1, "epoch": 1, "gap": 0.1}]
         assert kept.artifacts["one"].contents() == {"report.md": b"# Gap\n"}

@@ -55,7 +55,7 @@ class Other(Counter):
     """Another class, so another state."""
 
 
-def fit(epochs, *own, resumed=None):
+def fit(epochs, *callbacks, resumed=None):
     trainer = lightning.Trainer(
         max_epochs=epochs,
         accelerator="cpu",
@@ -63,7 +63,7 @@ def fit(epochs, *own, resumed=None):
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[Forwarded(each) for each in own],
+        callbacks=[Forwarded(each) for each in callbacks],
     )
     trainer.fit(
         Network(),
@@ -120,7 +120,7 @@ def test_states_go_through_a_checkpoint_by_class(tmp_path):
     assert (second.batches, second.epochs) == (102, 3)
 
 
-def test_two_of_one_class_with_a_state_are_refused_by_lightning():
+def test_two_callbacks_of_one_class_with_a_state_raise():
     """Their states would overwrite each other."""
     with pytest.raises(RuntimeError, match="state_key"):
         fit(1, Counter(), Counter())

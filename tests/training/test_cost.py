@@ -89,9 +89,9 @@ def count(configure, pool, monkeypatch):
                 models, "build", lambda *_: Standardized(network, Inputs((1, 8, 8)), probed)
             )
         cost._flops.cache_clear()
-        found = counted(configure(*regularizers), pool, N, UPDATES, UPDATES)
-        assert found["updates"] == UPDATES
-        return found
+        cost_of_run = counted(configure(*regularizers), pool, N, UPDATES, UPDATES)
+        assert cost_of_run["updates"] == UPDATES
+        return cost_of_run
 
     yield run
     cost._flops.cache_clear()
@@ -102,40 +102,40 @@ def test_every_operation_of_ours_is_counted(regularizer, settings, configure, po
     chosen = [item(regularizer, settings)] if regularizer else []
     given = [{"name": name, **models.settings()[name]().model_dump()} for name in ("cnn", "mlp")]
     configs = [configure(*chosen).model_copy(update={"model": model}) for model in (MODEL, *given)]
-    found = []
+    costs = []
     for config in configs:
         with contextlib.suppress(Refusal):  # the regularizer cannot act on that network
-            found.append(counted(config, pool, N, UPDATES, UPDATES))
-    assert found
-    for counts in found:
+            costs.append(counted(config, pool, N, UPDATES, UPDATES))
+    assert costs
+    for counts in costs:
         assert counts["uncounted"] == []
         assert counts["training_flops"] > UPDATES * N * counts["forward_flops"] > 0
 
 
 def test_a_user_s_operation_is_named(count):
-    found = count(network=Tokens(FunctionalBlock(spectral=True)))
-    assert found["uncounted"] == ["aten._fft_c2c", "aten._fft_r2c"]
-    assert found["forward_flops"] == STEM + 2 * (2 * 16 * WIDTH * WIDTH) + HEAD
+    counts = count(network=Tokens(FunctionalBlock(spectral=True)))
+    assert counts["uncounted"] == ["aten._fft_c2c", "aten._fft_r2c"]
+    assert counts["forward_flops"] == STEM + 2 * (2 * 16 * WIDTH * WIDTH) + HEAD
 
 
 @pytest.mark.parametrize("regularizer", [None, LINEAR])
 def test_dropconnect_costs_a_product_for_every_mask(regularizer, count):
     """Biases are masked too: one more input of each layer. The first needs no gradient of it."""
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 12), nn.ReLU(), nn.Linear(12, 10))
-    found = count(*([regularizer] if regularizer else []), network=network)
+    counts = count(*([regularizer] if regularizer else []), network=network)
     more = 1 if regularizer else 0
     first, second = 2 * (64 + more) * 12, 2 * (12 + more) * 10
-    assert found["training_flops"] == UPDATES * N * (2 * first + 3 * second)
-    assert found["forward_flops"] == 2 * (64 * 12 + 12 * 10)
+    assert counts["training_flops"] == UPDATES * N * (2 * first + 3 * second)
+    assert counts["forward_flops"] == 2 * (64 * 12 + 12 * 10)
 
 
 def test_dropconnect_of_many_rows_counts_every_chunk(count):
     """Tokens are rows of their own, and more than are masked at once."""
     network = Tokens(nn.Linear(WIDTH, 300), nn.ReLU(), nn.Linear(300, WIDTH))
-    found = count(LINEAR, network=network)
+    counts = count(LINEAR, network=network)
     inner = 16 * 2 * ((WIDTH + 1) * 300 + (300 + 1) * WIDTH)
     head = 2 * (WIDTH + 1) * 10
-    assert found["training_flops"] == UPDATES * N * (2 * STEM + 3 * (inner + head))
+    assert counts["training_flops"] == UPDATES * N * (2 * STEM + 3 * (inner + head))
 
 
 def test_gaussian_dropconnect_takes_two_products_at_test(count):
@@ -150,42 +150,42 @@ def test_a_mask_shared_by_a_batch_multiplies_nothing_more(count):
 @pytest.mark.parametrize("mode", ["batch", "example"])
 def test_branches_of_attention_are_counted_by_their_chance(mode, count):
     skip = {"name": "stochastic_depth", "survival": 0.5, "mode": mode}
-    found = count(skip, network=Tokens(AttentionBlock(), AttentionBlock()))
+    counts = count(skip, network=Tokens(AttentionBlock(), AttentionBlock()))
     # chances of survival: 7/8, 6/8, 5/8, 4/8
     branches = (7 / 8 + 5 / 8) * ATTENTION + (6 / 8 + 4 / 8) * MLP
-    assert found["training_flops"] == UPDATES * N * (2 * STEM + 3 * (branches + HEAD))
-    assert found["forward_flops"] == STEM + 2 * (MLP + ATTENTION) + HEAD
-    assert found["uncounted"] == []
+    assert counts["training_flops"] == UPDATES * N * (2 * STEM + 3 * (branches + HEAD))
+    assert counts["forward_flops"] == STEM + 2 * (MLP + ATTENTION) + HEAD
+    assert counts["uncounted"] == []
 
 
 def test_a_skipped_branch_of_functions_is_counted_by_its_chance(count):
     skip = {"name": "stochastic_depth", "survival": 0.25}
-    found = count(skip, network=Tokens(FunctionalBlock()))
+    counts = count(skip, network=Tokens(FunctionalBlock()))
     branch = 0.25 * 2 * (2 * 16 * WIDTH * WIDTH)
-    assert found["training_flops"] == UPDATES * N * (2 * STEM + 3 * (branch + HEAD))
+    assert counts["training_flops"] == UPDATES * N * (2 * STEM + 3 * (branch + HEAD))
 
 
 def test_masks_in_a_skipped_branch_are_skipped_with_it(count):
     skip = {"name": "stochastic_depth", "survival": 0.5}
     network = Tokens(AttentionBlock())
-    found = count(skip, {**LINEAR, "rate": 0.25}, network=network)
+    counts = count(skip, {**LINEAR, "rate": 0.25}, network=network)
     rows = 16 * 2 * ((WIDTH + 1) * 2 * WIDTH + (2 * WIDTH + 1) * WIDTH)
     branches = 3 / 4 * ATTENTION + 1 / 2 * rows
     head = 2 * (WIDTH + 1) * 10
-    assert found["training_flops"] == UPDATES * N * (2 * STEM + 3 * (branches + head))
+    assert counts["training_flops"] == UPDATES * N * (2 * STEM + 3 * (branches + head))
 
 
 def test_an_operation_in_a_skipped_branch_is_named(count):
     skip = {"name": "stochastic_depth", "survival": 0.01}
-    found = count(skip, network=Tokens(FunctionalBlock(spectral=True)))
-    assert found["uncounted"] == ["aten._fft_c2c", "aten._fft_r2c"]
+    counts = count(skip, network=Tokens(FunctionalBlock(spectral=True)))
+    assert counts["uncounted"] == ["aten._fft_c2c", "aten._fft_r2c"]
 
 
 def test_frozen_layers_have_no_backward_pass(count):
     network = Tokens()
     network.patches.requires_grad_(False)
-    found = count(network=network)
-    assert found["training_flops"] == UPDATES * N * (STEM + 2 * HEAD)
+    counts = count(network=network)
+    assert counts["training_flops"] == UPDATES * N * (STEM + 2 * HEAD)
 
 
 def test_fractional_pooling_is_counted_by_its_sizes(count):
@@ -195,10 +195,10 @@ def test_fractional_pooling_is_counted_by_its_sizes(count):
     )
     pooling = {"name": "fractional_max_pooling", "output_sizes": [6]}
     for chosen, size in (([], 4), ([pooling], 6)):
-        found = count(*chosen, network=network)
+        counts = count(*chosen, network=network)
         first, second, head = 2 * 64 * 9 * 4, 2 * size**2 * 9 * 4 * 6, 2 * 6 * 10
-        assert found["forward_flops"] == first + second + head
-        assert found["training_flops"] == UPDATES * N * (2 * first + 3 * (second + head))
+        assert counts["forward_flops"] == first + second + head
+        assert counts["training_flops"] == UPDATES * N * (2 * first + 3 * (second + head))
 
 
 class Skips(nn.Linear):
@@ -211,11 +211,11 @@ class Skips(nn.Linear):
 def test_what_a_user_s_network_skips_by_itself_is_named_and_no_draw_of_others(count):
     network = nn.Sequential(nn.Flatten(), *(Skips(64, 64) for _ in range(4)), nn.Linear(64, 10))
     torch.manual_seed(0)
-    found = count(network=network, probe=True)
+    counts = count(network=network, probe=True)
     torch.manual_seed(1)
-    assert count(network=network, probe=True) == found
-    assert found["uncounted"] == [cost.VARYING]
-    assert found["forward_flops"] == 2 * (4 * 64 * 64 + 64 * 10)
+    assert count(network=network, probe=True) == counts
+    assert counts["uncounted"] == [cost.VARYING]
+    assert counts["forward_flops"] == 2 * (4 * 64 * 64 + 64 * 10)
 
 
 def test_a_user_s_network_that_draws_and_skips_nothing_is_counted_whole(count):
@@ -227,6 +227,6 @@ def test_a_branch_that_is_computed_again_in_backward_is_skipped_with_it(count):
     block = FunctionalBlock()
     block.inner = Again(WIDTH, WIDTH)
     skip = {"name": "stochastic_depth", "survival": 0.25}
-    found = count(skip, network=Tokens(block))
+    counts = count(skip, network=Tokens(block))
     product = 0.25 * 2 * (16 * WIDTH * WIDTH)
-    assert found["training_flops"] == UPDATES * N * (2 * STEM + (4 + 3) * product + 3 * HEAD)
+    assert counts["training_flops"] == UPDATES * N * (2 * STEM + (4 + 3) * product + 3 * HEAD)

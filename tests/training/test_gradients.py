@@ -150,7 +150,7 @@ def test_half_a_gradient_is_found():
     assert errors["3.scale"] == pytest.approx(1 / 3, rel=1e-4)
 
 
-def test_draws_that_no_seed_fixes_are_told():
+def test_draws_without_a_seed_raise_not_reproducible():
     made = network("draws")
     with pytest.raises(NotReproducible, match=r"^[\d.]+ and [\d.]+$"):
         check_gradients(made, loss_of(made, [], *batch()))
@@ -184,11 +184,11 @@ def cube():
 def test_two_sided_differences_err_by_the_square_of_the_step():
     """The lecture's t^3 at 1 with a step of 0.01: 3.0001, and one-sided 3.0301."""
     weight, loss = cube()
-    found = _differences(weight, 0, loss, 1.0, 0.01)
-    assert found.slope == pytest.approx(3.0001, abs=1e-10)
-    assert found.slope + found.bend / 2 == pytest.approx(3.0301, abs=1e-10)
+    gradient = _differences(weight, 0, loss, 1.0, 0.01)
+    assert gradient.slope == pytest.approx(3.0001, abs=1e-10)
+    assert gradient.slope + gradient.bend / 2 == pytest.approx(3.0301, abs=1e-10)
     halved = _differences(weight, 0, loss, 1.0, 0.005)
-    assert (found.slope - 3) / (halved.slope - 3) == pytest.approx(4, rel=1e-6)
+    assert (gradient.slope - 3) / (halved.slope - 3) == pytest.approx(4, rel=1e-6)
     assert weight.item() == 1
 
 

@@ -151,7 +151,7 @@ def test_a_stage_trains_a_run_on_two_devices(finished, project, capfd):
 
 
 @pytest.mark.parametrize("devices", [1, pytest.param(2, marks=pytest.mark.torture)])
-def test_what_is_everybodys_is_refused_on_any_number_of_devices(configure, pool, project, devices):
+def test_a_damaged_data_file_raises_on_any_number_of_devices(configure, pool, project, devices):
     given = job(
         pool,
         configure,
@@ -177,7 +177,7 @@ def test_data_prepared_anew_meanwhile_are_never_trained_on_under_the_old_name(
         train_on_devices(given)
 
 
-def test_a_precision_that_is_not_to_be_had_is_refused(configure, pool, project):
+def test_a_precision_that_the_hardware_lacks_raises(configure, pool, project):
     given = job(pool, configure, project, accelerator="cpu")
     given["identity"]["training"]["precision"] = "16-mixed"
     with pytest.raises(

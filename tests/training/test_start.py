@@ -181,7 +181,7 @@ def test_rates_by_depth_follow_the_formula(decay, trunk, starting, parents, pool
     """The head has the learning rate, the layer d below it trunk * decay ** d of it."""
     model = MLP | {"hidden": [12, 8, 6]}
     network = built(model, pool)
-    found = rates(network, RunStart(trunk=trunk, decay=decay))
+    by_layer = rates(network, RunStart(trunk=trunk, decay=decay))
     parameters = dict(network.named_parameters())
     every = layers(network)
     for number, layer in enumerate(every):
@@ -189,7 +189,7 @@ def test_rates_by_depth_follow_the_formula(decay, trunk, starting, parents, pool
         expected = trunk * decay**depth if depth else 1.0
         for name in layer.tensors:
             if name in parameters:
-                assert found[parameters[name]] == pytest.approx(expected)
+                assert by_layer[parameters[name]] == pytest.approx(expected)
 
 
 def test_a_rate_is_that_of_the_step(starting, parents, pool):
@@ -218,8 +218,8 @@ def test_a_start_that_trains_all_alike_takes_the_steps_of_a_plain_run(starting, 
     config = configure()
     start = trainer.assemble(config, (), pool.shape, pool.classes)
     start.fit(trainer._examples(pool, trainer.Data(**config.data), 0)[0].images)
-    own = train(starting({"head": "kept"}), pool, parent=start.state_dict())
-    assert same(own.weights, train(config, pool).weights)
+    weights = train(starting({"head": "kept"}), pool, parent=start.state_dict())
+    assert same(weights.weights, train(config, pool).weights)
 
 
 def test_a_probe_is_the_logistic_regression_of_scikit_learn(starting):
@@ -280,8 +280,8 @@ def test_features_cost_a_forward_pass_of_every_training_image(starting, pool):
     config = starting({"train": "head"})
     head = layers(built(config.model, pool))[-1].name
     before_training = {"batch_size": 10, "updates": 0, "passes": 0}
-    found = counted(config, pool, **before_training, head=head)
-    assert found["training_flops"] == config.data["train_size"] * found["forward_flops"] > 0
+    counts = counted(config, pool, **before_training, head=head)
+    assert counts["training_flops"] == config.data["train_size"] * counts["forward_flops"] > 0
     assert counted(config, pool, **before_training)["training_flops"] == 0
 
 
@@ -343,14 +343,14 @@ def test_the_optimizer_holds_no_state_of_frozen_weights(starting, parents, pool,
         ({}, {"hidden": [12, 5]}, "start.from: 3.weight is of shape (5, 12) in the pretraining"),
     ],
 )
-def test_a_start_that_does_not_fit_is_refused(start, parent, message, parents, pool):
+def test_a_start_that_does_not_fit_raises(start, parent, message, parents, pool):
     network = built(MLP, pool)
     with pytest.raises(Refusal) as refusal:
         begin(network, RunStart(**start), pool.classes, parents(MLP | parent))
     assert str(refusal.value).startswith(message)
 
 
-def test_lbfgs_is_refused_with_norms_that_rest(pool):
+def test_lbfgs_with_frozen_norms_raises(pool):
     """The network decides, whatever of it is trained."""
     network = built({"name": "resnet", "widths": [4], "blocks": 1, "hidden": 4, "grid": 1}, pool)
     begin(network, RunStart(train="head"), pool.classes, None)
@@ -361,7 +361,7 @@ def test_lbfgs_is_refused_with_norms_that_rest(pool):
         require_trainable(Lbfgs(), network, ())
 
 
-def test_a_frozen_weight_tied_to_a_trained_one_is_refused(pool):
+def test_a_frozen_weight_tied_to_a_trained_one_raises(pool):
     from pipeline.models._standardized import Inputs, Standardized
 
     plain = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.Linear(10, 10), nn.Linear(10, 10))
@@ -395,12 +395,12 @@ def test_penalties_follow_the_rate_of_each_layer(regularizer, starting, parents,
     taken = {}
     for trunk in (1.0, 0.25):
         start = {"head": "kept", "trunk": trunk}
-        without, own = (
+        without, penalized = (
             train(starting(start, *items, model=model, **given), pool, parent=parent).weights
             for items in ((), (regularizer | {"strength": 0.01},))
         )
         far = {name: value.abs() > 0.02 for name, value in parent.items()}  # from zero
-        taken[trunk] = {name: (own[name] - without[name]) * far[name] for name in parent}
+        taken[trunk] = {name: (penalized[name] - without[name]) * far[name] for name in parent}
     for name in ("network.1.weight", "network.3.weight"):
         assert float(taken[1.0][name].abs().max()) > 0
         assert torch.allclose(taken[0.25][name], 0.25 * taken[1.0][name], atol=2e-7)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from interrupted import assert_same_end, killed_after
+from weights import equal
 
 from pipeline import regularizers
 from pipeline.config.run import Data, Training
@@ -27,10 +28,6 @@ from pipeline.training.trainer import train
 DROPOUT = {"name": "dropout", "rate": 0.5}
 SHIFT = {"name": "augmentation", "shift": 1.0}
 DECAY = {"name": "weight_decay", "strength": 0.01}
-
-
-def equal(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
 def test_a_bare_loop_gives_the_same_weights(configure, pool):
@@ -269,7 +266,7 @@ def test_resumed_after_any_epoch_it_ends_at_the_same_bits(configure, pool, tmp_p
     assert_same_end(config, pool, tmp_path, *range(1, 6))
 
 
-def test_a_state_that_is_not_taken_up_again_is_seen(configure, pool, tmp_path, monkeypatch):
+def test_a_state_that_is_not_restored_is_noticed(configure, pool, tmp_path, monkeypatch):
     """The planted fault: a callback that forgets what it kept."""
     monkeypatch.setattr(Snapshots, "load_state_dict", lambda self, state: None)
     with pytest.raises(AssertionError, match="kept"):
