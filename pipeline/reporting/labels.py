@@ -83,16 +83,21 @@ def named_setting(arm: str, setting: Setting) -> str:
 
 
 def distinguishing_settings(settings: Sequence[Setting]) -> list[str]:
-    """Return the setting of every arm that another arm differs from by its values alone, as text.
+    """Return the values of every arm in which it differs from an arm with the same regularizers.
 
-    The name of such an arm does not always give its value. The text of all other arms is empty.
+    The name of such an arm does not always give its value. The text is empty for an arm that
+    differs from all others in more than values, and for one that changes values of the protocol.
     """
-    keys = [tuple(_flattened(setting)) for setting in settings]
-    counts = Counter(keys)
-    return [
-        escape(format_setting(setting)) if key and counts[key] > 1 else ""
-        for setting, key in zip(settings, keys, strict=True)
-    ]
+    groups: dict[Any, list[Setting]] = {}
+    for setting in settings:
+        groups.setdefault(tuple(_flattened(setting)), []).append(setting)
+    texts = []
+    for setting in settings:
+        alike = groups[tuple(_flattened(setting))]
+        varied = _varied_keys([_flattened(one) for one in alike])
+        values = [f"{key}={format_value(setting[part][key])}" for part, key in varied]
+        texts.append("" if PROTOCOL in setting else escape(", ".join(values)))
+    return texts
 
 
 def arm_title(name: str, setting: Setting) -> str:
