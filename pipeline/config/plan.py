@@ -385,7 +385,7 @@ def read_plan(folder: Path) -> Plan:
     """Return the plan stored in a phase's folder.
 
     Raises:
-        Refusal: The plan is missing or damaged.
+        Refusal: The plan is missing or corrupted.
     """
     return checked(Plan, read_sealed(folder / "plan.json"), folder / "plan.json")
 
