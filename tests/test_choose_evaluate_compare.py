@@ -431,7 +431,7 @@ def test_evaluate_notes_the_plan_before_a_score_exists_and_an_equal_one_once(fol
     index = folder / "predictions" / "predictions.json"
     listed = index.read_bytes()
     write_sealed(index, {"files": dict.fromkeys(read_sealed(index)["files"], "0")})
-    with pytest.raises(Refusal, match="missing or damaged"):
+    with pytest.raises(Refusal, match="missing or corrupted"):
         evaluate.main("tiny")
     assert not (folder / "scores.csv").exists()
     content = ledger.read_bytes()
@@ -475,10 +475,10 @@ def test_evaluate_refuses_damaged_missing_and_unlisted_predictions(folder):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(Refusal, match=r"10e1000\.safetensors: missing or damaged"):
+    with pytest.raises(Refusal, match=r"10e1000\.safetensors: missing or corrupted"):
         evaluate.main("tiny")
     path.unlink()
-    with pytest.raises(Refusal, match=r"10e1000\.safetensors: missing or damaged"):
+    with pytest.raises(Refusal, match=r"10e1000\.safetensors: missing or corrupted"):
         evaluate.main("tiny")
     write_sealed(folder / "predictions" / "predictions.json", {"files": {}})
     with pytest.raises(Refusal, match="missing; expected a file for every run") as refused:
@@ -965,5 +965,5 @@ def test_a_damaged_validation_file_raises_and_is_not_scored(folder):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(bytes(content))
-    with pytest.raises(Refusal, match="10e1: a file is missing or damaged"):
+    with pytest.raises(Refusal, match="10e1: a file is missing or corrupted"):
         choose.main("tiny")

@@ -315,7 +315,8 @@ def test_verification_names_what_was_changed_and_nothing_else(whole, monkeypatch
     lines = str(incomplete.value).splitlines()
     expected = [words for _, words in faults.values()] + [
         "reports/tiny/figures/forest.png: missing",
-        "artifacts/tiny/choice.json: missing or damaged; run: make run",  # nothing is planned by it
+        "artifacts/tiny/choice.json: missing or corrupted; run: gapwise run "
+        "--protocol tiny",  # nothing is planned by it
         "artifacts/tiny/data: is not what dvc.lock records",
     ]
     assert len(lines) == len(expected)
@@ -416,7 +417,7 @@ def test_replanning_finds_edited_plans_with_every_checksum_renewed(altered):
         assert libraries == ""
         assert len(edited) == len(words)
         assert all(word in line for word, line in zip(words, edited, strict=True)), edit
-        assert all(line.endswith("run: make run") for line in lines)
+        assert all(line.endswith("run: gapwise run --protocol tiny") for line in lines)
         if edit is drop_seed:  # dvc.lock is slow to read
             relock(altered)
             assert list(_unrecorded("tiny", altered)) == []
@@ -433,7 +434,7 @@ def test_replanning_passes_an_honest_repeat_and_follows_settings_files(altered):
     protocol.write_text(text.replace("margin: 0.01", "margin: 0.05"))
     lines, _ = compared()
     assert [line.partition("params.yaml: ")[2] for line in lines] == [
-        "margin: 0.05 -> 0.01; run: make run"
+        "margin: 0.05 -> 0.01; run: gapwise run --protocol tiny"
     ] * 2
     protocol.write_text(text.replace("confirmation: 3", "confirmation: 4"))
     (line,), _ = compared()
@@ -498,14 +499,14 @@ def test_verification_compares_the_ledger_with_the_plan_of_the_report(
     append_opening(ledger, {**planned, "margin": 0.05})
     assert differences("tiny") == [
         f"{place}: its last entry is not the plan of the report: margin: 0.05 -> 0.01; "
-        "run: make run"
+        "run: gapwise run --protocol tiny"
     ]
     ledger.write_bytes(content.replace(b'"margin":0.01', b'"margin":0.02'))
     (line,) = differences("tiny")
     assert line.startswith(f"{altered}/{place}: line 1: damaged; ")
     ledger.unlink()
     assert differences("tiny") == [
-        f"{place}: missing; the next evaluation begins it; run: make run"
+        f"{place}: missing; the next evaluation begins it; run: gapwise run --protocol tiny"
     ]
 
 
@@ -602,7 +603,7 @@ def test_verification_finds_damaged_inputs(altered):
     history = runs / name / "history.jsonl"
     good = history.read_bytes()
     history.write_bytes(good + b" ")
-    with pytest.raises(Refusal, match=f"{name}: a file is missing or damaged"):
+    with pytest.raises(Refusal, match=f"{name}: a file is missing or corrupted"):
         verify(["tiny"])
     history.write_bytes(good)
     tensors = next((artifacts(altered) / "predictions").glob("*.safetensors"))
@@ -613,7 +614,9 @@ def test_verification_finds_damaged_inputs(altered):
     ):
         verify(["tiny"])
     shutil.rmtree(artifacts(altered) / "predictions")
-    with pytest.raises(Refusal, match="artifacts/tiny/predictions: missing; run: make run"):
+    with pytest.raises(
+        Refusal, match="artifacts/tiny/predictions: missing; run: gapwise run --protocol tiny"
+    ):
         verify(["tiny"])
 
 

@@ -304,5 +304,5 @@ def test_damaged_arrays_are_not_kept(prepared, project):
     prepared()
     (project / "a.npz").unlink()
     (DATA / "test_images.npy").write_bytes(b"")
-    with pytest.raises(Refusal, match="test_images.npy: missing or damaged"):
+    with pytest.raises(Refusal, match="test_images.npy: missing or corrupted"):
         run_stages(prepare)

@@ -324,7 +324,7 @@ def test_a_missing_plan_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
     Path("artifacts/digits/confirmation/plan.json").unlink()
     assert run() == 2
     assert capfd.readouterr().err.startswith(
-        "error: artifacts/digits/confirmation/plan.json: missing or damaged"
+        "error: artifacts/digits/confirmation/plan.json: missing or corrupted"
     )
 
 

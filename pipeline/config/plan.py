@@ -396,7 +396,7 @@ def read_plan(folder: Path) -> Plan:
         folder: The folder of the phase.
 
     Raises:
-        Refusal: The plan is missing or damaged.
+        Refusal: The plan is missing or corrupted.
     """
     return checked(Plan, read_sealed(folder / "plan.json"), folder / "plan.json")
 

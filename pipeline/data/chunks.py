@@ -117,7 +117,7 @@ def _decode(
 
 
 def _load(chunk: Path) -> DecodedImages | None:
-    """Return a kept chunk, or None where it is missing or damaged, by the checksums of zip."""
+    """Return a kept chunk, or None where it is missing or corrupted, by the checksums of zip."""
     try:
         with np.load(chunk, allow_pickle=False) as file:
             reasons = json.loads(str(file["unreadable"]))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline.data.arrays import Arrays
 from pipeline.data.stored import Images, StoredImages, pieces
 from pipeline.runtime.errors import Refusal
-from pipeline.runtime.files import new_folder, read_sealed, write_sealed
+from pipeline.runtime.files import new_folder, read_sealed, remedy_of, write_sealed
 
 SUMMARY = "data.json"
 PRETRAINING = "pretraining"  # the folder of their examples
@@ -119,9 +119,9 @@ def read_summary(folder: Path) -> dict[str, Any]:
     """Return dataset, classes, shape, counts, digest and notes.
 
     Raises:
-        Refusal: The summary is missing or damaged.
+        Refusal: The summary is missing or corrupted.
     """
-    return read_sealed(folder / SUMMARY, _command(folder))
+    return read_sealed(folder / SUMMARY)
 
 
 def validation_size(folder: Path, settings: Mapping[str, Any]) -> int:
@@ -138,20 +138,20 @@ def require_digest(folder: Path, digest: str) -> None:
         Refusal: The data have changed since.
     """
     if read_summary(folder)["digest"] != digest:
-        raise Refusal(f"{folder}: changed after these runs were planned; run: make run")
+        raise Refusal(f"{folder}: changed after these runs were planned; {remedy_of(folder)}")
 
 
 def require_intact(folder: Path) -> None:
     """Check that every array is as it was written, and that the digest belongs to the arrays.
 
     Raises:
-        Refusal: One is missing or damaged, or the digest is another.
+        Refusal: One is missing or corrupted, or the digest is another.
     """
     summary = read_summary(folder)
     for name in summary["files"]:
         _read(folder, name)
     if _digest_of(summary["files"], summary["validation"]) != summary["digest"]:
-        raise Refusal(f"{folder / SUMMARY}: digest: not that of the arrays; {_command(folder)}")
+        raise Refusal(f"{folder / SUMMARY}: digest: not that of the arrays; {remedy_of(folder)}")
     for name, digest in summary.get("pretraining", {}).items():
         pool = pretraining_folder(folder, name)
         require_intact(pool)
@@ -225,13 +225,9 @@ def _read(folder: Path, name: str) -> NDArray[Any]:
     path = folder / name
     expected = read_summary(folder)["files"][name]
     if not path.is_file() or _file_digest(path) != expected:
-        raise Refusal(f"{path}: missing or damaged; {_command(folder)}")
+        raise Refusal(f"{path}: missing or corrupted; {remedy_of(path)}")
     array: NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
     return array
-
-
-def _command(folder: Path) -> str:
-    return f"run: gapwise run --protocol {folder.parent.name}"
 
 
 def _file_digest(path: Path) -> str:

@@ -41,7 +41,7 @@ def require_weights(path: str, digest: str) -> None:
         Refusal: The file has changed since, or is missing.
     """
     if weights_digest(path) != digest:
-        raise Refusal(f"{KEY}: {path}: changed after these runs were planned; run: make run")
+        raise Refusal(f"{KEY}: {path}: changed after these runs were planned; run: gapwise run")
 
 
 @functools.lru_cache(maxsize=32)

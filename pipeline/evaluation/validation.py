@@ -21,7 +21,7 @@ def validation_scores(store: Store, plan: Plan) -> dict[str, Score]:
         plan: The plan of a phase.
 
     Raises:
-        Refusal: The record or a file of a run is missing or damaged.
+        Refusal: The record or a file of a run is missing or corrupted.
     """
     unchanged = store.unchanged(plan)
     ended = [name for name in plan.fingerprints() if store.state(name) != "missing"]
@@ -42,7 +42,7 @@ def validation_score(folder: Path) -> Score:
         run that is done, its machine as JSON.
 
     Raises:
-        Refusal: The record or a file of the run is missing or damaged.
+        Refusal: The record or a file of the run is missing or corrupted.
     """
     record = checked_record(folder)
     if record is None or record["state"] != "done":

@@ -46,7 +46,7 @@ def hidden_entries(path: Path) -> Iterator[str]:
         place = f"{path}: line {entry[0]} of commit {first[entry][:SHORT]}: not in the present file"
         commit = (whole or [first[entry]])[-1][:SHORT]
         show = f"git show {commit}:./{name}"
-        cure = f"run: {show} > {path}, then make run" if whole else f"to see it, run: {show}"
+        cure = f"run: {show} > {path}, then gapwise run" if whole else f"to see it, run: {show}"
         yield f"{place}: an opening of the test set is hidden; {cure}"
 
 

@@ -19,6 +19,7 @@ from pipeline.records.runs import (
     read_validation,
 )
 from pipeline.records.unchanged import unchanged_runs
+from pipeline.runtime.files import remedy_of
 
 PHASES = ("exploration", "confirmation")
 SCORED = "validation.safetensors"  # file of a run that came to its end
@@ -67,11 +68,11 @@ def _relabelled(phase: Path) -> Iterator[str]:
     unchanged = unchanged_runs(plan, ended)
     for name, record in records.items():
         if record is None:
-            yield f"{phase / name}: missing; run: make run"
+            yield f"{phase / name}: missing; {remedy_of(phase / name)}"
         elif record["state"] != ended[name]["state"] and name not in unchanged:
             yield (
                 f"{phase / name}: recorded as {record['state']}, but has validation scores of its "
-                f"last epoch; remove {phase} and run: make run"
+                f"last epoch; remove {phase} and {remedy_of(phase)}"
             )
 
 
@@ -99,5 +100,5 @@ def _foreign_predictions(artifacts: Path) -> Iterator[str]:
         if not (same_labels and is_near(predicted, logits)):
             yield (
                 f"{folder / name}.safetensors: not the predictions of this run; "
-                f"remove {folder} and run: make run"
+                f"remove {folder} and {remedy_of(folder)}"
             )

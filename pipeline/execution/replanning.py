@@ -22,7 +22,7 @@ from pipeline.planning.rounds import explore
 from pipeline.planning.studies import Experiment, read_experiment
 from pipeline.records.ledger import CODE, DONE, LIBRARIES, changes, opened_plan, run_identities
 from pipeline.runtime.errors import Refusal
-from pipeline.runtime.files import read_sealed
+from pipeline.runtime.files import read_sealed, remedy_of
 
 OF_PLACE = {"code", "versions", "starts_from"}  # values of an identity that have lines of their own
 
@@ -75,12 +75,12 @@ def replanning_differences(
             elif change.kind == CODE:
                 lines.append(
                     f"{folder}: trained by other code than the present one ({change.detail}); "
-                    "run: make run"
+                    f"{remedy_of(folder / 'plan.json')}"
                 )
             elif change.kind != DONE:
                 lines.append(
                     f"{folder / 'plan.json'}: not the plan of experiments/ and params.yaml: "
-                    f"{change}; run: make run"
+                    f"{change}; {remedy_of(folder / 'plan.json')}"
                 )
         lines += _swapped(folder, stored, identities, phase)
     return lines, libraries
@@ -153,7 +153,7 @@ def _misnamed(folder: Path, identities: Mapping[str, Mapping[str, Any]]) -> Iter
         if fingerprint(dict(identity)) != name:
             yield (
                 f"{folder / name / 'run.json'}: {name} is not its fingerprint; "
-                f"remove {folder} and run: make run"
+                f"remove {folder} and {remedy_of(folder / 'plan.json')}"
             )
 
 
@@ -170,7 +170,7 @@ def _swapped(
         if _settings(identity) != _settings(planned) or identity.get("starts_from") != run.start:
             yield (
                 f"{folder / run.fingerprint}: trained from other settings, seeds, data or weights "
-                f"than {format_run(run)} has; remove {folder} and run: make run"
+                f"than {format_run(run)} has; remove {folder} and {remedy_of(folder / 'plan.json')}"
             )
     starts = [
         identities[start.fingerprint] for start in stored.starts if start.fingerprint in identities
@@ -179,7 +179,7 @@ def _swapped(
     if any(_settings(identity) not in planned_starts for identity in starts):
         yield (
             f"{folder}: a run that others start from was trained from other settings; "
-            f"remove {folder} and run: make run"
+            f"remove {folder} and {remedy_of(folder / 'plan.json')}"
         )
 
 

@@ -29,12 +29,11 @@ from pipeline.records.predictions import (
 from pipeline.records.runs import read_history, read_record
 from pipeline.records.store import Store
 from pipeline.records.unchanged import WEIGHTS
-from pipeline.runtime.files import CHECKSUM, read_sealed
+from pipeline.runtime.files import CHECKSUM, read_sealed, remedy_of
 
 TRAINING = "pipeline.execution.devices:train_on_devices"
 PREDICTION = "pipeline.prediction.job:run_prediction"
 COMPARED_ELSEWHERE = ("fingerprint", "state", "reason", "files", "machine", CHECKSUM)
-CURE = "was changed after training; remove the folder of its phase and run: make run"
 
 Identities = Mapping[str, Mapping[str, Any]]
 
@@ -59,6 +58,12 @@ class _Rerun:
     def repeated(self) -> Path:
         """The folder of the second training."""
         return self.store / self.name
+
+    @property
+    def cure(self) -> str:
+        """The end of the line for a run that differs."""
+        remedy = remedy_of(self.stored)
+        return f"was changed after training; remove the folder of its phase and {remedy}"
 
     @property
     def label(self) -> str:
@@ -153,7 +158,7 @@ def _differences(rerun: _Rerun) -> Iterator[str]:
     if state != state_after:
         yield (
             f"{rerun.place}: {state or 'missing'}, but {state_after or 'missing'} when trained "
-            f"again; it {CURE}"
+            f"again; it {rerun.cure}"
         )
     elif before["machine"] == after["machine"]:
         yield from _different_bits(rerun, before, after)
@@ -168,7 +173,7 @@ def _different_bits(
     files = _different_keys(before["files"], after["files"])
     values = [key for key in _different_keys(before, after) if key not in COMPARED_ELSEWHERE]
     for item in [*files, *values][:1]:
-        yield f"{rerun.place}: {item} has other bits when trained again; it {CURE}"
+        yield f"{rerun.place}: {item} has other bits when trained again; it {rerun.cure}"
 
 
 def _different_keys(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
@@ -182,11 +187,12 @@ def _beyond_rounding(
     """Yield lines where records of two kinds of machines differ by more than rounding explains."""
     if before["files"].get(WEIGHTS) == after["files"].get(WEIGHTS):
         yield (
-            f"{rerun.place}: of another kind of machine, but with the bits of this one; it {CURE}"
+            f"{rerun.place}: of another kind of machine, but with the bits of this one; "
+            f"it {rerun.cure}"
         )
         return
     if before["cost"] != after["cost"]:
-        yield f"{rerun.place}: cost is another one when trained again; it {CURE}"
+        yield f"{rerun.place}: cost is another one when trained again; it {rerun.cure}"
     yield from _beyond_spread(rerun)
 
 
@@ -205,7 +211,8 @@ def _beyond_spread(rerun: _Rerun) -> Iterator[str]:
     if abs(after - before) > spread:
         yield (
             f"{rerun.place}: validation accuracy {before:.4f}, but {after:.4f} when trained again "
-            f"on another kind of machine; the seeds of this arm differ by {spread:.4f}; it {CURE}"
+            f"on another kind of machine; the seeds of this arm differ by {spread:.4f}; "
+            f"it {rerun.cure}"
         )
 
 
@@ -249,7 +256,7 @@ def _predicted_differences(
         if digest != digest_again and not _are_near(before, after):
             yield (
                 f"{_relative(stored)}: {name}: not what its weights predict; "
-                "remove the folder and run: make run"
+                f"remove the folder and {remedy_of(stored)}"
             )
 
 

@@ -34,7 +34,7 @@ from pipeline.records.reports import is_report
 from pipeline.records.runs import RECORD, checked_record, done_records, read_record
 from pipeline.runtime.behaviour import PACKAGE
 from pipeline.runtime.errors import Refusal
-from pipeline.runtime.files import read_sealed
+from pipeline.runtime.files import read_sealed, remedy_of
 
 INPUTS = ("data", "exploration", "confirmation", "predictions")
 VERBS = ("prepare", "choose", "evaluate", "compare", "report")
@@ -53,7 +53,6 @@ UNSTABLE = (  # depend on the wall clock, a server, or whether the figures were 
 )
 REPORTS, ARTIFACTS = Path("reports"), Path("artifacts")
 INDEX_KINDS = ("md", "png")  # endings of the page over all reports and of its figure
-RUN = "run: make run"
 REPLANNING = "pipeline.execution.replanning:replanning_differences"  # imports torch
 RETRAINING = "pipeline.execution.retraining:retraining_differences"
 SCORE = "pipeline.evaluation.validation:validation_score"
@@ -171,12 +170,13 @@ def differences(protocol: str, root: Path = Path()) -> list[str]:
             fails.
     """
     artifacts, root = root / ARTIFACTS / protocol, root.resolve()
+    remedy = remedy_of(artifacts)
     missing = [name for name in INPUTS if not (artifacts / name).exists()]
     if missing:
         pull = ", or dvc pull" if _has_remote(root) else ""
-        raise Refusal(f"{artifacts / missing[0]}: missing; {RUN}{pull}")
+        raise Refusal(f"{artifacts / missing[0]}: missing; {remedy}{pull}")
     if not (root / LOCK).exists():
-        raise Refusal(f"{LOCK}: missing; it has the checksums of what was trained; {RUN}")
+        raise Refusal(f"{LOCK}: missing; it has the checksums of what was trained; {remedy}")
     _check_runs(artifacts)
     lines = [*_unrecorded(protocol, root), *_strays(artifacts), *_replanned(protocol, artifacts)]
     lines += _contradicting(artifacts)
@@ -210,15 +210,16 @@ def _recomputed(protocol: str, root: Path, entries: Sequence[Planned]) -> list[s
         again = Path(folder)
         _recompute(protocol, root, again)
         if not entries:
-            lines.append(f"{ledger}: missing; the next evaluation begins it; {RUN}")
+            lines.append(f"{ledger}: missing; the next evaluation begins it; {remedy_of(ledger)}")
         else:
             for entry in read_ledger(again / ledger)[len(entries) :]:
                 changed = "; ".join(map(str, changes(entries[-1], entry)))
                 lines.append(
-                    f"{ledger}: its last entry is not the plan of the report: {changed}; {RUN}"
+                    f"{ledger}: its last entry is not the plan of the report: {changed}; "
+                    f"{remedy_of(ledger)}"
                 )
         if (root / data).read_bytes() != (again / data).read_bytes():
-            lines.append(f"{data}: not what the source of the data gives now; {RUN}")
+            lines.append(f"{data}: not what the source of the data gives now; {remedy_of(data)}")
         for name in compared_files(protocol, root, again):
             lines += _difference(root / name, again / name)
     return lines
@@ -318,7 +319,7 @@ def _check_runs(artifacts: Path) -> None:
     """Check that the files of every run agree with its record.
 
     Raises:
-        Refusal: A file is missing or damaged.
+        Refusal: A file is missing or corrupted.
     """
     for phase in ("exploration", "confirmation"):
         for name in read_plan(artifacts / phase).trained():
@@ -338,9 +339,9 @@ def _unrecorded(protocol: str, root: Path) -> Iterator[str]:
     for name in INPUTS:
         path = f"{ARTIFACTS}/{protocol}/{name}"
         if path not in outs:
-            yield f"{path}: {LOCK} does not record it; {RUN}"
+            yield f"{path}: {LOCK} does not record it; {remedy_of(Path(path))}"
         elif folder_md5(root / path) != outs[path]:
-            yield f"{path}: is not what {LOCK} records; {RUN}"
+            yield f"{path}: is not what {LOCK} records; {remedy_of(Path(path))}"
 
 
 def folder_md5(folder: Path) -> str:

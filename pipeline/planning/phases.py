@@ -123,7 +123,8 @@ def _chosen(study: Study, arm: Arm, choice: Choice) -> list[Trial]:
     try:
         return [arm.trial_of(setting)]
     except (KeyError, Refusal):
-        raise Refusal(invalid(where, setting, "a setting of this arm; run: make run")) from None
+        remedy = f"run: gapwise run --protocol {arm.definition.protocol.name}"
+        raise Refusal(invalid(where, setting, f"a setting of this arm; {remedy}")) from None
 
 
 def member_streams(seed: int, member: int) -> Streams:

@@ -124,7 +124,7 @@ def read_predictions(folder: Path, run: str, digest: str) -> Predictions:
     """
     path = folder / _name(run)
     if not path.is_file() or _digest(path) != digest:
-        raise Refusal(f"{path}: missing or damaged; expected sha256 {digest}, as in {INDEX}")
+        raise Refusal(f"{path}: missing or corrupted; expected sha256 {digest}, as in {INDEX}")
     with safe_open(path, framework="numpy") as file:
         index = json.loads(file.metadata()["index"])
         return Predictions(

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.records.rows import parse_rows
 from pipeline.runtime.errors import Refusal
+from pipeline.runtime.files import remedy_of
 
 FRONT = "report.md"
 METRICS, FACTS = "metrics.json", "protocol.json"
@@ -71,7 +72,7 @@ def report_files(folder: Path) -> tuple[dict[str, str], dict[str, bytes]]:
     """
     front = folder / FRONT
     if not front.is_file():
-        raise Refusal(f"{front}: missing; run: make run")
+        raise Refusal(f"{front}: missing; {remedy_of(front)}")
     pages = [front, *sorted((folder / "pages").glob("*.md"))]
     figures = sorted((folder / "figures").glob("*.*"))
     return (

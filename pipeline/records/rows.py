@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.runtime.errors import Refusal
+from pipeline.runtime.files import remedy_of
 
 MAPPINGS = ("setting", "other_setting", "factor")  # columns of mappings, stored as JSON
 WORDS = (  # columns of text: a fingerprint such as 12345e67 is not a number
@@ -59,7 +60,7 @@ def require_table(path: Path) -> None:
         Refusal: It is missing.
     """
     if not path.is_file():
-        raise Refusal(f"{path}: missing; run: make run")
+        raise Refusal(f"{path}: missing; {remedy_of(path)}")
 
 
 def _unchanged(cell: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pipeline.runtime.errors import Refusal
-from pipeline.runtime.files import is_sealed, write_sealed
+from pipeline.runtime.files import is_sealed, remedy_of, write_sealed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,7 +43,8 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     """
     record = valid_record(folder)
     if record is None and (folder / RECORD).exists():
-        raise Refusal(f"{folder / RECORD}: damaged; remove {folder.parent} and run: make run")
+        remedy = f"remove {folder.parent} and {remedy_of(folder)}"
+        raise Refusal(f"{folder / RECORD}: corrupted; {remedy}")
     return record
 
 
@@ -68,13 +69,12 @@ def checked_record(folder: Path) -> dict[str, Any] | None:
         folder: The folder of the run.
 
     Raises:
-        Refusal: The record or a file of the run is missing or damaged.
+        Refusal: The record or a file of the run is missing or corrupted.
     """
     record = read_record(folder)
     if record is not None and not is_intact(folder, record):
-        raise Refusal(
-            f"{folder}: a file is missing or damaged; remove {folder.parent} and run: make run"
-        )
+        remedy = f"remove {folder.parent} and {remedy_of(folder)}"
+        raise Refusal(f"{folder}: a file is missing or corrupted; {remedy}")
     return record
 
 
@@ -119,7 +119,8 @@ def read_file(folder: Path, name: str) -> bytes:
     content = path.read_bytes() if path.is_file() else b""
     expected = record["files"].get(name) if record else None
     if expected and sha256(content) != expected:
-        raise Refusal(f"{path}: missing or damaged; remove {folder.parent} and run: make run")
+        remedy = f"remove {folder.parent} and {remedy_of(folder)}"
+        raise Refusal(f"{path}: missing or corrupted; {remedy}")
     return content
 
 
@@ -134,7 +135,7 @@ def valid_record(folder: Path) -> dict[str, Any] | None:
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """Return a mapping stored as JSON; empty if it is missing or damaged.
+    """Return a mapping stored as JSON; empty if it is missing or corrupted.
 
     Args:
         path: The JSON file.

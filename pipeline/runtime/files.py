@@ -44,18 +44,31 @@ def write_sealed(path: Path, document: Mapping[str, Any]) -> None:
     write_text(path, to_json(sealed(document)))
 
 
-def read_sealed(path: Path, remedy: str = "run: make run") -> dict[str, Any]:
+def remedy_of(path: Path) -> str:
+    """Return the command that writes a file of `artifacts` or `reports` again, for errors.
+
+    The folder in one of these begins with the name of the protocol.
+    """
+    parts = path.parts
+    for folder in ("artifacts", "reports"):
+        if folder in parts[:-1]:
+            after = parts[-parts[::-1].index(folder) :]
+            return f"run: gapwise run --protocol {after[0].partition('+')[0]}"
+    return "run: gapwise run"
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
     """Return a document that an earlier stage wrote.
 
     Raises:
-        Refusal: It is missing or not what was written; the line ends with `remedy`.
+        Refusal: It is missing or not what was written.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         document = None
     if not is_sealed(document):
-        raise Refusal(f"{path}: missing or damaged; {remedy}")
+        raise Refusal(f"{path}: missing or corrupted; {remedy_of(path)}")
     return {key: value for key, value in document.items() if key != CHECKSUM}
 
 

@@ -25,7 +25,7 @@ from pipeline.records.runs import read_file, read_history, read_record
 from pipeline.records.store import Store
 from pipeline.records.unchanged import WEIGHTS
 from pipeline.runtime.errors import Refusal
-from pipeline.runtime.files import to_json
+from pipeline.runtime.files import remedy_of, to_json
 from pipeline.training.trainer import Trained, train
 
 
@@ -111,11 +111,11 @@ def _weights(folder: Path) -> dict[str, Tensor]:
     """Return the weights of the run that a run starts from.
 
     Raises:
-        Refusal: They are missing or damaged.
+        Refusal: They are missing or corrupted.
     """
     content = read_file(folder, WEIGHTS)
     if not content:
-        raise Refusal(f"{folder}: missing; a run starts from its weights; run: make run")
+        raise Refusal(f"{folder}: missing; a run starts from its weights; {remedy_of(folder)}")
     return safetensors.torch.load(content)
 
 

@@ -61,15 +61,15 @@ def test_notes_are_kept_and_change_no_digest(folder, pool, tmp_path):
 )
 def test_damage_is_found(folder, damage):
     damage(folder / "development_labels.npy")
-    with pytest.raises(Refusal, match=r"development_labels.npy: missing or damaged; run"):
+    with pytest.raises(Refusal, match=r"development_labels.npy: missing or corrupted; run"):
         read_development(folder)
 
 
 def test_nothing_prepared_says_what_to_run(tmp_path):
     with pytest.raises(
-        Refusal, match="data.json: missing or damaged; run: gapwise run --protocol p"
+        Refusal, match="data.json: missing or corrupted; run: gapwise run --protocol p"
     ):
-        read_summary(tmp_path / "p" / "data")
+        read_summary(tmp_path / "artifacts" / "p" / "data")
 
 
 def test_arrays_that_are_not_as_promised_are_named(pool):

@@ -45,7 +45,7 @@ def hidden(path=PATH):
         for line in hidden_entries(path)
     ]
     return [(int(one[1]), one[2]) for one in matches], [
-        (one[3], "make run" in one[4]) for one in matches
+        (one[3], "then gapwise run" in one[4]) for one in matches
     ]
 
 

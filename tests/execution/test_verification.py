@@ -36,7 +36,9 @@ def test_what_is_missing_is_pulled_only_from_a_remote(tmp_path, monkeypatch, con
     (tmp_path / ".dvc" / "config").write_text(config)
     with pytest.raises(Refusal) as refused:
         differences("tiny")
-    assert refused.value.lines == (f"artifacts/tiny/data: missing; run: make run{cure}",)
+    assert refused.value.lines == (
+        f"artifacts/tiny/data: missing; run: gapwise run --protocol tiny{cure}",
+    )
 
 
 def test_what_cannot_be_recomputed_has_its_headline_and_the_index_verified(
@@ -54,7 +56,7 @@ def test_what_cannot_be_recomputed_has_its_headline_and_the_index_verified(
     summaries = read_summaries(tmp_path / "reports")
     (tmp_path / "reports" / "README.md").write_text(index_page(summaries, {}, {}))
     (tmp_path / "reports" / "claims.md").write_text(claims_page(summaries, {}, {}))
-    missing = "artifacts/tiny/data: missing; run: make run"
+    missing = "artifacts/tiny/data: missing; run: gapwise run --protocol tiny"
     with pytest.raises(Refusal) as refused:
         verification.verify([])
     assert refused.value.lines == (missing,)
@@ -81,15 +83,16 @@ def test_a_lock_of_many_protocols_is_read(tmp_path):
     (tmp_path / "dvc.lock").write_text("stages:\n" + "".join(stages))
     (tmp_path / "artifacts" / "protocol_7" / "data").mkdir(parents=True)
     first, *others = _unrecorded("protocol_7", tmp_path)
-    assert first == "artifacts/protocol_7/data: is not what dvc.lock records; run: make run"
+    remedy = "run: gapwise run --protocol protocol_7"
+    assert first == f"artifacts/protocol_7/data: is not what dvc.lock records; {remedy}"
     assert others == [
-        f"artifacts/protocol_7/{name}: dvc.lock does not record it; run: make run"
+        f"artifacts/protocol_7/{name}: dvc.lock does not record it; {remedy}"
         for name in ("exploration", "confirmation", "predictions")
     ]
     for name in INPUTS:
         (tmp_path / "artifacts" / "tiny" / name).mkdir(parents=True)
     (tmp_path / "dvc.lock").unlink()
-    with pytest.raises(Refusal, match=r"^dvc.lock: missing; .*; run: make run$"):
+    with pytest.raises(Refusal, match=r"^dvc.lock: missing; .*; run: gapwise run --protocol tiny$"):
         differences("tiny", tmp_path)
 
 

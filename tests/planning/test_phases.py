@@ -89,7 +89,7 @@ def test_a_stale_choice_raises_and_a_missing_one_is_accepted(experiment):
         confirmation(experiment, "digest", CHOICE | stale)
     assert refused.value.lines == (
         'choice.json: dropout.dropout: invalid value {"dropout": {"rate": 0.9}}; '
-        "expected a setting of this arm; run: make run",
+        "expected a setting of this arm; run: gapwise run --protocol tiny",
     )
     with pytest.raises(Refusal, match="dropout.dropout: invalid value {}; expected"):
         confirmation(experiment, "digest", {})

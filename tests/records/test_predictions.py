@@ -150,7 +150,7 @@ def test_a_file_that_is_not_the_one_of_the_index_raises(folder, damage):
     with pytest.raises(Refusal) as refused:
         read(folder, "aa")
     (line,) = refused.value.lines
-    assert line.startswith(f"{path}: missing or damaged; expected sha256 ")
+    assert line.startswith(f"{path}: missing or corrupted; expected sha256 ")
     assert read(folder, "12e3").examples == "images of 12e3"
 
 

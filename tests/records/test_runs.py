@@ -52,13 +52,13 @@ def test_a_damaged_file_or_record_is_one_line(folder):
     run = folder / "done"
     (run / "history.jsonl").write_bytes(CURVE[:-1])
     for read in (lambda: read_file(run, "history.jsonl"), lambda: checked_record(run)):
-        with pytest.raises(Refusal, match="missing or damaged; remove ") as refused:
+        with pytest.raises(Refusal, match="missing or corrupted; remove ") as refused:
             read()
         assert len(refused.value.lines) == 1
     assert read_record(run)["state"] == "done"
     (run / "record.json").write_text("{}")
     assert valid_record(run) is None
-    with pytest.raises(Refusal, match="record.json: damaged; remove "):
+    with pytest.raises(Refusal, match="record.json: corrupted; remove "):
         read_record(run)
 
 

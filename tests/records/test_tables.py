@@ -89,7 +89,7 @@ def test_rows_are_plain_values_with_none_for_what_is_undefined(table):
 def test_a_missing_table_raises(tmp_path):
     with pytest.raises(Refusal) as refused:
         read_table(tmp_path / "scores.csv")
-    assert refused.value.lines == (f"{tmp_path / 'scores.csv'}: missing; run: make run",)
+    assert refused.value.lines == (f"{tmp_path / 'scores.csv'}: missing; run: gapwise run",)
 
 
 def test_rows_are_those_of_the_table(tmp_path, table):
@@ -98,5 +98,5 @@ def test_rows_are_those_of_the_table(tmp_path, table):
     read = read_table(tmp_path / "contrasts.csv")
     pd.testing.assert_frame_equal(pd.DataFrame(rows), read, check_dtype=False)
     assert [type(row["n"]) for row in read_rows(tmp_path / "contrasts.csv")] == [int] * 3
-    with pytest.raises(Refusal, match=r"none.csv: missing; run: make run"):
+    with pytest.raises(Refusal, match=r"none.csv: missing; run: gapwise run"):
         next(read_rows(tmp_path / "none.csv"))

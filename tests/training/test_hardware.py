@@ -162,7 +162,7 @@ def test_a_damaged_data_file_raises_on_any_number_of_devices(configure, pool, pr
     )
     images = project / ARTIFACTS / "tiny" / "data" / "development_images.npy"
     images.write_bytes(images.read_bytes()[:-1])
-    with pytest.raises(Refusal, match="development_images.npy: missing or damaged"):
+    with pytest.raises(Refusal, match="development_images.npy: missing or corrupted"):
         train_on_devices(given)
 
 
@@ -173,7 +173,7 @@ def test_data_prepared_anew_meanwhile_are_never_trained_on_under_the_old_name(
     write_prepared(
         project / ARTIFACTS / "tiny" / "data", "digits", pool.take(range(100)), pool, False
     )
-    with pytest.raises(Refusal, match="changed after these runs were planned; run: make run"):
+    with pytest.raises(Refusal, match="changed after these runs were planned; run: gapwise run"):
         train_on_devices(given)
 
 
