@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sentences import lost_runs
 
 from pipeline import compare, evaluate, report
 from pipeline.comparison.other_images import COLUMNS as HEAD
@@ -628,7 +629,7 @@ def test_what_the_validation_set_resolves_is_on_the_page_of_the_method(artifacts
 def test_lost_runs_are_counted_and_named(artifacts: Path) -> None:
     report.main("tiny")
     text = whole(artifacts)
-    assert "**3 of 24 runs not done: 1 failed, 1 diverged, 1 missing.**" in text
+    assert (3, 24, {"failed": 1, "diverged": 1, "missing": 1}) in lost_runs(text)
     assert "seed 1001: failed: why it failed" in text
     assert "seed 1002: diverged: why it diverged" in text
     assert "seed 1003: missing" in text
@@ -668,7 +669,7 @@ def test_a_report_is_possible_when_every_run_is_lost(artifacts: Path) -> None:
     table.assign(n=0, done=0, excludes_zero=False).to_csv(artifacts / "contrasts.csv", index=False)
     compare_again(artifacts)
     report.main("tiny")
-    assert "**24 of 24 runs not done: 24 missing.**" in whole(artifacts)
+    assert (24, 24, {"missing": 24}) in lost_runs(whole(artifacts))
     assert json.loads(Path("reports/tiny/metrics.json").read_text()) == {
         "baseline": dict.fromkeys(("accuracy", "gap", *TARGETS)),
         "points": {"dropout": None, "others": None},
@@ -859,10 +860,9 @@ def test_lost_models_of_groups_are_counted_and_named(artifacts: Path) -> None:
     add_averages(artifacts)
     report.main("tiny")
     page = whole(artifacts)
-    assert (
-        "**5 of 28 runs not done: 2 failed, 1 diverged, 2 missing.**" in page
-    )  # a member 0 is a confirmation run
-    assert "**2 of 6 runs not done: 1 failed, 1 missing.**" in page
+    of_report = (5, 28, {"failed": 2, "diverged": 1, "missing": 2})
+    assert of_report in lost_runs(page)  # a member 0 is a confirmation run
+    assert (2, 6, {"failed": 1, "missing": 1}) in lost_runs(page)
     assert "- confirmation, snap, seed 1000, model 0: failed: out of \\| luck" in page
     assert "- confirmation, snap, seed 1001, model 0: missing" in page
     assert json.loads(Path("reports/tiny/metrics.json").read_text())["runs"]["planned"] == 28

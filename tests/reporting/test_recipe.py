@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from report_data import VERDICTS, report_data
 from ruamel.yaml import YAML
+from sentences import bold
 
 from pipeline.comparison.levels import MAJORITY
 from pipeline.comparison.trust import COLUMNS, Check
@@ -57,12 +58,19 @@ def recipe(setting=None, verdicts=VERDICTS):
     return recipe_section(dataclasses.replace(data, confirmation=plan, contrasts=contrasts))
 
 
+def chosen(section):
+    """Return the arms in bold and the tuned values in the first line of a recipe."""
+    line = section.splitlines()[0]
+    return bold(line), dict(re.findall(r"([\w.]+)=([\d.]*\d)", line))
+
+
 def test_the_best_arm_is_named_with_the_tuned_values_that_it_keeps():
     section = recipe({"augmentation": {"shift": 1}})
-    assert section.startswith("Use **augmentation**, with the tuned training.learning_rate=0.05:")
-    assert "```yaml\n- {name: augmentation, shift: 1}\n```" in section
+    assert chosen(section) == (["augmentation"], {"training.learning_rate": "0.05"})
+    block = re.search(r"```yaml\n(.*?)```", section, re.DOTALL)
+    assert YAML(typ="safe").load(block[1]) == [{"name": "augmentation", "shift": 1}]
     changed = recipe({"protocol": {"training.learning_rate": 0.5}})
-    assert changed.startswith("Use **augmentation**:")
+    assert chosen(changed) == (["augmentation"], {})
 
 
 def test_what_hurts_or_changes_nothing_is_left_out():
@@ -95,7 +103,7 @@ def test_other_data_are_nothing_to_leave_out():
 
 def test_where_nothing_helps_the_baseline_is_kept():
     section = recipe(verdicts={"mixup": (-0.004, "inconclusive"), "early": (-0.03, "hurts")})
-    assert section.startswith("Keep the baseline, with the tuned training.learning_rate=0.05:")
+    assert chosen(section) == ([], {"training.learning_rate": "0.05"})
     assert "yaml" not in section
     assert "**early**" in left_out(section)[0]
 
@@ -103,7 +111,8 @@ def test_where_nothing_helps_the_baseline_is_kept():
 def test_an_arm_that_helps_but_is_no_choice_is_named_with_the_reason():
     data = report_data({"layers": dict.fromkeys(VERDICTS, "deterministic")}, VERDICTS)
     section = recipe_section(dataclasses.replace(data, recipe=data.recipe.iloc[:0]))
-    assert section.startswith("Keep the baseline. **augmentation** and **dropout** help, but ")
+    assert section.startswith("Keep the baseline. ")
+    assert chosen(section) == (["augmentation", "dropout"], {})
     assert "no arm is shown to help" not in section
 
 
