@@ -94,7 +94,7 @@ def replanned(
     Args:
         protocol: The name of the protocol.
         artifacts: The folder of its artifacts.
-        score: Returns the validation scores of a phase.
+        score: Returns the validation score of the run in a folder.
         decide: Returns why arms stop at a look, as `confirm` takes it.
 
     Raises:

@@ -66,7 +66,7 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str]:
 def _pair(
     name: str, before: Mapping[str, str] | None, after: Mapping[str, str] | None
 ) -> tuple[str, str]:
-    """Return a cell before and after; no arm has empty cells."""
+    """Return a cell before and after; cells of a missing arm are empty."""
     one, other = ({name: md.VOID} if cells is None else cells for cells in (before, after))
     return one.get(name, UNKNOWN), other.get(name, UNKNOWN)
 
@@ -103,7 +103,7 @@ def _checks(before: WrittenReport, after: WrittenReport) -> str:
 
 
 def _runs(before: WrittenReport, after: WrittenReport) -> str:
-    """Return how many of the compared runs are others; "" if none is, or none is known."""
+    """Return the number of compared runs that differ; "" if there are none or none are known."""
     earlier, later = (_fingerprints(report) for report in (before, after))
     new = later - earlier
     if not (earlier and new):

@@ -109,7 +109,7 @@ def expected_words(row: md.Row, form: Formatter) -> str:
 
 
 def outcome_words(row: md.Row, form: Formatter) -> str:
-    """Return the outcome of a claim, and the reason where it is not the sign of a difference.
+    """Return the outcome of a claim, and its reason unless this is the sign of a difference.
 
     A difference that is shown to be within the margin contradicts a claim about its sign. It
     supports a claim that only excludes a larger difference.
@@ -123,7 +123,7 @@ def outcome_words(row: md.Row, form: Formatter) -> str:
 
 
 def _deciding(row: md.Row, form: Formatter) -> str:
-    """Return the deciding reason of a claim; "" for the sign of its difference, or for none."""
+    """Return the reason that decided a claim; "" for the sign of a difference or no reason."""
     above = row["difference"] - row["threshold"]
     sign = (above > 0) - (above < 0) if row["p_holm"] < LEVEL else 0  # 0: not shown
     match row["outcome"], row["rule"], row["expect"]:

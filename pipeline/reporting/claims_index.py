@@ -151,7 +151,7 @@ def claims_summary(claims: Sequence[Judged], registered: Registered) -> str:
 
 
 def _untested(claims: Sequence[Judged], registered: Registered) -> str:
-    """Return how many claims no report tested, and how to test them; "" for none."""
+    """Return the number of claims that no report tested, and how to test them; "" for none."""
     tested = {judged.claim["claim"] for judged in claims}
     others = [claim for each in registered.values() for claim in each if claim.id not in tested]
     if not others:
@@ -191,7 +191,7 @@ def _identities() -> str:
 
 
 def _verdict(rows: Iterable[Row]) -> str:
-    """Return the outcome over protocols; one that decides nothing counts where none decides."""
+    """Return the outcome over all protocols; undecided ones count only if no protocol decides."""
     outcomes = {row["outcome"] for row in rows}
     decided = outcomes & {Outcome.SUPPORTED, Outcome.CONTRADICTED}
     if len(decided) > 1:

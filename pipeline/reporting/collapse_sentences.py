@@ -32,7 +32,7 @@ def lost_arms(rates: pd.DataFrame) -> pd.DataFrame:
 
 
 def collapse_sentences(rates: pd.DataFrame, named_before: Collection[str] = ()) -> list[str]:
-    """Return which arms lost runs and which more or less often than its reference; [] without any.
+    """Return sentences on the arms that lost runs, also compared with their references.
 
     Args:
         rates: A row per arm: label, `RATE`, p_holm and often.

@@ -73,7 +73,7 @@ def protocol_facts(data: ReportData) -> dict[str, Any]:
 
 
 def _looks(data: ReportData) -> dict[str, Any]:
-    """Return the numbers of seeds at which arms may stop, with their weights; empty without."""
+    """Return the numbers of seeds and the weights of looks; empty without looks."""
     looks = data.confirmation.looks
     return {} if looks is None else {"looks": looks.model_dump(include={"seeds", "weights"})}
 
@@ -98,7 +98,7 @@ def _targets(data: ReportData) -> dict[str, dict[str, float | None]]:
 
 
 def _finite(value: float) -> float | None:
-    """Return a number as it is printed, None for one that is unknown or infinite."""
+    """Return a number in its printed precision; None if it is unknown or infinite."""
     return float(f"{value:.{DIGITS}g}") if isfinite(value) else None
 
 

@@ -121,7 +121,11 @@ class ReportData:
         return is_row(tuple(self.data["shape"]))
 
     def class_name(self, label: int) -> str:
-        """Return the number of a class, with its name if that is not a number too."""
+        """Return the number of a class, with its name unless this is also a number.
+
+        Args:
+            label: The number of the class.
+        """
         names = self.data.get("class_names", ())
         name = names[label] if names else str(label)
         return name if name.isdecimal() else f"{label}: {name}"
@@ -136,12 +140,12 @@ class ReportData:
 
     @cached_property
     def distinct(self) -> pd.DataFrame:
-        """Return the rows of `primary` that compare runs no other row before compares."""
+        """Return the rows of `primary`, without repeated comparisons of the same runs."""
         return self.primary[~self.primary["repeats"]].reset_index(drop=True)
 
     @property
     def contrast_count(self) -> int:
-        """Return how many contrasts are corrected together: arms, and pairs with better parts."""
+        """Return the number of contrasts in one correction: arms, and pairs with better parts."""
         return len(self.distinct) + self.pair_count
 
     @property
@@ -156,7 +160,7 @@ class ReportData:
 
     @cached_property
     def ties(self) -> dict[str, list[str]]:
-        """Return the labels of the arms not shown to differ from one that helps, by its label."""
+        """Return, for each arm that helps, the arms without a significant difference, by label."""
         tied: dict[str, list[str]] = {}
         for row in self.pairs.to_dict("records"):
             if not row["p_holm"] < LEVEL:
@@ -194,7 +198,7 @@ class ReportData:
 
     @cached_property
     def decided(self) -> list[Key]:
-        """Return the arms with a verdict that names a direction, the largest difference first."""
+        """Return the arms that help or hurt, the largest difference first."""
         rows = self.distinct[self.distinct["verdict"].isin((Verdict.HELPS, Verdict.HURTS))]
         order = rows["difference"].abs().sort_values(ascending=False, kind="stable").index
         rows = rows.loc[order]
@@ -241,34 +245,68 @@ class ReportData:
         return frozenset(self.trust.loc[~self.trust["passed"], "check"])
 
     def trials(self, study: str, arm: str) -> int:
-        """Return the number of settings tried for an arm, the baseline's in its tuning."""
+        """Return the number of settings tried for an arm; for the baseline, in its tuning.
+
+        Args:
+            study: The name of the study.
+            arm: The name of the arm.
+        """
         place = (TUNING, BASELINE) if arm == BASELINE else (study, arm)
         return self._trials.get(place, 1)
 
     def trials_cell(self, study: str, arm: str) -> dict[str, str]:
-        """Return a column with the trials of an arm where arms search their learning rate."""
+        """Return a column with the trials of an arm if arms of its study search learning rates.
+
+        Args:
+            study: The name of the study.
+            arm: The name of the arm.
+        """
         shown = study in set(self.rate_ranges["study"])
         return {"trials": str(self.trials(study, arm))} if shown else {}
 
     def label(self, study: str, arm: str) -> str:
-        """Return the name of an arm, with its study and its reference if they are not plain."""
+        """Return the name of an arm, with its study and its reference if they are not plain.
+
+        Args:
+            study: The name of the study.
+            arm: The name of the arm.
+        """
         return self.named(study, arm) + self.reference(study, arm)
 
     def named(self, study: str, arm: str) -> str:
-        """Return the name of an arm, with the study if another study uses the name too."""
+        """Return the name of an arm, with the study if another study uses the name too.
+
+        Args:
+            study: The name of the study.
+            arm: The name of the arm.
+        """
         return f"{arm} of {study}" if arm in self.ambiguous else arm
 
     def reference(self, study: str, arm: str) -> str:
-        """Return the addition to the name of an arm that is not compared with the baseline."""
+        """Return the addition to the name of an arm that is not compared with the baseline.
+
+        Args:
+            study: The name of the study.
+            arm: The name of the arm.
+        """
         other = self._references[study, arm]
         return "" if other == BASELINE else f" (against {other})"
 
     def against(self, study: str, arm: str) -> str:
-        """Return the name of the arm that an arm is compared with."""
+        """Return the name of the arm that an arm is compared with.
+
+        Args:
+            study: The name of the study.
+            arm: The name of the arm.
+        """
         return self.named(study, self._references[study, arm])
 
     def labelled(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the rows of `frame` with the label of their arm, the shared baseline once."""
+        """Return the rows of `frame` with the label of their arm, the shared baseline once.
+
+        Args:
+            frame: A table with the columns study and arm.
+        """
         labels = {
             (study, arm.name): self.label(study, arm.name) for study, arm in self.planned_arms
         }
@@ -276,7 +314,12 @@ class ReportData:
         return frame.assign(label=arm_labels).dropna(subset=["label"])
 
     def is_its_reference(self, study: str, arm: str) -> bool:
-        """Return whether an arm has the runs of the arm that it is compared with."""
+        """Return whether an arm has the runs of the arm that it is compared with.
+
+        Args:
+            study: The name of the study.
+            arm: The name of the arm.
+        """
         runs, reference = self.pair((study, arm), (study, self._references[study, arm]))
         return runs == reference
 
@@ -284,16 +327,30 @@ class ReportData:
         """Return the runs of an arm and of the arm it is compared with.
 
         An arm without runs has its names instead, so that it equals no other.
+
+        Args:
+            arm: Study and name of the arm.
+            against: Study and name of its reference.
         """
         return self._fingerprints.get(arm, arm), self._fingerprints.get(against, ())
 
     def outcome(self, study: str, arm: str, metric: str) -> Mapping[str, float]:
-        """Return n, mean, low and high of an outcome or cost of an arm; n = 0 if it has none."""
+        """Return n, mean, low and high of an outcome or cost of an arm; n = 0 if it has none.
+
+        Args:
+            study: The name of the study.
+            arm: The name of the arm.
+            metric: A metric of the table `arms`.
+        """
         empty = {"n": 0, **dict.fromkeys(BAND[1:], float("nan"))}
         return self._means.get((study, arm, metric), empty)
 
     def baseline(self, metric: str) -> Mapping[str, float]:
-        """Return n, mean, low and high of an outcome of the baseline, which all studies share."""
+        """Return n, mean, low and high of an outcome of the baseline, which all studies share.
+
+        Args:
+            metric: A metric of the table `arms`.
+        """
         return self.outcome(self.planned_arms[0][0], BASELINE, metric)
 
     @cached_property
@@ -339,18 +396,32 @@ TABLES = tuple(field.name for field in fields(ReportData) if field.name not in N
 
 
 def of(frame: pd.DataFrame, study: str) -> pd.DataFrame:
-    """Return the rows of one study."""
+    """Return the rows of one study.
+
+    Args:
+        frame: A table with the column study.
+        study: The name of the study.
+    """
     return frame[frame["study"] == study]
 
 
 def decimals(contrasts: pd.DataFrame) -> int:
-    """Return how many decimals of a percent a report shows: one, or two if intervals are narrow."""
+    """Return the decimals of percentages in a report: one, or two if intervals are narrow.
+
+    Args:
+        contrasts: Rows with `low` and `high`, as fractions.
+    """
     half = ((contrasts["high"] - contrasts["low"]) / 2).median()
     return 2 if half < FINE else 1
 
 
 def run_frame(plan: Plan, records: Records) -> pd.DataFrame:
-    """Return one row per row of a plan, with the columns `RUN`."""
+    """Return one row per row of a plan, with the columns `RUN`.
+
+    Args:
+        plan: The plan of a phase.
+        records: Its records, by fingerprint.
+    """
     rows = []
     for run in plan.runs:
         record = records.get(run.fingerprint) or {"state": "missing"}
@@ -360,12 +431,20 @@ def run_frame(plan: Plan, records: Records) -> pd.DataFrame:
 
 
 def searches_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """Return the searches, as the choice has them; None is NaN."""
+    """Return the table of searches from the rows of `choice.json`; None becomes NaN.
+
+    Args:
+        rows: The rows of searches in `choice.json`.
+    """
     return pd.DataFrame(rows, columns=list(SEARCHES)).astype(dict.fromkeys(GAIN, float))
 
 
 def tried_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """Return the settings tried with whole schedules, as the choice has them; None is NaN."""
+    """Return the settings tried with whole schedules, from `choice.json`; None becomes NaN.
+
+    Args:
+        rows: The rows of settings in `choice.json`.
+    """
     numbers = dict.fromkeys((*VALIDATION, "change"), float)
     whole = [row for row in rows if row["budget"] == 1]
     return pd.DataFrame(whole, columns=list(TRIED)).astype(numbers)

@@ -89,7 +89,7 @@ def index_page(
 
 
 def by_gap(reports: Mapping[str, WrittenReport]) -> list[str]:
-    """Return the names of reports by the gap of their baselines, unknown ones last."""
+    """Return the names of reports, sorted by the gap of the baseline; unknown gaps last."""
     return sorted(reports, key=lambda name: (baseline_gap(reports[name], unknown=inf), name))
 
 
@@ -114,7 +114,7 @@ def difference_rows(reports: Mapping[str, WrittenReport]) -> list[dict[str, str]
 
 
 def _difference_cells(report: WrittenReport, arms: Collection[str]) -> dict[str, str]:
-    """Return the cell of each of these arms that a report has."""
+    """Return the cells of those of these arms that a report has."""
     rows = [row for row in report.contrasts if row["arm"] in arms]
     return {row["arm"]: _difference_cell(row) for row in rows}
 

@@ -85,7 +85,7 @@ def formatter_of(judged: Judgement) -> md.Formatter:
 
 
 def judged_rows(judged: Judgement) -> pd.DataFrame:
-    """Return the arms that count, with `label`; those with one reference together, best first."""
+    """Return the counted arms with `label`, grouped by reference, the best one first."""
     table = judged.table[~judged.table["repeats"]]
     references = list(dict.fromkeys(table["reference"]))
     rows = table.sort_values(
@@ -319,7 +319,7 @@ def _changed_over_images(rows: pd.DataFrame) -> Iterator[str]:
 
 
 def _unmatched(rows: pd.DataFrame) -> Iterator[str]:
-    """Yield the seeds that count nowhere, and the arms without an interval."""
+    """Yield the seeds that no comparison uses, and the arms without an interval."""
     for row in rows.to_dict("records"):
         parts = [
             f"{md.format_count(row[column], 'seed')} of {whose}"
@@ -361,7 +361,7 @@ def _has_images(judged: Judgement) -> bool:
 
 
 def _over_images(row: md.Row, formatter: md.Formatter, metric: Metric) -> str:
-    """Return the interval over seeds and test examples, and the verdict there if it is another."""
+    """Return the interval over seeds and test examples, and the verdict if it changes."""
     bounds = formatter.bounds(metric, row["low_images"], row["high_images"])
     if not bounds or row["verdict_other_images"] == row["verdict"]:
         return md.unbroken(bounds) or md.VOID

@@ -107,7 +107,7 @@ def arm_title(name: str, setting: Setting) -> str:
 
 
 def factor_label(arm: PlannedArm) -> str:
-    """Return the changes of an arm, with its name where the two differ."""
+    """Return the changes of an arm, with its name if this says something else."""
     label = format_factor(arm.factor, arm.against)
     return arm.name if label == arm.name else f"{escape(label)} (arm {arm.name})"
 
@@ -135,7 +135,7 @@ def canonical(value: Any) -> str:
 
 
 def without_size(factor: Factor, setting: Setting) -> tuple[Factor, Setting]:
-    """Return both without the training-set size and the epochs that go with it."""
+    """Return a factor and a setting without the training-set size and its epochs."""
     protocol = _other_values(factor.protocol)
     parts = {**setting, PROTOCOL: _other_values(setting.get(PROTOCOL, {}))}
     if not parts[PROTOCOL]:

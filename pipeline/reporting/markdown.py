@@ -101,7 +101,7 @@ class Formatter:
 
 
 def _described(metric: str | Metric) -> Metric:
-    """Return a metric by its name; one of results from elsewhere is given as it is."""
+    """Return a metric by its name; a Metric is returned unchanged."""
     return METRICS[metric] if isinstance(metric, str) else metric
 
 
@@ -121,7 +121,7 @@ def format_table(rows: Sequence[Mapping[str, str]], caption: str, words: Collect
 
 
 def without_void(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
-    """Return rows of a table without the columns that have no value in any row."""
+    """Return the rows of a table without its empty columns."""
     void = {name for name in rows[0] if all(row[name] in (VOID, "") for row in rows)}
     return [_without(row, void) for row in rows]
 
@@ -134,7 +134,7 @@ def _without(row: Mapping[str, str], columns: Collection[str]) -> dict[str, str]
 def without_constant(
     rows: Sequence[Mapping[str, str]], names: Collection[str]
 ) -> tuple[list[dict[str, str]], str]:
-    """Return several rows without the named columns that have one value, and a sentence.
+    """Return rows without the named columns that are constant, and a sentence on these.
 
     The sentence gives these values for the caption: In all rows: n = 12, rule = deterministic.
     """

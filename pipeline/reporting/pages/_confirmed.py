@@ -62,7 +62,7 @@ def _primary_table(data: ReportData, rows: list[md.Row]) -> str:
 
 
 def _explained(cells: Mapping[str, str]) -> str:
-    """Return where the columns that need an explanation have one."""
+    """Return a reference to the explanation of columns that need one."""
     names = ["interval", "p", *(name for name in EXPLAINED if name in cells)]
     return f"See [statistics](method.md#statistics) for {md.format_list(names)}."
 
@@ -91,11 +91,11 @@ def _other_table(data: ReportData, rows: list[md.Row]) -> str:
 
 
 def _needed(row: md.Row) -> str:
-    """Return how many seeds would detect the observed difference of an inconclusive arm."""
+    """Return the number of seeds that would detect the difference of an inconclusive arm."""
     is_open = row["verdict"] == Verdict.INCONCLUSIVE and not row["withheld"]
     return md.format_seeds_needed(row) if is_open else md.VOID
 
 
 def _is_unchanged(row: md.Row) -> bool:
-    """Return whether no pair differs: such a metric has no number to show."""
+    """Return whether no pair of runs differs in a metric."""
     return bool(row["difference"] == 0 and pd.isna(row["low"]))

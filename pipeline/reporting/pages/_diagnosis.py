@@ -80,7 +80,7 @@ def _closing(data: ReportData) -> str:
 
 
 def _smaller(names: Sequence[str], more: str) -> str:
-    """Return that these arms are shown to have a smaller gap, and what more; "" without arms."""
+    """Return a sentence on arms that significantly close the gap; "" without arms."""
     are = "is" if len(names) == 1 else "are"
     return f"{format_list(names)} {are} shown to have a smaller gap{more}." if names else ""
 

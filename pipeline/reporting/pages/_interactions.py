@@ -24,7 +24,7 @@ LESS_HARM = "Together they lose less than the sum: their losses overlap."
 
 
 def interaction_lines(data: ReportData) -> str:
-    """Return a sentence for every pair of parts that were tried singly too; empty without pairs."""
+    """Return a sentence for every pair whose parts were also tried alone; empty without pairs."""
     rows = data.interactions[data.interactions["metric"] == "test_accuracy"]
     parts = [_part_sentence(data, row) for row in data.parts.to_dict("records")]
     return md.format_bullets([_sentence(data, row) for row in rows.to_dict("records")] + parts)

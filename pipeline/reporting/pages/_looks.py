@@ -91,7 +91,7 @@ def looks_section(data: ReportData) -> str:
 
 
 def last_looks(data: ReportData) -> pd.DataFrame:
-    """Return the last look of every arm with its label, arms that repeat another left out."""
+    """Return the last look of every arm with its label, without arms that repeat another."""
     last = data.looks.drop_duplicates(["study", "arm"], keep="last")
     return data.distinct[["study", "arm", "label"]].merge(last, on=["study", "arm"])
 
@@ -104,7 +104,7 @@ def short_stops(data: ReportData) -> dict[Key, str]:
 
 
 def stopped_words(reason: str) -> str:
-    """Return why an arm stopped, in words; it may be one that waits for scores."""
+    """Return the reason why an arm stopped, in words, or that it waits for scores."""
     return {str(key): words for key, words in STOPPED.items()}.get(reason, md.VOID)
 
 

@@ -70,12 +70,12 @@ def cost_note(data: ReportData, page: str) -> str:
 
 
 def _pretrainings(data: ReportData) -> Iterator[PlannedStart]:
-    """Yield the runs that others start from, but for the first phases of two."""
+    """Yield the runs that other runs start from, without first phases of a training."""
     yield from (start for start in data.confirmation.starts if start.name != FIRST_PHASE)
 
 
 def _rows(data: ReportData) -> list[dict[str, str]]:
-    """Return a row for each pretraining, whichever its seed and its network."""
+    """Return a row for each pretraining, over its seeds and networks."""
     rows: dict[tuple[str, ...], dict[str, str]] = {}
     for start in _pretrainings(data):
         if start.fingerprint in data.starts:
@@ -137,6 +137,6 @@ def _source(data: ReportData, start: PlannedStart) -> str:
 
 
 def _before(data: ReportData, start: PlannedStart) -> PlannedStart | None:
-    """Return the run that a run starts from itself; None if it starts from random weights."""
+    """Return the run whose weights a pretraining starts from; None for random weights."""
     starts = (one for one in data.confirmation.starts if one.fingerprint == start.start)
     return next(starts, None)

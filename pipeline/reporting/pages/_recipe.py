@@ -108,7 +108,7 @@ def _no_recipe(data: ReportData) -> str:
 
 
 def _with_tuned(data: ReportData, setting: Setting) -> str:
-    """Return the tuned values of the baseline that a setting leaves as they are."""
+    """Return the tuned values of the baseline that a setting does not change."""
     changed = setting.get(PROTOCOL, {})
     tuned = {key: value for key, value in data.confirmation.tuned.items() if key not in changed}
     return f", with the tuned {md.escape(format_values(tuned))}" if tuned else ""
@@ -186,7 +186,7 @@ def _place(difference: md.Row) -> str:
 
 
 def _difference(pairs: pd.DataFrame, arm: tuple[str, str], other: tuple[str, str]) -> md.Row:
-    """Return the difference of two arms, arm minus other, whichever of them the table has first."""
+    """Return the difference of two arms, arm minus other, in either order of the table."""
     for row in pairs.to_dict("records"):
         first, second = (row["study"], row["arm"]), (row["other_study"], row["other"])
         if (first, second) == (arm, other):
@@ -198,7 +198,7 @@ def _difference(pairs: pd.DataFrame, arm: tuple[str, str], other: tuple[str, str
 
 
 def _left_out(data: ReportData) -> str:
-    """Return the arms that hurt or change nothing, with the conditions of these verdicts.
+    """Return the arms that hurt or are equivalent, with the conditions of these verdicts.
 
     The values before tuning are no such arm, and neither is another number of examples.
     """
@@ -217,7 +217,7 @@ def _left_out(data: ReportData) -> str:
 
 
 def _changes_data(data: ReportData, row: md.Row) -> bool:
-    """Return whether an arm differs from its reference in the data, which nobody chooses."""
+    """Return whether an arm differs from its reference in the data, which are no choice."""
     factors = {(study, arm.name): arm.factor for study, arm in data.planned_arms}
     return any(key.startswith("data.") for key in factors[row["study"], row["arm"]].protocol)
 
@@ -244,7 +244,7 @@ def _next(data: ReportData) -> list[str]:
 
 
 def _untried_pair(data: ReportData) -> list[str]:
-    """Return the recommended arm and another that helps by other means, if no arm has both."""
+    """Return the recommended arm and a helping arm that were not tried together; may be empty."""
     keys = [(row["study"], row["arm"]) for row in data.recipe.to_dict("records")]
     factors = {(study, arm.name): arm.factor for study, arm in data.planned_arms}
     tried = [{*factor.regularizers} for factor in factors.values()]

@@ -42,7 +42,7 @@ def arms_of(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def leaders(rows: pd.DataFrame) -> list[tuple[str, int, int]]:
-    """Return who leads from which number of trials to which, in order; "" if no method does.
+    """Return the leading arm by number of trials, in order; "" if there is none.
 
     Args:
         rows: Those of two arms in the table `tuning_budget`.

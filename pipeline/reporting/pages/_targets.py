@@ -59,7 +59,7 @@ def _family(data: ReportData) -> str:
 
 
 def _points(data: ReportData, study: PlannedStudy) -> int:
-    """Return at how many updates the curves of the baseline were scored."""
+    """Return the numbers of updates at which the curves of the baseline were scored."""
     rows = of(data.curves, study.name)
     is_one = (rows["arm"] == BASELINE) & (rows["split"] == "validation")
     return len(set(rows.loc[is_one, "updates"]))
@@ -70,5 +70,5 @@ def _number(value: float) -> str:
 
 
 def _interval(low: float, high: float) -> str:
-    """Return both ends; nothing if there are too few runs for an interval."""
+    """Return both ends of an interval; empty if there are too few runs."""
     return md.format_interval(low, high, _number)

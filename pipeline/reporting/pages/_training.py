@@ -89,7 +89,7 @@ def format_rate(value: float) -> str:
 
 
 def format_range(row: md.Row) -> str:
-    """Return both ends of a range; an end at which only the trials end is marked."""
+    """Return both ends of a range; an end that is only the last trial is marked."""
     if row["factor"] != row["factor"]:
         return md.VOID
     low = ("<= " if row["low_open"] else "") + format_rate(row["low"])

@@ -23,7 +23,7 @@ def has_starts(data: ReportData) -> bool:
 
 
 def transfer_link(data: ReportData, study: str) -> str:
-    """Return where the starts of a study are compared; empty for a study without any."""
+    """Return a link to the comparison of the starts of a study; empty if it has none."""
     rows = of(data.transfer, study)
     return " [Transfer](transfer.md) compares the starts." if len(started(rows)) else ""
 
@@ -34,7 +34,7 @@ def started(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def size_of(row: Row) -> int:
-    """Return the number of training examples per class, or of all where none is given."""
+    """Return the number of training examples per class, or of all if that is not given."""
     return int(row["train_size"] if pd.isna(row["per_class"]) else row["per_class"])
 
 

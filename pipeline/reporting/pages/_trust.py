@@ -377,7 +377,7 @@ def _change(data: ReportData) -> Callable[[md.Row], str]:
 
 
 def _points(data: ReportData) -> Callable[[md.Row], str]:
-    """Return a function that writes the value of a row in points: of few seeds, no interval."""
+    """Return a function that writes the value of a row in points, without an interval."""
     return lambda row: f"{data.format.points(row['value'])} points"
 
 

@@ -218,7 +218,7 @@ def headline(data: ReportData) -> str:
 
 
 def _looks_corrected(data: ReportData) -> str:
-    """Return for which looks the answer is corrected; empty without looks."""
+    """Return the looks for which the answer is corrected; empty without looks."""
     looks = data.confirmation.looks
     if looks is None:
         return ""
@@ -451,7 +451,7 @@ def _reference(data: ReportData) -> str:
 
 
 def _owner(data: ReportData) -> str:
-    """Return the arm by whose costs the costs of an arm are divided."""
+    """Return the arm whose costs are the unit of the costs of an arm."""
     reference = _reference(data)
     return f"the {reference}" if reference == BASELINE else reference
 

@@ -279,7 +279,7 @@ def _budget_line(pair: pd.DataFrame) -> str:
 
 
 def _span(leader: str, start: int, end: int) -> str:
-    """Return who leads in some numbers of trials; an empty leader means none."""
+    """Return the leader for a range of numbers of trials; an empty name means none."""
     name = f"{leader} leads" if leader else "neither leads"
     if start == end:
         return f"{name} at {md.format_count(end, 'trial')}"
