@@ -1,9 +1,9 @@
-"""Validation accuracy of the baselines of the protocols with half, once and twice their epochs.
+"""Validation accuracy of the baselines of five protocols by the number of epochs.
 
-Each baseline has the learning rate that its committed report tuned, at the report's own number of
-epochs. Every seed trains all three lengths from the same split and weights, so gains are paired.
-The test set is not read. The protocols must be prepared, as after `gapwise run --protocol NAME`.
-Writes benchmarks/results/budgets.json.
+Each baseline has the learning rate that its committed report tuned, also at other numbers of
+epochs. Every seed trains all lengths from the same split and weights, so gains are paired. The test
+set is not read. The protocols must be prepared, as after `gapwise run --protocol NAME`. Writes
+benchmarks/results/budgets.json.
 """
 
 import argparse
@@ -24,9 +24,14 @@ from pipeline.execution.processes import keep_freed_memory
 from pipeline.records.ledger import LEDGER, read_ledger
 from pipeline.training.trainer import train
 
-PROTOCOLS = ("digits", "mnist_5k", "fashion_mnist", "fashion_mnist_resnet", "cifar10")
+EPOCHS = {
+    "digits": (60, 120, 240),
+    "mnist_5k": (12, 24, 48),
+    "fashion_mnist": (6, 12, 24),
+    "fashion_mnist_resnet": (6, 12, 24),
+    "cifar10": (15, 30, 60),
+}
 RATE = "training.learning_rate"
-FACTORS = (0.5, 1, 2)
 SEEDS = 3
 RESULT = Path(__file__).parent / "results" / "budgets.json"
 
@@ -57,23 +62,20 @@ def tuned_rate(protocol: str) -> float:
 def case(protocol: str, artifacts: Path) -> dict[str, Any]:
     """Return the means over seeds at every number of epochs, in points of accuracy.
 
-    Gains are over the number of epochs of the protocol.
+    Gains are over the first number.
     """
     pool = read_development(artifacts / protocol / "data")
-    usual = settings(protocol)["training"]["epochs"]
     measured = {
-        round(usual * factor): [
-            accuracies(protocol, round(usual * factor), seed, pool) for seed in range(SEEDS)
-        ]
-        for factor in FACTORS
+        epochs: [accuracies(protocol, epochs, seed, pool) for seed in range(SEEDS)]
+        for epochs in EPOCHS[protocol]
     }
-    usual_ends = [end for end, _ in measured[usual]]
+    first = [end for end, _ in measured[EPOCHS[protocol][0]]]
     result = {}
     for epochs, rows in measured.items():
         ends = [end for end, _ in rows]
         result[str(epochs)] = {
             "accuracy": _points(ends),
-            "gain": _points([end - other for end, other in zip(ends, usual_ends, strict=True)]),
+            "gain": _points([end - other for end, other in zip(ends, first, strict=True)]),
             "change_over_last_third": _points([change for _, change in rows]),
         }
     return result
@@ -92,7 +94,7 @@ def main() -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
     result: dict[str, Any] = {"seeds": SEEDS, "epochs": {}}
-    for protocol in PROTOCOLS:
+    for protocol in EPOCHS:
         result["epochs"][protocol] = case(protocol, folder)
         print(protocol, json.dumps(result["epochs"][protocol]), flush=True)
     RESULT.write_text(json.dumps(result, indent=1) + "\n")

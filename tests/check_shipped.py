@@ -100,3 +100,14 @@ def test_parameters_spell_every_overridable_key():
 def keys_of_all(noun):
     """Return the keys of all models or of all sources, as a user spells them."""
     return {key for kind in noun.settings().values() for key in keys(kind)}
+
+
+def test_the_table_of_budgets_has_the_epochs_of_the_protocols():
+    page = (ROOT / "docs/statistics.md").read_text()
+    table = page.partition("| protocol | margin | epochs | validation accuracy |")[2]
+    row = re.compile(r"^\| `(\w+)` \| [\d.]+ \| [^|]*?\*\*(\d+)\*\*", re.MULTILINE)
+    shown = dict(row.findall(table))
+    assert len(shown) == 5
+    for name, epochs in shown.items():
+        protocol = read_yaml(ROOT / f"experiments/protocols/{name}.yaml")
+        assert protocol["training"]["epochs"] == int(epochs), name

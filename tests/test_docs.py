@@ -197,17 +197,23 @@ def test_the_tests_of_identities_exist():
 def test_the_table_of_budgets_has_the_numbers_of_the_benchmark():
     measured = json.loads((ROOT / "benchmarks/results/budgets.json").read_text())["epochs"]
     page = (ROOT / "docs/statistics.md").read_text()
-    _, _, table = page.partition("| protocol | margin | gain with twice the epochs |")
-    shown = {
-        name: [float(number) for number in re.findall(r"-?[\d.]+", numbers)]
-        for name, numbers in re.findall(r"^\| `(\w+)` \| [\d.]+ \| (.*) \|$", table, re.MULTILINE)
+    table = page.partition("| protocol | margin | epochs | validation accuracy |")[2]
+    rows = {
+        name: cells.split(" | ")
+        for name, cells in re.findall(r"^\| `(\w+)` \| (.*) \|$", table, re.MULTILINE)
     }
-    assert shown.keys() == measured.keys()
+    assert rows.keys() == measured.keys()
     for name, by_epochs in measured.items():
-        once, twice, four = by_epochs.values()
-        gains = [twice["gain"], four["gain"]]
-        rises = [row["change_over_last_third"] for row in (once, twice, four)]
-        assert shown[name] == pytest.approx([*gains, *rises], abs=0.0501), name
+        margin, epochs, accuracies, rises = rows[name]
+        (usual,) = re.findall(r"\*\*(\d+)\*\*", epochs)
+        assert re.findall(r"\d+", epochs) == list(by_epochs)
+        for text, key in ((accuracies, "accuracy"), (rises, "change_over_last_third")):
+            shown = [float(number) for number in re.findall(r"-?[\d.]+", text)]
+            assert shown == pytest.approx([row[key] for row in by_epochs.values()], abs=0.0501)
+        twice = by_epochs.get(str(2 * int(usual)))
+        gain = twice["gain"] - by_epochs[usual]["gain"] if twice else None
+        rise = by_epochs[usual]["change_over_last_third"]
+        assert (rise if gain is None else gain) < float(margin)
 
 
 def test_the_shares_that_limit_the_verdicts_are_those_of_the_benchmark():
