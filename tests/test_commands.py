@@ -111,8 +111,12 @@ def test_a_second_run_at_once_says_who_is_at_work(copied, command, environment):
             "question: Why?\narms: {a: [{name: dropout, rate: 2}]}",
             "arms.a.0.rate: invalid value 2",
         ),
-        ("experiments/dropout.yaml", "", "holds nothing"),
-        ("experiments/dropout.yaml", "a: &a [1]\nb: *a", "an alias"),
+        ("experiments/dropout.yaml", "", "dropout.yaml: empty; expected a mapping"),
+        (
+            "experiments/dropout.yaml",
+            "a: &a [1]\nb: *a",
+            "line 2: an alias (*a); expected the value",
+        ),
         ("experiments/protocols/tiny.yaml", "data: {dataset: faces, train_size: 30}", "tiny.yaml"),
     ],
 )

@@ -30,7 +30,7 @@ MAPPING = "a mapping of keys to values"
 NAME = "a name of lowercase letters, digits and _"
 PATTERNS = {r"^[a-z0-9_]+$": NAME, r"\S": "text that is not blank"}
 DECAY = "weight decay is a regularizer: {name: weight_decay, strength: 0.001} in an arm"
-RATE = "the rate is training.learning_rate, beside the optimizer"
+RATE = "set training.learning_rate instead"
 BETAS = "the first of betas is beta1, the second beta2"
 ELSEWHERE = {  # keys of other libraries, and what they are here
     **dict.fromkeys(("weight_decay", "wd", "l2", "l2_penalty", "weightdecay"), DECAY),

@@ -53,8 +53,10 @@ def parse_yaml(text: str, path: Path) -> dict[str, Any]:
         if text.lstrip().startswith("%"):
             raise Refusal(f"{path}: a directive such as %YAML; expected plain YAML 1.2")
         events = YAML(typ="safe", pure=True).parse(text) if "*" in text else ()
-        if any(isinstance(event, AliasEvent) for event in events):
-            raise Refusal(f"{path}: an alias (*name); expected the value itself")
+        for event in events:
+            if isinstance(event, AliasEvent):
+                place = f"{path}: line {event.start_mark.line + 1}"
+                raise Refusal(f"{place}: an alias (*{event.anchor}); expected the value itself")
         document = YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
         raise Refusal(f"{path}: {_problem(error)}") from None
@@ -63,7 +65,7 @@ def parse_yaml(text: str, path: Path) -> dict[str, Any]:
     except RecursionError:
         raise Refusal(f"{path}: nested too deeply; expected a few levels") from None
     if not isinstance(document, dict):
-        raise Refusal(f"{path}: holds {_kind(document)}; expected a mapping of keys to values")
+        raise Refusal(f"{path}: {_kind(document)}; expected a mapping of keys to values")
     strays = list(_strays(document, ""))
     if strays:
         raise Refusal(*(f"{path}: {where}: {what}" for where, what in strays))
@@ -113,4 +115,4 @@ def _strays(value: Any, where: str) -> Iterator[tuple[str, str]]:
 
 
 def _kind(value: Any) -> str:
-    return "nothing" if value is None else f"a {type(value).__name__}"
+    return "empty" if value is None else f"holds a {type(value).__name__}"

@@ -8,7 +8,7 @@ from pipeline import optimizers, regularizers
 from pipeline.config.labels import format_rule, format_setting
 from pipeline.config.plan import BASELINE, PROTOCOL
 from pipeline.config.start import Start
-from pipeline.config.validation import invalid, one_of, suggestion
+from pipeline.config.validation import invalid, one_of, unknown_name
 from pipeline.planning.arms import Arm, Trial
 from pipeline.planning.effects import effects, model_effect, require_start, start_effect
 from pipeline.planning.protocols import Protocol, value_of
@@ -87,7 +87,9 @@ def _duplicates(arms: Sequence[Arm], path: Path, is_tuned: bool) -> Iterator[str
             first = places.setdefault(key, where)
             allowed = is_tuned or (arm.definition.nuisance and first == f"arms.{BASELINE}")
             if first != where and not allowed:
-                same.append(f"{path}: {where}: the same network as {first}; expected each once")
+                is_baseline = first == f"arms.{BASELINE}"
+                expected = "a change of the baseline" if is_baseline else "distinct settings"
+                same.append(f"{path}: {where}: the same network as {first}; expected {expected}")
         cause = _unchanged(arm) if len(same) == len(arm.trials) else ""
         yield from [cause] if cause else same
         yield from (f"{path}: {where}: {line}" for where, line in refused.values())
@@ -107,12 +109,16 @@ def _unchanged(arm: Arm) -> str:
 def _unknown_references(arms: Sequence[Arm], path: Path, unread: Collection[str]) -> Iterator[str]:
     """Yield a line for each arm compared with one that does not exist or has several settings."""
     allowed = {arm.name for arm in arms if not arm.has_own_space} | {*unread}
+    names = {arm.name for arm in arms}
     for arm in arms:
         if arm.against not in allowed or arm.against == arm.name != BASELINE:
             others = sorted(allowed - {arm.name})
-            expected = f"{one_of(others)} (arms with one setting)"
-            line = invalid(f"{path}: arms.{arm.name}.against", arm.against, expected)
-            yield line + suggestion(arm.against, others)
+            where = f"{path}: arms.{arm.name}.against"
+            if arm.against in names:
+                expected = f"another arm with one setting, {one_of(others)}"
+                yield invalid(where, arm.against, expected)
+            else:
+                yield unknown_name(where, arm.against, others)
 
 
 def _mixed_rules(arms: Sequence[Arm], path: Path) -> Iterator[str]:

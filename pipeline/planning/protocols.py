@@ -232,7 +232,8 @@ def document_of(
     """
     existing = yaml_names(root / PROTOCOLS)
     if name not in existing:
-        raise Refusal(unknown_name(f"{PARAMETERS}: protocols", name, existing))
+        where = f"{PARAMETERS}: protocols" if name in parameters.protocols else "protocol"
+        raise Refusal(unknown_name(where, name, existing))
     return with_overrides(name, read_yaml(root / PROTOCOLS / f"{name}.yaml"), parameters)
 
 

@@ -176,7 +176,7 @@ def read_space(entry: Any, where: str, listed: bool = False) -> Space | None:
         if len(entry) > MOST_POINTS:
             raise Refusal(invalid(where, entry, f"a list of length <= {MOST_POINTS}"))
         if any(value in entry[:number] for number, value in enumerate(entry)):
-            raise Refusal(invalid(where, entry, "each value once"))
+            raise Refusal(invalid(where, entry, "distinct values"))
         return Space(tuple(entry))
     if not isinstance(entry, dict) or not set(entry) & {*SCALES, "points"}:
         return None

@@ -388,6 +388,10 @@ def read_study(name: str, protocol: Protocol, root: Path = Path(), is_tuned: boo
     except Refusal as refusal:
         raise Refusal(*refusal.lines, *_arm_mistakes(values, protocol, path)) from None
     if document.protocols and protocol.name not in document.protocols:
+        existing = yaml_names(root / PROTOCOLS)
+        if unknown := [one for one in document.protocols if one not in existing]:
+            where = f"{path}: protocols"
+            raise Refusal(*(unknown_name(where, one, existing) for one in unknown))
         expected = f"a list with {protocol.name}; or leave {name} out of studies"
         raise Refusal(invalid(f"{path}: protocols", list(document.protocols), expected))
     arms, errors = _read_arms(document.arms, [*document.sections], protocol, path)

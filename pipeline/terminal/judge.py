@@ -79,7 +79,7 @@ def read_table(
     origins = [str(origin) for origin in named.values() if origin is not None]
     if len(origins) != 1:
         given = [name for name, origin in named.items() if origin is not None]
-        problem = f"{' and '.join(given)}: all given" if given else "no scores"
+        problem = f"{', '.join(given)}: given together" if given else "no scores"
         raise Refusal(f"judge: {problem}; expected one of: {', '.join(named)}")
     if not origins[0]:
         option, expected = (

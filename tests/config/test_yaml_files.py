@@ -30,7 +30,7 @@ def test_version_1_2(tmp_path):
         ("a: &x [1]\nb: [*x, *x]", "an alias"),
         ("a: 1\na: 2", "duplicate key"),
         ("- 1", "a list"),
-        ("", "nothing"),
+        ("", "empty; expected a mapping"),
         ("a: [1", "not valid YAML"),
         ("a: .nan", "a: invalid value nan; expected a finite number"),
         ("a: {b: [.inf]}", "a.b.0: invalid value inf"),

@@ -535,7 +535,7 @@ def test_every_option_that_does_not_apply_is_named(tmp_path, name, options):
         path.mkdir()
     with pytest.raises(Refusal) as refused:
         inspected(path, **options)
-    named = [line.partition(": does not apply to a")[0] for line in refused.value.lines]
+    named = [line.partition(": not applicable to a")[0] for line in refused.value.lines]
     assert sorted(named) == sorted(ON_THE_COMMAND_LINE.get(key, f"--{key}") for key in options)
 
 

@@ -33,7 +33,7 @@ def test_ratios_of_equal_sizes(project):
         read(project, "ratio: [1.3, 1.41, 1.5]")
     assert caught.value.lines == (
         "experiments/pooling.yaml: arms.pooling (ratio=1.5): "
-        "the same network as arms.pooling (ratio=1.41); expected each once",
+        "the same network as arms.pooling (ratio=1.41); expected distinct settings",
     )
     assert read(project, "ratio: [1.3, 1.5]").rule == NOISE
 

@@ -308,6 +308,27 @@ def test_an_error_names_the_file_of_its_key(project):
     )
 
 
+@pytest.mark.parametrize(
+    ("study", "line"),
+    [
+        ("arms: {a: [{name: dropout}, {against: b}]}", "arms.a.against: unknown name 'b'"),
+        (
+            "arms: {a: [{name: dropout, rate: [0.1, 0.2]}], b: [{name: mixup}, {against: a}]}",
+            'arms.b.against: invalid value "a"; expected another arm with one setting, one of: ',
+        ),
+        ("protocols: [tin]\narms: {a: [{name: dropout}]}", "protocols: unknown name 'tin'"),
+        (
+            "arms: {a: [{name: dropout, rate: 0}]}",
+            "arms.a (rate=0): the same network as arms.baseline; expected a change of the baseline",
+        ),
+        ("arms: {a: [{name: dropout, rate: [1, 1]}]}", "arms.a.0.rate: invalid value [1, 1]; "),
+    ],
+)
+def test_the_error_of_a_reference_or_of_equal_settings(project, study, line):
+    (refusal,) = refused(project, study=f"question: Why?\n{study}")
+    assert refusal.startswith(f"experiments/dropout.yaml: {line}")
+
+
 def test_independent_errors_of_a_protocol_are_reported_together(project):
     (project / "experiments" / "protocols" / "tiny.yaml").write_text(
         "data: {dataset: digit, train_size: 60}\n"

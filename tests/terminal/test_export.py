@@ -31,7 +31,7 @@ def test_a_report_is_one_file_beside_its_folder_or_where_it_is_wanted(reports, p
 @pytest.mark.parametrize(
     ("protocols", "options", "line"),
     [
-        (["tiny"], {"html": False}, "export: no format; expected --html"),
+        (["tiny"], {"html": False}, "export: --html: missing; expected this format"),
         (["other"], {}, "export: unknown name 'other'; expected one of: tiny"),
         (
             ["tiny", "a.html"],

@@ -75,13 +75,13 @@ NAMES = dict.fromkeys(("arm", "seed", "score"))
 @pytest.mark.parametrize(
     ("given", "line"),
     [
-        ((None, None, None), "judge: expected one CSV file, or --glob, or --wandb"),
-        ((None, "*.csv", "me/mine"), "judge: expected one CSV file, or --glob, or --wandb"),
+        ((None, None, None), "judge: no scores; expected one of: SCORES, --glob, --wandb"),
+        ((None, "*.csv", "me/mine"), "judge: --glob, --wandb: given together; expected one of: "),
         ((None, "*.csv", None), "--score: missing; expected the name of the score"),
         ((None, None, "me/mine"), "--score: missing; expected the name of the score"),
         ((None, "", None), "^--glob: invalid value ''; expected a pattern"),
         ((None, None, ""), "^--wandb: invalid value ''; expected entity/project"),
-        ((Path("scores.csv"), "", None), "judge: expected one CSV file, or --glob, or --wandb"),
+        ((Path("scores.csv"), "", None), "judge: SCORES, --glob: given together; expected one of"),
     ],
 )
 def test_one_source_is_named_with_its_score(given, line):
@@ -119,5 +119,5 @@ def test_options_are_read_as_what_they_say():
         unit("percnt")
     directions = [direction(*given) for given in ((False, False), (True, False), (False, True))]
     assert directions == [None, "lower", "higher"]
-    with pytest.raises(Refusal, match="^judge: --lower and --higher: both given; expected one"):
+    with pytest.raises(Refusal, match="^--lower and --higher: both given; expected one"):
         direction(True, True)
