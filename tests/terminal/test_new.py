@@ -162,7 +162,7 @@ def test_files_that_cannot_be_read_are_named_before_anything_is_timed(
     ],
 )
 def test_errors_name_options_where_sources_name_keys(line, expected):
-    with pytest.raises(Refusal) as refused, new._options_in_errors():
+    with pytest.raises(Refusal) as refused, new._options_in_errors(Path("t.csv")):
         raise Refusal(line)
     assert str(refused.value).endswith(expected)
 
