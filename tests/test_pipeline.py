@@ -580,7 +580,11 @@ def test_records_that_contradict_their_files_are_found(altered):
     write_record(phase / other, record)
     shutil.rmtree(phase / third)
     lines = list(record_differences(artifacts(altered)))
-    words = ["recorded as diverged, but has", "recorded as failed, but has", "missing; run: make"]
+    words = [
+        "recorded as diverged, but has",
+        "recorded as failed, but has",
+        "missing; run: gapwise run",
+    ]
     for name, word in zip((one, other, third), words, strict=True):
         assert [f"{phase / name}: " in line for line in lines if word in line] == [True]
     write_record(phase / one, {**read_record(phase / one), "state": "done", "reason": ""})
@@ -610,7 +614,7 @@ def test_verification_finds_damaged_inputs(altered):
     tensors.write_bytes(tensors.read_bytes()[:-1])
     with pytest.raises(
         Incomplete,
-        match="verify: evaluate of tiny failed: error: artifacts/tiny/predictions/.*damaged",
+        match="verify: evaluate of tiny failed: error: artifacts/tiny/predictions/.*corrupted",
     ):
         verify(["tiny"])
     shutil.rmtree(artifacts(altered) / "predictions")

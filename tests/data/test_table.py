@@ -154,7 +154,11 @@ FAULTS = {
     "separator": ("a;y\n1;x\n2;z\n", {}, "expected source.separator: ';'"),
     "latin 1": ("a,y\n1,größe\n2,z\n".encode("latin-1"), {}, "not UTF-8 (byte 9"),
     "group in two": (SHARED, {"split": "s", "group": "g"}, "values of column g are in two splits"),
-    "unknown split": ("a,s,y\n1,tain,x\n2,test,z\n", {"split": "s"}, "column s: tain"),
+    "unknown split": (
+        "a,s,y\n1,tain,x\n2,test,z\n",
+        {"split": "s"},
+        'column s: invalid value "tain"',
+    ),
     "no training": ("a,s,y\n1,test,x\n2,test,z\n", {"split": "s"}, "no row is for training"),
     "no group": ("a,g,y\n1,p,x\n2,,z\n", {"group": "g"}, "expected a group in every row"),
 }
