@@ -5,6 +5,7 @@
 
 import html
 import io
+import json
 import re
 import subprocess
 import tarfile
@@ -111,3 +112,12 @@ def test_the_table_of_budgets_has_the_epochs_of_the_protocols():
     for name, epochs in shown.items():
         protocol = read_yaml(ROOT / f"experiments/protocols/{name}.yaml")
         assert protocol["training"]["epochs"] == int(epochs), name
+
+
+def test_minutes_in_readme_are_those_of_the_benchmark():
+    measured = json.loads((ROOT / "benchmarks/results/reports.json").read_text())["reports"]
+    row = re.compile(r"^\| \[(\w+)\]\(reports/\w+/report\.md\) \| [^|]* \| (\d+) \|", re.MULTILINE)
+    shown = dict(row.findall(README))
+    assert measured.keys() <= shown.keys()
+    for name, values in measured.items():
+        assert int(shown[name]) == round(values["minutes"]), name
