@@ -469,7 +469,8 @@ def verify(
     history: Annotated[
         bool,
         typer.Option(
-            "--history", help="Search git for entries that were removed from the ledger of runs."
+            "--history",
+            help="Search git for entries removed from the ledgers of test-set evaluations.",
         ),
     ] = False,
     retrain: Annotated[

@@ -251,9 +251,14 @@ def format_few(names: Sequence[str]) -> str:
 
     A single name more is given too, since "1 more" would be no shorter.
     """
-    if len(names) <= FEW + 1:
-        return format_list(names)
-    return format_list([*names[:FEW], f"{len(names) - FEW} more"])
+    named = first_few(names)
+    more = [f"{len(names) - len(named)} more"] if len(named) < len(names) else []
+    return format_list([*named, *more])
+
+
+def first_few(names: Sequence[str]) -> Sequence[str]:
+    """Return the names that `format_few` gives."""
+    return names if len(names) <= FEW + 1 else names[:FEW]
 
 
 def format_operations(value: float) -> str:

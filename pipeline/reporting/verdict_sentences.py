@@ -125,8 +125,7 @@ def withheld_labels(contrasts: pd.DataFrame) -> list[str]:
     Args:
         contrasts: As `verdict_sentences` takes them.
     """
-    labels = contrasts.loc[contrasts["withheld"].astype(bool), "label"]
-    return list(labels) if len(labels) <= md.FEW + 1 else list(labels[: md.FEW])
+    return list(md.first_few(list(contrasts.loc[contrasts["withheld"].astype(bool), "label"])))
 
 
 def _withheld(
