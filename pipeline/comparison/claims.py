@@ -327,7 +327,7 @@ def _judged(claim: Claim, sample: Sample, adjusted: tuple[float, float]) -> tupl
         return outcome, "one seed, or the same value at every seed"
     is_decided = outcome is not Outcome.INCONCLUSIVE
     if is_decided and _is_opposed(claim, sample, value, is_close=not adjusted[0] < LEVEL):
-        return Outcome.INCONCLUSIVE, "the numbers of lost runs contradict the difference"
+        return Outcome.INCONCLUSIVE, "because of unequal numbers of lost runs"
     within = adjusted[1] < LEVEL and claim.expect in ("lower", "higher")
     return outcome, BELOW if within and outcome is Outcome.SUPPORTED else ""
 

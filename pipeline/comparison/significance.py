@@ -4,9 +4,8 @@ from math import nan
 
 import numpy as np
 import scipy  # imports its parts on first use
-from statsmodels.stats.weightstats import DescrStatsW
 
-from pipeline.comparison.intervals import Array, varies
+from pipeline.comparison.intervals import Array, mean, standard_error, varies
 
 
 def equivalence_p(differences: Array, margin: float) -> float:
@@ -24,7 +23,9 @@ def equivalence_p(differences: Array, margin: float) -> float:
     """
     if not varies(differences):
         return nan
-    return float(DescrStatsW(differences).ttost_mean(-margin, margin)[0])
+    error = np.array(standard_error(differences))
+    freedom = np.array(len(differences) - 1)
+    return float(t_equivalence_p(np.array(mean(differences)), error, freedom, margin))
 
 
 def t_test_p(differences: Array, errors: Array, freedom: Array) -> Array:
@@ -60,8 +61,7 @@ def holm(p_values: Array) -> Array:
     """Return Holm's adjusted p-values (Holm, Scand. J. Statist. 6, 1979).
 
     The family is the planned tests: an undefined p-value counts as 1, so that a failed arm makes no
-    other arm significant. The results are those of statsmodels, which collects the garbage of the
-    whole process at each call and is much slower for this reason.
+    other arm significant.
 
     Args:
         p_values: (tests,), in [0, 1] or NaN.

@@ -70,9 +70,13 @@ def format_values(values: Mapping[str, Any]) -> str:
 def format_value(value: Any) -> str:
     """Return one value: a text as it is, named settings as in `adam(beta2=0.99)`, else JSON.
 
+    A whole number has no decimals: 1.0 is 1.
+
     Args:
         value: A plain value.
     """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, Mapping) and "name" in value:
         settings = {key: item for key, item in value.items() if key != "name"}
         return f"{value['name']}({format_values(settings)})" if settings else str(value["name"])

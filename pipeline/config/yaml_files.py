@@ -10,11 +10,14 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
-from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
 from pipeline.runtime.errors import Refusal
 
 LARGEST = 64 * 1024  # bytes
+DEEPEST = (
+    100  # nested lists and mappings; the C parser of ruamel.yaml overflows its stack at 60,000
+)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -52,24 +55,44 @@ def parse_yaml(text: str, path: Path) -> dict[str, Any]:
     try:
         if text.lstrip().startswith("%"):
             raise Refusal(f"{path}: a directive such as %YAML; expected plain YAML 1.2")
-        events = YAML(typ="safe", pure=True).parse(text) if "*" in text else ()
-        for event in events:
-            if isinstance(event, AliasEvent):
-                place = f"{path}: line {event.start_mark.line + 1}"
-                raise Refusal(f"{place}: an alias (*{event.anchor}); expected the value itself")
-        document = YAML(typ="safe", pure=True).load(text)
+        _require_plain(text, path)
+        document = YAML(typ="safe").load(text)
     except YAMLError as error:
-        raise Refusal(f"{path}: {_problem(error)}") from None
+        raise Refusal(f"{path}: {_problem(_syntax_error(text) or error)}") from None
     except (ValueError, KeyError, OverflowError) as error:  # not what its form or tag says
         raise Refusal(f"{path}: not valid YAML: {error}") from None
-    except RecursionError:
-        raise Refusal(f"{path}: nested too deeply; expected a few levels") from None
     if not isinstance(document, dict):
         raise Refusal(f"{path}: {_kind(document)}; expected a mapping of keys to values")
     strays = list(_strays(document, ""))
     if strays:
         raise Refusal(*(f"{path}: {where}: {what}" for where, what in strays))
     return document
+
+
+def _require_plain(text: str, path: Path) -> None:
+    """Raise Refusal if a text has an alias or nests deeply.
+
+    Raises:
+        YAMLError: The text is malformed.
+    """
+    depth = 0
+    for event in YAML(typ="safe").parse(text):
+        if isinstance(event, AliasEvent):
+            place = f"{path}: line {event.start_mark.line + 1}"
+            raise Refusal(f"{place}: an alias (*{event.anchor}); expected the value itself")
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > DEEPEST:
+            raise Refusal(f"{path}: nested too deeply; expected at most {DEEPEST} levels")
+
+
+def _syntax_error(text: str) -> YAMLError | None:
+    """Return the error of the Python parser, whose texts and lines are better than those of C."""
+    try:
+        for _ in YAML(typ="safe", pure=True).parse(text):
+            pass
+    except YAMLError as error:
+        return error
+    return None
 
 
 def _problem(error: YAMLError) -> str:

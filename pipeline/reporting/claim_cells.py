@@ -130,7 +130,7 @@ def _deciding(row: md.Row, form: Formatter) -> str:
         case Outcome.CONTRADICTED, "exact", _:
             return "not at every seed or group"
         case Outcome.SUPPORTED, "exact", _:
-            return f"at all {row['n']} seeds or groups; not tested"
+            return f"at each of {row['n']} seeds or groups; no test"
         case Outcome.CONTRADICTED, _, "equal":
             place = _amount(row, form) if row["threshold"] else "0"
             return f"shown to differ from {place}, and not shown to be within the margin"

@@ -50,14 +50,12 @@ def collapse_sentences(rates: pd.DataFrame, named_before: Collection[str] = ()) 
         for row in rates[rates["often"] != ""].to_dict("records")
     ]
     differs = (
-        md.format_list(shown)
-        if shown
-        else "No rate of lost runs is shown to differ from that of the reference"
+        md.format_list(shown) if shown else "No difference in the rate of lost runs is significant"
     )
     counted = f"Lost runs (collapsed or diverged): {md.format_list([*named, *more])}. "
     if {row["label"] for row in rows} <= {*named_before}:
         counted = ""
-    return [f"{counted}{differs}. Differences leave out lost runs."]
+    return [f"{counted}{differs}. Differences in accuracy leave out lost runs."]
 
 
 def rate_table(rates: pd.DataFrame, note: str = "") -> str:
@@ -104,7 +102,8 @@ def rare_note(rates: pd.DataFrame) -> str:
     row = (rates if trained.empty else trained).sort_values("runs", kind="stable").iloc[0]
     return (
         f"An arm without a collapse in {md.format_count(int(row['runs']), 'run')} may still have a "
-        f"collapse rate of up to {_percent(row['unseen'])} % (one-sided {md.CONFIDENCE} bound)."
+        f"collapse rate of up to {_percent(row['unseen'])} % (one-sided {md.CONFIDENCE} bound; the "
+        "intervals in tables are two-sided)."
     )
 
 
@@ -129,15 +128,13 @@ def undone_note(rates: pd.DataFrame, contrasts: pd.DataFrame) -> str:
         other = highest.get((row["study"], row["reference"]), of_baseline)
         better = {Verdict.HELPS: row["high"], Verdict.HURTS: other}
         if row["undone"] < better.get(verdict, nan):
-            named.append(
-                f"**{row['label']}** ({verdict}; {_percent(row['undone'])} percentage points)"
-            )
+            named.append(f"**{row['label']}** ({verdict}; {_percent(row['undone'])})")
     if not named:
         return ""
     return (
-        " If lost runs counted as errors, a verdict would change if the rate of lost runs of the "
-        "better arm were higher than that of the other one by the number in brackets. So few runs "
-        f"do not exclude this for {md.format_few(named)}."
+        " If lost runs counted as errors, a verdict would change if the better arm lost runs more "
+        "often than the other one by the percentage points in brackets. These are too few runs to "
+        f"exclude this for {md.format_few(named)}."
     )
 
 

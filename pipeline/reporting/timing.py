@@ -19,9 +19,9 @@ def timing_page(data: ReportData, timing: pd.DataFrame) -> str:
         for row in timing.to_dict("records")
     ]
     caption = (
-        f"Wall clock, {MEASURED}. It differs from run to run and is no part of the report. n: "
-        f"confirmation runs whose time is known; {VOID}: none is, for instance after a resume or a "
-        "download. Rule: none. No interval."
+        f"Wall clock, {MEASURED}. Runs share the machine with other runs and programs, so compare "
+        "arms by their counted operations (cost) rather than by these times. n: confirmation runs "
+        f"whose time is known. It is unknown ({VOID}) for runs that were resumed or downloaded."
     )
     return (
         f"# Timing: {data.confirmation.protocol}\n\n{format_table(rows, caption, words=('arm',))}\n"

@@ -114,8 +114,9 @@ def joint_intervals(contrasts: int, rows: pd.DataFrame, looks: str = "") -> str:
         else ""
     )
     return (
-        f"Differences are in points of test accuracy. The {md.INTERVAL}s hold for all "
-        f"{md.format_count(contrasts, 'comparison')} at once{looks}.{strict}"
+        f"Differences are in points of test accuracy. These {md.INTERVAL}s hold for all "
+        f"{md.format_count(contrasts, 'comparison')} at once{looks}; those below hold for "
+        f"one.{strict}"
     )
 
 
@@ -140,7 +141,10 @@ def _withheld(
         f"{formatter.joint_change(row, metric)})"
         for row in rows
     ]
-    return [f"Inconclusive because of lost (collapsed or diverged) runs: {md.format_few(names)}."]
+    return [
+        "Inconclusive because of unequal numbers of lost (collapsed or diverged) runs: "
+        f"{md.format_few(names)}."
+    ]
 
 
 def _finding(row: md.Row, formatter: md.Formatter, metric: Metric) -> str:

@@ -26,7 +26,7 @@ from pipeline.reporting.verdict_sentences import (
 CLASSIFIERS = r"(?:, | and )?(?:1-nearest neighbour|logistic regression)"
 EPOCHS = re.compile(r"(\d+) epochs?\b")
 LIMIT = (
-    r"(?:\d+ verdicts? changes? with other test examples|an untuned baseline"
+    r"(?:\d+ verdicts? changes? if the choice of test examples counts too|an untuned baseline"
     r"|better values may lie beyond those tried)"
 )
 LIMITS = rf"; \d+ epochs?(?: \(\d+ arms? still improving at the end\))?(?:; {LIMIT})*\.\n- "

@@ -6,7 +6,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from pipeline.comparison import references as module
-from pipeline.comparison.references import COLUMNS, references, simple_error
+from pipeline.comparison.references import COLUMNS, nearest_examples, references, simple_error
 from pipeline.config.run import Data
 from pipeline.data import sources
 from pipeline.data.arrays import Arrays
@@ -123,3 +123,16 @@ def test_of_large_splits_a_random_part_counts(
             for image, label in zip(split.images, split.labels, strict=True)
         }
         assert {(i.tobytes(), n) for i, n in zip(part.images, part.labels, strict=True)} <= rows
+
+
+def test_equally_near_examples_are_told_apart_by_their_order_alone() -> None:
+    """Rounding differs between orders of features, as it does between processors."""
+    generator = np.random.default_rng(0)
+    bits = generator.integers(0, 2, (400, 40))
+    distances = (bits[300:, None] != bits[None, :300]).sum(-1)
+    ties = (distances == distances.min(1, keepdims=True)).sum(1)
+    assert (ties > 1).mean() > 0.3
+    for order in (np.arange(40), generator.permutation(40)):
+        features = bits[:, order] / 3 - 0.1
+        nearest = nearest_examples(features[:300], features[300:])
+        assert nearest.tolist() == distances.argmin(1).tolist()

@@ -27,7 +27,7 @@ LONGER = {"protocol": {"training.epochs": 30, "training.schedule": "cyclic_cosin
     [
         (0.25, "0.25"),
         (1, "1"),
-        (1.0, "1.0"),
+        (1.0, "1"),
         (True, "true"),
         (None, "null"),
         ("random", "random"),

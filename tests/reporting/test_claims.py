@@ -178,7 +178,7 @@ HIGHER = {"difference": 0.004, **CLOSE}  # not shown to differ from 0
         ("contradicted", "lower", {"rule": "exact", "p_holm": NAN}, "not at every seed or group"),
         (
             *("supported", "lower", {"rule": "exact", "p_holm": NAN, "n": 5}),
-            "at all 5 seeds or groups; not tested",
+            "at each of 5 seeds or groups; no test",
         ),
         (
             *("contradicted", "equal", FAR),

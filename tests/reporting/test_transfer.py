@@ -107,10 +107,10 @@ def test_arms_with_a_start_share_its_weights_and_are_tuned_again(results, plain,
     started = " or from ".join(names[source] for source in sources)
     assert f"start from {started} share its weights" in page.body
     assert "share split, initial weights" not in page.body
-    assert "change the data, the model, the start, the batch size" in page.body
+    assert "change `data`, `model`, the start, the batch size" in page.body
     assert "All arms use this" not in page.body
     assert "share split, initial weights and batch order" in without.body
-    assert "that change the data, the model, the batch size" in without.body
+    assert "that change `data`, `model`, the batch size" in without.body
     assert "All arms use this" in without.body
 
 

@@ -40,7 +40,7 @@ FAILED = {
     Check.MACHINE: {"value": 2, "subject": "threads=2, device=cpu"},
 }
 TRIED = "3 fresh seeds; 2 epochs; better values may lie beyond those tried"
-CHANGED = "5 verdicts change with other test examples"
+CHANGED = "5 verdicts change if the choice of test examples counts too"
 FEW = " (5 arms still improving at the end)"
 SUBJECTS = ("majority class", "1-nearest neighbour", "logistic regression")
 

@@ -1,11 +1,9 @@
 """Write the diagnosis of a protocol: bias or variance, and which arms address it."""
 
-from collections.abc import Sequence
-
 from pipeline.comparison.levels import LEVEL
 from pipeline.comparison.verdicts import Verdict
 from pipeline.reporting.evidence import ReportData
-from pipeline.reporting.markdown import Row, format_bullets, format_count, format_list, join_parts
+from pipeline.reporting.markdown import format_bullets, format_count, format_list, join_parts
 
 ADVICE = {
     "variance": "The gap is larger than the avoidable bias: the problem is **variance**, the "
@@ -57,32 +55,22 @@ def _result(data: ReportData) -> str:
 
 
 def _closing(data: ReportData) -> str:
-    """Return the arms that are shown to close the gap, and not to help."""
+    """Return the arms that are shown to have a smaller gap, and not to help; "" without any."""
     helps = data.primary["verdict"] == Verdict.HELPS
     helping = set(data.primary.loc[helps, "label"])
     gaps = data.contrasts[(data.contrasts["metric"] == "gap") & ~data.contrasts["repeats"]]
     gaps = gaps[gaps["p_holm"].lt(LEVEL) & gaps["difference"].lt(0)]
     higher = data.primary["withheld"].astype(bool) & data.primary["difference"].gt(0)
     withheld = set(data.primary.loc[higher & data.primary["p_holm"].lt(LEVEL), "label"])
-    names: list[str] = []
-    lossy: list[str] = []
+    names = []
     for row in gaps.sort_values("difference", kind="stable").to_dict("records"):
         label = data.label(row["study"], row["arm"])
         if label not in helping:
-            (lossy if label in withheld else names).append(_arm(data, row))
-    parts = [_smaller(names, ", but not shown to have a higher test accuracy")]
-    lost = (
-        " and a higher test accuracy over the runs that were not lost, but no verdict because of "
-        "lost runs"
-    )
-    parts.append(_smaller(lossy, lost))
-    return " ".join(part for part in parts if part)
-
-
-def _smaller(names: Sequence[str], more: str) -> str:
-    """Return a sentence on arms that significantly close the gap; "" without arms."""
-    are = "is" if len(names) == 1 else "are"
-    return f"{format_list(names)} {are} shown to have a smaller gap{more}." if names else ""
+            reason = "; inconclusive because of lost runs" if label in withheld else ""
+            names.append(f"**{label}** ({data.format.joint_change(row)}{reason})")
+    if not names:
+        return ""
+    return f"Smaller gap, but not shown to help (change of gap in brackets): {format_list(names)}."
 
 
 def _fitting(data: ReportData) -> str:
@@ -108,7 +96,3 @@ def _fitting(data: ReportData) -> str:
 
 def _looks(data: ReportData) -> str:
     return ", each corrected for its looks" if data.confirmation.looks else ""
-
-
-def _arm(data: ReportData, row: Row) -> str:
-    return f"**{data.label(row['study'], row['arm'])}** ({data.format.joint_change(row)})"

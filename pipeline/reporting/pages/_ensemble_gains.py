@@ -10,9 +10,9 @@ from pipeline.reporting import markdown as md
 from pipeline.reporting.pages._gains import SCALED, Gain, gain_of
 
 FATES = {  # of a gain in NLL, by the sign of its interval after temperature scaling
-    1: "of {} still have an interval that excludes 0",
-    0: "of {} have an interval that includes 0",
-    -1: "of {} turn into losses, because they were gains in calibration, which scaling gives too",
+    1: "{} still have one after scaling",
+    0: "{} have an interval that includes 0 after scaling",
+    -1: "{} turn into losses, because they were gains in calibration, which scaling gives too",
 }
 
 
@@ -73,10 +73,11 @@ def scaled_gains(methods: Sequence[Gain]) -> str:
     for sign, words in FATES.items():
         names = [f"**{gain.name}**" for gain in gains if gain.sign(SCALED) == sign]
         if names:
-            parts.append(f"those {words.format(md.format_few(names))}")
+            parts.append(words.format(md.format_few(names)))
     start = (
         "**Temperature scaling** removes gains in NLL that are only better calibration. Of the "
-        "gains whose uncorrected interval excludes 0 before scaling"
+        "methods that average models or passes of one arm and have a gain before scaling (its "
+        "uncorrected interval excludes 0)"
     )
     return f"{start}, {'; '.join(parts)}." if parts else ""
 
@@ -97,7 +98,8 @@ def size_gains(sizes: pd.DataFrame, formatter: md.Formatter) -> str:
         return ""
     start = (
         "**More members** (difference in accuracy from one member: the last snapshot or "
-        "checkpoint, or the mean of the single independent models)"
+        "checkpoint, or the mean of the single independent models; tables compare with "
+        "the first of them)"
     )
     return f"{start}: {'; '.join(parts)}."
 
@@ -133,9 +135,9 @@ def optimism(methods: Sequence[Gain]) -> str:
         words = "no sign that selection overfits its half"
     return (
         "**Greedy selection** adds models to the mean one by one, by the NLL on one half of the "
-        "validation examples. Its cost includes all candidate models. Its gain in NLL over the "
-        f"mean of all candidates (above 0 is better) is {seen} on this half and {unseen} on the "
-        f"other half: {words} (difference {more})."
+        "validation examples. Its training cost includes all candidate models, its test cost only "
+        "those chosen. Its gain in NLL over the mean of all candidates (above 0 is better) is "
+        f"{seen} on this half and {unseen} on the other half: {words} (difference {more})."
     )
 
 

@@ -82,11 +82,12 @@ def _default(row: md.Row) -> str:
 def _momentum(data: ReportData, study: PlannedStudy) -> Iterator[Finding]:
     """Compare the time to target of arms without momentum with the baseline's, which has it."""
     optimizer = data.confirmation.settings.get("training", {}).get("optimizer", {})
-    if not optimizer.get("momentum"):
+    arms = [arm for arm in study.arms if _is_without_momentum(arm) and arm.against == BASELINE]
+    if not optimizer.get("momentum") or not arms:
         return
     rows = _targets(data, study)
-    for arm in study.arms:
-        if not _is_without_momentum(arm) or arm.against != BASELINE or arm.name not in rows:
+    for arm in arms:
+        if arm.name not in rows:
             continue
         row = rows[arm.name]
         answer = NOT_SHOWN
@@ -139,13 +140,16 @@ def _decay_of_rate(data: ReportData, study: PlannedStudy) -> Iterator[Finding]:
 
 def _batch_norm(data: ReportData, study: PlannedStudy) -> Iterator[Finding]:
     """Compare the ranges of rates of the network without batch norm and of the same with it."""
+    pairs = of(data.batch_norm_ranges, study.name).to_dict("records")
+    if not pairs:
+        return
     ranges = {row["arm"]: row for row in of(data.rate_ranges, study.name).to_dict("records")}
     answers = {
         WIDER: "Yes",
         NARROWER: "No",
         UNDECIDED: "Undecided, because the trials do not cover a whole range or seeds differ",
     }
-    for row in of(data.batch_norm_ranges, study.name).to_dict("records"):
+    for row in pairs:
         without, with_it = ranges[row["arm"]], ranges[row["with"]]
         seeds = with_it["seeds"]
         answer = answers[row["batch_norm"]] if seeds > 1 else ONE_SEED

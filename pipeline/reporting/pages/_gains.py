@@ -13,7 +13,7 @@ NAMES = {metric: METRICS[metric].title for metric in ("accuracy", "nll")}
 SCALED = "nll_scaled"  # after a temperature fitted on validation
 GOOD = {"accuracy": 1, "nll": -1, SCALED: -1}  # the sign of a gain
 TITLES = {"accuracy": "Accuracy", "nll": "NLL"}
-MOST = {"accuracy": "accuracy rises", "nll": "NLL falls"}
+MOST = {"accuracy": "Accuracy rises", "nll": "NLL falls"}
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def gain_of(name: str, rows: pd.DataFrame, formatter: Formatter) -> Gain:
 
 def format_gains(gains: Sequence[Gain]) -> list[str]:
     """Return the largest gains, intervals that exclude 0, and conflicts of accuracy and NLL."""
-    sentences = largest_gains(gains), certain_gains(gains), disagreements(gains)
+    sentences = certain_gains(gains), largest_gains(gains), disagreements(gains)
     return [sentence for sentence in sentences if sentence]
 
 
@@ -74,7 +74,7 @@ def largest_gains(gains: Sequence[Gain]) -> str:
         if measured:
             best = max(measured, key=lambda gain: GOOD[metric] * gain.value(metric, "difference"))
             parts.append(_largest(words, best, metric))
-    return f"{'; '.join(parts)}." if parts else ""
+    return " ".join(f"{part}." for part in parts)
 
 
 def certain_gains(gains: Sequence[Gain]) -> str:
@@ -97,7 +97,7 @@ def _largest(words: str, best: Gain, metric: str) -> str:
     named = f"**{best.name}** ({best.change(metric)})"
     if best.direction(metric) > 0:
         return f"{words} most for {named}"
-    return f"no gain in {NAMES[metric]} (best: {named})"
+    return f"No gain in {NAMES[metric]} (best: {named})"
 
 
 def _certain(gains: Sequence[Gain], metric: str) -> str:

@@ -68,15 +68,18 @@ def _part_sentence(data: ReportData, row: md.Row) -> str:
     """Return the verdict of a pair against its better part."""
     if row["withheld"]:
         return (
-            f"No verdict for **{row['arm']}** against **{row['better']}**, which of its two "
-            f"changes has the better validation accuracy ({lost_words(row, 'part')}; the other "
-            f"runs have a difference of {data.format.joint_change(row)})."
+            f"No verdict for **{row['arm']}** against {_better(row)}: {lost_words(row, 'part')}. "
+            f"The other runs have a difference of {data.format.joint_change(row)}."
         )
     return (
-        f"**{row['arm']}** {PARTS[row['verdict']]} **{row['better']}**, which of its two changes "
-        f"has the better validation accuracy: {data.format.change(row)}{_over_images(data, row)}. "
+        f"**{row['arm']}** {PARTS[row['verdict']]} {_better(row)}. Difference in test accuracy: "
+        f"{data.format.change(row)}{_over_images(data, row)}. "
         f"The verdict is corrected for all contrasts, the {md.CONFIDENCE} interval is not."
     )
+
+
+def _better(row: md.Row) -> str:
+    return f"**{row['better']}** (the change with the better validation accuracy)"
 
 
 def _over_images(data: ReportData, row: md.Row) -> str:
@@ -95,9 +98,9 @@ def _meaning(data: ReportData, row: md.Row) -> str:
         return "It is the same at every seed, so it has no interval."
     if not row["p_holm"] < LEVEL:
         return (
-            "It is not significant after Holm's correction over all pairs. With these seeds, an "
-            f"uncorrected test has {100 * POWER:g} % power to detect an interaction of "
-            f"{data.format.detectable(row, unit='points')}."
+            f"It is not significant (p after Holm's correction: {md.format_p(row['p_holm'])}). "
+            f"With these seeds, an uncorrected test has {100 * POWER:g} % power to detect an "
+            f"interaction of {data.format.detectable(row, unit='points')}."
         )
     less = row["difference"] < 0
     if row["effect"] > 0 and row["sum"] > 0:

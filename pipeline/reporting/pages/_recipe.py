@@ -138,8 +138,9 @@ def _test_time(data: ReportData) -> str:
     return (
         f"Averaging at test (**{best['method']}**) changes test accuracy by "
         f"{data.format.change(row)}, for {md.format_ratio(costs['test_cost'])} times the test "
-        f"cost. (Mean over {groups} of the ensemble study. This way of averaging has the best "
-        "validation accuracy. Its gain is not tested.)"
+        f"cost. (Mean over {groups} of models in the ensemble study. Of the ways to average at "
+        "test, this one has the best validation accuracy. Its gain is not tested; the interval is "
+        "not corrected.)"
     )
 
 
@@ -289,8 +290,8 @@ def _more_seeds(data: ReportData) -> str:
     return (
         f"Of the inconclusive arms{_but_withheld(data)}, **{row['label']}** has the largest gain: "
         f"{data.format.joint_change(row)}. If this is its true gain, about "
-        f"{md.format_seeds_needed(row, 'seeds')} detect it with {100 * POWER:g} % power after the "
-        "correction for all contrasts."
+        f"{md.format_seeds_needed(row, 'seeds')} in all detect it with {100 * POWER:g} % power "
+        "after the correction for all contrasts."
     )
 
 

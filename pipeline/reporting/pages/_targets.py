@@ -26,7 +26,7 @@ def target_section(data: ReportData, study: PlannedStudy) -> str:
                 f"{_interval(row['updates_low'], row['updates_high'])}".strip()
             ),
             "operations": _number(row["flops"]),
-            "ahead (%)": md.format_number(100 * row["sooner"], 0),
+            "pairs ahead (%)": md.format_number(100 * row["sooner"], 0),
             "p (Holm)": md.format_p(row["p_holm"]),
         }
         for row in rows
@@ -39,10 +39,10 @@ def target_section(data: ReportData, study: PlannedStudy) -> str:
         "takes to the target, the median over runs, interpolated between the "
         f"{md.format_count(_points(data, study), 'point')} of a curve. {md.NEVER}: not within the "
         "training. Rule: deterministic. Interval: exact interval of the median, from order "
-        "statistics. Ahead: how often the arm is ahead, in percent of all pairs of a run of the "
-        "arm and a run of its reference. The run that reaches the target after fewer operations "
-        "is ahead; ties count half. p (Holm): two-sided rank test of the operations, corrected "
-        f"over {_family(data)}, separate from the verdicts."
+        "statistics. Pairs ahead: in how many of all pairs of a run of the arm and a run of its "
+        "reference the arm is ahead. The run that reaches the target after fewer operations is "
+        "ahead; ties count half, so 50 means no difference. p (Holm): two-sided rank test of the "
+        f"operations, corrected over {_family(data)}, separate from the verdicts."
         f"{weight_note(data, 'the arm', '; intervals of medians are not corrected')}"
         f"{cost_note(data, FROM_PAGE)}"
     )

@@ -56,7 +56,7 @@ def qualifiers(data: ReportData) -> list[str]:
     changes = "changes" if len(unstable) == 1 else "change"
     conditions = {
         f"{epochs}{few}": True,
-        f"{verdicts} {changes} with other test examples": Check.IMAGES in failed,
+        f"{verdicts} {changes} if the choice of test examples counts too": Check.IMAGES in failed,
         "an untuned baseline": any(not row["subject"] and not row["passed"] for row in tuned),
         "better values may lie beyond those tried": ends or Check.INTERIOR in failed,
     }
@@ -244,14 +244,22 @@ def _better_baseline(data: ReportData) -> str:
     if baseline_problem(data) == "variance":
         return (
             "The baseline overfits ([Diagnosis](#diagnosis)), so longer training will hardly "
-            "help it. Try more training examples (`data.train_size`), the setting of the "
-            f"[recipe](#recipe) if it names one, or another network in {_protocol_file(data)}."
+            "help it. Try more training examples (`data.train_size`), "
+            f"{_recommended(data)}or another network in {_protocol_file(data)}."
         )
     return (
         f"Train longer first: `training.epochs: {2 * epochs}` in {_value_file(data, EPOCHS)}. If "
         "that is not enough, change the network or its training in "
         f"{_protocol_file(data)}."
     )
+
+
+def _recommended(data: ReportData) -> str:
+    """Return the recommended arm with a comma; "" without one."""
+    if data.recipe.empty:
+        return ""
+    chosen = data.recipe.iloc[0]
+    return f"**{data.named(chosen['study'], chosen['arm'])}** as in the [recipe](#recipe), "
 
 
 def _other_images(data: ReportData, rows: Rows, failed: Rows) -> str:
@@ -264,9 +272,9 @@ def _other_images(data: ReportData, rows: Rows, failed: Rows) -> str:
     return (
         f"{_part(failed, rows, 'verdict')} other than inconclusive "
         f"{_verb(failed, 'changes', 'change')} if the choice of test examples also counts as a "
-        f"source of error: {_names(data, failed, _change(data))}. Verdicts are corrected, these "
-        "intervals are not. "
-        f"Raise {_seeds_key(data)} in {_value_file(data, 'seeds.confirmation')}. "
+        f"source of error: {_names(data, failed, _change(data))}. (Verdicts are corrected, "
+        "intervals are not. So a verdict may become inconclusive although its interval excludes "
+        f"0.) Raise {_seeds_key(data)} in {_value_file(data, 'seeds.confirmation')}. "
         "[Precision](pages/verdicts.md#precision) says whether more test examples would also help."
     )
 

@@ -31,8 +31,8 @@ def pages(data: ReportData) -> Iterator[Page]:
         return
     last, gains = last_number(data.pass_gains), pass_gains(data)
     start = (
-        f"What the average of {md.format_count(last, 'noise pass', 'es')} changes, compared with "
-        "one pass without noise (intervals are not corrected):"
+        f"The average of {md.format_count(last, 'noise pass', 'es')} is compared with one pass "
+        "without noise; intervals are not corrected."
     )
     links = [f"[{study}](study_{study}.md)" for study in dict.fromkeys(data.pass_gains["study"])]
     body = md.join_parts(
@@ -51,9 +51,9 @@ def pass_figure(data: ReportData, study: str) -> str:
         return ""
     caption = (
         f"Lines: mean over seeds. Band: {MEAN_INTERVAL}. n: as in [the table](averaging.md). Rule: "
-        "the arithmetic mean of the probabilities of as many noise passes as the axis says; a star "
-        "marks the number that the arm's test rule averages. The panels of a metric share their "
-        "scale."
+        "the arithmetic mean of the probabilities of as many noise passes as the axis says. A "
+        "star, if there is one, marks the number that the arm's test rule averages. The panels of "
+        "a metric share their scale."
     )
     return f"![{FIGURE}](../figures/passes_{study}.png)\n\n*{caption}*"
 

@@ -32,14 +32,14 @@ over seeds and over test examples, minus the variance of single predictions, whi
 both.
 - **Seeds**: there are enough seeds for the exact sign-flip test. With n seeds its smallest \
 possible p is 2 / 2^n. This p, multiplied by the number of contrasts, is at most {LEVEL:g}.
-- **Trials**: every arm with a search tried as many settings as its reference, or, if the \
-reference is the baseline, as were tried to tune it; or all settings of a smaller space. Settings \
-that extended a range are not counted.
+- **Trials**: every arm with a search tried at least as many settings as its reference, or its \
+whole search space if that is smaller. For the baseline, the settings of its tuning count. \
+Settings that extended a range are not counted.
 - **Machine**: processor type, threads and device are the same for all confirmation runs.
 
-The first paragraph of the report names failed checks of the budget, of search spaces and of \
-other test examples under "Limits", and failed checks of reference classifiers after the \
-baseline. If the baseline is not shown to be above the majority class, the paragraph begins with \
+The list below the answer of the report names failed checks of the budget, of search spaces and \
+of other test examples under "Limits", and failed checks of reference classifiers after the \
+baseline. If the baseline is not shown to be above the majority class, the report begins with \
 this warning, because the network may have learned nothing."""
 
 

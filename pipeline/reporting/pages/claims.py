@@ -37,7 +37,10 @@ OUTCOMES = {  # the words for one claim and for several
     Outcome.INCONCLUSIVE: ("is inconclusive", "are inconclusive"),
     Outcome.NOT_TESTABLE: ("is not testable here", "are not testable here"),
 }
-FIGURE = "Claims that are judged in points: difference with its interval, expectation and outcome"
+FIGURE = (
+    "Claims about a difference from 0 points, each test once: difference with its interval, "
+    "expectation and outcome"
+)
 NAMED = (Outcome.SUPPORTED, Outcome.CONTRADICTED)  # outcomes whose claims a sentence names
 FEW = 3  # claims of an outcome that are named; more are counted
 WORDS = (  # columns of text
@@ -46,9 +49,9 @@ WORDS = (  # columns of text
 SHOWN = 12  # hexadecimal digits of the hash of all claims
 PUBLISHED_WORDS = ("claim", "published", "setting of the paper", "here", "outcome")
 CAPTION = (
-    "Opposite claims are next to each other. Intervals are not corrected, unlike those in the "
-    "first paragraph of the report. p and p (equivalence) have Holm's correction over all claims "
-    "of the report."
+    "Claims that expect the opposite of each other are next to each other. Intervals are not "
+    "corrected, unlike those in the first paragraph of the report. p and p (equivalence) have "
+    "Holm's correction over all claims of the report."
 )
 NOTES = (  # what the columns and the outcomes mean
     "**contrast**: what is compared. A contrast has the form A against B.",
@@ -57,8 +60,8 @@ NOTES = (  # what the columns and the outcomes mean
     "**measure**: the quantity that is compared, and the kind of test: directional (the sign of "
     "the difference), equivalence (the difference is within the margin), exact (the difference is "
     "as expected at every seed or group), interaction (the difference of two contrasts), "
-    "correlation (by rank, of gap and test accuracy over the arms of a seed; the mean over seeds "
-    "is tested against 0) or slope (from the first level to the last).",
+    "correlation (rank correlation of gap and test accuracy over the arms of one seed; its mean "
+    "over seeds is tested against 0) or slope (from the first level to the last).",
     "**setting**: the chosen settings of the arms of the contrast.",
     "**expected**: what the claim says of A, compared with B.",
     "**difference**: A minus B, in points for accuracy, error, gap and importance, in nats for "
@@ -240,7 +243,8 @@ def _detectable(data: ReportData, row: md.Row) -> str:
 def _size(data: ReportData, row: md.Row, value: float) -> str:
     if row["measure"] in LOGARITHMIC:
         return f"x {md.format_ratio(exp(value))}"
-    return effect_cell({**row, "difference": value}, data.format, interval=False)
+    shown = effect_cell({**row, "difference": value}, data.format, interval=False)
+    return shown.removeprefix("+")  # a size has no sign
 
 
 def _published(data: ReportData, rows: list[dict[str, Any]], numbers: Mapping[str, int]) -> str:

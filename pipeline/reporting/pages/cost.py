@@ -72,11 +72,10 @@ def efficiency_table(data: ReportData) -> str:
         return ""
     caption = (
         f"n: seeds of an arm, or groups of an ensemble. Interval: {md.CONFIDENCE} Student-t "
-        "interval of the mean. Test rule: that in the name of a choice, otherwise that of the "
-        f"arm. Efficient: none of the {len(rows)} measured choices is at least as accurate "
-        "without a higher cost of training or test. The table has all ensembles, and those arms "
-        "and test rules that are efficient."
-        f"{cost_note(data, FROM_PAGE)}"
+        "interval of the mean. Test rule: that in the name of a choice, otherwise that of the arm. "
+        f"Efficient: each of the other {len(rows) - 1} measured choices is less accurate, or costs "
+        "more for training or for a test example. The table has all ensembles, and those arms and "
+        f"test rules that are efficient.{cost_note(data, FROM_PAGE)}"
     )
     return md.format_table(cells, caption, words=("choice", "efficient"))
 

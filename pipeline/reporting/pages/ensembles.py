@@ -19,7 +19,8 @@ NO_VERDICTS = (
 )
 COST = (
     "Costs: FLOPs to train all models, and to predict one test example, divided by those of one "
-    "baseline model; passes with equal output are counted once here, but not on the page of cost"
+    "baseline model; passes with equal output, as of few random blocks, are counted once here, but "
+    "not on the page of cost"
 )
 KINDS = {  # how the names of methods begin: what they average
     "one model": "the first baseline model of a group, or the run of the arm that is named, "
@@ -43,19 +44,19 @@ SIZES = (
     "each method, with bands"
 )
 GROWING = (
-    f"Lines: mean over groups. Band: {MEAN_INTERVAL}. n and rule: as in the table. Independent "
-    "models: mean over all subsets of that size. Other methods: the last snapshots or checkpoints "
-    "of a run. Dashed line: one model, the first baseline model of every group."
+    f"Lines: mean over groups. Band: {MEAN_INTERVAL}. n and rule: as in the first table. "
+    "Independent models: mean over all subsets of that size. Other methods: the last snapshots or "
+    "checkpoints of a run. Dashed line: one model, the first baseline model of every group."
 )
 DIAGRAM = (
     "Reliability diagrams: accuracy against confidence, a panel for each method, with the diagonal "
     "of perfect calibration and bars for the share of test examples by confidence"
 )
 POOLED = (
-    "Groups are pooled; n: as in the table. Rule: the arithmetic mean of probabilities. Bar: exact "
-    f"binomial {md.INTERVAL}. Groups predict the same examples, so the interval is computed with "
-    "the number of examples of one group, not of all groups. Bins with fewer than "
-    f"{FEWEST} examples are left out."
+    "Groups are pooled; n: as in the first table. Rule: the arithmetic mean of probabilities. "
+    f"Vertical line: exact binomial {md.INTERVAL}. Groups predict the same examples, so the "
+    "interval is computed with the number of examples of one group, not of all groups. Bins with "
+    f"fewer than {FEWEST} examples are left out."
 )
 
 

@@ -11,7 +11,7 @@ from pipeline.comparison.levels import ARM as ARM_KIND
 from pipeline.comparison.levels import ENSEMBLE
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, OVERTUNING, TUNING, PlannedArm, PlannedStudy
-from pipeline.records.ledger import LEDGER, changes
+from pipeline.records.ledger import LEDGER, Change, changes
 from pipeline.reporting import markdown as md
 from pipeline.reporting.collapse_sentences import (
     collapse_sentences,
@@ -256,16 +256,21 @@ def openings_line(data: ReportData) -> str:
             for change in between[0]
         ]
     else:
-        kinds = Counter(kind for of_one in between for kind in {change.kind for change in of_one})
+        kinds = Counter(itertools.chain.from_iterable(map(_kinds, between)))
         changed = [
-            f"{md.escape(kind)} ({md.format_count(count, 'time')})"
+            f"{md.escape(kind)} {'once' if count == 1 else f'{count} times'}"
             for kind, count in kinds.most_common()
         ]
     plans = len(data.openings)
     return (
-        f"**Test set**: evaluated under {plans} plans ({LEDGER_LINK}), each made with the results "
-        f"of earlier ones known. Changes to the plan: {', '.join(changed)}."
+        f"**Test set**: evaluated {plans} times ({LEDGER_LINK}). Each plan but the first was made "
+        f"with earlier results known. What changed between plans: {', '.join(changed)}."
     )
+
+
+def _kinds(changed: Sequence[Change]) -> list[str]:
+    """Return the kinds of some changes, each once, in their order."""
+    return list(dict.fromkeys(change.kind for change in changed))
 
 
 def headline_table(data: ReportData) -> str:
@@ -275,8 +280,8 @@ def headline_table(data: ReportData) -> str:
     """
     caption = (
         f"Difference: points of test accuracy, arm minus {_reference(data)}, {INTERVAL_WORDS}. "
-        "Gap: train minus validation accuracy, in points. Costs: counted operations, divided by "
-        f"those of {_owner(data)}.{cost_note(data, FROM_FRONT)}"
+        "Gap: train minus validation accuracy, in points, without noise. Costs: counted "
+        f"operations, divided by those of {_owner(data)}.{cost_note(data, FROM_FRONT)}"
     )
     details = (
         f"{_passes_note(data)}{_contrasts_note(data)}{_parts_note(data)}{_seeds_note(data)}"
@@ -309,8 +314,8 @@ def _contrasts_note(data: ReportData) -> str:
     arms = md.format_count(len(data.distinct), "arm")
     pairs = md.format_count(data.pair_count, "pair")
     return (
-        f"A contrast is a tested comparison. The {data.contrast_count} contrasts compare {arms} "
-        f"with their references, and {pairs} of changes with the better of the two changes alone. "
+        f"A contrast is a tested comparison. There are {data.contrast_count}: {arms} against their "
+        f"references, and {pairs} of changes against the better of the two changes alone. "
     )
 
 
@@ -371,8 +376,9 @@ def cost_figure(data: ReportData) -> str:
         "or for a test example. This is not tested for significance. The efficient "
         "choices, the cheapest to train first (in brackets: verdict of an arm; mean test accuracy; "
         "costs of training and test, as multiples of the baseline's): "
-        f"{'; '.join(names)}. In each panel, filled marks are efficient if only the cost on its "
-        f"horizontal axis counts. {fewer}[Numbers](pages/cost.md).{cost_note(data, FROM_FRONT)}"
+        f"{'; '.join(names)}. Each panel of the figure shows one cost. Its filled marks are the "
+        "choices that are efficient if only this cost counts. "
+        f"{fewer}[Numbers](pages/cost.md).{cost_note(data, FROM_FRONT)}"
     )
     return md.join_parts(f"![{EFFICIENCY}](figures/cost_accuracy.png)", words)
 

@@ -20,6 +20,7 @@ PARTS = {
     "gap_augmentation": "augmentation",
     "gap_observed": "sum (the gap in a training log)",
 }
+SIGNED = ("gap_noise", "gap_augmentation")
 WORDS = (
     "True gap: train minus validation accuracy of the same weights, without noise or augmentation. "
     "Noise: train accuracy with the noise of training, minus train accuracy without it. "
@@ -45,7 +46,7 @@ def gap_table(data: ReportData) -> str:
     for study, arm in data.planned_arms:
         bands = {title: data.outcome(study, arm.name, part) for part, title in PARTS.items()}
         n = data.outcome(study, arm.name, "test_accuracy")["n"]
-        cells = {title: _band(data, band) for title, band in bands.items()}
+        cells = {title: _cell(data, part, bands[title]) for part, title in PARTS.items()}
         rows.append({"arm": data.label(study, arm.name), "n": str(n), **cells})
     caption = (
         "Points of accuracy. 0 without decimals: in every run, noise or augmentation leaves train "
@@ -96,8 +97,12 @@ def smallest_gap(data: ReportData) -> str:
     )
 
 
-def _band(data: ReportData, band: Row) -> str:
+def _cell(data: ReportData, part: str, band: Row) -> str:
+    """Return a part of the gap in points; differences between two train accuracies have a sign."""
     if not band["n"]:
         return VOID
-    exact = band["mean"] == 0 and not band["low"] < 0
-    return "0" if exact else unbroken(data.format.percent_band(band))
+    if band["mean"] == 0 and not band["low"] < 0:
+        return "0"
+    if part in SIGNED:
+        return unbroken(data.format.change({**band, "difference": band["mean"]}, unit=""))
+    return unbroken(data.format.percent_band(band))

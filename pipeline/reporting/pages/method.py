@@ -34,9 +34,9 @@ study also has the p of the exact sign-flip test, which assumes no normal distri
 - **Equivalence**: two one-sided paired t tests at level {LEVEL:g} for a margin of \
 {{margin}}{{share}}. Holm's correction is over the same contrasts, but separate from that of the \
 p values.
-- **Simultaneous intervals**: the intervals in the first paragraph and the diagnosis of the \
-report, and that of the gain in its recipe, hold for all arms at once (Bonferroni). They are \
-therefore valid for an arm that is named because it is the best. Other intervals are not \
+- **Simultaneous intervals**: the intervals of differences from the baseline in the first \
+paragraph, the recipe and the diagnosis of the report hold for all arms at once (Bonferroni). \
+They are therefore valid for an arm that is named because it is the best. Other intervals are not \
 corrected, unless they say so. An arm can help although its simultaneous interval includes 0, \
 because Holm's procedure is less strict.
 - **Collapsed and diverged runs**: {RULE}. Collapsed and diverged runs are called lost. They are \
@@ -44,8 +44,8 @@ counted separately: the rate of each arm has an exact {md.INTERVAL} (Clopper and
 exact McNemar test against the reference, with Holm's correction over the same contrasts. If one \
 run of a pair is lost, the pair is left out of the differences, so they are about typical runs. \
 An arm that lost more runs than its reference cannot have the verdict "helps" or "equivalent". It \
-has lost more if it lost more of all its runs, or more of the runs at the seeds where the runs of \
-both arms ended (done or diverged). {{rare}}
+has lost more if its share of lost runs is higher over all runs, or over the seeds at which the \
+runs of both arms ended (completed or diverged). {{rare}}
 - **Detectable difference**: the smallest true difference that this number of seeds detects with \
 {100 * POWER:g} % power. **Seeds needed**: the number of seeds that would detect the observed \
 difference with the same power, if it were the true difference. The level of the test is \
@@ -56,8 +56,8 @@ limits of the standard deviation (chi-square distribution).
 - **Validation set**: {{validation}} examples. {{resolution}}. A setting that leads by less than \
 these limits may not be better, so the chosen setting is confirmed on fresh seeds.
 - **Test set**: {{test}} examples, read only by `evaluate`, for {{runs}} of the {{phase}} phase \
-(including models of ensembles), whose settings were fixed before this evaluation. The first \
-paragraphs of the report name earlier ones."""
+(including models of ensembles), whose settings were fixed before this evaluation. The \
+report says near its beginning how often the test set was evaluated."""
 READING = f"""\
 - **helps** (**hurts**): test accuracy is significantly higher (lower) than that of the \
 reference, after Holm's correction over all contrasts. The reference is the baseline unless a row \
@@ -110,8 +110,8 @@ def _protocol(data: ReportData) -> Iterator[str]:
     if data.confirmation.loaded:
         yield f"**Pretrained weights**: {md.escape(data.confirmation.loaded)}"
     yield (
-        f"**Training**: {training['epochs']} epochs, {updates} updates (exceptions: "
-        f"[cost](cost.md)){_others(training, 'epochs')}"
+        f"**Training**: {training['epochs']} epochs, {updates} updates "
+        f"({_exceptions(data)}){_others(training, 'epochs')}"
     )
     for note in left_out_notes(data.confirmation):
         yield f"**Batches**: {md.escape(note)}"
@@ -159,10 +159,18 @@ def _tuning(data: ReportData) -> Iterator[str]:
             values = md.escape(format_values(tuned))
             yield (
                 f"**Tuned on the baseline**: {values}, chosen from {trials}. {users} use this "
-                f"value, except those that change the data, the model, {start}the batch size, the "
+                f"value, except those that change `data`, `model`, {start}the batch size, the "
                 "optimizer or the schedule, or that have `retune: true`. For these the value is "
-                "tuned separately, except in studies of ensembles"
+                "tuned separately, except in studies of ensembles. Arms that only add a "
+                "regularizer use this value"
             )
+
+
+def _exceptions(data: ReportData) -> str:
+    """Return where the arms with other numbers of updates are named."""
+    if set(data.costs["updates_ratio"].dropna()) <= {1}:
+        return "in every arm"
+    return "exceptions: [cost](cost.md)"
 
 
 def _statistics(data: ReportData) -> str:

@@ -50,7 +50,8 @@ def overtuning_body(data: ReportData) -> str:
         "# Overtuning",
         "A search may choose a setting whose validation accuracy was high by chance. To check "
         "this, arms that tried their default setting and chose another one are also trained with "
-        "the default, and with the first setting of their list, on the confirmation seeds. A "
-        "difference below 0 is a sign of overtuning.",
+        "the default on the confirmation seeds, and with the first setting of their list if this "
+        "is a third one. Other arms are not in the table. A difference below 0 is a sign of "
+        "overtuning.",
         md.format_table(cells, caption, words=("arm", "chosen", "compared with", "other setting")),
     )

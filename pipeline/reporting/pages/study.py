@@ -59,7 +59,7 @@ MEASURES = {  # of audits, in words; a measure without words here keeps its name
     "passed_over": "modules that it cannot act on",
     "pixel_change": "mean change of an input value in changed examples (pixels are from 0 to 1)",
     "realised_rate": "share of units or weights dropped",
-    "share_of_loss": "penalty divided by training loss plus penalty, at the end",
+    "share_of_loss": "share of the penalty in the total loss (with penalty), at the end",
     "sites": "layers that it acts on",
     "skipped": "share of residual branches skipped",
     "tensors": "weight tensors that it acts on",

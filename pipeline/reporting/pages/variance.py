@@ -51,11 +51,10 @@ def standard_error_sentence(data: ReportData) -> str:
     return (
         f"The standard error of a difference is {FINE.percent(row['seed_error'])} points if only "
         f"seeds count, and {FINE.percent(row['total_error'])} points if the choice of the "
-        f"{data.test_use['test_examples']} test examples counts too. This choice alone contributes "
-        f"{FINE.percent(row['image_error'])} points. (Medians over "
-        f"{md.format_count(int(row['n']), 'arm')} and their references. For one arm, the squares "
-        "of the contributions of seeds and test examples add up to the square of the total.) "
-        f"{ADVICE[row['advice']]}"
+        f"{data.test_use['test_examples']} test examples counts too. This choice adds a part of "
+        f"{FINE.percent(row['image_error'])} points; parts add up as squares, so a small part "
+        f"changes the total little. (Medians over {md.format_count(int(row['n']), 'arm')} and "
+        f"their references.) {ADVICE[row['advice']]}"
     )
 
 
@@ -77,9 +76,9 @@ def _widest(most: float) -> str:
     if pd.isna(most):
         return ""
     return (
-        f". An interval for other pools would be up to {most:.2f} times as wide. It would have "
-        "this width if training examples were the only difference between seeds. A study with "
-        "`kind: variance` estimates the factor"
+        ". If other training examples had been collected, the interval would be wider, by a factor "
+        f"from 1 to {most:.2f} ({most:.2f} if seeds differ only in their training examples). A "
+        "study with `kind: variance` estimates the factor"
     )
 
 

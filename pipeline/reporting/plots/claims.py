@@ -28,7 +28,7 @@ LOOKS = {  # outcome: marker, color, and whether it is filled
     Outcome.CONTRADICTED: ("X", FAMILIES["combination"], True),
     Outcome.INCONCLUSIVE: ("o", FAMILIES["data size"], False),
 }
-SIGNS = {"lower": "< 0", "higher": "> 0", "equal": "= 0", "not_lower": "≥ 0", "not_higher": "≤ 0"}
+SIGNS = {"lower": "< 0", "higher": "> 0", "equal": "≈ 0", "not_lower": "≥ 0", "not_higher": "≤ 0"}
 
 
 def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
