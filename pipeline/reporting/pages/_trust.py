@@ -272,9 +272,9 @@ def _other_images(data: ReportData, rows: Rows, failed: Rows) -> str:
     return (
         f"{_part(failed, rows, 'verdict')} other than inconclusive "
         f"{_verb(failed, 'changes', 'change')} if the choice of test examples also counts as a "
-        f"source of error: {_names(data, failed, _change(data))}. (Verdicts are corrected, "
-        "intervals are not. So a verdict may become inconclusive although its interval excludes "
-        f"0.) Raise {_seeds_key(data)} in {_value_file(data, 'seeds.confirmation')}. "
+        f"source of error: {_names(data, failed, _change(data))}. (The verdict is corrected, the "
+        "interval is not, so it may exclude 0.) "
+        f"Raise {_seeds_key(data)} in {_value_file(data, 'seeds.confirmation')}. "
         "[Precision](pages/verdicts.md#precision) says whether more test examples would also help."
     )
 

@@ -263,7 +263,7 @@ def openings_line(data: ReportData) -> str:
         ]
     plans = len(data.openings)
     return (
-        f"**Test set**: evaluated {plans} times ({LEDGER_LINK}). Each plan but the first was made "
+        f"**Test set**: evaluated {plans} times ({LEDGER_LINK}). Later plans were made "
         f"with earlier results known. What changed between plans: {', '.join(changed)}."
     )
 
@@ -376,8 +376,8 @@ def cost_figure(data: ReportData) -> str:
         "or for a test example. This is not tested for significance. The efficient "
         "choices, the cheapest to train first (in brackets: verdict of an arm; mean test accuracy; "
         "costs of training and test, as multiples of the baseline's): "
-        f"{'; '.join(names)}. Each panel of the figure shows one cost. Its filled marks are the "
-        "choices that are efficient if only this cost counts. "
+        f"{'; '.join(names)}. In the figure, filled marks are "
+        "efficient if only the cost of their panel counts. "
         f"{fewer}[Numbers](pages/cost.md).{cost_note(data, FROM_FRONT)}"
     )
     return md.join_parts(f"![{EFFICIENCY}](figures/cost_accuracy.png)", words)
