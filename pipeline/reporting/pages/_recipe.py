@@ -173,9 +173,7 @@ def _not_better(data: ReportData) -> str:
         f"{recommended}."
         for words in places
     ]
-    return (
-        f"{' '.join(lines)} (Holm's correction is over {pairs}; the intervals are not corrected.)"
-    )
+    return f"{' '.join(lines)} (Holm's correction over {pairs}; intervals not corrected.)"
 
 
 def _place(difference: md.Row) -> str:

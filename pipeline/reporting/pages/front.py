@@ -373,7 +373,7 @@ def cost_figure(data: ReportData) -> str:
     fewer = "Ensembles have fewer seeds than arms. " if has_ensembles else ""
     words = (
         "A choice is efficient if every other choice is less accurate, or costs more for training "
-        "or for a test example. This is not tested for significance. The efficient "
+        "or for a test example. (Not tested for significance.) Efficient "
         "choices, the cheapest to train first (in brackets: verdict of an arm; mean test accuracy; "
         "costs of training and test, as multiples of the baseline's): "
         f"{'; '.join(names)}. In the figure, filled marks are "
