@@ -99,8 +99,8 @@ def _meaning(data: ReportData, row: md.Row) -> str:
     if not row["p_holm"] < LEVEL:
         return (
             f"It is not significant (p after Holm's correction: {md.format_p(row['p_holm'])}). "
-            f"With these seeds, an uncorrected test has {100 * POWER:g} % power to detect an "
-            f"interaction of {data.format.detectable(row, unit='points')}."
+            "With these seeds, an uncorrected test detects "
+            f"{data.format.detectable(row, unit='points')} with {100 * POWER:g} % power."
         )
     less = row["difference"] < 0
     if row["effect"] > 0 and row["sum"] > 0:

@@ -45,8 +45,7 @@ from pipeline.reporting.verdict_sentences import (
 )
 
 INTERVAL_WORDS = (
-    f"with its {md.INTERVAL} over seeds. This interval is not corrected, unlike those in the first "
-    "paragraph. It holds for these test examples and this pool of training examples (for other "
+    f"with its {md.INTERVAL} over seeds. This interval is not corrected. It holds for these test examples and this pool of training examples (for other "
     "test examples, see [verdicts](pages/verdicts.md))"
 )
 LEDGER_LINK = f"[ledger]({LEDGER})"
