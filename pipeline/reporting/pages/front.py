@@ -46,7 +46,8 @@ from pipeline.reporting.verdict_sentences import (
 
 INTERVAL_WORDS = (
     f"with its {md.INTERVAL} over seeds. This interval is not corrected. It holds for these "
-    "test examples and this pool of training examples (for other test examples, see [verdicts](pages/verdicts.md))"
+    "test examples and this pool of training examples (for other test examples, see "
+    "[verdicts](pages/verdicts.md))"
 )
 LEDGER_LINK = f"[ledger]({LEDGER})"
 TRAINED = ("training.optimizer", "training.schedule", "training.warm_up")
