@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from math import inf
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -10,11 +10,13 @@ from pydantic import Field, model_validator
 
 from pipeline.config.schema import Method
 from pipeline.config.settings import Settings, Word
+from pipeline.config.validation import Mistakes, expectation, one_of
 
 Passes = Annotated[int, Field(ge=0, le=20)]  # 0: without noise; predictions have 20
 Members = Annotated[int, Field(ge=1, le=100)]
 Text = Annotated[str, Field(pattern=r"\S")]
 By = Literal["lecture_a", "lecture_b", "both", "paper"]
+Mistake = tuple[str, str]  # a key, and what is wrong with its value
 Rule = Literal[
     "directional", "equivalence", "slope", "interaction", "correlation", "exact", "identity"
 ]
@@ -48,7 +50,7 @@ LOGARITHMIC = (
     "rate_range",
     "rate_shift",
 )  # their differences are of logarithms
-COSTS = ("training_cost", "test_cost")
+COSTS: tuple[Measure, ...] = ("training_cost", "test_cost")
 FRACTIONS = (  # the margin of the protocol is one of them
     *("accuracy", "error", "validation_accuracy", "train_accuracy", "gap"),
 )
@@ -59,9 +61,9 @@ REACH: dict[Measure, tuple[float, float]] = {  # the values of one side, where t
     "brier": (0.0, 2.0),
 }
 CONVEX = ("nll", "brier")  # of an average never above the mean of its members
-AVERAGED = ("accuracy", "error", "nll")  # by number of noise passes or members
-OF_METHODS = (*AVERAGED, "brier", "calibration_error", "disagreement", *COSTS)
-OF_HYPERPARAMETERS = ("importance", "rate_shift")
+AVERAGED: tuple[Measure, ...] = ("accuracy", "error", "nll")  # by number of noise passes or members
+OF_METHODS: tuple[Measure, ...] = (*AVERAGED, "brier", "calibration_error", "disagreement", *COSTS)
+OF_HYPERPARAMETERS: tuple[Measure, ...] = ("importance", "rate_shift")
 FITTING: dict[Rule, tuple[Expect, ...]] = {  # what a claim of each rule can expect
     "directional": ("lower", "higher", "not_lower", "not_higher"),
     "equivalence": ("equal",),
@@ -70,6 +72,20 @@ FITTING: dict[Rule, tuple[Expect, ...]] = {  # what a claim of each rule can exp
     "correlation": ("lower", "higher", "not_lower", "not_higher"),
     "exact": ("lower", "higher", "equal"),
     "identity": ("lower", "higher", "equal"),
+}
+FORMS = ("arm", "levels", "methods", "members", "chosen")  # a contrast has one of them
+PARTS = ("passes", "search", "scale", "hyperparameter")  # an arm may have one of them
+OF_SEARCHES: tuple[Measure, ...] = ("accuracy", "error")
+MEASURES: dict[str, tuple[Measure, ...]] = {  # what a contrast with this key can measure
+    **dict.fromkeys(("passes", "members", "chosen"), AVERAGED),
+    "methods": OF_METHODS,
+    **dict.fromkeys(("search", "scale"), OF_SEARCHES),
+    "hyperparameter": OF_HYPERPARAMETERS,
+}
+NEEDED: dict[Measure, str] = {  # the key without which a contrast does not have this measure
+    **dict.fromkeys(OF_HYPERPARAMETERS, "hyperparameter"),
+    "disagreement": "methods",
+    "rate_range": "arm",
 }
 SINGLE, INDEPENDENT = "one model", "independent"  # methods of an ensemble
 BOUNDED = ("equal", "not_lower", "not_higher")  # expectations that a margin decides
@@ -142,33 +158,44 @@ class Contrast(Settings):
         return tuple(name for name in named if name)
 
     @model_validator(mode="after")
-    def _has_one_form(self) -> Self:
-        forms = [self.arm, self.levels, self.methods, self.members, self.chosen]
-        if sum(form is not None for form in forms) != 1:
-            raise ValueError("one of: arm, levels, methods, members, chosen")
-        of_an_arm = (self.passes, self.search, self.scale, self.hyperparameter)
-        if (any(of_an_arm) or not self.arm) and (self.against or self.against_study):
-            raise ValueError("against with an arm alone, not with passes or the like")
-        if any(of_an_arm) and not self.arm:
-            raise ValueError("an arm with passes, a search, a scale or a hyperparameter")
-        if sum(map(bool, of_an_arm)) > 1:
-            raise ValueError("one of: passes, search, scale, hyperparameter")
-        if self.search == "random":
-            raise ValueError("another search than random, with which each is compared")
-        for numbers in (self.passes, self.members):
-            if numbers and numbers[0] >= numbers[1]:
-                raise ValueError("numbers in ascending order, as in [1, 12]")
+    def _is_complete(self) -> Self:
+        """Check that it has one form, and no side that is compared with itself."""
+        mistakes = [*self._mistakes_of_form(), *self._mistakes_of_values()]
+        if mistakes:
+            raise Mistakes(*mistakes)
         return self
 
-    @model_validator(mode="after")
-    def _compares_different_things(self) -> Self:
-        """Check that no side is compared with itself: the outcome would be known."""
-        for what, names in (("levels", self.levels), ("methods", self.methods)):
+    def _mistakes_of_form(self) -> Iterator[Mistake]:
+        """Yield the keys that are missing, or that do not go together."""
+        forms = [key for key in FORMS if getattr(self, key) is not None]
+        if len(forms) != 1:
+            yield "", f"{' and '.join(forms) or 'none'} given; expected {one_of(FORMS)}"
+        parts = [key for key in PARTS if getattr(self, key)]
+        if len(parts) > 1:
+            yield "", f"{' and '.join(parts)} given; expected at most {one_of(PARTS)}"
+        for key in parts:
+            if not self.arm:
+                yield key, "not allowed without arm"
+        for key in ("against", "against_study"):
+            if getattr(self, key) and not self.arm:
+                yield key, "not allowed without arm"
+            elif getattr(self, key) and parts:
+                yield key, f"not allowed with {' and '.join(parts)}"
+
+    def _mistakes_of_values(self) -> Iterator[Mistake]:
+        """Yield the values by which a side is compared with itself, and pairs in a wrong order."""
+        if self.search == "random":
+            yield "search", 'invalid value "random"; every other method is compared with random'
+        for key in ("passes", "members"):
+            numbers = getattr(self, key)
+            if numbers and numbers[0] >= numbers[1]:
+                yield key, expectation(numbers, "two numbers in ascending order, as in [1, 12]")
+        for key in ("levels", "methods"):
+            names = getattr(self, key)
             if names and len({*names}) < len(names):
-                raise ValueError(f"{what} that are all different")
+                yield key, expectation(names, "names that are all different")
         if self.arm and self.arm == self.against and not self.against_study:
-            raise ValueError("another arm in against than in arm")
-        return self
+            yield "against", expectation(self.against, "another arm than in arm")
 
 
 class Claim(Settings):
@@ -229,58 +256,90 @@ class Claim(Settings):
         return tuple(one for one in (self.contrast, self.than) if one)
 
     @model_validator(mode="after")
-    def _expectation_fits_the_rule(self) -> Self:
+    def _can_be_judged(self) -> Self:
+        """Check that its values go together, and that data can support it and contradict it."""
+        mistakes = [
+            *self._mistakes_of_rule(),
+            *self._mistakes_of_contrasts(),
+            *self._mistakes_of_measure(),
+            *self._mistakes_of_figures(),
+        ]
+        mistakes = mistakes or [*self._mistakes_of_outcome()]
+        if mistakes:
+            raise Mistakes(*mistakes)
+        return self
+
+    def _mistakes_of_rule(self) -> Iterator[Mistake]:
+        """Yield the values that do not fit the rule."""
+        with_rule = f"with rule {self.rule}"
         if self.expect not in FITTING[self.rule]:
-            allowed = ", ".join(FITTING[self.rule])
-            raise ValueError(f"expect to be one of {allowed}, with rule {self.rule}")
-        if (self.rule == "identity") != (self.measure in COSTS):
-            raise ValueError(
-                "rule identity for a cost, which follows from the settings, and for nothing else"
-            )
-        if self.measure == "disagreement" and self.rule == "correlation":
-            raise ValueError("a correlation of gap and accuracy: measure gap")
+            fitting = FITTING[self.rule]
+            expected = one_of(fitting) if len(fitting) > 1 else fitting[0]
+            yield "expect", expectation(self.expect, expected, with_rule)
+        if self.rule == "identity" and self.measure not in COSTS:
+            yield "measure", expectation(self.measure, one_of(COSTS), with_rule)
+        if self.rule != "identity" and self.measure in COSTS:
+            yield "rule", expectation(self.rule, "identity", f"with measure {self.measure}")
+        if self.rule == "correlation" and self.measure != "gap":
+            yield "measure", expectation(self.measure, "gap", with_rule)
         bounded = self.expect in BOUNDED and self.rule not in ("exact", "identity")
         has_margin = self.measure in FRACTIONS and self.rule != "correlation"
         if bounded and self.margin is None and not has_margin:
-            raise ValueError(f"a margin, which {self.measure} needs for {self.expect}")
-        return self
+            yield "margin", f"missing; {self.measure} needs one if {self.expect} is expected"
 
-    @model_validator(mode="after")
-    def _contrasts_fit_the_rule(self) -> Self:
-        if (self.rule == "correlation") != (self.contrast is None):
-            raise ValueError("a contrast, and none with rule correlation")
-        if (self.rule == "correlation") and self.measure != "gap":
-            raise ValueError("measure gap with rule correlation")
-        if (self.rule == "interaction") != (self.than is not None):
-            raise ValueError("than with rule interaction alone")
+    def _mistakes_of_contrasts(self) -> Iterator[Mistake]:
+        """Yield the contrasts that the rule lacks or does not have."""
+        for key, required in (
+            ("contrast", self.rule != "correlation"),
+            ("than", self.rule == "interaction"),
+        ):
+            given = getattr(self, key) is not None
+            if required and not given:
+                yield key, f"missing; rule {self.rule} needs it"
+            elif given and not required:
+                yield key, f"not allowed with rule {self.rule}"
         if self.than and self.than == self.contrast:
-            raise ValueError("another contrast in than")
-        if (self.rule == "slope") != any(one.levels is not None for one in self.contrasts):
-            raise ValueError("levels with rule slope alone")
-        for one in self.contrasts:
-            if (one.passes or one.members or one.chosen) and self.measure not in AVERAGED:
-                raise ValueError(
-                    f"one of these measures of passes, members or models that are chosen: "
-                    f"{', '.join(AVERAGED)}"
-                )
-            if one.levels and self.measure == "zeros":
-                raise ValueError("another measure than zeros of levels")
-            if (one.search or one.scale) and self.measure not in ("accuracy", "error"):
-                raise ValueError("measure accuracy or error of a search")
-            if bool(one.hyperparameter) != (self.measure in OF_HYPERPARAMETERS):
-                raise ValueError(
-                    f"a hyperparameter with one of: {', '.join(OF_HYPERPARAMETERS)}, and with "
-                    "nothing else"
-                )
-            if self.measure == "rate_range" and not one.arm:
-                raise ValueError("an arm with measure rate_range")
-            if self.measure == "rate_range" and one.passes:
-                raise ValueError("no passes with measure rate_range")
-            if one.methods and self.measure not in OF_METHODS:
-                raise ValueError(f"one of these measures of methods: {', '.join(OF_METHODS)}")
-            if self.measure == "disagreement" and not one.methods:
-                raise ValueError("methods with measure disagreement")
-        return self
+            yield "than", "the same as contrast; expected another contrast"
+        has_levels = any(one.levels is not None for one in self.contrasts)
+        if self.rule == "slope" and self.contrasts and not has_levels:
+            yield "contrast.levels", "missing; rule slope needs it"
+        if self.rule != "slope" and has_levels:
+            yield "contrast.levels", f"not allowed with rule {self.rule}"
+
+    def _mistakes_of_measure(self) -> Iterator[Mistake]:
+        """Yield the contrasts that the measure does not fit."""
+        for key in ("contrast", "than"):
+            contrast = getattr(self, key)
+            if contrast is None:
+                continue
+            for form, measures in MEASURES.items():
+                if getattr(contrast, form) and self.measure not in measures:
+                    yield "measure", expectation(self.measure, one_of(measures), f"with {form}")
+            if contrast.levels and self.measure == "zeros":
+                yield "measure", expectation(self.measure, "another one", "with levels")
+            needed = NEEDED.get(self.measure)
+            if needed and not getattr(contrast, needed):
+                yield f"{key}.{needed}", f"missing; measure {self.measure} needs it"
+            if self.measure == "rate_range" and contrast.passes:
+                yield f"{key}.passes", "not allowed with measure rate_range"
+
+    def _mistakes_of_figures(self) -> Iterator[Mistake]:
+        """Yield figures of a paper without their setting, or that contradict the expectation."""
+        if self.figures is None:
+            return
+        if self.setting is None:
+            yield "setting", "missing; expected the setting of the figures"
+        before, after = self.figures
+        is_shown = {
+            "lower": after < before,
+            "higher": after > before,
+            "not_lower": after >= before,
+            "not_higher": after <= before,
+            "equal": True,
+        }
+        if not is_shown[self.expect]:
+            side = self.expect.replace("_", " ")
+            yield "figures", expectation(self.figures, f"the second one {side} than the first")
 
     @property
     def reach(self) -> tuple[float, float]:
@@ -297,19 +356,19 @@ class Claim(Settings):
             widest *= 2
         return -widest, widest
 
-    @model_validator(mode="after")
-    def _can_come_out_otherwise(self) -> Self:
-        """Check that data can support it and contradict it: both are within reach."""
+    def _mistakes_of_outcome(self) -> Iterator[Mistake]:
+        """Yield the values that leave only one outcome possible."""
         if self.alternative == self.id:
-            raise ValueError("another claim in alternative")
+            yield "alternative", expectation(self.alternative, "another claim")
         if self.rule == "identity":
-            return self
+            return
         averages = self.measure in CONVEX and self.contrast and self.contrast.is_average_of_more
         if averages and self.rule in ("directional", "exact"):
-            raise ValueError(
-                f"another measure than {self.measure}: that of an average of more members is "
-                "never above the mean of fewer (Jensen)"
+            never_above = (
+                "another measure: that of an average of more members is never above the mean of "
+                "fewer (Jensen)"
             )
+            yield "measure", expectation(self.measure, never_above)
         low, high = self.reach
         margin = self.margin or 0.0
         value, above, below = self.threshold, self.threshold + margin, self.threshold - margin
@@ -322,32 +381,9 @@ class Claim(Settings):
             "not_higher": (low < above, high > above),
         }[self.expect]
         if not (supported and contradicted):
-            raise ValueError(
-                "a threshold and a margin that leave both outcomes possible, for values from "
-                f"{low:g} to {high:g}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _figures_show_the_effect(self) -> Self:
-        if self.figures is None:
-            return self
-        if self.setting is None:
-            raise ValueError("setting beside figures")
-        before, after = self.figures
-        is_shown = {
-            "lower": after < before,
-            "higher": after > before,
-            "not_lower": after >= before,
-            "not_higher": after <= before,
-            "equal": True,
-        }
-        if not is_shown[self.expect]:
-            raise ValueError(
-                "an expectation that its figures show: "
-                "lower, higher, not_lower or not_higher, the second against the first"
-            )
-        return self
+            reach = f"a number from {low:g} to {high:g}"
+            possible = f"{reach} that leaves both outcomes possible with this margin"
+            yield "threshold", expectation(self.threshold, possible)
 
 
 def largest_change(levels: int) -> float:

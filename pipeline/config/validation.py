@@ -121,6 +121,19 @@ def options_of(command: str) -> Iterator[None]:
 
 
 @final
+class Mistakes(ValueError):
+    """Mistakes that a validator of a model finds, each with its key.
+
+    Args:
+        mistakes: The dotted key inside the model ("" for the model itself), and what is wrong.
+    """
+
+    def __init__(self, *mistakes: tuple[str, str]) -> None:
+        super().__init__("; ".join(f"{key}: {text}" for key, text in mistakes))
+        self.mistakes = mistakes
+
+
+@final
 class Refusals:
     """The error lines of several checks, which are raised together."""
 
@@ -168,6 +181,18 @@ def invalid(where: str, value: Any, expected: str) -> str:
     if len(shown) > LONGEST:
         shown = f"{shown[: LONGEST - 3]}..."
     return f"{where}: invalid value {shown}; expected {expected}"
+
+
+def expectation(value: Any, expected: str, condition: str = "") -> str:
+    """Return the end of the error line for an invalid value.
+
+    Args:
+        value: The value.
+        expected: A text on what is expected.
+        condition: What makes it invalid, as in "with rule slope".
+    """
+    shown = json.dumps(value)
+    return f"invalid value {shown}{f' {condition}' if condition else ''}; expected {expected}"
 
 
 def unknown_name(
@@ -286,6 +311,9 @@ def _lines(
         full = place_of(source, key)
         if item["type"] == "extra_forbidden":
             yield unknown_key(full, list(_fields(_annotation(model, place[:-1])[0])))
+        elif isinstance(error_of_item := item.get("ctx", {}).get("error"), Mistakes):
+            for inner, text in error_of_item.mistakes:
+                yield f"{place_of(Inner(source, key) if key else source, inner)}: {text}"
         elif item["type"] == "missing":
             yield f"{full}: missing; expected {description(*_annotation(model, place))}"
         else:

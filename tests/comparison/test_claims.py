@@ -10,10 +10,12 @@ from collections import defaultdict
 from dataclasses import replace
 from itertools import combinations_with_replacement, product
 from math import exp, inf, isnan, log, nan
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
@@ -27,6 +29,8 @@ from pipeline.comparison.samples import Sources
 from pipeline.comparison.search_methods import HALVES
 from pipeline.config.claims import Claim, claims_digest, largest_change
 from pipeline.config.plan import Plan, PlannedArm, PlannedLooks, PlannedRun, PlannedStudy
+from pipeline.config.validation import checked
+from pipeline.runtime.errors import Refusal
 
 SEEDS = range(1000, 1006)
 ACCURACIES = {"baseline": 0.80, "better": 0.85, "worse": 0.75, "same": 0.80, "best": 0.90}
@@ -917,139 +921,142 @@ def test_zeros_of_runs_that_have_none_are_not_testable():
 ARM = {"arm": "a"}
 SEARCH = {"arm": "a", "search": "grid"}
 CORRELATION = {"rule": "correlation"}
-REFUSED = {  # case: contrast, other fields, what the error expects
-    "figures against the expectation": (
-        ARM,
-        {"figures": (1, 2), "setting": "s"},
-        "that its figures show",
-    ),
-    "figures without a setting": (ARM, {"figures": (1.6, 1.35)}, "setting beside figures"),
-    "cost that is tested": (ARM, {"measure": "training_cost"}, "rule identity for a cost"),
-    "identity of an error": (ARM, {"rule": "identity"}, "rule identity for a cost"),
-    "equivalence that expects less": (
-        ARM,
-        {"rule": "equivalence"},
-        "expect to be one of equal, with rule equivalence",
-    ),
-    "slope without levels": (ARM, {"rule": "slope"}, "levels with rule slope alone"),
-    "levels without a slope": ({"levels": ("a", "b", "c")}, {}, "levels with rule slope alone"),
-    "levels that repeat": (
-        {"levels": ("a", "b", "a")},
-        {"rule": "slope"},
-        "levels that are all different",
-    ),
-    "interaction without than": (ARM, {"rule": "interaction"}, "than with rule interaction alone"),
-    "than without an interaction": (
-        ARM,
-        {"than": {"arm": "b"}},
-        "than with rule interaction alone",
-    ),
-    "than that is the contrast": (
-        ARM,
-        {"rule": "interaction", "than": ARM},
-        "another contrast in than",
-    ),
-    "no contrast": (None, {}, "a contrast, and none with rule correlation"),
-    "correlation of errors": (None, CORRELATION, "measure gap with rule correlation"),
-    "bound without a margin": (
-        ARM,
-        {"measure": "nll", "expect": "not_lower"},
-        "a margin, which nll needs",
-    ),
-    "passes of a gap": (
-        ARM | {"passes": (1, 12)},
-        {"measure": "gap"},
-        "one of these measures of passes, members",
-    ),
-    "passes that are equal": (ARM | {"passes": (12, 12)}, {}, "ascending order"),
-    "too many passes": (ARM | {"passes": (1, 21)}, {}, "less than or equal to 20"),
-    "search of a gap": (SEARCH, {"measure": "gap"}, "measure accuracy or error of a"),
-    "search against an arm": (SEARCH | {"against": "b"}, {}, "against with an arm alone"),
-    "search without an arm": ({"search": "grid"}, {}, "one of: arm, levels"),
-    "search with passes": (SEARCH | {"passes": (1, 2)}, {}, "one of: passes, search"),
-    "search against itself": (ARM | {"search": "random"}, {}, "another search than random"),
-    "arm with members": (
-        ARM | {"members": (1, 4)},
-        {},
-        "one of: arm, levels, methods, members, chosen",
-    ),
-    "empty contrast": ({}, {}, "one of: arm, levels, methods, members, chosen"),
-    "disagreement of an arm": (
-        ARM,
-        {"measure": "disagreement"},
-        "methods with measure disagreement",
-    ),
-    "arm against itself": (ARM | {"against": "a"}, {}, "another arm in against than in arm"),
-    "methods that repeat": ({"methods": ("soup", "soup")}, {}, "methods that are all different"),
-    "zeros below none": (ARM, {"measure": "zeros", "rule": "exact"}, "from 0 to 1"),
+REFUSED = {  # case: contrast, other fields, the beginning of the error
+    "figures against the expectation": (ARM, {"figures": (1, 2), "setting": "s"}, "figures: "),
+    "figures without a setting": (ARM, {"figures": (1.6, 1.35)}, "setting: "),
+    "cost that is tested": (ARM, {"measure": "training_cost"}, "rule: "),
+    "identity of an error": (ARM, {"rule": "identity"}, "measure: "),
+    "equivalence that expects less": (ARM, {"rule": "equivalence"}, "expect: "),
+    "slope without levels": (ARM, {"rule": "slope"}, "contrast.levels: "),
+    "levels without a slope": ({"levels": ("a", "b", "c")}, {}, "contrast.levels: "),
+    "levels that repeat": ({"levels": ("a", "b", "a")}, {"rule": "slope"}, "contrast.levels: "),
+    "interaction without than": (ARM, {"rule": "interaction"}, "than: "),
+    "than without an interaction": (ARM, {"than": {"arm": "b"}}, "than: "),
+    "than that is the contrast": (ARM, {"rule": "interaction", "than": ARM}, "than: "),
+    "no contrast": (None, {}, "contrast: "),
+    "correlation of errors": (None, CORRELATION, "measure: "),
+    "bound without a margin": (ARM, {"measure": "nll", "expect": "not_lower"}, "margin: "),
+    "passes of a gap": (ARM | {"passes": (1, 12)}, {"measure": "gap"}, "measure: "),
+    "passes that are equal": (ARM | {"passes": (12, 12)}, {}, "contrast.passes: "),
+    "too many passes": (ARM | {"passes": (1, 21)}, {}, "contrast.passes.1: "),
+    "search of a gap": (SEARCH, {"measure": "gap"}, "measure: "),
+    "search against an arm": (SEARCH | {"against": "b"}, {}, "contrast.against: "),
+    "search without an arm": ({"search": "grid"}, {}, "contrast: "),
+    "search with passes": (SEARCH | {"passes": (1, 2)}, {}, "contrast: "),
+    "search against itself": (ARM | {"search": "random"}, {}, "contrast.search: "),
+    "arm with members": (ARM | {"members": (1, 4)}, {}, "contrast: "),
+    "empty contrast": ({}, {}, "contrast: "),
+    "disagreement of an arm": (ARM, {"measure": "disagreement"}, "contrast.methods: "),
+    "arm against itself": (ARM | {"against": "a"}, {}, "contrast.against: "),
+    "methods that repeat": ({"methods": ("soup", "soup")}, {}, "contrast.methods: "),
+    "zeros below none": (ARM, {"measure": "zeros", "rule": "exact"}, "threshold: .* from 0 to 1 "),
     "zeros that are at least none": (
         ARM,
         {"measure": "zeros", "expect": "not_lower", "margin": 0.1},
-        "from 0 to 1",
+        "threshold: .* from 0 to 1 ",
     ),
     "zeros of levels": (
         {"levels": ("a", "b", "c")},
         {"rule": "slope", "measure": "zeros", "threshold": 0.1},
-        "than zeros of levels",
+        "measure: ",
     ),
-    "threshold of an error of 1": (ARM, {"threshold": 1.0}, "from -1 to 1"),
-    "margin of an error of 1": (ARM, {"margin": 1, "expect": "not_lower"}, "from -1 to 1"),
+    "threshold of an error of 1": (ARM, {"threshold": 1.0}, "threshold: .* from -1 to 1 "),
+    "margin of an error of 1": (
+        ARM,
+        {"margin": 1, "expect": "not_lower"},
+        "threshold: .* from -1 to 1 ",
+    ),
     "margin up to the end": (
         ARM,
         {"margin": 0.6, "threshold": 0.4, "expect": "not_higher"},
-        "from -1 to 1",
+        "threshold: .* from -1 to 1 ",
     ),
-    "threshold of a gap of 2": (ARM, {"measure": "gap", "threshold": -2}, "from -2 to 2"),
+    "threshold of a gap of 2": (
+        ARM,
+        {"measure": "gap", "threshold": -2},
+        "threshold: .* from -2 to 2 ",
+    ),
     "threshold of a calibration error of 1": (
         ARM,
         {"measure": "calibration_error", "threshold": 1},
-        "from -1 to 1",
+        "threshold: .* from -1 to 1 ",
     ),
-    "threshold of a Brier score of 2": (ARM, {"measure": "brier", "threshold": 2}, "from -2 to 2"),
+    "threshold of a Brier score of 2": (
+        ARM,
+        {"measure": "brier", "threshold": 2},
+        "threshold: .* from -2 to 2 ",
+    ),
     "threshold of a disagreement of 1": (
         {"methods": ("a", "b")},
         {"measure": "disagreement", "threshold": -1},
-        "from -1 to 1",
+        "threshold: .* from -1 to 1 ",
     ),
     "slope of an error of more than 1.2": (
         {"levels": ("a", "b", "c", "d")},
         {"rule": "slope", "threshold": 1.25},
-        "from -1.2 to 1.2",
+        "threshold: .* from -1.2 to 1.2 ",
     ),
     "threshold of a correlation of 1": (
         None,
         CORRELATION | {"measure": "gap", "threshold": 1},
-        "from -1 to 1",
+        "threshold: .* from -1 to 1 ",
     ),
-    "importance of an arm": (ARM, {"measure": "importance"}, "a hyperparameter with one of"),
-    "error of a hyperparameter": (ARM | {"hyperparameter": "a.b"}, {}, "a hyperparameter with"),
-    "scale and search": (SEARCH | {"scale": "uniform"}, {}, "one of: passes, search"),
-    "gap of a scale": (ARM | {"scale": "uniform"}, {"measure": "gap"}, "accuracy or error of a"),
+    "importance of an arm": (ARM, {"measure": "importance"}, "contrast.hyperparameter: "),
+    "error of a hyperparameter": (ARM | {"hyperparameter": "a.b"}, {}, "measure: "),
+    "scale and search": (SEARCH | {"scale": "uniform"}, {}, "contrast: "),
+    "gap of a scale": (ARM | {"scale": "uniform"}, {"measure": "gap"}, "measure: "),
     "importance beyond 1": (
         ARM | {"hyperparameter": "a.b"},
         {"measure": "importance", "threshold": 1},
-        "from -1 to 1",
+        "threshold: .* from -1 to 1 ",
     ),
     "range of rates of levels": (
         {"levels": ("a", "b", "c")},
         {"rule": "slope", "measure": "rate_range"},
-        "an arm with measure rate_range",
+        "contrast.arm: ",
     ),
-    "loss of more members": ({"members": (1, 4)}, {"measure": "nll"}, "Jensen"),
-    "loss of more passes": (ARM | {"passes": (1, 12)}, {"measure": "nll"}, "Jensen"),
+    "loss of more members": ({"members": (1, 4)}, {"measure": "nll"}, "measure: .*Jensen"),
+    "loss of more passes": (ARM | {"passes": (1, 12)}, {"measure": "nll"}, "measure: .*Jensen"),
     "Brier score of independent models": (
         {"methods": ("one model", "independent")},
         {"measure": "brier"},
-        "Jensen",
+        "measure: .*Jensen",
     ),
-    "alternative that is the claim": (ARM, {"alternative": "one"}, "another claim in alternative"),
+    "alternative that is the claim": (ARM, {"alternative": "one"}, "alternative: "),
 }
 
 
 @pytest.mark.parametrize(("contrast", "fields", "expected"), REFUSED.values(), ids=REFUSED)
 def test_a_claim_that_cannot_be_judged_raises(contrast, fields, expected):
-    with pytest.raises(ValueError, match=expected):
+    with pytest.raises(ValidationError) as caught:
         claim(contrast, **fields)
+    lines = list(lines_of(caught.value))
+    assert any(re.match(expected, line) for line in lines), lines
+
+
+def lines_of(error):
+    """Yield the dotted key and the text of each mistake."""
+    for item in error.errors():
+        place = [str(part) for part in item["loc"]]
+        cause = item.get("ctx", {}).get("error")
+        for key, text in getattr(cause, "mistakes", [("", item["msg"])]):
+            yield f"{'.'.join([*place, key] if key else place)}: {text}"
+
+
+def test_all_mistakes_of_a_claim_are_named_at_once():
+    path = Path("experiments/dropout.yaml")
+    contrast = {"arm": "a", "levels": ["a", "b", "b"], "passes": [12, 1]}
+    wrong = {"id": "one", "source": "s", "by": "paper", "says": "It is so.", "contrast": contrast}
+    right = {**wrong, "contrast": ARM, "expect": "equal", "measure": "nll", "figures": [1, 2]}
+    for value, keys in (
+        (wrong | {"expect": "lower"}, ["", ".passes", ".levels"]),
+        (right, ["expect", "margin", "setting"]),
+    ):
+        with pytest.raises(Refusal) as caught:
+            checked(Claim, value, path, "claims.0")
+        places = [line.split(": ")[1] for line in caught.value.lines]
+        prefix = "claims.0.contrast" if value["contrast"] == contrast else "claims.0."
+        assert places == [f"{prefix}{key}" for key in keys]
 
 
 @pytest.mark.parametrize(

@@ -649,7 +649,7 @@ def test_claims_about_other_data_are_left_out(project):
             "needs: {model.batchnorm: true}, expect",
             "claims.0.needs: unknown name 'model.batchnorm'; expected one of: model.",
         ),
-        ("expect", "alternative: helps, expect", "claims.0: "),
+        ("expect", "alternative: helps, expect", "claims.0.alternative: "),
         (
             "expect",
             "measure: accurcy, expect",
@@ -660,7 +660,7 @@ def test_claims_about_other_data_are_left_out(project):
             "rule: directonal, expect",
             'claims.0.rule: invalid value "directonal"; expected one of: directional',
         ),
-        ("expect", "figures: [1, 2], setting: s, expect", "claims.0"),
+        ("expect", "figures: [1, 2], setting: s, expect", "claims.0.figures: "),
         ("{arm: some}", "{}", "claims.0.contrast"),
         (
             "{arm: some}",

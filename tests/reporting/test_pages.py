@@ -435,12 +435,7 @@ def test_the_diagnosis_of_variance(results: ReportData, golden) -> None:
 
 
 @pytest.mark.parametrize(
-    ("withheld", "p", "words"),
-    [
-        (True, 0.001, "lost runs"),
-        (True, 0.5, ""),
-        (False, 0.001, ""),
-    ],
+    ("withheld", "p", "words"), [(True, 0.001, "lost runs"), (True, 0.5, ""), (False, 0.001, "")]
 )
 def test_of_an_arm_whose_verdict_is_withheld_the_runs_that_were_not_lost_count(
     results: ReportData, withheld: bool, p: float, words: str
