@@ -17,7 +17,7 @@ import pandas as pd
 from pipeline.comparison.levels import PRIMARY
 from pipeline.comparison.other_images import Hits
 from pipeline.config.plan import BASELINE
-from pipeline.config.validation import suggestion
+from pipeline.config.validation import unknown_name
 from pipeline.runtime.errors import Refusal
 
 PAIRS = (
@@ -30,6 +30,7 @@ NOTHING = ("", "nan", "na", "n/a", "none", "null", "<na>")  # cells without a va
 TRUTH = {"true": True, "1": True, "false": False, "0": False}
 CHART = re.compile(r".* - .*__(MIN|MAX)")  # columns of a chart that W&B exports
 RUNS_TABLE = "the table of runs with --arm, --seed and --score, or --wandb entity/project"
+WIDE = "; or use --wide, if each column is an arm"
 LONG = "or, of a table with a row per run, its columns as --arm, --seed and --score"
 INDEX = re.compile(r"(Unnamed: \d+)?")  # names that pandas gives the column of an index
 SHOWN = 8  # names that an error lists
@@ -229,11 +230,9 @@ class _Reader:
         name = self.named_column(role)
         if name is None:
             wanted = getattr(self.names, role) or role
-            listed = _listed(self.table.columns)
-            wide = ", or --wide where each column is an arm" if role == "score" else ""
-            near = suggestion(wanted, list(self.table.columns))
-            expected = f"one of {listed} as --{role}{wide}{near}"
-            raise self.error(f"{wanted}: no such column", expected)
+            line = unknown_name(f"{self.source}: --{role}", wanted, list(self.table.columns))
+            may_be_wide = role == "score" and not line.endswith("?")  # no name is close
+            raise Refusal(f"{line}{WIDE}" if may_be_wide else line)
         return name
 
     def score_column(self) -> str:
@@ -364,10 +363,9 @@ class _Reader:
         wanted = self.names.against or BASELINE
         if wanted in arms:
             return wanted
-        listed = _listed(arms)
         if self.names.against:
-            near = suggestion(wanted, arms)
-            raise self.error(f"--against {wanted}: no such arm", f"one of {listed}{near}")
+            raise Refusal(unknown_name(f"{self.source}: --against", wanted, set(arms)))
+        listed = _listed(arms)
         rows = "" if self.names.wide or not self.is_wide else f"; {LONG}"
         raise self.error(f"no arm is named {BASELINE}", f"--against one of {listed}{rows}")
 

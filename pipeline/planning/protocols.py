@@ -262,7 +262,7 @@ def with_overrides(
     """
     files = files_of(name, parameters)
     if "name" in document:
-        raise Refusal(f"{files.path}: name: unknown key; expected none: the file gives the name")
+        raise Refusal(f"{files.path}: name: unknown key; the name is that of the file")
     document = {"name": name, **document}
     changed = parameters.overrides()
     if _has_other_network(document.get("model") or {}, parameters.model):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.config.validation import suggestion
+from pipeline.config.validation import unknown_name
 from pipeline.config.yaml_files import read_yaml
 from pipeline.runtime.errors import Refusal
 
@@ -125,8 +125,7 @@ def _last(path: Path, score: str) -> str:
         rows = csv.DictReader(lines)
         columns = list(rows.fieldnames or ())
         if score not in columns:
-            expected = ", ".join(columns) + suggestion(score, columns)
-            raise Refusal(f"{path}: {score}: no such column; expected one of {expected}")
+            raise Refusal(unknown_name(f"{path}: --score", score, columns))
         last = ""
         for row in rows:
             last = row[score] or last

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.config.validation import unknown_name
 from pipeline.execution.git import committed_texts, is_commit, names
 from pipeline.records.reports import (
     FILES,
@@ -41,8 +42,10 @@ class ReportVersion:
         texts = committed_texts(self.word, list(paths.values()))
         present = {file: texts[path] for file, path in paths.items() if path in texts}
         if not present:
-            there = " or ".join(_committed(self.word)) or "none: it has no report"
-            raise Refusal(f"{self.word}: {REPORTS / name}: missing; expected --protocol {there}")
+            there = _committed(self.word)
+            if not there:
+                raise Refusal(f"{self.word}: no report in {REPORTS}; expected a commit with one")
+            raise Refusal(unknown_name(f"{self.word}: --protocol", name, there))
         return parse_report(present, f"{self.word}: {REPORTS / name}")
 
 

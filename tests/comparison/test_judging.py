@@ -399,9 +399,9 @@ BAD_COLUMNS = {  # a column of two seeds of two arms, and how its line begins
 }
 
 BAD_ARGUMENTS = {  # arguments for a good table, and how their line begins
-    "score": ({"score": "acc"}, "acc: no such column; expected one of arm, seed, score as --score"),
-    "arm": ({"arm": "group"}, "group: no such column; expected one of arm, seed, score as --arm"),
-    "against": ({"against": "b"}, "--against b: no such arm; expected one of baseline, a"),
+    "score": ({"score": "acc"}, "--score: unknown name 'acc'; expected one of: arm, score, seed"),
+    "arm": ({"arm": "group"}, "--arm: unknown name 'group'; expected one of: arm, score, seed"),
+    "against": ({"against": "b"}, "--against: unknown name 'b'; expected one of: a, baseline"),
     "empty-arm": ({"arm": ""}, "--arm: invalid value ''; expected the name of a column"),
     "empty-seed": ({"seed": ""}, "--seed: invalid value ''; expected the name of a column"),
     "empty-score": ({"score": ""}, "--score: invalid value ''; expected the name of a column"),
@@ -493,7 +493,7 @@ def test_an_arm_without_any_other_raises_one_line():
 
 
 def test_a_score_of_a_wide_table_raises_one_line():
-    line = "zzz: no such column; expected one of seed, baseline, a as --score, or --wide"
+    line = "--score: unknown name 'zzz'; expected one of: a, baseline, seed; or use --wide"
     refused_in_one_line(BY_SEED, line, score="zzz")
 
 

@@ -122,7 +122,7 @@ def all_right(table, arm, seed):
         (lambda table: table.iloc[:0], "no rows; expected a row per run and test example"),
         (
             lambda table: table.drop(columns="seed"),
-            "seed: no such column; expected one of arm, image, correct as --seed",
+            "--seed: unknown name 'seed'; expected one of: arm, correct, image",
         ),
         (
             lambda table: cell(table, 5, "2"),

@@ -93,7 +93,9 @@ def test_patterns_and_columns_without_a_match_raise(tmp_path):
     with pytest.raises(Refusal, match="no file matches; expected CSV files"):
         read_score_files(f"{tmp_path}/*.csv", "acc", "arm", "seed")
     path = write(tmp_path / "a/1.csv", METRICS)
-    with pytest.raises(Refusal, match=f"{path}: acc: no such column; expected one of epoch, step"):
+    with pytest.raises(
+        Refusal, match=f"{path}: --score: unknown name 'acc'; expected one of: epoch, step"
+    ):
         read_score_files(f"{tmp_path}/{{arm}}/{{seed}}.csv", "acc", "arm", "seed")
     write(path, "acc\n\n")
     assert read_score_files(f"{tmp_path}/{{arm}}/{{seed}}.csv", "acc", "arm", "seed")[

@@ -76,7 +76,7 @@ def test_other_reports_that_two_commits_differ_in_are_offered(history, capsys):
     [
         (("nothing", "HEAD"), "diff: unknown name 'nothing'; expected a folder with a report"),
         (("--help", "HEAD"), "diff: unknown name '--help'; expected a folder with a report"),
-        (("HEAD", "HEAD", "no"), "HEAD: reports/no: missing; expected --protocol tiny"),
+        (("HEAD", "HEAD", "no"), "HEAD: --protocol: unknown name 'no'; expected one of: tiny"),
     ],
 )
 def test_bad_input_is_one_line(history, words, line):
