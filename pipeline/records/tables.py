@@ -1,5 +1,6 @@
 """Read and write tables, such as `scores.csv`: the same bytes for the same numbers."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import pandas as pd
 
 from pipeline.records.rows import MAPPINGS, WORDS, require_table
 from pipeline.runtime.files import write_text
+
+TEXT = dict.fromkeys((*WORDS, *MAPPINGS), object)  # faster to select from than str
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
@@ -32,10 +35,10 @@ def read_table(path: Path) -> pd.DataFrame:
         Refusal: The table is missing.
     """
     require_table(path)
-    text = dict.fromkeys((*WORDS, *MAPPINGS), str)
-    table = pd.read_csv(path, dtype=text, na_values=[""], keep_default_na=False)
-    words = [name for name in WORDS if name in table]
-    table[words] = table[words].fillna("")
+    with path.open(encoding="utf-8", newline="") as lines:
+        names = next(csv.reader(lines))
+    undefined = {name: [""] for name in names if name not in WORDS}
+    table = pd.read_csv(path, dtype=TEXT, na_values=undefined, keep_default_na=False)
     decoded = {name: table[name].map(json.loads) for name in MAPPINGS if name in table}
     return table.assign(**decoded)
 
