@@ -8,6 +8,7 @@ import pandas as pd
 from pipeline.comparison.levels import LEVEL
 from pipeline.comparison.verdicts import Outcome
 from pipeline.config.claims import COSTS, LOGARITHMIC
+from pipeline.records.tables import rows_of
 from pipeline.reporting import markdown as md
 from pipeline.reporting.markdown import Formatter
 
@@ -66,7 +67,7 @@ def drawn_claims(table: pd.DataFrame) -> pd.DataFrame:
     Args:
         table: The table `claims`.
     """
-    ordered = pd.DataFrame(in_pairs(table.to_dict("records")), columns=list(table))
+    ordered = pd.DataFrame(in_pairs(rows_of(table)), columns=list(table))
     in_points = ordered["measure"].isin(PERCENT) & (ordered["measure"] != "importance")
     shown = ordered["outcome"].isin(TESTED) & in_points
     plain = (ordered["rule"] != "correlation") & (ordered["threshold"] == 0)

@@ -8,6 +8,7 @@ import pandas as pd
 from pipeline.comparison.collapses import FAR, FEWEST, SHARING
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE
+from pipeline.records.tables import rows_of
 from pipeline.reporting import markdown as md
 
 NAMED = 3  # arms with lost runs that a sentence names; more are counted
@@ -41,13 +42,13 @@ def collapse_sentences(rates: pd.DataFrame, named_before: Collection[str] = ()) 
     lost = lost_arms(rates)
     if lost.empty:
         return []
-    rows = lost.to_dict("records")
+    rows = rows_of(lost)
     named = [f"**{row['label']}** {_share(row)}" for row in rows[:NAMED]]
     more = [f"{len(rows) - NAMED} more"] if len(rows) > NAMED else []
     shown = [
         f"**{row['label']}** loses runs {row['often']} often than its reference "
         f"(p {md.format_p(row['p_holm'])})"
-        for row in rates[rates["often"] != ""].to_dict("records")
+        for row in rows_of(rates[rates["often"] != ""])
     ]
     differs = (
         md.format_list(shown) if shown else "No difference in the rate of lost runs is significant"
@@ -77,7 +78,7 @@ def rate_table(rates: pd.DataFrame, note: str = "") -> str:
             md.INTERVAL: md.format_interval(row["low"], row["high"], _percent) or md.VOID,
             "p (Holm)": md.format_p(row["p_holm"]),
         }
-        for row in rates.to_dict("records")
+        for row in rows_of(rates)
     ]
     return md.format_table(rows, f"{CAPTION}{note}", words=("arm",))
 
@@ -123,7 +124,7 @@ def undone_note(rates: pd.DataFrame, contrasts: pd.DataFrame) -> str:
     highest = dict(zip(zip(rates["study"], rates["arm"], strict=True), rates["high"], strict=True))
     of_baseline = rates.loc[rates["arm"] == BASELINE, "high"].max()
     named = []
-    for row in rates.to_dict("records"):
+    for row in rows_of(rates):
         verdict = verdicts.get(row["label"], "")
         other = highest.get((row["study"], row["reference"]), of_baseline)
         better = {Verdict.HELPS: row["high"], Verdict.HURTS: other}

@@ -14,6 +14,7 @@ from pipeline.comparison.explored import VALIDATION
 from pipeline.comparison.verdicts import LOST_RUNS
 from pipeline.config.labels import format_setting
 from pipeline.config.plan import BASELINE
+from pipeline.records.tables import rows_of
 from pipeline.reporting.evidence import Key, ReportData, count_states
 
 CONTRAST_COLUMNS = [
@@ -42,7 +43,7 @@ def metrics(data: ReportData) -> dict[str, Any]:
             "gap": _percent(data.baseline("gap")["mean"]),
             **_baseline_target(data),
         },
-        "points": {row["arm"]: _percent(row["difference"]) for row in primary.to_dict("records")},
+        "points": {row["arm"]: _percent(row["difference"]) for row in rows_of(primary)},
         "runs": {name: runs[name] for name in ("planned", "done")},
         "failed_checks": len(data.failed_checks),
         **_targets(data),
@@ -79,7 +80,7 @@ def _looks(data: ReportData) -> dict[str, Any]:
 
 
 def _baseline_target(data: ReportData) -> dict[str, float | None]:
-    rows = data.targets[data.targets["arm"] == BASELINE].to_dict("records")
+    rows = rows_of(data.targets[data.targets["arm"] == BASELINE])
     target = rows[0] if rows else {}
     return {f"{name}_to_target": _finite(target.get(name, nan)) for name in ("updates", "flops")}
 
@@ -90,11 +91,7 @@ def _targets(data: ReportData) -> dict[str, dict[str, float | None]]:
         return {}
     rows = _once(data, data.targets).sort_values("arm")
     rows = rows[rows["arm"] != BASELINE]
-    return {
-        "updates_to_target": {
-            row["arm"]: _finite(row["updates"]) for row in rows.to_dict("records")
-        }
-    }
+    return {"updates_to_target": {row["arm"]: _finite(row["updates"]) for row in rows_of(rows)}}
 
 
 def _finite(value: float) -> float | None:

@@ -19,6 +19,7 @@ from pipeline.config.run import RunConfig
 from pipeline.data.arrays import is_row
 from pipeline.evaluation.methods import ALL_ARMS, GREEDY
 from pipeline.records.runs import STATES
+from pipeline.records.tables import rows_of
 from pipeline.reporting.markdown import Formatter
 
 RUN = (
@@ -162,7 +163,7 @@ class ReportData:
     def ties(self) -> dict[str, list[str]]:
         """Return, for each arm that helps, the arms without a significant difference, by label."""
         tied: dict[str, list[str]] = {}
-        for row in self.pairs.to_dict("records"):
+        for row in rows_of(self.pairs):
             if not row["p_holm"] < LEVEL:
                 first = self.label(row["study"], row["arm"])
                 second = self.label(row["other_study"], row["other"])
@@ -173,7 +174,7 @@ class ReportData:
     @cached_property
     def gap_contrasts(self) -> dict[Key, Mapping[str, Any]]:
         """Return the contrast of the gap of every arm."""
-        rows = self.contrasts[self.contrasts["metric"] == "gap"].to_dict("records")
+        rows = rows_of(self.contrasts[self.contrasts["metric"] == "gap"])
         return {(row["study"], row["arm"]): row for row in rows}
 
     @cached_property
@@ -355,7 +356,7 @@ class ReportData:
 
     @cached_property
     def _trials(self) -> dict[Key, int]:
-        rows = self.searches.to_dict("records")
+        rows = rows_of(self.searches)
         return {(row["study"], row["arm"]): row["trials"] for row in rows}
 
     @cached_property
@@ -373,7 +374,7 @@ class ReportData:
 
     @cached_property
     def _means(self) -> dict[tuple[str, str, str], Mapping[str, float]]:
-        rows = self.arms.to_dict("records")
+        rows = rows_of(self.arms)
         return {(row["study"], row["arm"], row["metric"]): row for row in rows}
 
 

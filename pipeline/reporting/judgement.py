@@ -11,6 +11,7 @@ from pipeline.comparison.judging import Judgement
 from pipeline.comparison.levels import POWER
 from pipeline.comparison.score_units import Direction, Unit
 from pipeline.comparison.verdicts import Verdict
+from pipeline.records.tables import rows_of
 from pipeline.reporting import markdown as md
 from pipeline.reporting.collapse_sentences import (
     collapse_sentences,
@@ -135,7 +136,7 @@ def judgement_latex(judged: Judgement, name: str) -> str:
     costs = rows["cost"].notna().any()
     head = ["arm", "verdict", "difference", md.INTERVAL, "arm mean", "reference", "$n$", "$p$"]
     cells = []
-    for row in rows.to_dict("records"):
+    for row in rows_of(rows):
         line = [
             escape_latex(row["arm"]),
             *difference_cells(row, formatter, metric),
@@ -168,14 +169,14 @@ def warnings(judged: Judgement, rows: pd.DataFrame) -> Iterator[str]:
         yield ROWS_ARE_SEEDS
     few = rows[rows["n"] < judged.seeds_required]
     if len(few):
-        names = [f"**{row['label']}** ({row['n']})" for row in few.to_dict("records")]
+        names = [f"**{row['label']}** ({row['n']})" for row in rows_of(few)]
         arms = md.format_count(len(rows), "arm")
         yield (
             f"Fewer seeds than the exact sign-flip test needs for a significant result among "
             f"{arms} ({judged.seeds_required}): {md.format_few(names)}. Their verdicts depend on "
             "the t test only, which assumes approximately normal differences."
         )
-    for row in judged.collapses.head(LISTED).to_dict("records"):
+    for row in rows_of(judged.collapses.head(LISTED)):
         yield (
             f"**{md.escape(row['arm'])}**, seed {md.escape(row['seed'])}: "
             f"{formatter.score(metric, row['score'])} is far from the arm's median of "
@@ -195,7 +196,7 @@ def warnings(judged: Judgement, rows: pd.DataFrame) -> Iterator[str]:
             f"{alike} have the same scores at every seed. If they are the same runs, keep one, "
             "because the correction counts each of them."
         )
-    for row in judged.table[judged.table["repeats"]].to_dict("records"):
+    for row in rows_of(judged.table[judged.table["repeats"]]):
         yield f"**{md.escape(row['arm'])}** has the same runs as another arm and is left out."
     yield from _resolution(judged, metric)
 
@@ -242,7 +243,7 @@ def _labelled_rates(judged: Judgement, rows: pd.DataFrame) -> pd.DataFrame:
 
 def _table(judged: Judgement, rows: pd.DataFrame) -> str:
     """Return the table of verdicts with its caption."""
-    cells = [_cells(judged, row, rows) for row in rows.to_dict("records")]
+    cells = [_cells(judged, row, rows) for row in rows_of(rows)]
     return md.format_table(cells, _caption(judged, rows), words=("arm", "verdict"))
 
 
@@ -308,7 +309,7 @@ def _changed_over_images(rows: pd.DataFrame) -> Iterator[str]:
     """Yield the verdicts that change if the choice of test examples is a source of error."""
     names = [
         f"**{row['label']}** ({row['verdict_other_images']})"
-        for row in rows.to_dict("records")
+        for row in rows_of(rows)
         if row["verdict_other_images"] not in ("", row["verdict"])
     ]
     if names:
@@ -320,7 +321,7 @@ def _changed_over_images(rows: pd.DataFrame) -> Iterator[str]:
 
 def _unmatched(rows: pd.DataFrame) -> Iterator[str]:
     """Yield the seeds that no comparison uses, and the arms without an interval."""
-    for row in rows.to_dict("records"):
+    for row in rows_of(rows):
         parts = [
             f"{md.format_count(row[column], 'seed')} of {whose}"
             for column, whose in (("unpaired", "the arm"), ("left", "its reference"))

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.records.tables import rows_of
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import Key, ReportData
 from pipeline.reporting.labels import verdict_cell
@@ -27,9 +28,9 @@ SPECIAL = {
 
 def latex_table(data: ReportData) -> str:
     """Return a `table` environment with a row per arm, the best difference first."""
-    rows = data.contrasts[data.contrasts["metric"].isin(BESIDE)].to_dict("records")
+    rows = rows_of(data.contrasts[data.contrasts["metric"].isin(BESIDE)])
     beside = {(row["study"], row["arm"], row["metric"]): row for row in rows}
-    cells = [_cells(data, row, beside) for row in data.distinct.to_dict("records")]
+    cells = [_cells(data, row, beside) for row in rows_of(data.distinct)]
     return table_environment(_caption(data), data.confirmation.protocol, ALIGNED, HEAD, cells)
 
 

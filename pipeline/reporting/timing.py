@@ -3,6 +3,7 @@
 import pandas as pd
 
 from pipeline.comparison.timing import MEASURED
+from pipeline.records.tables import rows_of
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.markdown import VOID, format_number, format_ratio, format_table
 
@@ -16,7 +17,7 @@ def timing_page(data: ReportData, timing: pd.DataFrame) -> str:
             "x baseline": format_ratio(row["ratio"]),
             "n": str(row["n"]),
         }
-        for row in timing.to_dict("records")
+        for row in rows_of(timing)
     ]
     caption = (
         f"Wall clock, {MEASURED}. Runs share the machine with other runs and programs, so compare "

@@ -6,6 +6,7 @@ from types import MappingProxyType
 import pandas as pd
 
 from pipeline.comparison.verdicts import Verdict
+from pipeline.records.tables import rows_of
 from pipeline.reporting import markdown as md
 from pipeline.reporting.labels import distinguishing_settings, lost_words
 from pipeline.reporting.units import PRIMARY_METRIC, Metric
@@ -64,7 +65,7 @@ def verdict_sentences(
         rows = judged[(judged["verdict"] == verdict) & (judged["below_margin"] == below)]
         limit = md.format_margin(margin, metric)
         one, several = (text.format(margin=limit, reference=reference) for text in words)
-        names = [_finding(row, formatter, metric) for row in rows.to_dict("records")]
+        names = [_finding(row, formatter, metric) for row in rows_of(rows)]
         if not names:
             continue
         if len(names) <= NAMED:
@@ -133,7 +134,7 @@ def _withheld(
     contrasts: pd.DataFrame, formatter: md.Formatter, metric: Metric, reference: str
 ) -> list[str]:
     """Return the arms without a verdict because of runs that they or their references lost."""
-    rows = contrasts[contrasts["withheld"].astype(bool)].to_dict("records")
+    rows = rows_of(contrasts[contrasts["withheld"].astype(bool)])
     if not rows:
         return []
     names = [

@@ -1,6 +1,6 @@
 """Write the contrasts of one study: the primary metric with verdicts, then all others without."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -10,6 +10,7 @@ from pipeline.config.labels import format_rule
 from pipeline.config.plan import PlannedStudy
 from pipeline.config.test_rules import TestRule
 from pipeline.evaluation.metrics import GAPS
+from pipeline.records.tables import rows_of
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.labels import verdict_cell
@@ -24,7 +25,7 @@ CONSTANT = ("baseline (%)", "n", "rule")  # columns that are often the same in a
 
 def confirmed(data: ReportData, study: PlannedStudy) -> str:
     """Return both tables."""
-    rows = of(data.contrasts, study.name).to_dict("records")
+    rows = rows_of(of(data.contrasts, study.name))
     primary = [row for row in rows if row["metric"] == PRIMARY]
     others = [row for row in rows if row["metric"] in OTHERS]
     return md.join_parts(
@@ -32,7 +33,7 @@ def confirmed(data: ReportData, study: PlannedStudy) -> str:
     )
 
 
-def _primary_table(data: ReportData, rows: list[md.Row]) -> str:
+def _primary_table(data: ReportData, rows: Sequence[md.Row]) -> str:
     cells = [
         {
             "arm": row["arm"],
@@ -67,7 +68,7 @@ def _explained(cells: Mapping[str, str]) -> str:
     return f"See [statistics](method.md#statistics) for {md.format_list(names)}."
 
 
-def _other_table(data: ReportData, rows: list[md.Row]) -> str:
+def _other_table(data: ReportData, rows: Sequence[md.Row]) -> str:
     """Return a row per arm with its differences in all other metrics."""
     changed = {(row["arm"], row["metric"]): row for row in rows if not _is_unchanged(row)}
     if not changed:

@@ -2,6 +2,7 @@
 
 from pipeline.comparison.levels import LEVEL
 from pipeline.comparison.verdicts import Verdict
+from pipeline.records.tables import rows_of
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.markdown import format_bullets, format_count, format_list, join_parts
 
@@ -63,7 +64,7 @@ def _closing(data: ReportData) -> str:
     higher = data.primary["withheld"].astype(bool) & data.primary["difference"].gt(0)
     withheld = set(data.primary.loc[higher & data.primary["p_holm"].lt(LEVEL), "label"])
     names = []
-    for row in gaps.sort_values("difference", kind="stable").to_dict("records"):
+    for row in rows_of(gaps.sort_values("difference", kind="stable")):
         label = data.label(row["study"], row["arm"])
         if label not in helping:
             reason = "; inconclusive because of lost runs" if label in withheld else ""
@@ -85,7 +86,7 @@ def _fitting(data: ReportData) -> str:
         f"**{data.label(row['study'], row['arm'])}** "
         f"({data.format.points(row['mean'])} points of train accuracy "
         f"{data.format.points_interval(row['low'], row['high'])})"
-        for row in rows.to_dict("records")
+        for row in rows_of(rows)
     ]
     return (
         "Arms shown to have less training error than the baseline (Holm's correction over "

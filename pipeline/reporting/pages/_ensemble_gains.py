@@ -6,6 +6,7 @@ from math import isnan
 import pandas as pd
 
 from pipeline.comparison.equal_cost import AVERAGE, SINGLE
+from pipeline.records.tables import rows_of
 from pipeline.reporting import markdown as md
 from pipeline.reporting.pages._gains import SCALED, Gain, gain_of
 
@@ -19,7 +20,7 @@ FATES = {  # of a gain in NLL, by the sign of its interval after temperature sca
 def methods_of(table: pd.DataFrame, formatter: md.Formatter) -> list[Gain]:
     """Return the methods of one study in the order of the table `equal_cost`."""
     methods: dict[str, dict[str, md.Row]] = {}
-    for row in table.to_dict("records"):
+    for row in rows_of(table):
         methods.setdefault(row["method"], {})[row["metric"]] = row
     return [Gain(name, rows, formatter) for name, rows in methods.items()]
 

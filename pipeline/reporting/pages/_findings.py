@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.comparison.levels import LEVEL, NARROWER, RATE, UNDECIDED, WIDER, WITHIN
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, PlannedArm, PlannedStudy
+from pipeline.records.tables import rows_of
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.labels import canonical, verdict_cell
@@ -140,10 +141,10 @@ def _decay_of_rate(data: ReportData, study: PlannedStudy) -> Iterator[Finding]:
 
 def _batch_norm(data: ReportData, study: PlannedStudy) -> Iterator[Finding]:
     """Compare the ranges of rates of the network without batch norm and of the same with it."""
-    pairs = of(data.batch_norm_ranges, study.name).to_dict("records")
+    pairs = rows_of(of(data.batch_norm_ranges, study.name))
     if not pairs:
         return
-    ranges = {row["arm"]: row for row in of(data.rate_ranges, study.name).to_dict("records")}
+    ranges = {row["arm"]: row for row in rows_of(of(data.rate_ranges, study.name))}
     answers = {
         WIDER: "Yes",
         NARROWER: "No",
@@ -189,7 +190,7 @@ def _arrival(row: md.Row) -> str:
 
 
 def _targets(data: ReportData, study: PlannedStudy) -> dict[str, md.Row]:
-    return {row["arm"]: row for row in of(data.targets, study.name).to_dict("records")}
+    return {row["arm"]: row for row in rows_of(of(data.targets, study.name))}
 
 
 def _updates(row: md.Row) -> str:
@@ -204,7 +205,7 @@ def _rank(row: md.Row) -> str:
 def _judged(data: ReportData, study: PlannedStudy, arm: PlannedArm) -> md.Row | None:
     """Return the contrast of an arm that carries a verdict, None without pairs."""
     rows = of(data.primary, study.name)
-    judged = rows[(rows["arm"] == arm.name) & rows["difference"].notna()].to_dict("records")
+    judged = rows_of(rows[(rows["arm"] == arm.name) & rows["difference"].notna()])
     return judged[0] if judged else None
 
 

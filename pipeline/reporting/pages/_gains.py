@@ -1,11 +1,12 @@
 """Write the gains of one way to predict over another, accuracy and NLL apart."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 
 import pandas as pd
 
+from pipeline.records.tables import rows_of
 from pipeline.reporting.markdown import Formatter, Row, format_few
 from pipeline.reporting.units import METRICS
 
@@ -21,7 +22,7 @@ class Gain:
     """One way to predict and its paired differences to another: by metric a row of its table."""
 
     name: str
-    rows: dict[str, Row]
+    rows: Mapping[str, Row]
     format: Formatter
 
     def value(self, metric: str, column: str = "mean") -> float:
@@ -56,7 +57,7 @@ class Gain:
 
 def gain_of(name: str, rows: pd.DataFrame, formatter: Formatter) -> Gain:
     """Return the gain in a table with a row per metric."""
-    by_metric = {row["metric"]: row for row in rows.to_dict("records")}
+    by_metric = {row["metric"]: row for row in rows_of(rows)}
     return Gain(name, by_metric, formatter)
 
 

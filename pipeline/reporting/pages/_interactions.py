@@ -4,6 +4,7 @@ import pandas as pd
 
 from pipeline.comparison.levels import LEVEL, POWER
 from pipeline.comparison.verdicts import Verdict
+from pipeline.records.tables import rows_of
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.labels import lost_words
@@ -26,13 +27,13 @@ LESS_HARM = "Together they lose less than the sum: their losses overlap."
 def interaction_lines(data: ReportData) -> str:
     """Return a sentence for every pair whose parts were also tried alone; empty without pairs."""
     rows = data.interactions[data.interactions["metric"] == "test_accuracy"]
-    parts = [_part_sentence(data, row) for row in data.parts.to_dict("records")]
-    return md.format_bullets([_sentence(data, row) for row in rows.to_dict("records")] + parts)
+    parts = [_part_sentence(data, row) for row in rows_of(data.parts)]
+    return md.format_bullets([_sentence(data, row) for row in rows_of(rows)] + parts)
 
 
 def interaction_table(data: ReportData, study: str) -> str:
     """Return the interactions of one study, metric by metric; empty without pairs."""
-    rows = of(data.interactions, study).to_dict("records")
+    rows = rows_of(of(data.interactions, study))
     if not rows:
         return ""
     cells, same = md.without_constant([_cells(data, row) for row in rows], ("pair", "parts", "n"))

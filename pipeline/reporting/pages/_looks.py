@@ -4,6 +4,7 @@ import pandas as pd
 
 from pipeline.comparison.levels import FUTILE, LEVEL, LIKELY
 from pipeline.config.plan import Reason
+from pipeline.records.tables import rows_of
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import Key, ReportData
 
@@ -77,7 +78,7 @@ def looks_section(data: ReportData) -> str:
             "p (equivalence)": md.format_p(row["validation_p_equivalence"]),
             "chance (%)": _chance(row["chance"]),
         }
-        for row in last_looks(data).to_dict("records")
+        for row in rows_of(last_looks(data))
     ]
     caption = (
         "At the last look of each arm. Validation difference: points of validation accuracy, arm "

@@ -6,6 +6,7 @@ import pandas as pd
 
 from pipeline.config.plan import BASELINE, PlannedStudy
 from pipeline.records.runs import STATES
+from pipeline.records.tables import rows_of
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, count_states
 from pipeline.reporting.labels import arm_title, canonical, factor_label, rule_label, setting_cell
@@ -80,7 +81,7 @@ def incomplete_runs(runs: pd.DataFrame) -> str:
 
 def _incomplete_list(runs: pd.DataFrame) -> str:
     lines = []
-    for row in runs[runs["state"] != "done"].to_dict("records"):
+    for row in rows_of(runs[runs["state"] != "done"]):
         name = md.escape(arm_title(row["arm"], row["setting"]))
         model = "" if pd.isna(row["member"]) else f", model {row['member']:g}"
         reason = md.escape(row["reason"][:LONGEST])

@@ -13,6 +13,7 @@ from pipeline.comparison.levels import LEVEL, POWER
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.labels import VIEWS, format_values
 from pipeline.config.plan import PROTOCOL, TUNING, Factor, Setting
+from pipeline.records.tables import rows_of
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.pages._pretrainings import FROM_FRONT, cost_note
@@ -159,7 +160,7 @@ def _not_better(data: ReportData) -> str:
     chosen = data.recipe.iloc[0]
     key = chosen["study"], chosen["arm"]
     parts: dict[str, list[str]] = {}
-    for row in data.recipe.iloc[1:].to_dict("records"):
+    for row in rows_of(data.recipe.iloc[1:]):
         difference = _difference(data.pairs, (row["study"], row["arm"]), key)
         cost = md.format_ratio(row["training_ratio"])
         name = data.named(row["study"], row["arm"])
@@ -185,7 +186,7 @@ def _place(difference: md.Row) -> str:
 
 def _difference(pairs: pd.DataFrame, arm: tuple[str, str], other: tuple[str, str]) -> md.Row:
     """Return the difference of two arms, arm minus other, in either order of the table."""
-    for row in pairs.to_dict("records"):
+    for row in rows_of(pairs):
         first, second = (row["study"], row["arm"]), (row["other_study"], row["other"])
         if (first, second) == (arm, other):
             return dict(row)
@@ -204,11 +205,7 @@ def _left_out(data: ReportData) -> str:
     changed = data.distinct[data.distinct["study"] != TUNING]
     for verdict, words in LEFT_OUT.items():
         rows = changed[changed["verdict"] == verdict]
-        names = [
-            _conditional(data, row)
-            for row in rows.to_dict("records")
-            if not _changes_data(data, row)
-        ]
+        names = [_conditional(data, row) for row in rows_of(rows) if not _changes_data(data, row)]
         if names:
             sentences.append(f"Leave out what {words}: {md.format_list(names)}.")
     return " ".join(sentences)
@@ -243,7 +240,7 @@ def _next(data: ReportData) -> list[str]:
 
 def _untried_pair(data: ReportData) -> list[str]:
     """Return the recommended arm and a helping arm that were not tried together; may be empty."""
-    keys = [(row["study"], row["arm"]) for row in data.recipe.to_dict("records")]
+    keys = [(row["study"], row["arm"]) for row in rows_of(data.recipe)]
     factors = {(study, arm.name): arm.factor for study, arm in data.planned_arms}
     tried = [{*factor.regularizers} for factor in factors.values()]
     for key in keys[1:]:

@@ -3,6 +3,7 @@
 import math
 
 from pipeline.config.plan import BASELINE, PlannedStudy
+from pipeline.records.tables import rows_of
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.pages._looks import weight_note
@@ -11,7 +12,7 @@ from pipeline.reporting.pages._pretrainings import FROM_PAGE, cost_note
 
 def target_section(data: ReportData, study: PlannedStudy) -> str:
     """Return the table and the figure; empty if no run has a curve."""
-    rows = of(data.targets, study.name).to_dict("records")
+    rows = rows_of(of(data.targets, study.name))
     if not rows:
         return ""
     target = data.format.percent(rows[0]["target"])

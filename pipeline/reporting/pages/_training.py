@@ -5,6 +5,7 @@ import math
 from pipeline.comparison.levels import WITHIN
 from pipeline.comparison.norms import ALL
 from pipeline.config.plan import PlannedStudy
+from pipeline.records.tables import rows_of
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
 
@@ -13,7 +14,7 @@ RATE_DIGITS = 3  # significant
 
 def rate_section(data: ReportData, study: PlannedStudy) -> str:
     """Return the range of rates that works and the figure; empty if no arm searches its rate."""
-    rows = of(data.rate_ranges, study.name).to_dict("records")
+    rows = rows_of(of(data.rate_ranges, study.name))
     if not rows:
         return ""
     cells = [

@@ -4,6 +4,7 @@ import pandas as pd
 
 from pipeline.comparison.transfer import FINE_TUNING, PROBE, SCRATCH
 from pipeline.config.plan import BASELINE
+from pipeline.records.tables import rows_of
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.markdown import Row
 
@@ -52,7 +53,7 @@ def series(data: ReportData) -> dict[tuple[str, str], list[Row]]:
         ascending.
     """
     lines: dict[tuple[str, str], dict[int, Row]] = {}
-    for row in data.transfer.to_dict("records"):
+    for row in rows_of(data.transfer):
         if row["plain"] and row["n"] and row["train"] in MODES:
             key = row["pretraining"], row["train"]
             lines.setdefault(key, {}).setdefault(size_of(row), row)
@@ -75,7 +76,7 @@ def size_figure(data: ReportData, root: str) -> str:
 
 def is_against_scratch(data: ReportData, row: Row) -> bool:
     """Return whether the reference of an arm is trained from random weights."""
-    trained = {(one["study"], one["arm"]): one["train"] for one in data.transfer.to_dict("records")}
+    trained = {(one["study"], one["arm"]): one["train"] for one in rows_of(data.transfer)}
     if row["reference"] == BASELINE:
         return SCRATCH in {train for (_, arm), train in trained.items() if arm == BASELINE}
     return trained.get((row["study"], row["reference"])) == SCRATCH

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pipeline.comparison.levels import MAJORITY
 from pipeline.comparison.trust import Check
 from pipeline.config.plan import BASELINE
+from pipeline.records.tables import rows_of
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.pages._diagnosis import baseline_problem
@@ -22,7 +23,7 @@ def trust_section(data: ReportData) -> str:
     """Return a line for every check that applies: the failed ones, and folded those that passed."""
     failed, passed = [], []
     for check, write in LINES.items():
-        rows = data.trust[data.trust["check"] == check].to_dict("records")
+        rows = rows_of(data.trust[data.trust["check"] == check])
         wrong = [row for row in rows if not row["passed"]]
         if wrong:
             failed.append(f"**Failed**: {write(data, rows, wrong)}")
@@ -44,7 +45,7 @@ def qualifiers(data: ReportData) -> list[str]:
     The number of epochs always is a limit, failed checks add others.
     """
     failed = data.failed_checks
-    tuned = data.trust[data.trust["check"] == Check.TUNED].to_dict("records")
+    tuned = rows_of(data.trust[data.trust["check"] == Check.TUNED])
     ends = any(row["subject"] and not row["passed"] for row in tuned)
     epochs = md.format_count(data.confirmation.settings["training"]["epochs"], "epoch")
     short = data.trust[(data.trust["check"] == Check.BUDGET) & ~data.trust["passed"]]
@@ -189,7 +190,7 @@ def _no_better(data: ReportData, failed: Rows) -> str:
     More values do not help where the best one is inside the space, or at the end of its field.
     """
     interior = data.trust[data.trust["check"] == Check.INTERIOR]
-    rows = interior.to_dict("records")
+    rows = rows_of(interior)
     wide = {(row["study"], row["arm"]) for row in rows if row["passed"]}
     narrow = [row for row in failed if (row["study"], row["arm"]) not in wide]
     more = 2 * len(data.exploration.first_seeds())

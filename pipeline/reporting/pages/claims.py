@@ -15,6 +15,7 @@ from pipeline.comparison.verdicts import Outcome
 from pipeline.config.claims import COSTS, LOGARITHMIC, Claim
 from pipeline.config.plan import BASELINE, PlannedStudy
 from pipeline.records.ledger import LEDGER, changes
+from pipeline.records.tables import rows_of
 from pipeline.reporting import markdown as md
 from pipeline.reporting.claim_cells import (
     BY,
@@ -93,7 +94,7 @@ def pages(data: ReportData) -> Iterator[Page]:
 
 def claims_body(data: ReportData) -> str:
     """Return the tables of claims, the tables of figures of papers, and the sources."""
-    rows = data.claims.to_dict("records")
+    rows = rows_of(data.claims)
     sources = list(dict.fromkeys(row["source"] for row in rows))
     judged = [row for row in in_pairs(rows) if row["outcome"] in OUTCOMES]
     tested = [row for row in judged if row["outcome"] != Outcome.NOT_TESTABLE]
@@ -140,7 +141,7 @@ def claims_sentence(data: ReportData) -> str:
     Of claims with the same contrast, measure and expectation the first counts. Outcomes that follow
     from the settings do not count.
     """
-    rows = [row for row in data.claims.to_dict("records") if not row["repeats"]]
+    rows = [row for row in rows_of(data.claims) if not row["repeats"]]
     parts = []
     for outcome, (one, several) in OUTCOMES.items():
         names = [f"**{row['claim']}**" for row in rows if row["outcome"] == outcome]
@@ -187,7 +188,7 @@ def registration(data: ReportData) -> str:
 
 def chosen_settings(data: ReportData) -> dict[str, str]:
     """Return the chosen settings of the arms that each claim compares, by claim."""
-    chosen = {(row["study"], row["arm"]): row["setting"] for row in data.primary.to_dict("records")}
+    chosen = {(row["study"], row["arm"]): row["setting"] for row in rows_of(data.primary)}
     settings = {}
     for study in data.confirmation.studies:
         for claim in study.claims:

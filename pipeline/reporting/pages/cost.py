@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from pipeline.comparison.levels import ENSEMBLE
+from pipeline.records.tables import rows_of
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.labels import efficiency_name
@@ -38,7 +39,7 @@ def cost_table(data: ReportData) -> str:
             "FLOPs per test example": md.format_operations(row["test_flops"]),
             "n": str(row["n"]),
         }
-        for row in arms.to_dict("records")
+        for row in rows_of(arms)
     ]
     caption = (
         f"Means over n runs. {COMPLETED} No intervals. FLOPs of matrix "
@@ -66,7 +67,7 @@ def efficiency_table(data: ReportData) -> str:
             "n": str(row["n"]),
             "efficient": "yes" if row["efficient"] else "no",
         }
-        for row in shown.to_dict("records")
+        for row in rows_of(shown)
     ]
     if not cells:
         return ""
@@ -100,7 +101,7 @@ def budgets(data: ReportData) -> str:
     lines = [
         f"**{row['label']}** took {md.format_operations(row['updates'])} updates on average, "
         f"{md.format_ratio(row['updates_ratio'])} of the baseline's {usual}."
-        for row in arms[arms["updates_ratio"] != 1].to_dict("records")
+        for row in rows_of(arms[arms["updates_ratio"] != 1])
     ]
     if not lines:
         return "Every arm took as many updates as the baseline."

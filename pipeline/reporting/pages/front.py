@@ -12,6 +12,7 @@ from pipeline.comparison.levels import ENSEMBLE
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.plan import BASELINE, OVERTUNING, TUNING, PlannedArm, PlannedStudy
 from pipeline.records.ledger import LEDGER, Change, changes
+from pipeline.records.tables import rows_of
 from pipeline.reporting import markdown as md
 from pipeline.reporting.collapse_sentences import (
     collapse_sentences,
@@ -288,7 +289,7 @@ def headline_table(data: ReportData) -> str:
         f"{lost_note(data.rates)}{rare_note(data.rates)}{_lost_pairs_note(data)}"
         f"{undone_note(data.rates, data.distinct)}"
     )
-    rows = [_headline_cells(data, row) for row in data.grouped.to_dict("records")]
+    rows = [_headline_cells(data, row) for row in rows_of(data.grouped)]
     table = md.format_table(rows, caption, words=(ARM, "verdict", "seeds", "study", SETTING))
     return md.join_parts(table, md.folded("More on this table", details.strip()))
 
@@ -325,7 +326,7 @@ def _parts_note(data: ReportData) -> str:
     return "".join(
         f"**{row['first']}** and **{row['second']}** each have one of the two changes of "
         f"**{row['arm']}**. "
-        for row in rows.to_dict("records")
+        for row in rows_of(rows)
     )
 
 
@@ -333,7 +334,7 @@ def _lost_pairs_note(data: ReportData) -> str:
     """Return the number of pairs that contrasts left out because a run was lost; empty if none."""
     pairs = [
         f"{md.format_count(int(row['lost_pairs']), 'seed')} of **{row['label']}**"
-        for row in data.distinct.to_dict("records")
+        for row in rows_of(data.distinct)
         if row["lost_pairs"]
     ]
     if not pairs:
@@ -367,7 +368,7 @@ def cost_figure(data: ReportData) -> str:
     names = [
         f"**{efficiency_name(row)}** ({_verdict_of(data, row)}{row['percent']} %; "
         f"{md.format_ratio(row['training_ratio'])}, {md.format_ratio(row['test_ratio'])})"
-        for row in shown.drop_duplicates("percent").to_dict("records")
+        for row in rows_of(shown.drop_duplicates("percent"))
     ]
     has_ensembles = (data.efficiency["kind"] == ENSEMBLE).any()
     fewer = "Ensembles have fewer seeds than arms. " if has_ensembles else ""
@@ -393,7 +394,7 @@ def _verdict_of(data: ReportData, row: md.Row) -> str:
 def left_out(data: ReportData) -> str:
     """Return the pairs that contrasts left out, and contrasts of the same runs; empty if none."""
     primary, lines = data.distinct, []
-    for row in primary.to_dict("records"):
+    for row in rows_of(primary):
         if row["unpaired"]:
             lines.append(
                 f"**{row['label']}**: {md.format_count(row['unpaired'], 'pair')} of runs left "

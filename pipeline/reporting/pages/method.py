@@ -9,6 +9,7 @@ from pipeline.comparison.transfer import OWN_WEIGHTS
 from pipeline.config.labels import format_value, format_values
 from pipeline.config.left_out import left_out_notes
 from pipeline.config.plan import TUNING
+from pipeline.records.tables import rows_of
 from pipeline.reporting import markdown as md
 from pipeline.reporting.collapse_sentences import RULE, rare_note
 from pipeline.reporting.evidence import ReportData
@@ -153,7 +154,7 @@ def _tuning(data: ReportData) -> Iterator[str]:
     users, start = "All arms", ""
     if has_starts(data):
         users, start = "Arms that start as the baseline does", "the start, "
-    for row in data.searches[data.searches["study"] == TUNING].to_dict("records"):
+    for row in rows_of(data.searches[data.searches["study"] == TUNING]):
         trials = md.format_count(int(row["trials"]), "trial")
         if row["chosen"]:
             values = md.escape(format_values(tuned))

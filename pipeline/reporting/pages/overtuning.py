@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from pipeline.records.tables import rows_of
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.labels import setting_cell
@@ -36,7 +37,7 @@ def overtuning_body(data: ReportData) -> str:
             or md.VOID,
             "n": str(row["n"]),
         }
-        for row in data.overtuning.to_dict("records")
+        for row in rows_of(data.overtuning)
     ]
     first = FIRST if "first" in set(data.overtuning["other"]) else ""
     caption = (

@@ -8,6 +8,7 @@ import pandas as pd
 from pipeline.comparison.levels import BUDGET_COVERED, LEVEL, SMALL_DESIGN
 from pipeline.config.plan import PlannedStudy
 from pipeline.records.runs import STATES
+from pipeline.records.tables import rows_of
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, count_states, of
 from pipeline.reporting.pages._page import Page
@@ -143,7 +144,7 @@ def _method_lines(data: ReportData, rows: pd.DataFrame) -> list[str]:
     lines = []
     for arm, methods in arms_of(rows[rows["method"] != "random"]).items():
         by_outcome: dict[str, list[str]] = {"better": [], "worse": [], "": [], UNTESTED: []}
-        for row in methods.to_dict("records"):
+        for row in rows_of(methods):
             decided = row["p_holm"] < LEVEL
             side = ("worse", "better")[row["difference"] > 0] if decided else ""
             side = UNTESTED if pd.isna(row["difference"]) else side
@@ -181,7 +182,7 @@ def _validation_table(data: ReportData, rows: pd.DataFrame) -> str:
             "regret (points)": data.format.percent(row["regret"]),
             "equal random search (trainings)": _random_cost(row),
         }
-        for row in rows.to_dict("records")
+        for row in rows_of(rows)
     ]
     caption = (
         "At the end of each search, means over searches. Cost: in whole trainings. Validation: "
@@ -211,7 +212,7 @@ def _test_table(data: ReportData, rows: pd.DataFrame) -> str:
             "p": md.format_p(row["p"]),
             "p (Holm)": md.format_p(row["p_holm"]),
         }
-        for row in rows.to_dict("records")
+        for row in rows_of(rows)
     ]
     caption = (
         "Test accuracy of the setting chosen by validation, means over searches. Optimism: "
@@ -301,7 +302,7 @@ def importance_section(data: ReportData, study: PlannedStudy, names: Mapping[str
             "chance limit (%)": f"{100 * row['chance']:.0f}",
             "rank": _rank(row),
         }
-        for row in rows.to_dict("records")
+        for row in rows_of(rows)
     ]
     caption = (
         "Share: importance of each hyperparameter by PED-ANOVA, which compares its values in the "
@@ -337,7 +338,7 @@ def _rank_line(arm: str, rows: pd.DataFrame, names: Mapping[str, str]) -> str:
     parts = [f"{md.format_list(above)} {_are(above)} shown to matter"] if above else []
     places = [
         f"{names[row['hyperparameter']]} has rank {row['first_rank']}"
-        for row in rows[ranked & matters].to_dict("records")
+        for row in rows_of(rows[ranked & matters])
     ]
     open_names = [names[name] for name in rows.loc[~ranked & matters, "hyperparameter"]]
     if places:
@@ -383,7 +384,7 @@ def end_table(data: ReportData, study: PlannedStudy, names: Mapping[str, str]) -
     rows = of(data.search_ends, study.name)
     cells = []
     for (arm, name), both in rows.groupby(["arm", "hyperparameter"], sort=False):
-        ends = {row["end"]: row for row in both.to_dict("records")}
+        ends = {row["end"]: row for row in rows_of(both)}
         cells.append(
             {
                 "arm": str(arm),
@@ -428,7 +429,7 @@ def shift_section(data: ReportData, study: PlannedStudy, names: Mapping[str, str
             "best value above the split": f"{row['above']:.3g}",
             f"shift [{md.INTERVAL}]": md.unbroken(_moves(row)),
         }
-        for row in rows.to_dict("records")
+        for row in rows_of(rows)
     ]
     caption = (
         "The trials are split at the median of the second hyperparameter. Best value: the middle "

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pipeline.records.tables import rows_of
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.labels import setting_cell
@@ -46,8 +47,8 @@ def settings_body(data: ReportData) -> str:
 def _rows(data: ReportData) -> list[dict[str, str]]:
     rows = []
     chosen = data.tried[data.tried["chosen"]]
-    settings = {(row["study"], row["arm"]): row for row in chosen.to_dict("records")}
-    for search in data.searches.to_dict("records"):
+    settings = {(row["study"], row["arm"]): row for row in rows_of(chosen)}
+    for search in rows_of(data.searches):
         row = settings.get((search["study"], search["arm"]))
         rows.append(
             {

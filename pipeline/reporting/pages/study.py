@@ -11,6 +11,7 @@ from pipeline.config.labels import format_rule
 from pipeline.config.plan import BASELINE, PlannedStudy
 from pipeline.config.test_rules import NOISE, TestRule
 from pipeline.records.runs import STATES
+from pipeline.records.tables import rows_of
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.labels import named_setting, setting_cell, verdict_cell
@@ -119,7 +120,7 @@ def _findings(data: ReportData, study: PlannedStudy) -> str:
 
 def _arm_lines(data: ReportData, study: PlannedStudy) -> str:
     """Return verdict, difference and change of gap of every arm; empty for many arms."""
-    rows = of(data.primary, study.name).to_dict("records")
+    rows = rows_of(of(data.primary, study.name))
     if len(rows) > MOST_LINES:
         return ""
     lines = []
@@ -141,7 +142,7 @@ def strengths_section(data: ReportData, study: str) -> str:
     tried = of(data.tried, study)
     if tried.empty:
         return "Every arm has one setting, so nothing was chosen."
-    edges = _edges(of(data.searches, study).to_dict("records"))
+    edges = _edges(rows_of(of(data.searches, study)))
     if not of(data.rate_ranges, study).empty and len(tried) > LISTED:
         return md.join_parts(f"{len(tried)} settings were tried: {TRIED}. {ALL}", *edges)
     curve = ", with the response curve dotted" if tried["fitted"].notna().any() else ""
@@ -175,7 +176,7 @@ def strength_table(data: ReportData, tried: pd.DataFrame) -> str:
     """Return every tried setting of a study, the chosen one marked."""
     is_long = len(tried) > LISTED
     rows = []
-    for row in (tried[tried["chosen"]] if is_long else tried).to_dict("records"):
+    for row in rows_of(tried[tried["chosen"]] if is_long else tried):
         low, high = max(row[f"{NAME}_low"], 0.0), min(row[f"{NAME}_high"], 1.0)
         interval = md.unbroken(data.format.percent_interval(low, high)) or md.VOID
         counts = {"planned": sum(row[state] for state in STATES), **row}
@@ -217,7 +218,7 @@ def rules_section(data: ReportData, study: PlannedStudy) -> str:
     scores = scores[scores.groupby("arm")["rule"].transform("nunique") > 1]
     declared = {arm.name: arm.rule for arm in study.arms}
     by_rule: dict[tuple[str, TestRule], dict[str, md.Row]] = {}
-    for row in scores.to_dict("records"):
+    for row in rows_of(scores):
         rule = TestRule(view=row["view"], members=row["members"])
         by_rule.setdefault((row["arm"], rule), {})[row["metric"]] = row
     rows = []
@@ -246,7 +247,7 @@ def rules_section(data: ReportData, study: PlannedStudy) -> str:
 def audit_table(data: ReportData, study: PlannedStudy) -> str:
     """Return the measures of the regularizers of each arm during training."""
     measured: dict[tuple[str, str, str], list[str]] = {}
-    for row in of(data.audits, study.name).to_dict("records"):
+    for row in rows_of(of(data.audits, study.name)):
         words = _measure_words(row["measure"])
         key = row["arm"], md.escape(row["regularizer"]), str(row["n"])
         measured.setdefault(key, []).append(f"{words}: {md.format_measure(row['mean'])}")

@@ -1,6 +1,6 @@
 """Write the page of transfer: what to train of a pretrained network, by source and by size."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import inf
 
 import pandas as pd
@@ -14,6 +14,7 @@ from pipeline.comparison.transfer import (
     RESAMPLES,
     SCRATCH,
 )
+from pipeline.records.tables import rows_of
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.labels import verdict_cell
@@ -120,7 +121,7 @@ def _not_compared(data: ReportData, compared: set[tuple[str, str]]) -> str:
     return f"{arms} with another start or other training {are} left out ([all arms](#all-arms)). "
 
 
-def _best(data: ReportData, rows: list[md.Row]) -> str:
+def _best(data: ReportData, rows: Sequence[md.Row]) -> str:
     """Return a cell of the grid: the modes with their differences, the best first."""
     ordered = sorted(rows, key=lambda row: -row["difference"])
     parts = [
@@ -137,14 +138,14 @@ def _best(data: ReportData, rows: list[md.Row]) -> str:
 
 def lead_section(data: ReportData) -> str:
     """Return fine-tuning minus probe at every size, and how that changes with the size."""
-    rows = data.transfer_leads.to_dict("records")
+    rows = rows_of(data.transfer_leads)
     if not rows:
         return ""
     lines = [_lead_sentence(data, rows, source) for source in data.transfer_leads["pretraining"]]
     return md.join_parts(md.format_bullets([*dict.fromkeys(lines)]), _lead_table(data, rows))
 
 
-def _lead_table(data: ReportData, rows: list[md.Row]) -> str:
+def _lead_table(data: ReportData, rows: Sequence[md.Row]) -> str:
     table = [
         {
             "from": md.escape(row["pretraining"]),
@@ -182,7 +183,7 @@ def _lead_sizes(row: md.Row) -> str:
     return f"{row['size']:,} minus {row['other_size']:,.0f}"
 
 
-def _lead_sentence(data: ReportData, rows: list[md.Row], source: str) -> str:
+def _lead_sentence(data: ReportData, rows: Sequence[md.Row], source: str) -> str:
     """Return the sizes at which either of the two is ahead, and whether the lead changes."""
     mine = [row for row in rows if row["pretraining"] == source]
     single = [row for row in mine if pd.isna(row["other_size"])]
@@ -231,7 +232,7 @@ def size_section(data: ReportData) -> str:
 
 def crossover_lines(data: ReportData) -> str:
     """Return for every pretraining the size at which fine-tuning overtakes the probe."""
-    lines = [_crossover(data, row) for row in data.crossovers.to_dict("records")]
+    lines = [_crossover(data, row) for row in rows_of(data.crossovers)]
     if not lines:
         return ""
     words = (
@@ -289,7 +290,7 @@ def gain_table(data: ReportData) -> str:
             "p": md.format_p(row["p"]),
             "p (Holm)": md.format_p(row["p_holm"]),
         }
-        for row in data.transfer_gains.to_dict("records")
+        for row in rows_of(data.transfer_gains)
     ]
     if not rows:
         return ""
@@ -312,7 +313,7 @@ def _other_sizes(data: ReportData) -> str:
         return ""
     named = [
         f"{row['size']:,} and {row['other_size']:,} for {md.escape(row['pretraining'])}"
-        for row in ends.to_dict("records")
+        for row in rows_of(ends)
     ]
     return (
         f"Few and many differ between sources: {md.format_list(named)}. Rows that compare "
@@ -380,7 +381,7 @@ def cost_table(data: ReportData) -> str:
 
 def _distinct(data: ReportData) -> list[md.Row]:
     """Return the rows of arms that compare runs no arm before compares."""
-    return [row for row in data.transfer.to_dict("records") if not row["repeats"]]
+    return [row for row in rows_of(data.transfer) if not row["repeats"]]
 
 
 def _band(row: md.Row) -> md.Row:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from pipeline.records.tables import rows_of
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.pages._page import Page, changes, runs_section, study_page
@@ -60,7 +61,7 @@ def standard_error_sentence(data: ReportData) -> str:
 
 def pool_words(data: ReportData) -> str:
     """Return the factor by which intervals for other pools are wider; empty if this is unknown."""
-    measured = data.pools.dropna(subset="factor").to_dict("records")
+    measured = rows_of(data.pools.dropna(subset="factor"))
     if not measured:
         return _widest(data.pools["most"].max())
     factors = [f"{row['factor']:.2f} ({row['arm']})" for row in measured]
@@ -90,7 +91,7 @@ def largest_streams(data: ReportData, study: str) -> str:
         streams = [
             f"**{row['stream']}** (a standard deviation of {FINE.percent(row['sd'])} points "
             f"{FINE.percent_interval(row['low'], row['high'])})"
-            for row in moved.sort_values("variance", ascending=False).head(2).to_dict("records")
+            for row in rows_of(moved.sort_values("variance", ascending=False).head(2))
         ]
         if streams:
             order = ", then ".join(streams)
@@ -115,7 +116,7 @@ def component_table(data: ReportData, rows: pd.DataFrame) -> str:
             "groups": str(row["n_groups"]),
             "n": str(row["n"]),
         }
-        for row in rows.to_dict("records")
+        for row in rows_of(rows)
     ]
     caption = (
         "Standard deviation of test accuracy within groups, pooled. n: completed runs. Rule: the "

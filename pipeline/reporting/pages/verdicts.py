@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from pipeline.records.tables import rows_of
 from pipeline.reporting import markdown as md
 from pipeline.reporting.collapse_sentences import rate_table
 from pipeline.reporting.evidence import ReportData
@@ -57,8 +58,7 @@ def verdict_table(data: ReportData) -> str:
     )
     gaps = data.gap_contrasts
     rows = [
-        _cells(data, row, gaps.get((row["study"], row["arm"])))
-        for row in data.grouped.to_dict("records")
+        _cells(data, row, gaps.get((row["study"], row["arm"]))) for row in rows_of(data.grouped)
     ]
     words = ("arm", "study", "verdict", "setting")
     return md.format_table(md.without_void(rows), caption, words)
@@ -79,7 +79,7 @@ def pair_table(data: ReportData) -> str:
             "n": str(row["n"]),
             "p (Holm)": md.format_p(row["p_holm"]),
         }
-        for row in data.pairs.to_dict("records")
+        for row in rows_of(data.pairs)
     ]
     if not rows:
         return ""

@@ -11,6 +11,7 @@ from matplotlib.transforms import blended_transform_factory
 from numpy.typing import NDArray
 
 from pipeline.comparison.verdicts import Outcome
+from pipeline.records.tables import rows_of
 from pipeline.reporting.claim_cells import drawn_claims
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.markdown import INTERVAL
@@ -60,7 +61,7 @@ def draw_claims(ax: Axes, rows: pd.DataFrame) -> None:
     left, right = _limits(points)
     ax.set_xlim(left, right)
     beside = blended_transform_factory(ax.transAxes, ax.transData)
-    for height, (row, ends) in enumerate(zip(rows.to_dict("records"), points, strict=True)):
+    for height, (row, ends) in enumerate(zip(rows_of(rows), points, strict=True)):
         draw_claim(ax, Outcome(row["outcome"]), ends, height)
         expected = f"{SIGNS[row['expect']]}: {row['outcome']}"
         ax.text(1.03, height, expected, transform=beside, va="center", color=DARK)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from pipeline.comparison.levels import ARM, AVERAGED, ENSEMBLE
+from pipeline.records.tables import rows_of
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.labels import efficiency_name
 from pipeline.reporting.plots._names import write_names
@@ -98,7 +99,7 @@ def draw_costs(
     # The line is the best accuracy at no more than a cost: it rises only where a row is.
     front = _front(table, cost, efficient)
     ax.plot(front[cost], 100 * front["accuracy"], drawstyle="steps-post", zorder=1, **FRONT)
-    for row in table.to_dict("records"):
+    for row in rows_of(table):
         look = _look(row, looks)
         face = look.color if row[efficient] else "none"  # hides no other mark
         marks: dict[str, Any] = {"marker": look.marker, "markersize": SIZES[row["kind"]]}
@@ -117,7 +118,7 @@ def draw_costs(
 def _draw_lower(ax: Axes, table: pd.DataFrame, cost: str, looks: Mapping[str, Look]) -> None:
     """Draw an arrow down to the axis, at its cost, for each accuracy that is below it."""
     across = ax.get_xaxis_transform()  # costs, and shares of the height of the panel
-    for row in table.to_dict("records"):
+    for row in rows_of(table):
         tip, end = ((row[cost], height) for height in ARROW)
         arrow = {"arrowstyle": "->", "color": _look(row, looks).color, "linewidth": 1.8}
         ax.annotate("", tip, end, xycoords=across, textcoords=across, arrowprops=arrow)
@@ -137,9 +138,7 @@ def _name_efficient(
     """
     efficient, _ = PANELS[cost]
     front = _front(shown, cost, efficient)
-    names = {
-        efficiency_name(row): (row[cost], 100 * row["accuracy"]) for row in front.to_dict("records")
-    }
+    names = {efficiency_name(row): (row[cost], 100 * row["accuracy"]) for row in rows_of(front)}
     points = list(zip(shown[cost], 100 * shown["accuracy"], strict=True))
     obstacles = [*points, *_points_on_front(front, cost), *_points_on_arrows(ax, lower, cost)]
     write_names(figure, ax, names, obstacles)
@@ -177,7 +176,7 @@ def _add_legend(
     figure: Figure, table: pd.DataFrame, looks: Mapping[str, Look], *, has_lower: bool
 ) -> None:
     """Write the meaning of colors and markers, then of sizes and filling."""
-    handles = look_handles(_look(row, looks) for row in table.to_dict("records"))
+    handles = look_handles(_look(row, looks) for row in rows_of(table))
     dot: dict[str, Any] = {"linestyle": "", "marker": "o", "color": GREY}
     if AVERAGED in set(table["kind"]):  # otherwise all sizes are of arms
         sizes = {ARM: "large: arm", AVERAGED: f"small: {AVERAGED}"}

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.data.arrays import MAX_PIXEL
+from pipeline.records.tables import rows_of
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.style import WIDTH, style
 
@@ -51,7 +52,7 @@ def flips(
                 axes = part.subplots(1, EACH)
                 for ax in axes:
                     ax.set_axis_off()
-                for ax, row in zip(axes, side.to_dict("records"), strict=False):
+                for ax, row in zip(axes, rows_of(side), strict=False):
                     draw_image(ax, pictures[row["image"]], row, class_title(row["label"], names))
     return figure
 

@@ -12,6 +12,7 @@ from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
 from pipeline.comparison.verdicts import Verdict
 from pipeline.config.families import Family
+from pipeline.records.tables import rows_of
 from pipeline.reporting.evidence import MOST, ReportData
 from pipeline.reporting.labels import verdict_label
 from pipeline.reporting.markdown import INTERVAL, Formatter, format_margin
@@ -100,7 +101,7 @@ def forest(
         families = _marked_families(contrasts, palette)
         figure = Figure(figsize=(WIDTH, ROW * lines + frame))
         names = [shorten(title) for title in contrasts["title"]]
-        words = [line_words(row, formatter, metric) for row in contrasts.to_dict("records")]
+        words = [line_words(row, formatter, metric) for row in rows_of(contrasts)]
         ax = _axes(figure, names, words, frame, MARK_ROOM if families else 0.0)
         draw_forest(ax, contrasts, margin, palette, words, metric, headed=headed)
         if families:
@@ -255,7 +256,7 @@ def _legend_rows(
 ) -> list[list[Any]]:
     """Return the rows of the legend: the meaning of markers and bars, then of colors."""
     entries: list[Any] = [Patch(color=SHADE, label=f"margin (±{format_margin(margin, metric)})")]
-    rows = contrasts.to_dict("records")
+    rows = rows_of(contrasts)
     look: dict[str, Any] = {"markersize": 7, "color": GREY, "markeredgewidth": 1.6}
     labels = {(row["verdict"], row["below_margin"]): verdict_label(row) for row in rows}
     for judged in VERDICT_MARKERS:
@@ -292,7 +293,7 @@ def _mark_families(
     beside = ScaledTranslation(-MARK_ROOM / 2, 0, figure.dpi_scale_trans)
     place = blended_transform_factory(ax.transAxes, ax.transData) + beside
     look: dict[str, Any] = {"transform": place, "clip_on": False, **FAMILY_MARK}
-    for height, row in zip(ax.get_yticks(), contrasts.to_dict("records"), strict=True):
+    for height, row in zip(ax.get_yticks(), rows_of(contrasts), strict=True):
         ax.plot(0, height, marker=SHAPES[row["family"]], color=palette[row["arm"]], **look)
 
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from pipeline.config.plan import BASELINE
+from pipeline.records.tables import rows_of
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.plots._names import write_names
 from pipeline.reporting.style import (
@@ -154,7 +155,7 @@ def _groups(runs: pd.DataFrame) -> dict[str, list[str]]:
     """Return the labels of every reference: its own, and those of the arms compared with it."""
     groups: dict[str, list[str]] = {}
     references = set(runs["against"])
-    for row in runs.drop_duplicates("label").to_dict("records"):
+    for row in rows_of(runs.drop_duplicates("label")):
         is_reference = row["arm"] in references
         name = row["arm"] if is_reference else row["against"]
         groups.setdefault(name, []).append(row["label"])

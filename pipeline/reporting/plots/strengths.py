@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from pipeline.config.plan import Dimension, PlannedArm
+from pipeline.records.tables import rows_of
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.labels import WHOLE, SettingAxis, setting_axis
 from pipeline.reporting.plots._edges import clear_share, draw_below, value_rows
@@ -64,7 +65,7 @@ class Search:
 
     def shows_the_same(self, other: "Search") -> bool:
         """Return whether a panel of another search has the same marks."""
-        one, two = (each.rows[list(SHOWN)].to_dict("records") for each in (self, other))
+        one, two = (rows_of(each.rows[list(SHOWN)]) for each in (self, other))
         return self.space == other.space and one == two
 
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 
 from pipeline.comparison.transfer import FINE_TUNING, PROBE, SCRATCH
+from pipeline.records.tables import rows_of
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.pages._transfer import FIGURE, MODES, series, size_name, size_of
 from pipeline.reporting.plots._names import FRONT, LINE_HEIGHT, write_ends
@@ -61,9 +62,7 @@ def transfer_sizes(
         ax.xaxis.set_major_locator(FixedLocator(sizes))
         ax.xaxis.set_major_formatter(FormatStrFormatter("%g"))
         ax.xaxis.set_minor_locator(NullLocator())
-        crossed = [
-            row for row in crossovers.to_dict("records") if sizes[0] <= row["size"] <= sizes[-1]
-        ]
+        crossed = [row for row in rows_of(crossovers) if sizes[0] <= row["size"] <= sizes[-1]]
         for place, row in enumerate(crossed):
             draw_crossover(ax, row, dashes.get(row["pretraining"], ":"), len(sources) > 1, place)
         ends = {names[key]: 100 * float(points["mean"].iloc[-1]) for key, points in lines.items()}
