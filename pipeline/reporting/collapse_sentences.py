@@ -133,9 +133,9 @@ def undone_note(rates: pd.DataFrame, contrasts: pd.DataFrame) -> str:
     if not named:
         return ""
     return (
-        " If lost runs counted as errors, a verdict would change if the better arm lost runs more "
-        "often than the other one by the percentage points in brackets. These are too few runs to "
-        f"exclude this for {md.format_few(named)}."
+        " With lost runs counted as errors, a verdict would change if the better arm lost runs "
+        "more often than the other one by the percentage points in brackets. These are too few "
+        f"runs to exclude this for {md.format_few(named)}."
     )
 
 

@@ -116,8 +116,8 @@ def joint_intervals(contrasts: int, rows: pd.DataFrame, looks: str = "") -> str:
     )
     return (
         f"Differences are in points of test accuracy. These {md.INTERVAL}s hold for all "
-        f"{md.format_count(contrasts, 'comparison')} at once{looks}; those below hold for "
-        f"one.{strict}"
+        f"{md.format_count(contrasts, 'comparison')} at once{looks}, those below for one "
+        f"each.{strict}"
     )
 
 
