@@ -140,8 +140,8 @@ def _test_time(data: ReportData) -> str:
         f"Averaging at test (**{best['method']}**) changes test accuracy by "
         f"{data.format.change(row)}, for {md.format_ratio(costs['test_cost'])} times the test "
         f"cost. (Mean over {groups} of models in the ensemble study. Of the ways to average at "
-        "test, this one has the best validation accuracy. The gain is not "
-        "tested, its interval not corrected.)"
+        "test, it has the best validation accuracy. The gain is not tested, its interval not "
+        "corrected.)"
     )
 
 
