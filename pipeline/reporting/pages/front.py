@@ -375,7 +375,7 @@ def cost_figure(data: ReportData) -> str:
     words = (
         "A choice is efficient if every other choice is less accurate, or costs more for training "
         "or for a test example. (Not tested for significance.) Efficient "
-        "choices, the cheapest to train first (in brackets: verdict of an arm; mean test accuracy; "
+        "choices, the cheapest to train first (in brackets: verdict; mean test accuracy; "
         "costs of training and test, as multiples of the baseline's): "
         f"{'; '.join(names)}. In the figure, filled marks are "
         "efficient if only the cost of their panel counts. "
