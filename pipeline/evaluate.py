@@ -52,8 +52,8 @@ def main(protocol: str) -> None:
     compared: 1 where it classifies the image correctly under its test rule, else 0.
 
     Raises:
-        Refusal: Predictions are missing, they or the ledger are damaged, or the prepared data have
-            changed.
+        Refusal: Predictions are missing, they or the ledger are corrupted, or the prepared data
+            have changed.
     """
     folder = ARTIFACTS / protocol
     plan = read_plan(folder / "confirmation")

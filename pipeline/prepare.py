@@ -1,12 +1,13 @@
 """Stage 1: prepare the dataset as arrays, split into a development pool and a closed test set."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.config.left_out import left_out_note
 from pipeline.config.run import Data
-from pipeline.config.validation import Inner, errors_in
+from pipeline.config.validation import Inner, Source, errors_in, place_of
 from pipeline.data import sources as data
 from pipeline.data.arrays import Arrays
 from pipeline.data.checks import (
@@ -43,7 +44,7 @@ def main(protocol: str) -> None:
         require_intact(folder)
         print(f"note: {'; '.join(refusal.lines)}: kept what was prepared with the same settings")
         return
-    with collect_notes() as warnings:
+    with collect_notes() as warnings, _source_in(files):
         splits = data.read(dataset, source)
     with errors_in(files):
         require_examples(splits)
@@ -78,6 +79,20 @@ def main(protocol: str) -> None:
         print(f"note: {note}")
 
 
+@contextmanager
+def _source_in(place: Source) -> Iterator[None]:
+    """Begin the lines on `source.path` with its file; all others begin with a file of the data."""
+    key = "source.path"
+    try:
+        yield
+    except Refusal as refusal:
+        lines = [
+            line.replace(key, place_of(place, key), 1) if line.startswith(f"{key}: ") else line
+            for line in refusal.lines
+        ]
+        raise Refusal(*lines) from None
+
+
 def _is_prepared(settings: Protocol, folder: Path) -> bool:
     """Return whether a folder has the data of a protocol, prepared with the same settings."""
     summary = prepared_with(settings.data.dataset, settings.source, folder)
@@ -102,7 +117,8 @@ def _pretraining_pools(
         settings, source = Data(**pretraining["data"]), pretraining["source"]
         examples, classes = every, names
         if (settings.dataset, source) != (protocol.data.dataset, protocol.source):
-            splits = data.read(settings.dataset, source)
+            with _source_in(Inner(files, f"pretraining.{name}")):
+                splits = data.read(settings.dataset, source)
             examples, _ = development_and_test(splits, settings.test_fraction)
             classes = splits.class_names
         pools[name] = part_of_pretraining(protocol, name, examples, classes, files)

@@ -48,7 +48,7 @@ def dry_run(protocol: str) -> None:
     """Print what would be sent; write and send nothing.
 
     Raises:
-        Refusal: A stage is missing, or a run is damaged.
+        Refusal: A stage is missing, or a run is corrupted.
     """
     store = open_store()
     target = find_target(store.root / "tracked")

@@ -296,7 +296,7 @@ def test_choose_averages_probabilities_over_the_members(folder):
 def test_choose_never_sees_the_test_set_nor_the_confirmation(folder):
     choose.main("tiny")
     before = (folder / "choice.json").read_bytes()
-    (folder / "data" / "test_labels.npy").write_bytes(b"damaged")
+    (folder / "data" / "test_labels.npy").write_bytes(b"corrupted")
     shutil.rmtree(folder / "confirmation")
     shutil.rmtree(folder / "predictions")
     choose.main("tiny")
@@ -446,7 +446,7 @@ def test_evaluate_notes_the_plan_before_a_score_exists_and_an_equal_one_once(fol
     assert last == {**first, "margin": 0.07}
     assert {*first["code"]} >= {"evaluation", "comparison"}
     ledger.write_bytes(content.replace(b"0.", b"1.", 1))
-    with pytest.raises(Refusal, match="line 1: damaged; .*git checkout"):
+    with pytest.raises(Refusal, match="line 1: corrupted; .*git checkout"):
         evaluate.main("tiny")
 
 

@@ -1,4 +1,4 @@
-"""Damaged files, each kind on its own: trained or made again, or refused in one line."""
+"""Corrupted files, each kind on its own: trained or made again, or refused in one line."""
 
 import itertools
 import json
@@ -21,9 +21,9 @@ RUNS = f".runs/{'[0-9a-f]' * 20}"
 
 
 @pytest.fixture
-def damaged(finished, tmp_path, monkeypatch):
+def corrupted(finished, tmp_path, monkeypatch):
     """Return a copy of the finished project, the current folder, to damage."""
-    folder = tmp_path / "damaged"
+    folder = tmp_path / "corrupted"
     shutil.copytree(finished, folder)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("GAPWISE_STORE", str(folder / ".runs"))
@@ -82,25 +82,25 @@ def kept_run(folder):
     return next(path.parent.name for path in sorted(folder.glob(".runs/*/snapshots_2.safetensors")))
 
 
-def test_no_flipped_bit_of_a_run_goes_unseen(damaged):
-    name = kept_run(damaged)
-    assert unseen(Store(damaged / ".runs"), name, random.Random(1)) == []
+def test_no_flipped_bit_of_a_run_goes_unseen(corrupted):
+    name = kept_run(corrupted)
+    assert unseen(Store(corrupted / ".runs"), name, random.Random(1)) == []
 
 
-def test_without_its_own_checksum_a_record_could_lie(damaged, monkeypatch):
+def test_without_its_own_checksum_a_record_could_lie(corrupted, monkeypatch):
     """The fault that the test above is to find."""
     monkeypatch.setattr(
         records,
         "is_sealed",
         lambda record: isinstance(record, dict) and {"state", "files"} <= set(record),
     )
-    name, store = kept_run(damaged), Store(damaged / ".runs")
+    name, store = kept_run(corrupted), Store(corrupted / ".runs")
     assert {path for path, _ in unseen(store, name, random.Random(1))} == {"record.json"}
 
 
-def test_damaged_runs_are_trained_again_to_the_same_bits_and_no_others(finished, damaged):
+def test_damaged_runs_are_trained_again_to_the_same_bits_and_no_others(finished, corrupted):
     """Every kind of file, each in a run of its own; the three damages take turns."""
-    kinds = sorted({path.name for path in damaged.glob(f"{RUNS}/*.*")} - {"timing.json"})
+    kinds = sorted({path.name for path in corrupted.glob(f"{RUNS}/*.*")} - {"timing.json"})
     assert {
         "record.json",
         "run.json",
@@ -112,23 +112,25 @@ def test_damaged_runs_are_trained_again_to_the_same_bits_and_no_others(finished,
         "snapshots_2.safetensors",
     } <= set(kinds)
     # the kinds that fewest runs have choose first
-    kinds.sort(key=lambda kind: len(list(damaged.glob(f".runs/*/{kind}"))))
+    kinds.sort(key=lambda kind: len(list(corrupted.glob(f".runs/*/{kind}"))))
     hit = {}
     for kind, damage in zip(kinds, itertools.cycle(DAMAGES.values()), strict=False):
         path = next(
-            path for path in sorted(damaged.glob(f".runs/*/{kind}")) if path.parent.name not in hit
+            path
+            for path in sorted(corrupted.glob(f".runs/*/{kind}"))
+            if path.parent.name not in hit
         )
         damage(path)
         hit[path.parent.name] = path
-    before = trained(damaged)
+    before = trained(corrupted)
     run_stages(train, confirm)
-    assert {name for name, when in trained(damaged).items() if before[name] != when} == set(hit)
+    assert {name for name, when in trained(corrupted).items() if before[name] != when} == set(hit)
     for path in hit.values():
-        assert path.read_bytes() == (finished / path.relative_to(damaged)).read_bytes()
+        assert path.read_bytes() == (finished / path.relative_to(corrupted)).read_bytes()
 
 
-def first(damaged, pattern):
-    return sorted(damaged.glob(f"artifacts/tiny/{pattern}"))[0]
+def first(corrupted, pattern):
+    return sorted(corrupted.glob(f"artifacts/tiny/{pattern}"))[0]
 
 
 INPUTS = [  # file, the stage that reads it, what the error says
@@ -163,26 +165,26 @@ INPUTS = [  # file, the stage that reads it, what the error says
     ("damage", "pattern", "stage", "words"),
     [(damage, *given) for given, damage in zip(INPUTS, itertools.cycle(DAMAGES), strict=False)],
 )
-def test_a_stage_refuses_damaged_input_in_a_line(damaged, damage, pattern, stage, words):
+def test_a_stage_refuses_damaged_input_in_a_line(corrupted, damage, pattern, stage, words):
     """As when a stage is run by hand; under `make run` DVC makes the file again."""
     # compare reads the curves of the studies that compare arms, and of no others
-    compared = read_plan(damaged / "artifacts/tiny/confirmation").runs_of("comparison")[0]
-    DAMAGES[damage](first(damaged, pattern.replace("COMPARED", compared.fingerprint)))
+    compared = read_plan(corrupted / "artifacts/tiny/confirmation").runs_of("comparison")[0]
+    DAMAGES[damage](first(corrupted, pattern.replace("COMPARED", compared.fingerprint)))
     with pytest.raises(Refusal) as refused:
         stage.main("tiny")
     assert words in str(refused.value)
 
 
-def test_damaged_timing_is_as_good_as_none(damaged, finished):
+def test_damaged_timing_is_as_good_as_none(corrupted, finished):
     for damage, path in zip(
-        DAMAGES.values(), sorted(damaged.glob(".runs/*/timing.json")), strict=False
+        DAMAGES.values(), sorted(corrupted.glob(".runs/*/timing.json")), strict=False
     ):
         damage(path)
-    sorted(damaged.glob(".runs/*/timing.json"))[3].write_text("[]")
-    before = trained(damaged)
+    sorted(corrupted.glob(".runs/*/timing.json"))[3].write_text("[]")
+    before = trained(corrupted)
     run_stages(train, confirm, report, track)
-    assert trained(damaged) == before
-    assert tables(damaged) == tables(finished)
+    assert trained(corrupted) == before
+    assert tables(corrupted) == tables(finished)
 
 
 def test_whatever_is_damaged_between_the_stages_is_made_again(copied, command, checkout):

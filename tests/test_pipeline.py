@@ -503,7 +503,7 @@ def test_verification_compares_the_ledger_with_the_plan_of_the_report(
     ]
     ledger.write_bytes(content.replace(b'"margin":0.01', b'"margin":0.02'))
     (line,) = differences("tiny")
-    assert line.startswith(f"{altered}/{place}: line 1: damaged; ")
+    assert line.startswith(f"{altered}/{place}: line 1: corrupted; ")
     ledger.unlink()
     assert differences("tiny") == [
         f"{place}: missing; the next evaluation begins it; run: gapwise run --protocol tiny"

@@ -289,6 +289,14 @@ def test_without_source_and_arrays_the_recorded_ones_are_named(prepared, project
         assert ("dvc checkout" in line) == bool(lock)
 
 
+def test_published_files_that_are_nowhere_name_the_key_of_the_protocol(project):
+    set_source({}, dataset="mnist")
+    with pytest.raises(Refusal) as refused:
+        run_stages(prepare)
+    (line,) = refused.value.lines
+    assert line.startswith(f"{FILE}: source.path: missing; expected a folder with ")
+
+
 @pytest.mark.parametrize(
     ("old", "new"), [("path:", "layout: NHW, path:"), ("test_fraction: 0.3", "test_fraction: 0.2")]
 )

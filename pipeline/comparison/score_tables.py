@@ -17,7 +17,7 @@ import pandas as pd
 from pipeline.comparison.levels import PRIMARY
 from pipeline.comparison.other_images import Hits
 from pipeline.config.plan import BASELINE
-from pipeline.config.validation import unknown_name
+from pipeline.config.validation import suggestion, unknown_name
 from pipeline.runtime.errors import Refusal
 
 PAIRS = (
@@ -25,6 +25,7 @@ PAIRS = (
     *("reference_cost", "cost", "reference_fingerprint", "fingerprint"),
     *("reference_diverged", "diverged"),
 )
+RUN = ("arm", "seed")  # what a row is of
 HITS = ("image", "correct")  # beside arm and seed, of a table of test examples
 NOTHING = ("", "nan", "na", "n/a", "none", "null", "<na>")  # cells without a value, in lower case
 TRUTH = {"true": True, "1": True, "false": False, "0": False}
@@ -149,8 +150,10 @@ def read_hits(table: pd.DataFrame, names: Names, source: str) -> dict[tuple[str,
     """
     reader = _Reader(table.rename(columns=str).reset_index(drop=True), names, source)
     missing = [name for name in HITS if name not in reader.table]
+    missing += [reader.wanted(role) for role in RUN if reader.named_column(role) is None]
     if missing:
-        raise reader.error(f"no column {missing[0]}", f"the columns arm, seed, {', '.join(HITS)}")
+        columns = *map(reader.wanted, RUN), *HITS
+        raise reader.error(f"no column {missing[0]}", f"the columns {', '.join(columns)}")
     if table.empty:
         raise reader.error("no rows", "a row per run and test example")
     rows = pd.DataFrame(
@@ -206,7 +209,7 @@ class _Reader:
         """Check that no name is an empty text."""
         for role in ROLES:
             if getattr(self.names, role) == "":
-                raise self.error(f"--{role}: invalid value ''", ROLES[role])
+                raise Refusal(f"--{role}: invalid value ''; expected {ROLES[role]}")
 
     @property
     def is_wide(self) -> bool:
@@ -218,22 +221,33 @@ class _Reader:
         named = self.named_column("arm") or self.named_column("score")
         return self.names.wide or (unnamed and named is None)
 
+    def wanted(self, role: str) -> str:
+        """Return the given name of the column of a role, or its usual name."""
+        return getattr(self.names, role) or role
+
     def named_column(self, role: str) -> str | None:
         """Return the column of a role, by its given or usual name; None if there is none."""
-        wanted = getattr(self.names, role) or role
+        wanted = self.wanted(role)
         if wanted in self.table:
             return str(wanted)
         alike = [name for name in self.table if name.casefold() == wanted.casefold()]
         return alike[0] if len(alike) == 1 else None
 
     def column(self, role: str) -> str:
+        """Return the column of a role.
+
+        Raises:
+            Refusal: There is none.
+        """
         name = self.named_column(role)
-        if name is None:
-            wanted = getattr(self.names, role) or role
-            line = unknown_name(f"{self.source}: --{role}", wanted, list(self.table.columns))
-            may_be_wide = role == "score" and not line.endswith("?")  # no name is close
-            raise Refusal(f"{line}{WIDE}" if may_be_wide else line)
-        return name
+        if name is not None:
+            return name
+        columns, wanted = list(self.table.columns), self.wanted(role)
+        near = suggestion(wanted, columns)
+        more = WIDE if role == "score" and not near else ""
+        if getattr(self.names, role):
+            raise Refusal(unknown_name(f"--{role}", wanted, columns) + more)
+        raise self.error(f"no column {role}", f"--{role} one of {_listed(columns)}{more}{near}")
 
     def score_column(self) -> str:
         name = self.named_column("score")
@@ -312,10 +326,7 @@ class _Reader:
 
     def paired(self, score: str, other: str) -> Scores:
         if self.names.against:
-            raise self.error(
-                f"--against {self.names.against}: the table has the scores of every reference",
-                f"no --against, or no column {other}",
-            )
+            raise Refusal(f"--against: not allowed with a column {other}; expected one of both")
         rows = pd.DataFrame(
             {
                 "arm": self.study_labels(),
@@ -364,7 +375,7 @@ class _Reader:
         if wanted in arms:
             return wanted
         if self.names.against:
-            raise Refusal(unknown_name(f"{self.source}: --against", wanted, set(arms)))
+            raise Refusal(unknown_name("--against", wanted, set(arms)))
         listed = _listed(arms)
         rows = "" if self.names.wide or not self.is_wide else f"; {LONG}"
         raise self.error(f"no arm is named {BASELINE}", f"--against one of {listed}{rows}")
@@ -372,9 +383,7 @@ class _Reader:
     def given_references(self, arms: pd.Series) -> dict[str, str]:
         """Return the reference of every arm as the column `reference` gives it."""
         if self.names.against:
-            raise self.error(
-                f"--against {self.names.against}: the table has a column reference", "one of both"
-            )
+            raise Refusal("--against: not allowed with a column reference; expected one of both")
         cells = self.table["reference"].map(_text)
         given = [arm if _is_nothing(cell) else cell for arm, cell in zip(arms, cells, strict=True)]
         references: dict[str, str] = {}

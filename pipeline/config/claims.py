@@ -185,7 +185,7 @@ class Contrast(Settings):
     def _mistakes_of_values(self) -> Iterator[Mistake]:
         """Yield the values by which a side is compared with itself, and pairs in a wrong order."""
         if self.search == "random":
-            yield "search", 'invalid value "random"; every other method is compared with random'
+            yield "search", 'invalid value "random"; every other method is compared with it'
         for key in ("passes", "members"):
             numbers = getattr(self, key)
             if numbers and numbers[0] >= numbers[1]:
@@ -300,11 +300,14 @@ class Claim(Settings):
                 yield key, f"not allowed with rule {self.rule}"
         if self.than and self.than == self.contrast:
             yield "than", "the same as contrast; expected another contrast"
-        has_levels = any(one.levels is not None for one in self.contrasts)
-        if self.rule == "slope" and self.contrasts and not has_levels:
-            yield "contrast.levels", "missing; rule slope needs it"
-        if self.rule != "slope" and has_levels:
-            yield "contrast.levels", f"not allowed with rule {self.rule}"
+        if self.rule == "slope":
+            if self.contrast and self.contrast.levels is None:
+                yield "contrast.levels", "missing; rule slope needs it"
+            return
+        for key in ("contrast", "than"):
+            contrast = getattr(self, key)
+            if contrast and contrast.levels is not None:
+                yield f"{key}.levels", f"not allowed with rule {self.rule}"
 
     def _mistakes_of_measure(self) -> Iterator[Mistake]:
         """Yield the contrasts that the measure does not fit."""

@@ -5,7 +5,7 @@ from itertools import pairwise
 from math import isclose
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from pipeline.config.settings import Settings
 
@@ -80,7 +80,9 @@ class Seeds(Settings):
             return value
         if isinstance(value, dict):
             return Looks.model_validate_json(json.dumps(value))
-        return TypeAdapter(Count).validate_python(value, strict=True)
+        if type(value) is not int or value < 1:
+            raise ValueError("an integer >= 1, or looks as in {looks: [6, 12, 24]}")
+        return value
 
     @property
     def looks(self) -> Looks:

@@ -306,10 +306,13 @@ def _lines(
             item["type"] == "too_short" and place in inside
         ):
             continue  # follows from the error of another field, or of an item
-        keys = _keys_in_file(model, place)
+        is_unknown_key = item["type"] == "extra_forbidden"
+        keys = _keys_in_file(model, place[:-1] if is_unknown_key else place)
+        if is_unknown_key:
+            keys.append(str(place[-1]))
         key = ".".join([where, *keys] if where else keys)
         full = place_of(source, key)
-        if item["type"] == "extra_forbidden":
+        if is_unknown_key:
             yield unknown_key(full, list(_fields(_annotation(model, place[:-1])[0])))
         elif isinstance(error_of_item := item.get("ctx", {}).get("error"), Mistakes):
             for inner, text in error_of_item.mistakes:

@@ -94,7 +94,7 @@ def strict_pixel_limit() -> Iterator[None]:
 def decode(path: Path, folder: Path, image_format: ImageFormat) -> Decoded | str:
     """Return the image, or the reason why it cannot be read.
 
-    Damaged metadata are not such a reason.
+    Corrupted metadata are not such a reason.
     """
     try:
         _require_file(path, folder)
@@ -102,7 +102,7 @@ def decode(path: Path, folder: Path, image_format: ImageFormat) -> Decoded | str
             return _decode(path, image_format)
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
             raise
-        except Exception:  # a damaged file can raise nearly any type in a decoder
+        except Exception:  # a corrupted file can raise nearly any type in a decoder
             return _decode(io.BytesIO(without_metadata(path.read_bytes())), image_format)
     except UnidentifiedImageError:
         return "unknown image format"

@@ -1,4 +1,4 @@
-"""Read images with damaged metadata: turn them upright, leave out parts that Pillow refuses."""
+"""Read images with corrupted metadata: turn them upright, leave out parts that Pillow refuses."""
 
 import contextlib
 import zlib
@@ -31,7 +31,7 @@ def load_upright(image: Image.Image) -> Image.Image:
 
     `ImageOps.exif_transpose` writes the other tags again, and fails where it cannot.
     """
-    if image.format == "TIFF":  # loading turns it, and fails if a tag is damaged
+    if image.format == "TIFF":  # loading turns it, and fails if a tag is corrupted
         turned = _orientation(image)
         image.getexif = Image.Exif  # type: ignore[method-assign]
         image.load()
@@ -43,9 +43,9 @@ def load_upright(image: Image.Image) -> Image.Image:
 
 def _orientation(image: Image.Image) -> Any:
     """Return the value of the tag, None where it is missing or unreadable."""
-    with contextlib.suppress(Exception):  # damaged tags raise nearly any type
+    with contextlib.suppress(Exception):  # corrupted tags raise nearly any type
         image.getexif()
-    with contextlib.suppress(Exception):  # the tags before the damaged one are known
+    with contextlib.suppress(Exception):  # the tags before the corrupted one are known
         value = image.getexif().get(ExifTags.Base.Orientation)
         return value[0] if isinstance(value, bytes | tuple) else value
     return None

@@ -44,7 +44,7 @@ class ArrayFile:
         """Return the array; one in an .npy file, or of many bytes, is mapped: read where used.
 
         Raises:
-            Refusal: The file is damaged, or unpacks to more than the disk holds.
+            Refusal: The file is corrupted, or unpacks to more than the disk holds.
         """
         with _read_errors(self.path):
             if not self.member:
@@ -80,7 +80,7 @@ def list_arrays(path: Path) -> dict[str, ArrayFile]:
     """Return the arrays of an .npz file by name; the array of an .npy file has the name "".
 
     Raises:
-        Refusal: There is no such file, or it is damaged.
+        Refusal: There is no such file, or it is corrupted.
     """
     if not path.is_file():
         problem = "a folder" if path.is_dir() else "missing"
@@ -115,7 +115,7 @@ def _header(path: Path, member: str, stream: IO[bytes]) -> ArrayFile:
 
 @contextmanager
 def _read_errors(path: Path) -> Iterator[None]:
-    """Turn an exception by a damaged file into one line; errors of the disk pass."""
+    """Turn an exception by a corrupted file into one line; errors of the disk pass."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # numpy warns and reads on, or raises
@@ -134,6 +134,6 @@ def _read_errors(path: Path) -> Iterator[None]:
         if "allow_pickle" in reason:  # numpy advises to trust the file
             reason = "it holds objects, or a longer header than numeric arrays need"
         raise Refusal(
-            f"{path}: damaged, or not an array for NumPy: {reason}; "
+            f"{path}: corrupted, or not an array for NumPy: {reason}; "
             "expected a file written by numpy.save"
         ) from None

@@ -53,7 +53,7 @@ def restore_parameters() -> None:
 def _restore() -> None:
     try:
         snapshot = read_sealed(SNAPSHOT)
-    except Refusal:  # damaged by a power failure
+    except Refusal:  # corrupted by a power failure
         snapshot = {}
     if snapshot and PARAMETERS.read_bytes() == snapshot["during"].encode():
         write_bytes(PARAMETERS, snapshot["before"].encode())

@@ -1,4 +1,4 @@
-"""Repair DVC's locks after a kill: a damaged `dvc.lock`, and paths locked by ended processes."""
+"""Repair DVC's locks after a kill: a corrupted `dvc.lock`, and paths locked by ended processes."""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ PATH_LOCKS = RUN_LOCK.parent.with_name("rwlock")  # which processes of DVC read 
 
 
 def repair_dvc_lock() -> str:
-    """Restore a damaged `dvc.lock` from the last good copy or from git; return a line on it."""
+    """Restore a corrupted `dvc.lock` from the last good copy or from git; return a line on it."""
     lock = DVC_LOCK.read_bytes() if DVC_LOCK.exists() else None
     copy = COPY.read_bytes() if COPY.exists() else None
     if lock is None or lock == copy or is_sound(lock):  # to parse one takes half a second
@@ -26,10 +26,10 @@ def repair_dvc_lock() -> str:
     for name, content in sources.items():
         if is_sound(content):
             write_bytes(DVC_LOCK, content)
-            return f"dvc.lock was damaged, probably by a kill; restored from {name}"
+            return f"dvc.lock was corrupted, probably by a kill; restored from {name}"
     DVC_LOCK.unlink()
     return (
-        "dvc.lock was damaged, probably by a kill, and there is no good copy; "
+        "dvc.lock was corrupted, probably by a kill, and there is no good copy; "
         "removed: finished runs are kept"
     )
 

@@ -102,7 +102,7 @@ def _all_differences(
         plan: The plan in the last entry of the ledger, empty without a ledger.
 
     Raises:
-        Refusal: A table is damaged.
+        Refusal: A table is corrupted.
     """
     arms = {str(row["arm"]): row for row in written.contrasts}
     yield from _of_numbers(written, arms)
@@ -117,7 +117,7 @@ def _all_differences(
         yield from ((FRONT, words) for words in front_words)
         yield from _of_plan(written, plan) if plan else ()
     except (ValueError, KeyError, TypeError):
-        raise Refusal(f"{report / ALL_CONTRASTS}: damaged; run: gapwise restore") from None
+        raise Refusal(f"{report / ALL_CONTRASTS}: corrupted; run: gapwise restore") from None
 
 
 def _of_plan(written: WrittenReport, plan: Planned) -> Iterator[tuple[str, str]]:

@@ -41,7 +41,7 @@ def complete(
 
     Raises:
         Incomplete: Runs failed or have the weights of their reference, or a finished one was
-            damaged; the message names them.
+            corrupted; the message names them.
     """
     store.sweep()
     write_current_plan(store, plan)
@@ -95,13 +95,13 @@ def _assemble(plan: Plan, store: Store, folder: Path, labels: Mapping[str, str])
     """Assemble `folder`/<phase> from the plan.
 
     Raises:
-        Incomplete: A run was damaged since it was trained.
+        Incomplete: A run was corrupted since it was trained.
     """
-    damaged = store.assemble(plan, folder / plan.phase)
-    if damaged:
+    corrupted = store.assemble(plan, folder / plan.phase)
+    if corrupted:
         raise Incomplete(
-            f"{labels[damaged[0]]}: damaged or removed since it was trained, "
-            f"the first of {len(damaged)} such runs; run again"
+            f"{labels[corrupted[0]]}: corrupted or removed since it was trained, "
+            f"the first of {len(corrupted)} such runs; run again"
         )
 
 

@@ -166,8 +166,8 @@ def differences(protocol: str, root: Path = Path()) -> list[str]:
         root: The folder of the project.
 
     Raises:
-        Refusal: Predictions or `dvc.lock` are missing, one of them or a run is damaged, or a stage
-            fails.
+        Refusal: Predictions or `dvc.lock` are missing, one of them or a run is corrupted, or a
+            stage fails.
     """
     artifacts, root = root / ARTIFACTS / protocol, root.resolve()
     remedy = remedy_of(artifacts)

@@ -1,7 +1,7 @@
 """Resolve the pretrainings of a protocol: what is trained first, for other runs to start from."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pipeline import regularizers
@@ -69,7 +69,7 @@ def require_valid_starts(starts: Mapping[str, Start], source: Source) -> None:
     for name, start in starts.items():
         where = place_of(source, f"pretraining.{name}.start.from" if name else "start.from")
         if start.source is not None and start.source not in names:
-            lines.append(unknown_name(where, start.source, names))
+            lines.append(_unknown_pretraining(where, start.source, names))
             continue
         cycle = _cycle(name, starts)
         if cycle and frozenset(cycle) not in reported:
@@ -78,6 +78,12 @@ def require_valid_starts(starts: Mapping[str, Start], source: Source) -> None:
             reported.add(frozenset(cycle))
     if lines:
         raise Refusal(*lines)
+
+
+def _unknown_pretraining(where: str, name: str, names: Collection[str]) -> str:
+    if not names:
+        return f"{where}: unknown name {name!r}; the protocol has no pretrainings"
+    return unknown_name(where, name, names)
 
 
 def _cycle(name: str, starts: Mapping[str, Start]) -> list[str]:

@@ -293,11 +293,25 @@ def with_source(protocol: Protocol, source: Source) -> Protocol:
         Refusal: The dataset does not exist, or a setting of its source is invalid.
     """
     require_dataset(protocol.data.model_dump(), source)
-    kind = sources.settings()[protocol.data.dataset]
-    settings = checked(kind, protocol.source, source, "source")
+    settings = _complete_source(protocol.data.dataset, protocol.source, source, "source")
     complete = protocol.model_copy(update={"source": settings.model_dump(mode="json")})
     pretraining = {name: _with_data(complete, name, source) for name in protocol.pretraining}
     return complete.model_copy(update={"pretraining": pretraining})
+
+
+def _complete_source(
+    dataset: str, values: Mapping[str, Any], source: Source, where: str
+) -> Settings:
+    """Return the complete settings of the source of a dataset.
+
+    Raises:
+        Refusal: A setting is invalid, or the dataset has none.
+    """
+    kind = sources.settings()[dataset]
+    if values and not kind.model_fields:
+        problem = f"unknown key; the dataset {dataset} has no source settings"
+        raise Refusal(*(f"{place_of(source, f'{where}.{key}')}: {problem}" for key in values))
+    return checked(kind, values, source, where)
 
 
 def _with_data(protocol: Protocol, name: str, source: Source) -> dict[str, Any]:
@@ -318,7 +332,7 @@ def _with_data(protocol: Protocol, name: str, source: Source) -> dict[str, Any]:
     require_dataset(data.model_dump(), Inner(source, where))
     is_same = data.dataset == protocol.data.dataset
     values = {**protocol.source, **pretraining.source} if is_same else pretraining.source
-    complete = checked(sources.settings()[data.dataset], values, source, f"{where}.source")
+    complete = _complete_source(data.dataset, values, source, f"{where}.source")
     if is_same:
         _require_one_reading(protocol, name, pretraining, complete.model_dump(mode="json"), source)
     return pretraining.model_dump(mode="json") | {

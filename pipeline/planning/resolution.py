@@ -183,7 +183,8 @@ def _require_weights(protocol: Protocol, start: Start, source: Source) -> None:
         return
     if not protocol.model.get("weights"):
         names = [*protocol.pretraining]
-        expected = f"{one_of(names)} (pretraining), or model.weights"
+        pretraining = f"{one_of(names)} (pretraining)" if names else "a pretraining of the protocol"
+        expected = f"{pretraining}, or model.weights"
         raise Refusal(f"{place_of(source, 'from')}: missing; expected {expected}")
     if start.reinitialize:
         expected = "0 without start.from: every tensor of model.weights is loaded"

@@ -77,7 +77,7 @@ def run_identities(folder: Path, names: Sequence[str]) -> dict[str, dict[str, An
         names: Fingerprints.
 
     Raises:
-        Refusal: A run is damaged.
+        Refusal: A run is corrupted.
     """
     contents = {name: read_file(folder / name, "run.json") for name in names}
     return {name: json.loads(content) for name, content in contents.items() if content}
@@ -140,7 +140,7 @@ def read_ledger(path: Path) -> tuple[Planned, ...]:
         path: The file `ledger.jsonl` of a report.
 
     Raises:
-        Refusal: An entry is damaged or does not follow from the one before it.
+        Refusal: An entry is corrupted or does not follow from the one before it.
     """
     return parse_ledger(path.read_bytes(), str(path)) if path.exists() else ()
 
@@ -153,7 +153,7 @@ def parse_ledger(content: bytes, place: str) -> tuple[Planned, ...]:
         place: Where it is from, for errors.
 
     Raises:
-        Refusal: An entry is damaged or does not follow from the one before it.
+        Refusal: An entry is corrupted or does not follow from the one before it.
     """
     cure = f"an entry was changed, moved or removed; run: git checkout {place}"
     lines = content.split(b"\n")
@@ -164,7 +164,7 @@ def parse_ledger(content: bytes, place: str) -> tuple[Planned, ...]:
     for number, line in enumerate(lines, start=1):
         entry = _entry(line)
         if entry is None:
-            raise Refusal(f"{place}: line {number}: damaged; {cure}")
+            raise Refusal(f"{place}: line {number}: corrupted; {cure}")
         if entry[BEFORE] != before:
             raise Refusal(f"{place}: line {number}: does not follow from the line before; {cure}")
         if plans and entry[PLAN] == plans[-1]:
@@ -182,7 +182,7 @@ def continue_ledger(path: Path, earlier: Path) -> None:
         earlier: The ledger of that report there.
 
     Raises:
-        Refusal: The earlier ledger is damaged.
+        Refusal: The earlier ledger is corrupted.
     """
     if read_ledger(earlier):
         write_bytes(path, earlier.read_bytes())
@@ -199,7 +199,7 @@ def append_opening(path: Path, planned: Planned) -> bool:
         Whether it was appended.
 
     Raises:
-        Refusal: The ledger is damaged.
+        Refusal: The ledger is corrupted.
     """
     content = path.read_bytes() if path.exists() else b""
     entries = parse_ledger(content, str(path))
@@ -448,7 +448,7 @@ def _versions(identities: Identities) -> dict[str, str]:
 
 
 def _entry(line: bytes) -> Planned | None:
-    """Return the entry in a line; None if it is damaged."""
+    """Return the entry in a line; None if it is corrupted."""
     try:
         entry = json.loads(line)
         is_whole = (

@@ -52,7 +52,7 @@ def read_report(folder: Path) -> WrittenReport:
         folder: The folder of the report.
 
     Raises:
-        Refusal: There is none, or a file of it is damaged.
+        Refusal: There is none, or a file of it is corrupted.
     """
     paths = {name: folder / name for name in FILES}
     texts = {name: _text(path) for name, path in paths.items() if path.is_file()}
@@ -85,7 +85,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_text("utf-8")
     except UnicodeDecodeError:
-        raise Refusal(f"{path}: damaged; run: gapwise restore") from None
+        raise Refusal(f"{path}: corrupted; run: gapwise restore") from None
 
 
 def is_report(folder: Path) -> bool:
@@ -127,7 +127,7 @@ def parse_report(texts: Mapping[str, str], place: str) -> WrittenReport:
         place: Where they are from, for errors.
 
     Raises:
-        Refusal: A needed file is missing, or one is damaged.
+        Refusal: A needed file is missing, or one is corrupted.
     """
     missing = [name for name in NEEDED if name not in texts]
     if missing:
@@ -137,7 +137,7 @@ def parse_report(texts: Mapping[str, str], place: str) -> WrittenReport:
         try:
             read[name] = _parsed(name, texts[name])
         except (ValueError, TypeError, AttributeError):
-            raise Refusal(f"{place}: {name}: damaged; run: gapwise restore") from None
+            raise Refusal(f"{place}: {name}: corrupted; run: gapwise restore") from None
     return WrittenReport(
         metrics=read[METRICS],
         facts=read.get(FACTS, {}),
@@ -151,7 +151,7 @@ def _parsed(name: str, text: str) -> Any:
     """Return the parsed content of a file.
 
     Raises:
-        ValueError, TypeError, AttributeError: The file is damaged.
+        ValueError, TypeError, AttributeError: The file is corrupted.
     """
     if name.endswith(".csv"):
         rows = tuple(parse_rows(io.StringIO(text, newline="")))

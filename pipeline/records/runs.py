@@ -39,7 +39,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         folder: The folder of the run.
 
     Raises:
-        Refusal: The record is damaged.
+        Refusal: The record is corrupted.
     """
     record = valid_record(folder)
     if record is None and (folder / RECORD).exists():
@@ -56,7 +56,7 @@ def done_records(folder: Path, runs: Iterable[str]) -> dict[str, dict[str, Any]]
         runs: Fingerprints.
 
     Raises:
-        Refusal: A record is damaged.
+        Refusal: A record is corrupted.
     """
     records = {run: read_record(folder / run) for run in runs}
     return {run: record for run, record in records.items() if record and record["state"] == "done"}
@@ -85,7 +85,7 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
         folder: The folder of the run.
 
     Raises:
-        Refusal: The curve is damaged.
+        Refusal: The curve is corrupted.
     """
     return [json.loads(line) for line in read_file(folder, "history.jsonl").decode().splitlines()]
 

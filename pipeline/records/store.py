@@ -72,8 +72,8 @@ class Store:
             fingerprint: The name of the run.
 
         Returns:
-            Its recorded state; "missing" without a record, and with a damaged file, so that the run
-            is trained again.
+            Its recorded state; "missing" without a record, and with a corrupted file, so that the
+            run is trained again.
         """
         folder = self.folder(fingerprint)
         record = valid_record(folder)

@@ -15,6 +15,6 @@ def read_settings(folder: Path) -> RunConfig | None:
         folder: The folder of the run.
 
     Raises:
-        Refusal: They are damaged.
+        Refusal: They are corrupted.
     """
     return read_config(folder / SETTINGS) if read_file(folder, SETTINGS) else None

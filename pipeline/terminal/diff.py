@@ -45,7 +45,7 @@ class ReportVersion:
             there = _committed(self.word)
             if not there:
                 raise Refusal(f"{self.word}: no report in {REPORTS}; expected a commit with one")
-            raise Refusal(unknown_name(f"{self.word}: --protocol", name, there))
+            raise Refusal(unknown_name(f"{self.word}: {REPORTS}", name, there))
         return parse_report(present, f"{self.word}: {REPORTS / name}")
 
 
@@ -65,6 +65,8 @@ def show_diff(
     """
     versions = [_version(word) for word in (before, after)]
     named = [version.folder.name for version in versions if version.folder]
+    if protocols and not named:
+        _require_reports(protocols, (before, after))
     title = ARROW.join(f"`{version.word}`" for version in versions)
     for name in named[-1:] or protocols or usual:
         reports = [version.report(name) for version in versions]
@@ -73,6 +75,14 @@ def show_diff(
     others = [] if named or protocols else _changed(before, after, usual)
     if others:
         print(f"note: other reports differ too: --protocol {' --protocol '.join(others)}")
+
+
+def _require_reports(protocols: Sequence[str], commits: Sequence[str]) -> None:
+    """Check that one of the commits, if they have reports, has a report of every protocol."""
+    existing = {name for commit in commits for name in _committed(commit)}
+    unknown = [name for name in protocols if name not in existing]
+    if existing and unknown:
+        raise Refusal(*(unknown_name("--protocol", name, existing) for name in unknown))
 
 
 def _committed(commit: str) -> list[str]:

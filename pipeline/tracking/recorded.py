@@ -41,7 +41,7 @@ def recorded_runs(
         store: The run store, which has the times.
 
     Raises:
-        Refusal: A run is damaged.
+        Refusal: A run is corrupted.
     """
     by_run: dict[str, list[Values]] = {}
     for row in scores:

@@ -47,7 +47,7 @@ class Target:
         write_sealed(self.memory, {**self._sent(), payload.id: payload.digest()})
 
     def _sent(self) -> dict[str, str]:
-        """Return digests by id; none if the file is damaged, as sending twice is harmless."""
+        """Return digests by id; none if the file is corrupted, as sending twice is harmless."""
         try:
             return read_sealed(self.memory)
         except Refusal:

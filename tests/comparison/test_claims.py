@@ -930,6 +930,11 @@ REFUSED = {  # case: contrast, other fields, the beginning of the error
     "slope without levels": (ARM, {"rule": "slope"}, "contrast.levels: "),
     "levels without a slope": ({"levels": ("a", "b", "c")}, {}, "contrast.levels: "),
     "levels that repeat": ({"levels": ("a", "b", "a")}, {"rule": "slope"}, "contrast.levels: "),
+    "than with levels": (
+        ARM,
+        {"rule": "interaction", "than": {"levels": ("a", "b", "c")}},
+        "than.levels: ",
+    ),
     "interaction without than": (ARM, {"rule": "interaction"}, "than: "),
     "than without an interaction": (ARM, {"than": {"arm": "b"}}, "than: "),
     "than that is the contrast": (ARM, {"rule": "interaction", "than": ARM}, "than: "),

@@ -364,11 +364,14 @@ def two_seeds(**columns):
 
 
 def refused_in_one_line(table, line, **arguments):
-    """Check that the table is refused, in one line that begins so and says what is expected."""
+    """Check that the table is refused, in one line that begins so and says what is expected.
+
+    The line begins with an option, or with the file before `line`.
+    """
     with pytest.raises(Refusal) as raised:
         judge(table, **arguments, source="x.csv")
     (message,) = raised.value.lines
-    assert message.startswith(f"x.csv: {line}")
+    assert message.startswith(line if line.startswith("--") else f"x.csv: {line}")
     assert "; expected " in message
 
 
@@ -487,6 +490,19 @@ def test_a_bad_margin_raises_one_line(unit, margin, line):
     refused_in_one_line(TWO_SEEDS, f"margin: {line}", unit=unit, margin=margin, direction="lower")
 
 
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("arm", "no column arm; expected --arm one of group, seed, score"),
+        ("seed", "no column seed; expected --seed one of arm, group, score"),
+        ("score", "no column score; expected --score one of arm, seed, group; or use --wide"),
+    ],
+)
+def test_a_table_without_a_usual_column_raises_one_line(name, line):
+    table = {"group" if key == name else key: values for key, values in TWO_SEEDS.items()}
+    refused_in_one_line(table, line)
+
+
 def test_an_arm_without_any_other_raises_one_line():
     table = two_seeds(arm=["a"] * 4, seed=SEEDS[:4])
     refused_in_one_line(table, "one arm (a); expected at least two", against="a")
@@ -503,15 +519,15 @@ def test_fractions_above_1_raise_one_line():
 
 
 @pytest.mark.parametrize(
-    ("name", "values", "line"),
+    ("name", "values"),
     [
-        pytest.param("reference_score", [0.1] * 4, "the scores of every reference", id="scores"),
-        pytest.param("reference", ["", "baseline"] * 2, "a column reference", id="names"),
+        pytest.param("reference_score", [0.1] * 4, id="scores"),
+        pytest.param("reference", ["", "baseline"] * 2, id="names"),
     ],
 )
-def test_a_second_way_to_name_the_reference_raises_one_line(name, values, line):
+def test_a_second_way_to_name_the_reference_raises_one_line(name, values):
     table = two_seeds(**{name: values})
-    refused_in_one_line(table, f"--against a: the table has {line}", against="a")
+    refused_in_one_line(table, f"--against: not allowed with a column {name};", against="a")
 
 
 # The docstring

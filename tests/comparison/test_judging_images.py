@@ -122,7 +122,7 @@ def all_right(table, arm, seed):
         (lambda table: table.iloc[:0], "no rows; expected a row per run and test example"),
         (
             lambda table: table.drop(columns="seed"),
-            "--seed: unknown name 'seed'; expected one of: arm, correct, image",
+            "no column seed; expected the columns arm, seed, image, correct",
         ),
         (
             lambda table: cell(table, 5, "2"),

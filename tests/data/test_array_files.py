@@ -268,7 +268,7 @@ def test_two_files_are_mapped(tmp_path):
     assert pool.labels.dtype == np.int64
     assert (pool.images == np.moveaxis(BYTES, -1, 1)).all()
     (tmp_path / "x.npy").write_bytes((tmp_path / "x.npy").read_bytes()[:-1])
-    assert "x.npy: damaged, or not an array for NumPy" in refusal(source)
+    assert "x.npy: corrupted, or not an array for NumPy" in refusal(source)
     np.savez(tmp_path / "z.npz", images=BYTES)
     assert "not .npy files; expected .npy files, or source.path" in refusal(
         source | {"images": str(tmp_path / "z.npz")}
@@ -315,7 +315,7 @@ def test_what_is_too_large_for_memory_is_unpacked_to_the_disk(order, save, tmp_p
     content = bytearray(path.read_bytes())
     content[len(content) // 3] ^= 1
     path.write_bytes(content)
-    assert "a.npz: damaged, or not an array for NumPy" in refusal({"path": str(path)})
+    assert "a.npz: corrupted, or not an array for NumPy" in refusal({"path": str(path)})
 
 
 def test_an_archive_larger_than_the_disk_raises_before_it_is_read(saved, tmp_path, monkeypatch):
@@ -369,7 +369,7 @@ def test_an_error_of_the_disk_is_none_of_the_file(saved, monkeypatch):
 
 
 HEADER = "{'descr': '|u1', 'fortran_order': False, 'shape': (60, 8, 8), }"
-SAYS = "damaged, or not an array for NumPy: "
+SAYS = "corrupted, or not an array for NumPy: "
 
 
 @pytest.mark.parametrize(
@@ -447,4 +447,4 @@ def test_a_flipped_bit_is_found(saved, tmp_path):
     content = bytearray((tmp_path / "a.npz").read_bytes())
     content[600] ^= 1
     (tmp_path / "a.npz").write_bytes(content)
-    assert "a.npz: damaged" in refusal(source)
+    assert "a.npz: corrupted" in refusal(source)

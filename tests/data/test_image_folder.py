@@ -808,9 +808,9 @@ def test_an_interrupted_run_resumes(root, monkeypatch):
     assert images[:, 0, 0, 0].tolist() == [200, 200, 10, 10, 10, 10]
     kept = sorted(Path(".data").glob("*/*"))
     assert len(kept) == 3  # the chunk of before the change is gone
-    damaged = bytearray(kept[0].read_bytes())
-    damaged[300] ^= 1
-    kept[0].write_bytes(damaged)
+    corrupted = bytearray(kept[0].read_bytes())
+    corrupted[300] ^= 1
+    kept[0].write_bytes(corrupted)
     again, repaired = tried()
     assert len(again) == 2
     assert (repaired == images).all()

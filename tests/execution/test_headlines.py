@@ -44,13 +44,13 @@ def test_an_edited_number_of_a_headline_is_named(report, name, old, new, words):
 def test_damaged_and_missing_files_are_one_line(report):
     (report / "ledger.jsonl").write_text("{}\n")
     (line,) = headline_differences(report)
-    assert "line 1: damaged" in line
+    assert "line 1: corrupted" in line
     (report / "ledger.jsonl").unlink()
     (report / "report.md").unlink()
     assert headline_differences(report) == [f"{report}/report.md: missing; run: gapwise restore"]
     (report / "metrics.json").write_text("{")
     (line,) = headline_differences(report)
-    assert "metrics.json: damaged" in line
+    assert "metrics.json: corrupted" in line
 
 
 STUDY = """

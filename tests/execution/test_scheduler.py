@@ -131,7 +131,7 @@ def test_asked_to_keep_going_the_stage_succeeds_and_counts_what_failed(grid, pro
 def test_a_finished_run_that_is_damaged_before_the_end_of_the_stage_ends_it_in_a_line(
     grid, project, capsys
 ):
-    """The first run is done; the last finds it damaged, as a disk may do or another process."""
+    """The first run is done; the last finds it corrupted, as a disk may do or another process."""
 
     def damaging(job):
         first, last = min(job["all"]), max(job["all"])
@@ -143,7 +143,7 @@ def test_a_finished_run_that_is_damaged_before_the_end_of_the_stage_ends_it_in_a
     assert grid(perform=damaging) == 1
     errors = capsys.readouterr().err
     assert errors.endswith(
-        ": damaged or removed since it was trained, the first of 1 such runs; run again\n"
+        ": corrupted or removed since it was trained, the first of 1 such runs; run again\n"
     )
     folder = project / "artifacts" / "tiny" / "exploration"
     names = read_plan(folder).fingerprints()

@@ -218,7 +218,9 @@ def test_only_declared_looks_of_arms_that_there_are_may_be_asked_for(write, reso
         ("{looks: [3, 6], weights: [0.5, 0.6]}", ".weights: invalid value [0.5, 0.6]; expected 2"),
         ("{looks: [3, 6], weights: [1]}", ".weights: invalid value [1]; expected 2 numbers > 0"),
         ("{looks: [3, 6], weights: [0, 1]}", ".weights: invalid value [0, 1]; expected 2 numbers"),
-        ("0", ": invalid value 0; expected an integer >= 1 or a mapping"),
+        ("0", ": invalid value 0; expected an integer >= 1, or looks"),
+        ("{looks: [3, 6], weight: 1}", ".weight: unknown key; expected one of: looks, weights"),
+        ("[3, 6]", ": invalid value [3, 6]; expected an integer >= 1, or looks"),
     ],
 )
 def test_invalid_looks_are_one_line(write, confirmation, error):

@@ -388,6 +388,8 @@ def test_an_unknown_key_of_a_study_hides_no_error_of_its_arms(project):
         ),
         ("model: {name: mlp, depth: 3}", "model.depth: unknown key; expected one of: "),
         ("data: {classes: [1, 1]}", "data.classes: invalid value [1, 1]; expected distinct"),
+        ("source: {lable: x}", "source.lable: unknown key; the dataset digits has no source"),
+        ("start: {from: other}", "start.from: unknown name 'other'; the protocol has no pretr"),
     ],
 )
 def test_an_error_of_a_value_inside_an_override_names_the_parameters(project, parameters, line):

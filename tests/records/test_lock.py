@@ -64,7 +64,7 @@ def test_acquiring_the_lock_twice_in_one_process_raises(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "damaged",
+    "corrupted",
     [
         "",
         GOOD[:18],
@@ -75,12 +75,12 @@ def test_acquiring_the_lock_twice_in_one_process_raises(tmp_path):
         GOOD[: GOOD.index("x\n")],
     ],
 )
-def test_a_damaged_dvc_lock_is_restored(tmp_path, monkeypatch, damaged):
+def test_a_damaged_dvc_lock_is_restored(tmp_path, monkeypatch, corrupted):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dvc.lock").write_text(GOOD)
     assert repair_dvc_lock() == ""
     keep_dvc_lock()
-    (tmp_path / "dvc.lock").write_text(damaged)
+    (tmp_path / "dvc.lock").write_text(corrupted)
     assert "restored from the last good copy" in repair_dvc_lock()
     assert (tmp_path / "dvc.lock").read_text() == GOOD
 

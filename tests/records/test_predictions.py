@@ -140,13 +140,13 @@ def test_runs_that_were_not_predicted_raise_a_line_each(folder):
 def test_a_file_that_is_not_the_one_of_the_index_raises(folder, damage):
     path = folder / "aa.safetensors"
     content = path.read_bytes()
-    damaged = {
+    corrupted = {
         "flipped": content[:-1] + bytes([content[-1] ^ 1]),
         "cut": content[:-1],
         "empty": b"",
         "another run's": (folder / "12e3.safetensors").read_bytes(),
     }
-    path.unlink() if damage == "gone" else path.write_bytes(damaged[damage])
+    path.unlink() if damage == "gone" else path.write_bytes(corrupted[damage])
     with pytest.raises(Refusal) as refused:
         read(folder, "aa")
     (line,) = refused.value.lines

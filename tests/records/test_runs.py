@@ -1,4 +1,4 @@
-"""Files of one run: which records count, and what a damaged file is."""
+"""Files of one run: which records count, and what a corrupted file is."""
 
 import pytest
 

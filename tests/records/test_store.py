@@ -149,7 +149,7 @@ def test_restored_from_a_pulled_output(store, tmp_path):
         (store.folder("aa") / "record.json").read_text()
     )
     assert fresh.restore([source]) == 0
-    (source / "aa" / "weights.safetensors").write_bytes(b"damaged")
+    (source / "aa" / "weights.safetensors").write_bytes(b"corrupted")
     assert Store(tmp_path / "third").restore([source]) == 0
 
 

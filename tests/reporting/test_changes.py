@@ -91,15 +91,15 @@ def test_either_number_of_the_baseline_is_noted(name):
     ("changes", "line"),
     [
         ({METRICS: None}, "there: metrics.json: missing; expected a report"),
-        ({METRICS: "{"}, "there: metrics.json: damaged; run: gapwise restore"),
-        ({METRICS: "[]"}, "there: metrics.json: damaged; run: gapwise restore"),
-        ({METRICS: "{}"}, "there: metrics.json: damaged; run: gapwise restore"),
-        ({CONTRASTS: "arm\na\n"}, "there: plots/contrasts.csv: damaged; run: gapwise restore"),
-        ({CONTRASTS: "n\n1,2\n"}, "there: plots/contrasts.csv: damaged; run: gapwise restore"),
-        ({SEEDS: "seed\nx\n"}, "there: seeds.csv: damaged; run: gapwise restore"),
+        ({METRICS: "{"}, "there: metrics.json: corrupted; run: gapwise restore"),
+        ({METRICS: "[]"}, "there: metrics.json: corrupted; run: gapwise restore"),
+        ({METRICS: "{}"}, "there: metrics.json: corrupted; run: gapwise restore"),
+        ({CONTRASTS: "arm\na\n"}, "there: plots/contrasts.csv: corrupted; run: gapwise restore"),
+        ({CONTRASTS: "n\n1,2\n"}, "there: plots/contrasts.csv: corrupted; run: gapwise restore"),
+        ({SEEDS: "seed\nx\n"}, "there: seeds.csv: corrupted; run: gapwise restore"),
     ],
 )
-def test_a_damaged_report_is_one_line(changes, line):
+def test_a_corrupted_report_is_one_line(changes, line):
     files = {name: text for name, text in (texts() | changes).items() if text is not None}
     with pytest.raises(Refusal) as refused:
         parse_report(files, "there")

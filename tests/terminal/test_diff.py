@@ -76,12 +76,13 @@ def test_other_reports_that_two_commits_differ_in_are_offered(history, capsys):
     [
         (("nothing", "HEAD"), "diff: unknown name 'nothing'; expected a folder with a report"),
         (("--help", "HEAD"), "diff: unknown name '--help'; expected a folder with a report"),
-        (("HEAD", "HEAD", "no"), "HEAD: --protocol: unknown name 'no'; expected one of: tiny"),
+        (("HEAD", "HEAD", "no"), "--protocol: unknown name 'no'; expected one of: tiny"),
+        (("HEAD", "HEAD"), "HEAD: reports: unknown name 'other'; expected one of: tiny"),
     ],
 )
 def test_bad_input_is_one_line(history, words, line):
     with pytest.raises(Refusal) as refused:
-        show_diff(*words[:2], words[2:], ["tiny"])
+        show_diff(*words[:2], words[2:], ["other"])
     (message,) = refused.value.lines
     assert message.startswith(line)
 

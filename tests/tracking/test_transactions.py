@@ -52,8 +52,8 @@ def test_a_file_is_complete_with_its_last_byte_only(tmp_path, mirror):
     near = [*range(40), *range(BLOCK - 20, BLOCK + 20), *range(len(content) - 40, len(content))]
     assert [length for length in near if is_complete(content[:length])] == []
     for place in (8, BLOCK - 9, BLOCK + 9, len(content) - 1):
-        damaged = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
-        assert not is_complete(damaged), place
+        corrupted = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+        assert not is_complete(corrupted), place
     with_a_hole = content[:BLOCK] + bytes(BLOCK) + content[2 * BLOCK :]
     assert not is_complete(with_a_hole)
 

@@ -117,7 +117,7 @@ def _header(path: Path) -> Header | None:
         with Image.open(path, formats=FORMATS) as image:
             short, long = sorted(image.size)
             return Header(short, long, image.mode)
-    except Exception:  # a damaged file can raise nearly any type; `prepare` names it
+    except Exception:  # a corrupted file can raise nearly any type; `prepare` names it
         return None
 
 

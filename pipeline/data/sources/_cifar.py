@@ -54,7 +54,7 @@ def read(path: Path, variant: CifarVariant) -> Splits:
     Some missing training batches are a warning.
 
     Raises:
-        Refusal: The test batch is missing, or a file is damaged.
+        Refusal: The test batch is missing, or a file is corrupted.
     """
     archive = path if path.is_file() else path / variant.archive
     packed = archive.is_file()

@@ -13,6 +13,7 @@ from urllib.request import urlopen
 from pydantic import Field, model_validator
 
 from pipeline.config.settings import Settings
+from pipeline.config.validation import expectation
 from pipeline.data.arrays import Splits
 from pipeline.data.paths import cache_folder, data_path
 from pipeline.runtime.errors import Refusal
@@ -64,17 +65,19 @@ class PublishedDataset:
                 return read(location)
         if source.download:
             return self._download(read)
+        problem = f"missing; expected {self._folder}"
+        if source.path:
+            problem = expectation(source.path, self._folder, "(does not exist)")
         package = f"; or: apt-get install {self.package}" if self.package else ""
         raise Refusal(
-            f"{self.name}: {' and '.join(map(str, locations))}: missing; "
-            f"expected source.path of {self._folder}, these files in {cache_folder() / self.name}, "
-            f"or source.download: true{package}"
+            f"source.path: {problem}; or put these files into {cache_folder() / self.name}; "
+            f"or set source.download: true{package}"
         )
 
     @property
     def _folder(self) -> str:
         files = f"a folder with {', '.join(self.files)}"
-        return f"the folder {self.folder}, or of {files}" if self.folder else files
+        return f"the folder {self.folder} or {files}" if self.folder else files
 
     def _download(self, read: Read) -> Splits:
         """Download all files; the cache keeps them only if `read` accepts them."""

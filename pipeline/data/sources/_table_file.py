@@ -71,7 +71,7 @@ def read_columns(
     """Return the columns: `texts` as text, None where empty; others as numbers if they all are.
 
     Raises:
-        Refusal: The file is damaged, or a row has more values than there are columns.
+        Refusal: The file is corrupted, or a row has more values than there are columns.
     """
     if _is_parquet(path):
         return _read_parquet(path, columns, texts)
@@ -201,7 +201,7 @@ def _parquet(path: Path) -> Any:
     """Return the opened Parquet file.
 
     Raises:
-        Refusal: pyarrow is not installed, or the file is damaged.
+        Refusal: pyarrow is not installed, or the file is corrupted.
     """
     try:
         import pyarrow
@@ -216,7 +216,7 @@ def _parquet(path: Path) -> Any:
     except (pyarrow.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
         raise Refusal(
-            f"{printable(str(path))}: damaged, or not Parquet: {printable(reason)}; "
+            f"{printable(str(path))}: corrupted, or not Parquet: {printable(reason)}; "
             "expected a Parquet file"
         ) from None
 
