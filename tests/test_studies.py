@@ -20,7 +20,7 @@ OTHERS = (
     *("pooling_regions", "schedules", "variance", "transfer_modes", "transfer_size"),
     *("transfer_similarity", "pretraining_regularizer", "training_length", "label_noise"),
     *("input_dropout", "batch_norm_and_batch_size", "width", "depth"),
-    *("search_methods", "importance"),
+    *("search_methods", "importance", "longer_training"),
 )
 STUDIES = sorted({*regularizers.names(), *OTHERS})  # each regularizer has its study
 MADE_FOR = {  # studies of one protocol alone

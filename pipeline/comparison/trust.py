@@ -19,6 +19,7 @@ from pipeline.comparison.explored import SEARCHES
 from pipeline.comparison.intervals import Array, interval
 from pipeline.comparison.levels import LEVEL, PRIMARY
 from pipeline.comparison.matching import compared
+from pipeline.comparison.training_length import first_references, last_changes, longer_arms
 from pipeline.comparison.verdicts import Verdict
 from pipeline.comparison.weights import last_weight
 from pipeline.config.plan import BASELINE, TUNING, Plan
@@ -26,7 +27,7 @@ from pipeline.config.plan import BASELINE, TUNING, Plan
 NUMBERS = ("value", "low", "high", "limit")
 COLUMNS = ("check", "study", "arm", "subject", "passed", "at_bound", *NUMBERS)
 
-LAST = 2 / 3  # share of the epochs before the last third of training
+VALIDATION = "validation_accuracy"  # the metric of the checks of the length of training
 Rows = Iterator[dict[str, Any]]
 Records = Mapping[str, Mapping[str, Any]]  # fingerprint -> record
 
@@ -40,9 +41,14 @@ class Check(StrEnum):
         INTERIOR: Is the chosen value inside its space, or at a bound of its field? Per arm with an
             ordered space; value: how often the space was widened.
         GAIN: Does the chosen setting beat its reference on validation? Per arm; value: the gain.
-        BUDGET: Has validation accuracy stopped rising? Per arm; value: the change over the last
-            third of training. It fails where the mean is above the margin. A learning rate that
-            falls to zero always raises the accuracy somewhat.
+        LONGER: Does longer training gain nothing? Per arm that another arm trains for at least
+            twice as many epochs, without any other change; subject: that other arm; value: its
+            gain in validation accuracy. It fails where the mean is above the margin.
+        BUDGET: Has validation accuracy stopped rising? Per arm that is in no row of `LONGER`;
+            value: the change over the last third of training. It fails where the mean is above the
+            margin. A learning rate that falls to zero always raises the accuracy somewhat: if the
+            reference of an arm passes `LONGER`, the value is the change minus that of the
+            reference, paired by seed, and the subject is the reference.
         REFERENCES: Is the baseline above simple classifiers? Per classifier; value: the mean
             difference in validation accuracy, paired by seed. It fails where the mean is not above
             0 or the interval includes 0.
@@ -60,6 +66,7 @@ class Check(StrEnum):
     TUNED = "baseline_tuned"
     INTERIOR = "spaces_interior"
     GAIN = "settings_beat_reference"
+    LONGER = "longer_training_gains_nothing"
     BUDGET = "budget_sufficient"
     REFERENCES = "baseline_above_references"
     IMAGES = "verdicts_on_other_images"
@@ -95,11 +102,13 @@ def trust(
     contrasts, parts = tables["contrasts"], tables["parts"]
     distinct = contrasts[(contrasts["metric"] == PRIMARY) & ~contrasts["repeats"]]
     primary = distinct.to_dict("records")
+    longer = list(_longer(plan, contrasts[contrasts["metric"] == VALIDATION].to_dict("records")))
     rows = [
         *_tuned(plan, searched[of_baseline].to_dict("records")),
         *_interior(arms),
         *_gains(arms),
-        *_budgets(plan, histories),
+        *longer,
+        *_budgets(plan, histories, longer),
         *_above_references(plan, tables["scores"], tables["references"]),
         *_other_images(primary),
         *_seeds(plan, primary, len(primary) + len(parts[~parts["repeats"].astype(bool)])),
@@ -159,31 +168,45 @@ def _gains(searches: Iterable[Mapping[str, Any]]) -> Rows:
             yield _row(Check.GAIN, row["gain"] > 0, row, **numbers, limit=0.0)
 
 
-def _budgets(plan: Plan, histories: Histories) -> Rows:
-    changes: dict[tuple[str, str], list[float]] = {}
-    first: dict[str, tuple[str, str]] = {}  # of a run, the arm that has it
-    for run in plan.runs_of("comparison"):
-        key = run.study, run.arm
-        if run.fingerprint in histories and first.setdefault(run.fingerprint, key) == key:
-            change = _last_change(histories[run.fingerprint])
-            changes.setdefault(key, []).append(change)
-    for (study, arm), values in changes.items():
-        numbers = _estimate(np.array(values, dtype=float))
-        passed = numbers["value"] <= plan.margin
-        of_arm = {"study": study, "arm": arm}
-        yield _row(Check.BUDGET, passed, of_arm, **numbers, limit=plan.margin)
+def _longer(plan: Plan, contrasts: Iterable[Mapping[str, Any]]) -> Rows:
+    """Yield what longer training gains, from the contrasts of validation accuracy."""
+    references = longer_arms(plan)
+    for row in contrasts:
+        reference = references.get((row["study"], row["arm"]))
+        if reference is None or not row["n"]:
+            continue
+        of_reference = dict(zip(("study", "arm"), reference, strict=True))
+        numbers = {"value": row["difference"], "low": row["low"], "high": row["high"]}
+        passed = row["difference"] <= plan.margin
+        named = {"subject": row["arm"], **numbers, "limit": plan.margin}
+        yield _row(Check.LONGER, passed, of_reference, **named)
 
 
-def _last_change(history: Sequence[Mapping[str, Any]]) -> float:
-    """Return the change of validation accuracy over the last third of training, interpolated.
+def _budgets(plan: Plan, histories: Histories, longer: Sequence[Mapping[str, Any]]) -> Rows:
+    """Yield the change over the last third of training.
 
-    It is NaN where the curve has no two points.
+    Args:
+        plan: The confirmation plan.
+        histories: The learning curves by fingerprint.
+        longer: The rows on longer training; their arms are left out.
     """
-    points = [(row["epoch"], row["accuracy"]) for row in history if row["split"] == "validation"]
-    if len(points) < 2:
-        return nan
-    epochs, accuracies = np.array(points, dtype=float).T
-    return float(accuracies[-1] - np.interp(LAST * epochs[-1], epochs, accuracies))
+    changes, references = last_changes(plan, histories), first_references(plan)
+    measured = {(row["study"], row["arm"]) for row in longer}
+    failed = {(row["study"], row["arm"]) for row in longer if not row["passed"]}
+    left_out = measured | longer_arms(plan).keys()
+    for (study, arm), of_arm in changes.items():
+        if (study, arm) in left_out:
+            continue
+        reference = references.get((study, arm))
+        values, subject = list(of_arm.values()), ""
+        if reference in measured - failed:
+            usual = changes.get(reference, {})
+            values = [change - usual[seed] for seed, change in of_arm.items() if seed in usual]
+            subject = reference[1]
+        numbers = _estimate(np.array(values, dtype=float))
+        named = {"subject": subject, **numbers, "limit": plan.margin}
+        passed = numbers["value"] <= plan.margin
+        yield _row(Check.BUDGET, passed, {"study": study, "arm": arm}, **named)
 
 
 def _above_references(plan: Plan, scores: pd.DataFrame, references: pd.DataFrame) -> Rows:

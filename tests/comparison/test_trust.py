@@ -13,7 +13,7 @@ import pytest
 from report_data import NAN, SEEDS, planned
 
 from pipeline.comparison.trust import COLUMNS, Check, seeds_required, trust
-from pipeline.config.plan import TUNING, Plan, PlannedLooks
+from pipeline.config.plan import TUNING, Plan, PlannedLooks, Setting
 
 Row = dict[str, Any]
 
@@ -225,6 +225,86 @@ def test_a_shared_baseline_is_checked_once() -> None:
     contrasts = [contrast("a"), contrast("b", study="two")]
     rows = checked(plan, Check.BUDGET, histories=histories, contrasts=contrasts)
     assert list(rows.index) == ["baseline", "a", "b"]
+
+
+def with_setting(plan: Plan, arm: str, setting: Setting, tuned: Row | None = None) -> Plan:
+    """Return a plan in which one arm has this setting."""
+    runs = [
+        run.model_copy(update={"setting": setting}) if run.arm == arm else run for run in plan.runs
+    ]
+    return plan.model_copy(update={"runs": tuple(runs), "tuned": tuned or {}})
+
+
+def trained_for(epochs: int, **changed: Any) -> Setting:
+    """Return the setting of an arm with other epochs than those of the plan, which are 2."""
+    return {"protocol": {"training.epochs": epochs, **changed}}
+
+
+def gain_of_longer(difference: float, n: int = 3) -> list[Row]:
+    """Return the contrasts of arm `b`, with this difference in validation accuracy."""
+    bounds = {"low": difference - 0.01, "high": difference + 0.01}
+    validation = contrast("b", metric="validation_accuracy", difference=difference, n=n, **bounds)
+    return [contrast("b"), validation, contrast("b", metric="validation_nll", difference=9.0)]
+
+
+@pytest.mark.parametrize("gain", [-0.02, 0.01, 0.011])
+def test_what_longer_training_gains_decides_for_the_arm_that_is_its_reference(
+    plan: Plan, gain: float
+) -> None:
+    longer = with_setting(plan, "b", trained_for(4))
+    (row,) = (
+        checked(longer, Check.LONGER, contrasts=gain_of_longer(gain))
+        .reset_index()
+        .to_dict("records")
+    )
+    named = {"study": "one", "arm": "baseline", "subject": "b", "passed": gain <= plan.margin}
+    numbers = {"value": gain, "low": gain - 0.01, "high": gain + 0.01, "limit": plan.margin}
+    assert row | named == row
+    assert {key: row[key] for key in numbers} == pytest.approx(numbers)
+
+
+@pytest.mark.parametrize(("gain", "is_relative"), [(0.005, True), (0.05, False)])
+def test_where_longer_training_gains_nothing_only_a_larger_rise_counts(
+    plan: Plan, gain: float, is_relative: bool
+) -> None:
+    """Rises are paired by seed; the reference and its longer variant are not checked again."""
+    rises = {"baseline": [0.03, 0.04, 0.05], "a": [0.03, 0.05, 0.055], "c": [0.06, 0.06, 0.06]}
+    histories = {}
+    for place, seed in enumerate(SEEDS):
+        for arm, values in rises.items():
+            name = f"{'' if arm == 'baseline' else 'one'}{arm}{seed}"
+            histories[name] = history(0.5, 0.8, 0.8 + values[place])
+        histories[f"oneb{seed}"] = history(0.5, 0.6, 0.9)
+    del histories[f"baseline{SEEDS[0]}"]
+    longer = with_setting(plan, "b", trained_for(4))
+
+    rows = checked(longer, Check.BUDGET, histories=histories, contrasts=gain_of_longer(gain))
+    alone = {"a": np.mean(rises["a"]), "c": np.mean(rises["c"])}
+    paired = {"a": (0.01 + 0.005) / 2, "c": (0.02 + 0.01) / 2}
+    assert rows["value"].to_dict() == pytest.approx(paired if is_relative else alone)
+    assert set(rows["subject"]) == {"baseline" if is_relative else ""}
+    assert rows["passed"].to_dict() == {"a": is_relative, "c": False}
+
+
+@pytest.mark.parametrize(
+    ("setting", "tuned", "is_longer"),
+    [
+        (trained_for(4), {}, True),
+        (trained_for(9), {}, True),
+        (trained_for(4, **{"training.learning_rate": 0.1}), {"training.learning_rate": 0.2}, True),
+        (trained_for(3), {}, False),
+        (trained_for(4, **{"training.learning_rate": 0.1}), {}, False),
+        (trained_for(4) | {"dropout": {"rate": 0.5}}, {}, False),
+        ({}, {}, False),
+    ],
+)
+def test_a_longer_training_changes_at_least_twice_the_epochs_and_nothing_else(
+    plan: Plan, setting: Setting, tuned: Row, is_longer: bool
+) -> None:
+    changed = with_setting(plan, "b", setting, tuned)
+    rows = checked(changed, Check.LONGER, contrasts=gain_of_longer(0.0))
+    assert list(rows["subject"]) == (["b"] if is_longer else [])
+    assert checked(changed, Check.LONGER, contrasts=gain_of_longer(NAN, n=0)).empty
 
 
 # Simple classifiers

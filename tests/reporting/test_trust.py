@@ -17,10 +17,12 @@ from pipeline.reporting.pages._trust import LINES, trust_section
 from pipeline.reporting.verdict_sentences import NOT_ABOVE_MAJORITY
 
 ARMS = tuple(VERDICTS)
+LONGER = "early"  # the arm that trains the baseline for twice as many epochs
 PASSED = {  # check -> values of its rows by subject or arm
     Check.TUNED: {"value": 5, "subject": "training.learning_rate=0.05"},
     Check.INTERIOR: {"value": 0, "subject": "rate=0.5"},
     Check.GAIN: {"value": 0.004, "low": -0.001, "high": 0.009, "limit": 0.0},
+    Check.LONGER: {"value": 0.003, "low": -0.002, "high": 0.008, "limit": 0.01, "subject": LONGER},
     Check.BUDGET: {"value": 0.002, "low": -0.001, "high": 0.005, "limit": 0.01},
     Check.REFERENCES: {"value": 0.03, "low": 0.02, "high": 0.04, "limit": 0.0},
     Check.IMAGES: {"value": 0.02, "low": 0.01, "high": 0.03, "subject": "helps"},
@@ -32,6 +34,7 @@ FAILED = {
     Check.TUNED: {"value": 5},
     Check.INTERIOR: {"value": 2},
     Check.GAIN: {"value": -0.004, "low": -0.009, "high": 0.001},
+    Check.LONGER: {"value": 0.03, "low": 0.02, "high": 0.04},
     Check.BUDGET: {"value": 0.02, "low": 0.015, "high": 0.025},
     Check.REFERENCES: {"value": -0.04, "low": -0.05, "high": -0.03},
     Check.IMAGES: {"low": -0.001, "high": 0.041},
@@ -39,9 +42,11 @@ FAILED = {
     Check.TRIALS: {"value": 3},
     Check.MACHINE: {"value": 2, "subject": "threads=2, device=cpu"},
 }
-TRIED = "3 fresh seeds; 2 epochs; better values may lie beyond those tried"
+BEYOND = "better values may lie beyond those tried"
+TRIED = f"3 fresh seeds; 2 epochs; {BEYOND}"
 CHANGED = "5 verdicts change if the choice of test examples counts too"
 FEW = " (5 arms still improving at the end)"
+WITH_BASELINE = " (6 arms still improving at the end)"
 SUBJECTS = ("majority class", "1-nearest neighbour", "logistic regression")
 
 
@@ -59,7 +64,7 @@ def rows(check: Check, failed: bool, **changed: Any) -> list[dict[str, Any]]:
         **PASSED[check],
     }
     bad = {"passed": False, **(FAILED[check] if failed else {})} if failed else {}
-    if check is Check.TUNED:
+    if check in (Check.TUNED, Check.LONGER):
         checks = [row | {"arm": "baseline", "passed": True} | bad]
     elif check is Check.REFERENCES:
         checks = [
@@ -88,7 +93,14 @@ def overriding(data: ReportData, keys: list[str]) -> ReportData:
 
 @pytest.fixture
 def data() -> ReportData:
-    return report_data({"layers": dict.fromkeys(ARMS, "deterministic")}, VERDICTS)
+    results = report_data({"layers": dict.fromkeys(ARMS, "deterministic")}, VERDICTS)
+    setting = {"protocol": {"training.epochs": 4}}
+    runs = [
+        run.model_copy(update={"setting": setting}) if run.arm == LONGER else run
+        for run in results.confirmation.runs
+    ]
+    plan = results.confirmation.model_copy(update={"runs": tuple(runs)})
+    return dataclasses.replace(results, confirmation=plan)
 
 
 def test_the_wording_of_every_check(data: ReportData, golden) -> None:
@@ -110,6 +122,8 @@ def test_the_wording_of_every_check(data: ReportData, golden) -> None:
         wide,
         rows(Check.TUNED, False, at_bound=True),
         rows(Check.GAIN, True)[4:],
+        [*rows(Check.LONGER, False), *rows(Check.BUDGET, True, subject="baseline")],
+        [*rows(Check.LONGER, False), *rows(Check.BUDGET, False, subject="baseline")],
     ]
     untuned = {1: rows(Check.TUNED, True, subject="", value=1), 0: variants[0]}
     given = [
@@ -155,11 +169,9 @@ def test_a_check_that_does_not_apply_has_no_line(data: ReportData) -> None:
         ([Check.INTERIOR], TRIED),
         ([Check.TUNED], TRIED),
         ([Check.BUDGET], f"3 fresh seeds; 2 epochs{FEW}"),
+        ([Check.LONGER], "3 fresh seeds; 2 epochs (1 arm still improving at the end)"),
         ([Check.IMAGES], f"3 fresh seeds; 2 epochs; {CHANGED}"),
-        (
-            list(Check),
-            f"3 fresh seeds; 2 epochs{FEW}; {CHANGED}; better values may lie beyond those tried",
-        ),
+        (list(Check), f"3 fresh seeds; 2 epochs{WITH_BASELINE}; {CHANGED}; {BEYOND}"),
         ([Check.SEEDS, Check.MACHINE], "3 fresh seeds; 2 epochs"),
     ],
 )

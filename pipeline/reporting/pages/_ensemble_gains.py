@@ -11,9 +11,9 @@ from pipeline.reporting import markdown as md
 from pipeline.reporting.pages._gains import SCALED, Gain, gain_of
 
 FATES = {  # of a gain in NLL, by the sign of its interval after temperature scaling
-    1: "{} still have one after scaling",
-    0: "{} have an interval that includes 0 after scaling",
-    -1: "{} turn into losses, because they were gains in calibration, which scaling gives too",
+    1: "remains for {}",
+    0: "has an interval that includes 0 for {}",
+    -1: "is a loss for {}, because it was a gain in calibration, which scaling gives too",
 }
 
 
@@ -76,11 +76,11 @@ def scaled_gains(methods: Sequence[Gain]) -> str:
         if names:
             parts.append(words.format(md.format_few(names)))
     start = (
-        "**Temperature scaling** removes gains in NLL that are only better calibration. Of the "
-        "methods that average models or passes of one arm and have a gain before scaling (its "
-        "uncorrected interval excludes 0)"
+        "**Temperature scaling** removes gains in NLL that are only better calibration. "
+        "Some methods that average models or passes of one arm have a gain before scaling. "
+        "After scaling, it"
     )
-    return f"{start}, {'; '.join(parts)}." if parts else ""
+    return f"{start} {'; it '.join(parts)}. (By uncorrected intervals.)" if parts else ""
 
 
 def size_gains(sizes: pd.DataFrame, formatter: md.Formatter) -> str:
@@ -97,12 +97,12 @@ def size_gains(sizes: pd.DataFrame, formatter: md.Formatter) -> str:
         )
     if not parts:
         return ""
-    start = (
-        "**More members** (difference in accuracy from one member: the last snapshot or "
-        "checkpoint, or the mean of the single independent models; tables compare with "
-        "the first of them)"
+    note = (
+        "One member is the last snapshot or checkpoint, or the mean over single independent "
+        "models. (Tables compare with the first independent model.)"
     )
-    return f"{start}: {'; '.join(parts)}."
+    gains = "; ".join(parts)
+    return f"**More members**, difference in accuracy from one member: {gains}. {note}"
 
 
 def overconfidence(methods: Sequence[Gain], shown: Sequence[str], formatter: md.Formatter) -> str:

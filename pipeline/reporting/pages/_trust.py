@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from pipeline.comparison.levels import MAJORITY
+from pipeline.comparison.training_length import epochs_of, longer_arms
 from pipeline.comparison.trust import Check
 from pipeline.config.plan import BASELINE
 from pipeline.records.tables import rows_of
@@ -15,6 +16,7 @@ Rows = Sequence[md.Row]
 PARAMETERS = "`params.yaml`"
 OVERRIDES = f"{PARAMETERS}, or `-S`, gives"
 RATE, EPOCHS = "training.learning_rate", "training.epochs"
+LONGER_TRAINING = "longer_training"  # the study that trains the baseline for twice as many epochs
 INTRODUCTION = "A failed check changes no verdict; it limits what the verdicts mean."
 METHOD = "[What each check measures](pages/checks.md)."
 
@@ -47,8 +49,9 @@ def qualifiers(data: ReportData) -> list[str]:
     failed = data.failed_checks
     tuned = rows_of(data.trust[data.trust["check"] == Check.TUNED])
     ends = any(row["subject"] and not row["passed"] for row in tuned)
-    epochs = md.format_count(data.confirmation.settings["training"]["epochs"], "epoch")
-    short = data.trust[(data.trust["check"] == Check.BUDGET) & ~data.trust["passed"]]
+    epochs = md.format_count(_epochs(data), "epoch")
+    is_of_length = data.trust["check"].isin([Check.LONGER, Check.BUDGET])
+    short = data.trust[is_of_length & ~data.trust["passed"]]
     rising = short[short["value"].notna()]  # unknown for a curve with fewer than two points
     arms = md.format_count(len(rising), "arm")
     few = f" ({arms} still improving at the end)" if len(rising) else ""
@@ -98,9 +101,10 @@ def caveats(data: ReportData, study: str, arm: str) -> list[str]:
     """Return the conditions of the verdict of one arm: those of its failed checks, in words."""
     rows = data.trust[(data.trust["study"] == study) & (data.trust["arm"] == arm)]
     failed = set(rows.loc[~rows["passed"], "check"])
-    epochs = md.format_count(data.confirmation.settings["training"]["epochs"], "epoch")
+    epochs = md.format_count(_epochs(data), "epoch")
     words = {
         Check.INTERIOR: "among the values tried",
+        Check.LONGER: f"still improving after {epochs}",
         Check.BUDGET: f"still improving after {epochs}",
         Check.IMAGES: "for these test examples",
     }
@@ -213,19 +217,67 @@ def _budgets(data: ReportData, rows: Rows, failed: Rows) -> str:
             f"The learning curve has fewer than two points: {names}. Set "
             f"`training.curve_points: 10` in {PARAMETERS}."
         )
+    of_reference = ""
+    if any(row["subject"] for row in rows):
+        of_reference = (
+            " The rise of a reference that gains nothing from longer training is subtracted."
+        )
     if failed:
-        epochs = data.confirmation.settings["training"]["epochs"]
+        epochs = 2 * _epochs(data)
         return (
             f"Validation accuracy still rises by more than {margin} over the last third of "
-            f"training: {_names(data, _sorted(measured)[::-1], _change(data))}. Longer training "
-            f"may help {_verb(measured, 'it', 'them')}: `training.epochs: {2 * epochs}` in "
-            f"{_value_file(data, EPOCHS)}. If the validation accuracy of an arm falls early in "
-            "training, try a weaker setting of it."
+            f"training: {_names(data, _sorted(measured)[::-1], _change(data))}.{of_reference} "
+            f"Longer training may help {_verb(measured, 'it', 'them')}: try "
+            f"`training.epochs: {epochs}` in {_value_file(data, EPOCHS)}{_measure_it(data)}. "
+            "If validation accuracy falls early in training, try a weaker setting."
         )
     most = max(rows, key=lambda row: row["value"])
     return (
         f"Validation accuracy no longer rises by more than {margin} over the last third of "
-        f"training. The largest rise: {_names(data, [most], _change(data))}."
+        f"training. The largest rise: {_names(data, [most], _change(data))}.{of_reference}"
+    )
+
+
+def _measure_it(data: ReportData) -> str:
+    """Return how to measure what longer training gains; "" if it has been measured."""
+    is_measured = (data.trust["check"] == Check.LONGER).any()
+    return "" if is_measured else f", or add the study `{LONGER_TRAINING}` to measure what it gains"
+
+
+def _longer(data: ReportData, rows: Rows, failed: Rows) -> str:
+    margin = md.format_margin(data.confirmation.margin)
+    if failed:
+        epochs = min(_longer_epochs(data, row) for row in failed)
+        return (
+            f"Longer training raises validation accuracy by more than {margin}: "
+            f"{_names(data, failed, _longer_change(data))}. Set `training.epochs: {epochs}` in "
+            f"{_value_file(data, EPOCHS)}."
+        )
+    return (
+        f"Longer training does not raise validation accuracy by more than {margin}: "
+        f"{_names(data, rows, _longer_change(data))}."
+    )
+
+
+def _longer_change(data: ReportData) -> Callable[[md.Row], str]:
+    """Return a function that writes the epochs of a longer training and what it gains."""
+    change = _change(data)
+    return lambda row: f"{_longer_epochs(data, row)} epochs: {change(row)}"
+
+
+def _epochs(data: ReportData) -> int:
+    return int(data.confirmation.settings["training"]["epochs"])
+
+
+def _longer_epochs(data: ReportData, row: md.Row) -> int:
+    """Return the epochs of the longer training in a row of this check."""
+    plan = data.confirmation
+    reference = row["study"], row["arm"]
+    longer = {arm for arm, other in longer_arms(plan).items() if other == reference}
+    return next(
+        epochs_of(plan, run)
+        for run in plan.runs
+        if run.arm == row["subject"] and (run.study, run.arm) in longer
     )
 
 
@@ -241,7 +293,6 @@ def _above_references(data: ReportData, rows: Rows, failed: Rows) -> str:
 
 def _better_baseline(data: ReportData) -> str:
     """Return how to improve the baseline: longer training only if it does not overfit."""
-    epochs = data.confirmation.settings["training"]["epochs"]
     if baseline_problem(data) == "variance":
         return (
             "The baseline overfits ([Diagnosis](#diagnosis)), so longer training will hardly "
@@ -249,9 +300,9 @@ def _better_baseline(data: ReportData) -> str:
             f"{_recommended(data)}or another network in {_protocol_file(data)}."
         )
     return (
-        f"Train longer first: `training.epochs: {2 * epochs}` in {_value_file(data, EPOCHS)}. If "
-        "that is not enough, change the network or its training in "
-        f"{_protocol_file(data)}."
+        f"Train longer first: `training.epochs: {2 * _epochs(data)}` in "
+        f"{_value_file(data, EPOCHS)}. If that is not enough, change the network or its training "
+        f"in {_protocol_file(data)}."
     )
 
 
@@ -270,11 +321,12 @@ def _other_images(data: ReportData, rows: Rows, failed: Rows) -> str:
             f"inconclusive {_verb(rows, 'stays', 'stay')} the same if the choice of test "
             "examples also counts as a source of error."
         )
+    verdicts = md.format_count(len(rows), "verdict")
     return (
-        f"{_part(failed, rows, 'verdict')} other than inconclusive "
+        f"Of {verdicts} other than inconclusive, {len(failed)} "
         f"{_verb(failed, 'changes', 'change')} if the choice of test examples also counts as a "
-        f"source of error: {_names(data, failed, _change(data))}. (The verdict is corrected, the "
-        "interval is not, so it may exclude 0.) "
+        f"source of error: {_names(data, failed, _change(data))}. (The interval may exclude 0 "
+        "nevertheless, because only the verdict is corrected.) "
         f"Raise {_seeds_key(data)} in {_value_file(data, 'seeds.confirmation')}. "
         "[Precision](pages/verdicts.md#precision) says whether more test examples would also help."
     )
@@ -355,6 +407,7 @@ def _machines(data: ReportData, rows: Rows, failed: Rows) -> str:
 LINES: dict[Check, Callable[[ReportData, Rows, Rows], str]] = {
     Check.TUNED: _tuned,
     Check.REFERENCES: _above_references,
+    Check.LONGER: _longer,
     Check.BUDGET: _budgets,
     Check.INTERIOR: _interior,
     Check.GAIN: _gains,

@@ -18,9 +18,13 @@ change nothing.
 its range, with the same exceptions.
 - **Chosen settings**: the mean validation accuracy of every chosen setting, on the exploration \
 seeds, is above that of its reference.
+- **Longer training**: an arm with at least twice as many epochs, and no other change, has a mean \
+validation accuracy at most {{margin}} above that of its reference. The study `longer_training` \
+has such an arm. This check replaces the next one for the reference.
 - **Budget**: over the last third of training, validation accuracy (interpolated between the \
 points of the curve) rises by no more than {{margin}} on average. Some rise is normal, because \
-accuracy improves when a schedule lowers the learning rate to zero.
+accuracy improves when a schedule lowers the learning rate to zero. If the reference of an arm \
+passes the check of longer training, its rise is subtracted from that of the arm.
 - **Reference classifiers**: the baseline has a higher mean validation accuracy than each of \
 three classifiers, and the interval of the difference, paired by seed, excludes 0. The \
 classifiers are the majority class, 1-nearest neighbour (Euclidean distance) and multinomial \
@@ -37,10 +41,10 @@ whole search space if that is smaller. For the baseline, the settings of its tun
 Settings that extended a range are not counted.
 - **Machine**: processor type, threads and device are the same for all confirmation runs.
 
-The list below the answer of the report names failed checks of the budget, of search spaces and \
-of other test examples under "Limits", and failed checks of reference classifiers after the \
-baseline. If the baseline is not shown to be above the majority class, the report begins with \
-this warning, because the network may have learned nothing."""
+The list below the answer of the report names failed checks of longer training, of the budget, \
+of search spaces and of other test examples under "Limits", and failed checks of reference \
+classifiers after the baseline. If the baseline is not shown to be above the majority class, the \
+report begins with this warning, because the network may have learned nothing."""
 
 
 def pages(data: ReportData) -> Iterator[Page]:

@@ -377,8 +377,8 @@ def cost_figure(data: ReportData) -> str:
         "or for a test example. (Not tested for significance.) Efficient "
         "choices, the cheapest to train first (in brackets: verdict; mean test accuracy; "
         "costs of training and test, as multiples of the baseline's): "
-        f"{'; '.join(names)}. In the figure, filled marks are "
-        "efficient if only the cost of their panel counts. "
+        f"{'; '.join(names)}. In each panel of the figure, "
+        "filled marks are efficient by the cost of that panel alone. "
         f"{fewer}[Numbers](pages/cost.md).{cost_note(data, FROM_FRONT)}"
     )
     return md.join_parts(f"![{EFFICIENCY}](figures/cost_accuracy.png)", words)

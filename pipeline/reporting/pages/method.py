@@ -162,8 +162,7 @@ def _tuning(data: ReportData) -> Iterator[str]:
                 f"**Tuned on the baseline**: {values}, chosen from {trials}. {users} use this "
                 f"value, except those that change `data`, `model`, {start}the batch size, the "
                 "optimizer or the schedule, or that have `retune: true`. For these the value is "
-                "tuned separately, except in studies of ensembles. Arms that only add a "
-                "regularizer use this value"
+                "tuned separately, except in studies of ensembles"
             )
 
 

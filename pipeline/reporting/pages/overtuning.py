@@ -50,9 +50,9 @@ def overtuning_body(data: ReportData) -> str:
     return md.join_parts(
         "# Overtuning",
         "A search may choose a setting whose validation accuracy was high by chance. To check "
-        "this, arms that tried their default setting and chose another one are also trained with "
-        "the default on the confirmation seeds, and with the first setting of their list if this "
-        "is a third one. Other arms are not in the table. A difference below 0 is a sign of "
-        "overtuning.",
+        "this, an arm that tried its default setting and chose another one is also trained with "
+        "the default on the confirmation seeds. If the first setting of its list is neither of the "
+        "two, it is trained with this setting as well. Other arms are not in the table. A "
+        "difference below 0 is a sign of overtuning.",
         md.format_table(cells, caption, words=("arm", "chosen", "compared with", "other setting")),
     )
