@@ -528,7 +528,7 @@ def test_every_number_of_the_headline_table_comes_from_the_contrasts(artifacts: 
             "95 % interval": "[{:+.1f},\u00a0{:+.1f}]".format(
                 *(100 * float(made[name]) for name in ("low", "high"))
             ),
-            "interval with other test examples": "[{:+.1f},\u00a0{:+.1f}]".format(
+            "interval for other test examples": "[{:+.1f},\u00a0{:+.1f}]".format(
                 *(100 * float(made[name]) for name in ("low_images", "high_images"))
             ),
             "n": str(made["n"]),

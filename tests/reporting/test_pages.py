@@ -519,7 +519,7 @@ def test_a_pair_whose_lost_runs_contradict_its_verdict_has_none(results: ReportD
     ("factor", "most", "shown", "missing"),
     [
         (1.07, 1.55, "1.07 (dropout)", "1.55"),
-        (NAN, 1.55, "from 1 to 1.55", "dropout)"),
+        (NAN, 1.55, "up to 1.55 times", "dropout)"),
         (NAN, NAN, "", "factor"),
     ],
 )
@@ -531,7 +531,7 @@ def test_intervals_say_how_much_wider_another_pool_makes_them(
     made = all_pages(dataclasses.replace(results, pools=pd.DataFrame([row])))
     for page in ("verdicts", "method"):
         text = made[f"pages/{page}.md"].partition("pool of training examples")[2]
-        text = ". ".join(text.split(". ")[:4])
+        text = ". ".join(text.split(". ")[:6])
         assert shown in text
         assert missing not in text
 
@@ -545,7 +545,7 @@ def test_a_pair_has_its_interval_over_test_examples(results: ReportData, elsewhe
     line = _interactions.interaction_lines(made)
     assert "+2.0 points [+1.0, +3.0] ([-0.4, +4.4] if" in line
     assert ("inconclusive" in line) is words
-    assert "verdict is corrected" in line
+    assert "test is corrected" in line
 
 
 def test_interactions_stand_on_both_pages(results: ReportData) -> None:

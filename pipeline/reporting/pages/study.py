@@ -48,8 +48,8 @@ MORE_SEEDS = (
 )
 MOST_LINES = 6  # arms that have a line of their own under the question
 SMOOTHED = (
-    " Smoothed: the value of a smooth curve through the accuracies of a range. Chosen: the setting "
-    "with the highest smoothed value; without a curve, the setting with the highest mean."
+    " Smoothed: the value of a smooth curve fitted to the accuracies of a range. Chosen: the "
+    "setting with the highest smoothed value; without a curve, the setting with the highest mean."
 )
 LISTED = 20  # settings of a study; of more, the table has the chosen ones
 MEASURES = {  # of audits, in words; a measure without words here keeps its name
@@ -133,7 +133,7 @@ def _arm_lines(data: ReportData, study: PlannedStudy) -> str:
         lines.append(
             f"{arm}{setting}: {verdict_cell(row)}. Test accuracy {data.format.change(row)}{change}."
         )
-    note = f"Differences from the reference, with {md.INTERVAL}s that are not corrected."
+    note = f"Differences are from the reference; their {md.INTERVAL}s are not corrected."
     return f"{md.format_bullets(lines)}\n\n{note}"
 
 
@@ -302,8 +302,8 @@ def _curves(data: ReportData, study: PlannedStudy) -> str:
     )
     caption = (
         f"n: completed confirmation runs ({counts}). Rule: deterministic, clean inputs. "
-        f"Band: {MEAN_INTERVAL}; for the loss, of the mean logarithm. Panels do not "
-        "show very low accuracies."
+        f"Band: {MEAN_INTERVAL}; for the loss, of the mean of its logarithm. The axis of accuracy "
+        "may be cut off below."
     )
     image = (
         f"![Learning curves of {study.name}: train and validation accuracy and loss of each arm "
