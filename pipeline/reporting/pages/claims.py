@@ -64,7 +64,8 @@ NOTES = (  # what the columns and the outcomes mean
     "correlation (rank correlation of gap and test accuracy over the arms of one seed; its mean "
     "over seeds is tested against 0) or slope (from the first level to the last).",
     "**setting**: the chosen settings of the arms of the contrast.",
-    "**expected**: what the claim says of A, compared with B.",
+    "**expected**: what the claim says of A, compared with B. A claim of equivalence has a margin "
+    "of its own.",
     "**difference**: A minus B, in points for accuracy, error, gap and importance, in nats for "
     "NLL. For times to target, norms of weights and learning rates it is A divided by B. For a "
     "correlation it is the coefficient.",

@@ -30,7 +30,7 @@ KINDS = {  # how the names of methods begin: what they average
     "all arms": "the mean over one model of every arm, with the baseline",
     "greedy": "the mean over models chosen by greedy selection, see above",
     "last of": "the last snapshot or checkpoint of a run alone",
-    "crops": "the mean over crops of an image",
+    "crops": "the mean over crops of an image, enlarged to its size",
     "augmented views": "the mean over augmented copies of an image",
     "noise passes": "the mean over forward passes with the noise of training",
     "moments": "one pass with the mean and variance of the noise",
