@@ -459,7 +459,7 @@ def test_it_writes_what_is_promised_and_nothing_else_twice(artifacts: Path) -> N
     figures = {name for _, name in linked}
     assert figures >= {
         f"figures/{name}.png"
-        for name in ("forest", "gap", "curves_dropout", "curves_others", "strengths_dropout")
+        for name in ("forest", "gap", "curves_dropout", "curves_others", "settings")
     }
     made = set(pages(artifacts))
     assert made >= {

@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipeline.comparison.explored import FEWEST
 from pipeline.config.labels import format_rule
-from pipeline.config.plan import BASELINE, PlannedStudy
+from pipeline.config.plan import PlannedStudy
 from pipeline.config.test_rules import NOISE, TestRule
 from pipeline.records.runs import STATES
 from pipeline.records.tables import rows_of
@@ -41,7 +41,7 @@ ENDS = {  # whether no value is allowed beyond, or has an effect: words
     False: "a better value may lie beyond it",
     True: "no value beyond it is allowed or has an effect",
 }
-ALL = "[All searches of this report](settings.md)."
+ALL = "[All searches of this report, with a figure](settings.md)."
 MORE_SEEDS = (
     " Values at the end of a widened range have more seeds than others. Scores are adjusted for "
     "the differences between seeds."
@@ -145,15 +145,7 @@ def strengths_section(data: ReportData, study: str) -> str:
     edges = _edges(rows_of(of(data.searches, study)))
     if not of(data.rate_ranges, study).empty and len(tried) > LISTED:
         return md.join_parts(f"{len(tried)} settings were tried: {TRIED}. {ALL}", *edges)
-    curve = ", with the response curve dotted" if tried["fitted"].notna().any() else ""
-    reference = " from the reference" if set(tried["arm"]) != {BASELINE} else ""
-    image = (
-        f"![Settings of {study}: difference in validation accuracy{reference} against setting, for "
-        f"each seed and as a mean{curve}, and a star at the chosen setting]"
-        f"(../figures/strengths_{study}.png)"
-    )
-    figure = image if of(data.rate_ranges, study).empty else ""
-    return md.join_parts(f"## Settings tried\n\n{strength_table(data, tried)}", *edges, figure, ALL)
+    return md.join_parts(f"## Settings tried\n\n{strength_table(data, tried)}", *edges, ALL)
 
 
 def _edges(searches: Sequence[Mapping[str, Any]]) -> list[str]:
