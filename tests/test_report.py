@@ -459,7 +459,7 @@ def test_it_writes_what_is_promised_and_nothing_else_twice(artifacts: Path) -> N
     figures = {name for _, name in linked}
     assert figures >= {
         f"figures/{name}.png"
-        for name in ("forest", "gap", "curves_dropout", "curves_others", "strengths_dropout")
+        for name in ("forest", "gap", "curves_dropout", "curves_others", "settings")
     }
     made = set(pages(artifacts))
     assert made >= {
@@ -528,7 +528,7 @@ def test_every_number_of_the_headline_table_comes_from_the_contrasts(artifacts: 
             "95 % interval": "[{:+.1f},\u00a0{:+.1f}]".format(
                 *(100 * float(made[name]) for name in ("low", "high"))
             ),
-            "interval with other test examples": "[{:+.1f},\u00a0{:+.1f}]".format(
+            "interval for other test examples": "[{:+.1f},\u00a0{:+.1f}]".format(
                 *(100 * float(made[name]) for name in ("low_images", "high_images"))
             ),
             "n": str(made["n"]),

@@ -424,6 +424,10 @@ class _Reader:
         if empty:
             cells = [f"{self.line(row)}: {column}: empty" for row in empty]
             raise self.errors(cells, "a name or a number")
+        hidden = [row for row, text in enumerate(texts) if not text.isprintable()]
+        if hidden:
+            cells = [f"{self.line(row)}: {column}: invalid name {texts[row]!r}" for row in hidden]
+            raise self.errors(cells, "printable characters")
         return texts
 
     def seeds(self, column: str) -> list[str]:

@@ -91,6 +91,13 @@ class Parameters(Settings):
     execution: Execution = Execution()
     tracking: Tracking = Tracking()
 
+    @field_validator("protocols")
+    @classmethod
+    def _protocols_are_distinct(cls, protocols: tuple[str, ...]) -> tuple[str, ...]:
+        if len({*protocols}) < len(protocols):
+            raise ValueError("distinct names")
+        return protocols
+
     def overrides(self) -> dict[str, Any]:
         """Return the values that replace those of a protocol, by dotted key."""
         sections = {

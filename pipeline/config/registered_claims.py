@@ -38,7 +38,7 @@ def read_claims(root: Path = Path()) -> dict[str, tuple[Claim, ...]]:
             registered[name] = checked(_Registered, document, path).claims
         except Refusal as refusal:
             errors += refusal.lines
-    errors += repeated_ids(registered)
+    errors += _repeated_ids(registered)
     ids = [claim.id for claims in registered.values() for claim in claims]
     for where, claim in _numbered(registered):
         if claim.alternative is not None and claim.alternative not in ids:
@@ -48,12 +48,8 @@ def read_claims(root: Path = Path()) -> dict[str, tuple[Claim, ...]]:
     return registered
 
 
-def repeated_ids(registered: Mapping[str, Sequence[Claim]]) -> list[str]:
-    """Return a line for every claim whose id another claim before it has.
-
-    Args:
-        registered: The claims by study.
-    """
+def _repeated_ids(registered: Mapping[str, Sequence[Claim]]) -> list[str]:
+    """Return a line for every claim whose id another claim before it has."""
     first: dict[str, str] = {}
     lines = []
     for where, claim in _numbered(registered):

@@ -212,7 +212,7 @@ def unknown_name(
     if len(names) > MOST_NAMES:
         near = difflib.get_close_matches(name, sorted(names), n=CLOSEST, cutoff=0)
         return f"{line}one of {len(names)} names, the closest: {', '.join(near)}"
-    line += one_of(sorted(names))
+    line += one_of(sorted({*names}))
     return line + suggestion((synonyms or {}).get(name.lower(), name), names)
 
 
@@ -247,7 +247,9 @@ def choices(model: type[BaseModel], key: str) -> tuple[Any, ...]:
         key: The name of one of its fields.
     """
     kind = _annotation(model, (key,))[0]
-    return (False, True) if kind is bool else _choices(kind)
+    if kind is bool:
+        return False, True
+    return tuple(choice for branch in _branches(kind) for choice in _choices(branch))
 
 
 def one_of(names: Collection[str]) -> str:

@@ -37,7 +37,11 @@ class ArmPlaces(Origin):
     changes: dict[str, str] = field(default_factory=dict)
 
     def place(self, key: str) -> str:
-        """Return the file and the place of a value of the protocol, which the arm may change."""
+        """Return the file and the place of a value of the protocol, which the arm may change.
+
+        Args:
+            key: The dotted key of the value; "" for all values.
+        """
         for changed, place in self.changes.items():
             if is_replaced(key, [changed]):
                 return place_of(self.path, place + key.removeprefix(changed))

@@ -121,11 +121,19 @@ class ProtocolFiles(Origin):
     overridden: frozenset[str] = frozenset()
 
     def file_of(self, key: str) -> Path:
-        """Return the file that gives the value of a dotted key."""
+        """Return the file that gives a value.
+
+        Args:
+            key: The dotted key of the value.
+        """
         return PARAMETERS if is_replaced(key, self.overridden) else self.path
 
     def place(self, key: str) -> str:
-        """Return the file of a value and its key."""
+        """Return the file of a value and its key.
+
+        Args:
+            key: The dotted key of the value; "" for all values.
+        """
         return f"{self.file_of(key)}: {key}" if key else str(self.path)
 
 

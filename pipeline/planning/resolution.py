@@ -58,16 +58,24 @@ def resolve_protocol(document: dict[str, Any], source: Source) -> Protocol:
         _require_parts_of_training(document.get("training"), source)
     with refusals.collect():
         protocol = checked_protocol(document, source)
+    if refusals.lines:  # what is checked below, of sections that may be valid
+        if isinstance(model := document.get("model"), Mapping):
+            with refusals.collect():
+                _complete_model(model, source)
+        if isinstance(start := document.get("start"), Mapping):
+            with refusals.collect():
+                checked_start(start, source)
     refusals.require_none()
     with refusals.collect():
         protocol = with_source(protocol, source)
     with refusals.collect():
         training = _complete_training(protocol, source)
     with refusals.collect():
-        model = _complete_model(protocol, source)
+        model = _complete_model(protocol.model, source)
+    with refusals.collect():
+        start = checked_start(protocol.start, source)
     refusals.require_none()
     pretraining = {name: _pretraining(protocol, name, source) for name in protocol.pretraining}
-    start = checked_start(protocol.start, source)
     starts = {name: Start.model_validate(values["start"]) for name, values in pretraining.items()}
     require_valid_starts({"": start, **starts}, source)
     _require_weights(protocol, start, Inner(source, "start"))
@@ -128,13 +136,13 @@ def _complete_training(protocol: Protocol, source: Source) -> Training:
     return training.model_copy(update=complete)
 
 
-def _complete_model(protocol: Protocol, source: Source) -> dict[str, Any]:
-    """Return all settings of the network.
+def _complete_model(model: Mapping[str, Any], source: Source) -> dict[str, Any]:
+    """Return all settings of the network of a protocol.
 
     Raises:
         Refusal: A value is invalid, or the class of an imported network is not found.
     """
-    values = {**protocol.model, "name": network_of(protocol.model)}
+    values = {**model, "name": network_of(model)}
     if "import" in values:
         with errors_in(source):
             require_visible(str(values["import"]).partition(":")[0])

@@ -1,6 +1,7 @@
 """Read the studies of a protocol and report all their mistakes at once."""
 
 import itertools
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,10 +18,11 @@ from pipeline.config.parameters import (
     read_parameters,
 )
 from pipeline.config.plan import BASELINE, OVERTUNING, PROTOCOL, TUNING, Kind
-from pipeline.config.registered_claims import repeated_ids
+from pipeline.config.registered_claims import read_claims
 from pipeline.config.schema import Design, Ensemble, Replay, Variance
 from pipeline.config.settings import Settings, Word
 from pipeline.config.validation import (
+    NAME,
     Inner,
     Refusals,
     Source,
@@ -64,6 +66,7 @@ ORDER: tuple[Kind, ...] = ("comparison", "ensemble", "variance", "search")
 SECTIONS = frozenset(ORDER) - {"comparison"}  # keys that set the kind of a study
 LEAST_SPACES = 2  # spaces of an arm on which searches are replayed: a single one is a curve
 DESIGN = "{search: {method: random, trials: 128}}"
+FILE_NAME = re.compile("[a-z0-9_]{1,60}")  # of a study or a protocol
 UNTUNED = "untuned"  # the arm with the protocol's values where tuning has chosen others
 
 
@@ -172,7 +175,31 @@ def read_experiment(
         Refusal: A file is invalid; the error has one line for each mistake in any of the files.
     """
     document, source = document_of(name, read_parameters(root), root)
-    return experiment_of(document, source, root, tuned)
+    refusals = Refusals()
+    with refusals.collect():
+        _require_file_names(root)
+    with refusals.collect():
+        experiment = experiment_of(document, source, root, tuned)
+    with refusals.collect():
+        read_claims(root)
+    refusals.require_none()
+    return experiment
+
+
+def _require_file_names(root: Path) -> None:
+    """Check that the name of every file of a study or protocol can name it.
+
+    Raises:
+        Refusal: A name has other characters than lowercase letters, digits and underscores.
+    """
+    lines = [
+        f"{folder / name}.yaml: invalid name {name!r}; expected {NAME}"
+        for folder in (EXPERIMENTS, PROTOCOLS)
+        for name in yaml_names(root / folder)
+        if not FILE_NAME.fullmatch(name)
+    ]
+    if lines:
+        raise Refusal(*lines)
 
 
 def experiment_of(
@@ -211,9 +238,6 @@ def experiment_of(
         with refusals.collect():
             studies.append(read_study(study, protocol, root, bool(tuned)))
     refusals.require_none()
-    errors = repeated_ids({study.name: study.claims for study in studies})
-    if errors:
-        raise Refusal(*errors)
     if not any(study.kind == "comparison" for study in studies):
         where = f"{_naming(protocol.name, parameters)}: studies"
         raise Refusal(invalid(where, list(names), "also a study that compares arms"))

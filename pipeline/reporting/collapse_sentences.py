@@ -51,7 +51,7 @@ def collapse_sentences(rates: pd.DataFrame, named_before: Collection[str] = ()) 
         for row in rows_of(rates[rates["often"] != ""])
     ]
     differs = (
-        md.format_list(shown) if shown else "No difference in the rate of lost runs is significant"
+        md.format_list(shown) if shown else "The rates of lost runs do not differ significantly"
     )
     counted = f"Lost runs (collapsed or diverged): {md.format_list([*named, *more])}. "
     if {row["label"] for row in rows} <= {*named_before}:

@@ -56,7 +56,7 @@ ROWS_ARE_SEEDS = (
     "No column has seeds, so each row is taken for one seed, the same for all arms (`--seed` names "
     "a column)."
 )
-OVER_IMAGES = "interval with other test examples"
+OVER_IMAGES = "interval for other test examples"
 CORRELATED = (
     "Over seeds, the scores of arm and reference have a correlation of {}. Shared splits or "
     "initial weights usually make it positive. If it is near 0, pairing gains nothing."
@@ -282,7 +282,7 @@ def _caption(judged: Judgement, rows: pd.DataFrame) -> str:
     """Return the meaning of the columns of the table."""
     metric = metric_of(judged)
     images = (
-        " Interval with other test examples: it also holds for other test examples (crossed "
+        " Interval for other test examples: it also holds for other test examples (crossed "
         "variances) and is not corrected; if the verdict changes with it, the new verdict is added."
     )
     cost = " Cost: as a multiple of the reference's."

@@ -116,8 +116,8 @@ def joint_intervals(contrasts: int, rows: pd.DataFrame, looks: str = "") -> str:
     )
     return (
         f"Differences are in points of test accuracy. These {md.INTERVAL}s hold for all "
-        f"{md.format_count(contrasts, 'comparison')} at once{looks}, those below for one "
-        f"each.{strict}"
+        f"{md.format_count(contrasts, 'comparison')} at once{looks}; those in tables and "
+        f"figures hold for one each.{strict}"
     )
 
 
@@ -138,12 +138,12 @@ def _withheld(
     if not rows:
         return []
     names = [
-        f"**{row['label']}** ({lost_words(row, reference)}; other runs "
+        f"**{row['label']}** ({lost_words(row, reference)}; without them "
         f"{formatter.joint_change(row, metric)})"
         for row in rows
     ]
     return [
-        "Inconclusive because of unequal numbers of lost (collapsed or diverged) runs: "
+        "Inconclusive by rule, because of unequal numbers of lost (collapsed or diverged) runs: "
         f"{md.format_few(names)}."
     ]
 

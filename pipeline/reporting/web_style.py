@@ -49,8 +49,8 @@ SCRIPT = """\
 const SCALES = { k: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15, E: 1e18 };
 
 function number(text) {
-  const found = text.match(/^[<~[]?\\s*([-+]?[\\d.,]+)\\s*([kMGTPE]?)(?![\\w])/);
-  return found ? parseFloat(found[1].replaceAll(",", "")) * (SCALES[found[2]] ?? 1) : NaN;
+  const parts = text.match(/^[<~[]?\\s*([-+]?[\\d.,]+)\\s*([kMGTPE]?)(?![\\w])/);
+  return parts ? parseFloat(parts[1].replaceAll(",", "")) * (SCALES[parts[2]] ?? 1) : NaN;
 }
 
 function compare(one, other) {
@@ -62,10 +62,10 @@ function sort(head, column) {
   const body = head.closest("table").tBodies[0];
   const text = (row) => row.cells[column].textContent.trim();
   const sign = head.ariaSort === "ascending" ? -1 : 1;
-  const known = [...body.rows].filter((row) => text(row) !== "\\u2013");
-  const unknown = [...body.rows].filter((row) => text(row) === "\\u2013");
-  known.sort((one, other) => sign * compare(text(one), text(other)));
-  body.append(...known, ...unknown);
+  const numbered = [...body.rows].filter((row) => text(row) !== "\\u2013");
+  const empty = [...body.rows].filter((row) => text(row) === "\\u2013");
+  numbered.sort((one, other) => sign * compare(text(one), text(other)));
+  body.append(...numbered, ...empty);
   for (const other of head.parentNode.cells) other.ariaSort = null;
   head.ariaSort = sign > 0 ? "ascending" : "descending";
 }

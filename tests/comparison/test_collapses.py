@@ -317,10 +317,10 @@ def test_results_from_elsewhere_are_judged_by_the_same_code(plan):
     ]
     judged = judge(seeds, images=pd.DataFrame(rows), margin=MARGIN, keep_going=True)
     expected = compared(plan, outcomes, hits)
-    found_table = judged.table.set_index("arm")
-    shared = [name for name in found_table if name in expected]
+    table_of_collapses = judged.table.set_index("arm")
+    shared = [name for name in table_of_collapses if name in expected]
     assert {"withheld", *LOST_RUNS, "lost_pairs", "low_all", "verdict_other_images"} <= set(shared)
-    pd.testing.assert_frame_equal(found_table[shared], expected[shared], check_dtype=False)
+    pd.testing.assert_frame_equal(table_of_collapses[shared], expected[shared], check_dtype=False)
     rates = collapses(plan, outcomes).set_index("arm")
     columns = [name for name in judged.rates if name in rates]
     pd.testing.assert_frame_equal(

@@ -391,6 +391,11 @@ BAD_COLUMNS = {  # a column of two seeds of two arms, and how its line begins
     "100-digits": ("score", [1, 2e99, 3e100, 4], "line 4: score: invalid value '3e+100'"),
     "no-unit": ("score", [4, 5, 3, 6], "scores from 3 to 6 are not taken for fractions"),
     "second-run": ("seed", [1, 1, 2, 1], "line 5: score: a second score of arm 'a' at seed 1"),
+    "hidden-character": (
+        "arm",
+        ["baseline", "x\x00", "baseline", "x"],
+        "line 3: arm: invalid name 'x\\x00'; expected printable characters",
+    ),
     "empty-seed": ("seed", [1, 1, "", 1], "line 4: seed: empty; expected a name or a number"),
     "no-baseline": ("arm", ["b", "a"] * 2, "no arm is named baseline; expected --against one of"),
     "direction": ("direction", list("abab"), "direction: a, b; expected one value in all rows"),

@@ -207,9 +207,9 @@ def test_the_libraries_of_a_users_module_count(tmp_path, monkeypatch, configure)
     model = {"name": "imported", "import": "users_net:Net", "arguments": {}}
     config = configure()
     imported = config.model_copy(update={"model": model})
-    always, with_own = (set(identity(given, "d")["versions"]) for given in (config, imported))
+    always, with_imported = (set(identity(given, "d")["versions"]) for given in (config, imported))
     assert always == {"torch", "numpy", "pytorch-lightning", "scikit-learn"}
-    assert with_own - always == {"scipy", "ruamel.yaml", "ruamel.yaml.clib"}
+    assert with_imported - always == {"scipy", "ruamel.yaml", "ruamel.yaml.clib"}
 
 
 def test_a_regularizers_code_retrains_its_own_runs_only(configure, code):

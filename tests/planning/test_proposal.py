@@ -279,11 +279,11 @@ def test_an_own_network_is_trained_with_adam():
     side=st.sampled_from([4, 8, 20, 32]),
     minutes=st.floats(2, 200),
     update=st.floats(1e-4, 0.1),
-    own_test=st.sampled_from([0, 40]),
+    test_examples=st.sampled_from([0, 40]),
     error=st.floats(0, 1),
 )
-def test_every_proposal_can_be_trained(counts, side, minutes, update, own_test, error):
-    data = inspected(counts, (3, side, side), test=own_test)
+def test_every_proposal_can_be_trained(counts, side, minutes, update, test_examples, error):
+    data = inspected(counts, (3, side, side), test=test_examples)
     choices, speed = ProtocolOptions(minutes=minutes), Speed(0.5, update, update / 100)
     try:
         proposal = proposed(data, speed, choices, error)
@@ -296,7 +296,7 @@ def test_every_proposal_can_be_trained(counts, side, minutes, update, own_test, 
     assert len(counts) <= sizes.train_size
     assert training.batch_size <= sizes.train_size
     pool = sum(counts)
-    test = 0 if own_test else pool - round(pool * (1 - sizes.test_fraction))
+    test = 0 if test_examples else pool - round(pool * (1 - sizes.test_fraction))
     left = pool - test - sizes.train_size
     assert left >= len(counts)
     assert (sizes.validation_size or left) <= left

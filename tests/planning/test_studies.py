@@ -332,7 +332,8 @@ def test_the_error_of_a_reference_or_of_equal_settings(project, study, line):
 def test_independent_errors_of_a_protocol_are_reported_together(project):
     (project / "experiments" / "protocols" / "tiny.yaml").write_text(
         "data: {dataset: digit, train_size: 60}\n"
-        "model: {name: cnn}\n"
+        "model: {name: cn}\n"
+        "start: {trian: head}\n"
         "training:\n"
         "  {learning_rate: 0.05, epochs: 0, batch_size: 10, optimizer: sdg, schedule: onecycle}\n"
         "tune: {training.learning_rate: {log: [0.2, 0.01], points: 3}}\n"
@@ -347,6 +348,8 @@ def test_independent_errors_of_a_protocol_are_reported_together(project):
         [file, "training.schedule.name"],
         [file, "training.epochs"],
         [file, "margin"],
+        [file, "model.name"],
+        [file, "start.trian"],
         [file, "tune.training.learning_rate.log"],
         [file, "studies"],
     ]
@@ -365,6 +368,40 @@ def test_independent_errors_of_valid_sections_are_reported_together(project):
         ["params.yaml", "tune.training.learning_rate.log"],
         ["params.yaml", "studies"],
     ]
+
+
+CLAIM = "by: paper, source: s, says: t, measure: error, expect: lower"
+
+
+def test_a_mistake_in_a_study_that_is_not_run_is_found_before_training(project):
+    studies = project / "experiments"
+    arms = "question: Why?\narms: {b: [{name: mixup}]}\nclaims:\n"
+    (studies / "one.yaml").write_text(f"{arms}  - {{id: first, {CLAIM}, contrast: {{arm: b}}}}\n")
+    (studies / "two.yaml").write_text(
+        f"{arms}  - {{id: first, {CLAIM}, contrast: {{arm: b}}, alternative: frist}}\n"
+    )
+    (studies / "My study.yaml").write_text(arms.replace("claims:\n", ""))
+    (studies / "protocols" / "Tiny.yaml").write_text("{}")
+    study = "question: Why?\narms: {a: [{name: dropuot}]}"
+    lines = refused(project, study=study)
+    assert [line.split(": ")[:2] for line in lines] == [
+        [
+            "experiments/My study.yaml",
+            "invalid name 'My study'; expected a name of lowercase letters, digits and _",
+        ],
+        [
+            "experiments/protocols/Tiny.yaml",
+            "invalid name 'Tiny'; expected a name of lowercase letters, digits and _",
+        ],
+        ["experiments/dropout.yaml", "arms.a.0.name"],
+        ["experiments/two.yaml", "claims.0.id"],
+        ["experiments/two.yaml", "claims.0.alternative"],
+    ]
+
+
+def test_a_protocol_named_twice_raises(project):
+    (line,) = refused(project, parameters="protocols: [tiny, tiny]")
+    assert line.startswith('params.yaml: protocols: invalid value ["tiny", "tiny"]; expected')
 
 
 def test_an_unknown_key_of_a_study_hides_no_error_of_its_arms(project):

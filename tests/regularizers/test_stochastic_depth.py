@@ -59,11 +59,11 @@ def user_network():
     return nn.Sequential(*stem, ForeignBlock(4, 4), ForeignBlock(4, 6), ForeignBlock(6, 6), *head)
 
 
-def own_network():
+def imported_network():
     return models.build({"name": "resnet", "widths": (4, 6), "blocks": 2}, (1, 8, 8), 10)
 
 
-@pytest.fixture(params=[own_network, user_network])
+@pytest.fixture(params=[imported_network, user_network])
 def network(request):
     torch.manual_seed(0)
     return request.param().to(memory_format=torch.channels_last)
@@ -94,14 +94,14 @@ def test_chances_fall_linearly_to_the_last_or_are_uniform():
     )  # "about 40" in the paper
     assert sum(StochasticDepth(survival=0.2).chances(54)) == pytest.approx(32.0)
     assert StochasticDepth(survival=0.7, decay="uniform").chances(3) == [0.7] * 3
-    layers = noise_layers(deepened(own_network(), survival=0.5))
+    layers = noise_layers(deepened(imported_network(), survival=0.5))
     assert [layer.survival for layer in layers] == [0.875, 0.75, 0.625, 0.5]
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_blocks_survive_at_their_chances(mode):
     """O3.1: the mean number of active blocks, and the rate of each."""
-    draws, layers = 4000, noise_layers(deepened(own_network(), survival=0.4, mode=mode))
+    draws, layers = 4000, noise_layers(deepened(imported_network(), survival=0.4, mode=mode))
     for layer in layers:
         layer.branch = lambda values: values
         for _ in range(draws if mode == "batch" else 1):
@@ -184,7 +184,7 @@ def test_a_dropped_branch_is_not_computed(network, mode):
 
 def test_operations_fall_with_the_branches():
     """O3.4: 1 - sum(p c) / sum(c) is saved, and masking after computing would save nothing."""
-    plain = own_network()
+    plain = imported_network()
     costs = []
     for outcome in ([True] * 4, *([number != gone for number in range(4)] for gone in range(4))):
         with FlopCounterMode(display=False) as counter:
@@ -281,7 +281,7 @@ def test_one_example_left_at_a_single_pixel_can_be_normalized():
 
 
 def test_momenta_at_zero_change_no_step_and_let_the_fused_one_skip_blocks():
-    plain, results = own_network(), []
+    plain, results = imported_network(), []
     for start in (True, False):
         one = copy.deepcopy(plain)
         optimizer = torch.optim.SGD(
@@ -360,7 +360,7 @@ def test_bad_settings_raise(settings):
 
 def test_the_audit_catches_branches_that_are_never_skipped_or_never_asked():
     regularizer = StochasticDepth(survival=0.5)
-    changed = deepened(own_network())
+    changed = deepened(imported_network())
     with pytest.raises(NoEffect, match="none of 4 branches was ever reached"):
         regularizer.audit(AuditInputs(changed, [], 0.0, BatchChanges()))
     for layer in noise_layers(changed):
@@ -372,7 +372,7 @@ def test_the_audit_catches_branches_that_are_never_skipped_or_never_asked():
         match="0 of 80 computations of 4 branches were dropped, a share of 0; expected 0.3125",
     ):
         regularizer.audit(AuditInputs(changed, [], 0.0, BatchChanges()))
-    excused = deepened(own_network())
+    excused = deepened(imported_network())
     for layer in noise_layers(excused):
         layer.survival = 1.0
     excused(IMAGES)
@@ -381,7 +381,7 @@ def test_the_audit_catches_branches_that_are_never_skipped_or_never_asked():
 
 def test_equal_settings_under_two_spellings():
     single = models.build({"name": "resnet", "widths": (4,), "blocks": 1}, (1, 8, 8), 10)
-    for network, same in ((single, True), (own_network(), False)):
+    for network, same in ((single, True), (imported_network(), False)):
         one, other = (
             StochasticDepth(decay=decay).effect(network, (1, 8, 8))
             for decay in ("linear", "uniform")

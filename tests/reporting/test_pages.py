@@ -502,7 +502,14 @@ def test_interactions_by_their_interval(results: ReportData, golden) -> None:
 
 def test_a_pair_whose_lost_runs_contradict_its_verdict_has_none(results: ReportData) -> None:
     row = {"study": "layers", "arm": "both", "better": "dropout", "verdict": "inconclusive"}
-    row |= {"difference": 0.02, "low": 0.015, "high": 0.025, "low_all": 0.01, "high_all": 0.03}
+    row |= {
+        "difference": 0.02,
+        "p_holm": 0.2,
+        "low": 0.015,
+        "high": 0.025,
+        "low_all": 0.01,
+        "high_all": 0.03,
+    }
     row |= {"low_images": NAN, "high_images": NAN, "verdict_other_images": "inconclusive"}
     row |= dict(zip(LOST_RUNS, (2, 12, 2, 1, 12, 1, 12), strict=True))
     lines = []
@@ -519,7 +526,7 @@ def test_a_pair_whose_lost_runs_contradict_its_verdict_has_none(results: ReportD
     ("factor", "most", "shown", "missing"),
     [
         (1.07, 1.55, "1.07 (dropout)", "1.55"),
-        (NAN, 1.55, "from 1 to 1.55", "dropout)"),
+        (NAN, 1.55, "up to 1.55 times", "dropout)"),
         (NAN, NAN, "", "factor"),
     ],
 )
@@ -531,7 +538,7 @@ def test_intervals_say_how_much_wider_another_pool_makes_them(
     made = all_pages(dataclasses.replace(results, pools=pd.DataFrame([row])))
     for page in ("verdicts", "method"):
         text = made[f"pages/{page}.md"].partition("pool of training examples")[2]
-        text = ". ".join(text.split(". ")[:4])
+        text = ". ".join(text.split(". ")[:6])
         assert shown in text
         assert missing not in text
 
@@ -539,13 +546,13 @@ def test_intervals_say_how_much_wider_another_pool_makes_them(
 @pytest.mark.parametrize(("elsewhere", "words"), [("helps", False), ("inconclusive", True)])
 def test_a_pair_has_its_interval_over_test_examples(results: ReportData, elsewhere, words) -> None:
     row = {"study": "layers", "arm": "both", "better": "dropout", "verdict": "helps"}
-    row |= {"difference": 0.02, "low": 0.01, "high": 0.03, "withheld": False}
+    row |= {"difference": 0.02, "low": 0.01, "high": 0.03, "withheld": False, "p_holm": 0.04}
     row |= {"low_images": -0.004, "high_images": 0.044, "verdict_other_images": elsewhere}
     made = dataclasses.replace(results, parts=pd.DataFrame([row]))
     line = _interactions.interaction_lines(made)
     assert "+2.0 points [+1.0, +3.0] ([-0.4, +4.4] if" in line
     assert ("inconclusive" in line) is words
-    assert "verdict is corrected" in line
+    assert "test is corrected" in line
 
 
 def test_interactions_stand_on_both_pages(results: ReportData) -> None:

@@ -26,6 +26,7 @@ from pipeline.reporting.labels import verdict_label
 from pipeline.reporting.markdown import Formatter
 from pipeline.reporting.plots import (
     _scores,
+    _strengths,
     claims,
     cost_accuracy,
     curves,
@@ -35,7 +36,6 @@ from pipeline.reporting.plots import (
     layers,
     rates,
     reliability,
-    strengths,
     targets,
     training,
     transfer_sizes,
@@ -125,18 +125,18 @@ def tried(arm: str = "arm_0", value: str = "", **shared: dict[str, Any]) -> pd.D
 
 def searched(
     scale: str | None = "uniform", n: int = 2, value: str = "", **changed: Any
-) -> strengths.Search:
+) -> _strengths.Search:
     """Return the search of those rates, with a baseline of 90 %."""
-    name = f"{strengths.NAME}_"
-    score = {strengths.NAME: 0.9, f"{name}low": 0.89, f"{name}high": 0.91}
+    name = f"{_strengths.NAME}_"
+    score = {_strengths.NAME: 0.9, f"{name}low": 0.89, f"{name}high": 0.91}
     reference = pd.Series({"arm": "baseline", "n": n, **score})
     space = (Dimension(part="dropout", key="rate", scale=scale),)
-    return strengths.Search(tried(value=value).assign(**changed), space, reference)
+    return _strengths.Search(tried(value=value).assign(**changed), space, reference)
 
 
-def drawn_search(search: strengths.Search) -> Axes:
+def drawn_search(search: _strengths.Search) -> Axes:
     """Return the panel of a search."""
-    return strengths.strengths({"arm_0": search}, PALETTE).axes[0]
+    return _strengths.strengths({"arm_0": search}, PALETTE).axes[0]
 
 
 def line(axes: Axes, **looks: Any) -> list[tuple[float, float]]:
@@ -277,11 +277,11 @@ CROSSED = pd.DataFrame(
 )
 RANGES = pd.DataFrame({"arm": ARMS[:5], "low": 0.1, "high": 1.0})
 MIXED = {
-    "arm_0": strengths.Search(tried(augmentation={"shift": 1, "rotation": 10})),
-    "arm_1": strengths.Search(tried(value="a very long name of a setting {}")),
+    "arm_0": _strengths.Search(tried(augmentation={"shift": 1, "rotation": 10})),
+    "arm_1": _strengths.Search(tried(value="a very long name of a setting {}")),
 }
-FALLEN = {"collapsed": [False, False, True], strengths.NAME: [0.91, 0.92, 0.1]}
-FALLEN_NEIGHBORS = {"collapsed": [True, True, False], strengths.NAME: [0.1, 0.11, 0.92]}
+FALLEN = {"collapsed": [False, False, True], _strengths.NAME: [0.91, 0.92, 0.1]}
+FALLEN_NEIGHBORS = {"collapsed": [True, True, False], _strengths.NAME: [0.1, 0.11, 0.92]}
 LONG_TITLES = [f"fine_tuning_at_{size} (against images_{size})" for size in (300, 5000)]
 CLOSE = [{"dropout": {"rate": rate}} for rate in (0.001, 0.00112, 0.5)]
 NAMES = [
@@ -308,22 +308,22 @@ FIGURES = {
     "many_curves": lambda: drawn_curves(
         CURVES, {arm: f"{arm} ({LONG.format(0.1)})" for arm in ARMS[1:4]}
     ),
-    "strengths": lambda: strengths.strengths({"arm_0": searched()}, PALETTE),
-    "close_strengths": lambda: strengths.strengths({"arm_0": searched(setting=CLOSE)}, PALETTE),
-    "fallen": lambda: strengths.strengths({"arm_0": searched(**FALLEN)}, PALETTE),
-    "fallen_neighbors": lambda: strengths.strengths(
+    "strengths": lambda: _strengths.strengths({"arm_0": searched()}, PALETTE),
+    "close_strengths": lambda: _strengths.strengths({"arm_0": searched(setting=CLOSE)}, PALETTE),
+    "fallen": lambda: _strengths.strengths({"arm_0": searched(**FALLEN)}, PALETTE),
+    "fallen_neighbors": lambda: _strengths.strengths(
         {"arm_0": searched(**FALLEN_NEIGHBORS, setting=CLOSE)}, PALETTE
     ),
-    "many_fallen_neighbors": lambda: strengths.strengths(
+    "many_fallen_neighbors": lambda: _strengths.strengths(
         {arm: searched(**FALLEN_NEIGHBORS, setting=CLOSE) for arm in ARMS}, PALETTE
     ),
-    "settings": lambda: strengths.strengths(
+    "settings": lambda: _strengths.strengths(
         {arm: searched(**FALLEN, change=[0.1, 0.2, -0.5]) for arm in ARMS[:5]}, PALETTE
     ),
-    "long_titles": lambda: strengths.strengths(
+    "long_titles": lambda: _strengths.strengths(
         {title: searched() for title in LONG_TITLES}, dict.fromkeys(LONG_TITLES, "black")
     ),
-    "long_strengths": lambda: strengths.strengths(MIXED, PALETTE),
+    "long_strengths": lambda: _strengths.strengths(MIXED, PALETTE),
     "cheap_costs": lambda: cost_accuracy.cost_accuracy(
         COSTS.assign(training_ratio=COSTS["training_ratio"] ** -2.5), LOOKS
     ),
@@ -699,7 +699,7 @@ def test_a_number_has_its_place_on_its_scale(scale: str | None, places: list[flo
 
 def test_a_category_and_several_values_stand_at_equal_distances() -> None:
     assert list(drawn_search(searched(value="as {}")).get_xticks()) == [0, 1, 2]
-    axes = drawn_search(strengths.Search(tried()))
+    axes = drawn_search(_strengths.Search(tried()))
     assert list(axes.get_xticks()) == [0, 1, 2]
     assert not line(axes, marker="o", linestyle="-")  # nothing is between two ranks
     assert line(drawn_search(searched()), marker="o", linestyle="-")
@@ -719,7 +719,7 @@ def test_the_reference_is_the_line_at_zero() -> None:
     assert [height for _, height in line(axes, linestyle="--")] == [0, 0]
     words = [text.get_text() for text in axes.figure.legends[0].get_texts()]
     assert words == ["chosen", "mean", "a seed", "baseline"]
-    tuned = strengths.Search(searched().rows, searched().space)
+    tuned = _strengths.Search(searched().rows, searched().space)
     words = drawn_search(tuned).figure.legends[0].get_texts()
     assert words[-1].get_text() == "chosen value"
 
@@ -752,10 +752,10 @@ def test_values_that_would_touch_are_on_two_rows() -> None:
 
 @pytest.mark.parametrize(("panels", "columns"), [(1, 1), (2, 2), (12, 2), (13, 3), (32, 3)])
 def test_a_figure_of_settings_is_no_taller_than_two_screens(panels: int, columns: int) -> None:
-    layout = strengths.layout_of(panels)
+    layout = _strengths.layout_of(panels)
     assert layout.columns == columns
     assert layout.columns * layout.rows >= panels > layout.columns * (layout.rows - 1)
-    assert (layout.rows * layout.height + strengths.FRAME) * style.DPI <= 1750
+    assert (layout.rows * layout.height + _strengths.FRAME) * style.DPI <= 1750
 
 
 def test_searches_of_the_same_settings_and_scores_show_the_same() -> None:
@@ -767,9 +767,9 @@ def test_searches_of_the_same_settings_and_scores_show_the_same() -> None:
 
 
 def test_a_name_that_is_longer_than_a_panel_breaks_after_an_underscore() -> None:
-    small = strengths.layout_of(20)
+    small = _strengths.layout_of(20)
     title = "fine_tuning_after_label_smoothing (against fine_tuning)"
-    lines = strengths._wrapped(title, small).splitlines()
+    lines = _strengths._wrapped(title, small).splitlines()
     assert lines == ["fine_tuning_after_label_", "smoothing (against", "fine_tuning)"]
 
 
@@ -778,7 +778,7 @@ def test_all_searches_share_the_axis_of_their_paired_differences() -> None:
         "arm_0": searched(fitted=[0.91, 0.93, 0.92]),
         "arm_1": searched(change=[0.0, 0.1, 0.2]),
     }
-    figure = strengths.strengths(searches, PALETTE)
+    figure = _strengths.strengths(searches, PALETTE)
     first, second = (axes for axes in figure.axes if axes.get_title("left"))
     assert first.get_ylim() == second.get_ylim()
     assert line(first, marker="*") == [(0.25, pytest.approx(2.5))]
@@ -787,12 +787,12 @@ def test_all_searches_share_the_axis_of_their_paired_differences() -> None:
 
 
 def test_strengths_of_which_no_run_was_done_leave_an_empty_place() -> None:
-    lost = {strengths.NAME: NAN, "change": NAN, "chosen": False}
+    lost = {_strengths.NAME: NAN, "change": NAN, "chosen": False}
     nothing = searched(**lost).rows
     for column in ("scores", "changes"):
         nothing[column] = [[None, None]] * len(nothing)
-    search = strengths.Search(nothing, searched().space)
-    assert style.png(strengths.strengths({"arm_0": search}, PALETTE))
+    search = _strengths.Search(nothing, searched().space)
+    assert style.png(_strengths.strengths({"arm_0": search}, PALETTE))
 
 
 def test_without_any_done_run_the_figures_are_empty() -> None:

@@ -12,8 +12,8 @@ from pipeline.comparison.levels import MAJORITY
 from pipeline.comparison.trust import COLUMNS, Check
 from pipeline.reporting.dvc import metrics
 from pipeline.reporting.evidence import ReportData
-from pipeline.reporting.pages import all_pages, front
-from pipeline.reporting.pages._trust import LINES, trust_section
+from pipeline.reporting.pages import all_pages, checks, front
+from pipeline.reporting.pages._trust import LINES, NAMES, trust_section
 from pipeline.reporting.verdict_sentences import NOT_ABOVE_MAJORITY
 
 ARMS = tuple(VERDICTS)
@@ -44,7 +44,7 @@ FAILED = {
 }
 BEYOND = "better values may lie beyond those tried"
 TRIED = f"3 fresh seeds; 2 epochs; {BEYOND}"
-CHANGED = "5 verdicts change if the choice of test examples counts too"
+CHANGED = "5 verdicts change if the choice of test examples is a source of error too"
 FEW = " (5 arms still improving at the end)"
 WITH_BASELINE = " (6 arms still improving at the end)"
 SUBJECTS = ("majority class", "1-nearest neighbour", "logistic regression")
@@ -148,16 +148,23 @@ def test_a_failed_check_is_shown_and_those_that_passed_are_folded(
     checks = [rows(other, other is check) for other in Check]
     text = trust_section(with_checks(data, *checks))
     shown, folded = text.split(f"<details><summary>{len(LINES) - 1} checks passed</summary>")
-    assert re.findall("^- .*?:", shown, flags=re.M) == ["- **Failed**:"]
-    assert re.findall("^- .*?:", folded, flags=re.M) == ["- Passed:"] * (len(Check) - 1)
+    assert re.findall("^- .*?:", shown, flags=re.M) == [f"- **Failed** ({NAMES[check]}):"]
+    passed = {f"- Passed ({NAMES[other]}):" for other in Check if other is not check}
+    assert set(re.findall("^- .*?:", folded, flags=re.M)) == passed
     assert "nan" not in text
+
+
+def test_the_page_of_checks_explains_every_check_by_its_name(data: ReportData) -> None:
+    (page,) = checks.pages(data)
+    named = re.findall(r"^- \*\*(.*?)\*\*:", page.body, flags=re.M)
+    assert sorted(name.lower() for name in named) == sorted(NAMES.values())
 
 
 def test_a_check_that_does_not_apply_has_no_line(data: ReportData) -> None:
     text = trust_section(with_checks(data, rows(Check.SEEDS, False)))
     (line,) = re.findall("^- .*", text, flags=re.M)
     assert re.findall(r"\d+", line) == ["12", "6", "8"]
-    assert line.startswith("- Passed: ")
+    assert line.startswith("- Passed (seeds): ")
     assert "<summary>1 check passed</summary>" in text
     assert trust_section(with_checks(data)) == ""
 

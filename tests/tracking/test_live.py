@@ -53,7 +53,7 @@ def _patience(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def _own_folders(tmp_path, monkeypatch):
+def _separate_folders(tmp_path, monkeypatch):
     for name in ("DATA", "CACHE", "CONFIG"):
         monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / "home"))
     yield

@@ -85,8 +85,8 @@ def _other_table(data: ReportData, rows: Sequence[md.Row]) -> str:
         cells.append(cell)
     caption = (
         "Differences, arm minus reference. n: as above. Interval: as above, no verdict. Rule: the "
-        f"test rule of the arm; gaps are always deterministic. {md.VOID}: equal to the baseline at "
-        "every seed. Scores, p and further metrics: [contrasts.csv](../contrasts.csv)."
+        f"test rule of the arm; gaps are always measured without noise. {md.VOID}: equal to the "
+        "baseline at every seed. Scores, p and further metrics: [contrasts.csv](../contrasts.csv)."
     )
     return md.format_table(cells, caption, words=("arm",))
 

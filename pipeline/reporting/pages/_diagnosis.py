@@ -71,7 +71,10 @@ def _closing(data: ReportData) -> str:
             names.append(f"**{label}** ({data.format.joint_change(row)}{reason})")
     if not names:
         return ""
-    return f"Smaller gap, but not shown to help (change of gap in brackets): {format_list(names)}."
+    return (
+        "Gap shown to be smaller, but accuracy not shown to be higher (change of gap, with an "
+        f"interval that holds for all arms at once): {format_list(names)}."
+    )
 
 
 def _fitting(data: ReportData) -> str:

@@ -53,9 +53,9 @@ def efficient_methods(methods: Sequence[Gain], formatter: md.Formatter) -> str:
             f"{md.format_ratio(method.value('test_cost'))}{gain}."
         )
     start = (
-        "**Efficient methods** (not tested for significance): no other method is at least as "
-        "accurate without a higher cost of training or test. Of methods with equal accuracies, "
-        "only the cheapest is listed:"
+        "**Efficient methods** (not tested for significance): every other method is less "
+        "accurate, or costs more for training or at test. Of methods with equal accuracies, only "
+        "the cheapest is listed:"
     )
     return "\n".join([start, *lines])
 
@@ -136,9 +136,10 @@ def optimism(methods: Sequence[Gain]) -> str:
         words = "no sign that selection overfits its half"
     return (
         "**Greedy selection** adds models to the mean one by one, by the NLL on one half of the "
-        "validation examples. Its training cost includes all candidate models, its test cost only "
-        "those chosen. Its gain in NLL over the mean of all candidates (above 0 is better) is "
-        f"{seen} on this half and {unseen} on the other half: {words} (difference {more})."
+        "validation examples. Its training cost includes all candidates (the baseline models and "
+        "one model of every arm), its test cost only those chosen. Its gain in NLL over the mean "
+        f"of all candidates (above 0 is better) is {seen} on this half and {unseen} on the other "
+        f"half: {words} (difference {more})."
     )
 
 

@@ -89,7 +89,9 @@ def disagreements(gains: Sequence[Gain]) -> str:
         gain.both() for gain in gains if gain.direction("accuracy") * gain.direction("nll") < 0
     ]
     return (
-        f"One metric improves while the other gets worse for {format_few(named)}." if named else ""
+        f"By the means, one metric improves while the other gets worse for {format_few(named)}."
+        if named
+        else ""
     )
 
 

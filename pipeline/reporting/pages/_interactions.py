@@ -39,8 +39,9 @@ def interaction_table(data: ReportData, study: str) -> str:
     cells, same = md.without_constant([_cells(data, row) for row in rows], ("pair", "parts", "n"))
     caption = (
         f"{same} Interaction: the difference of the pair minus the sum of the differences of its "
-        "parts. n: seeds with all four runs done, on the same kind of machine; tables above may "
-        "have more. Rule: the test rule of each arm; gaps are always deterministic. "
+        "parts. n: seeds at which all four runs are completed and not lost, on the same kind of "
+        "machine. Tables above may have more seeds, so their differences may have another sum. "
+        "Rule: the test rule of each arm; gaps are always measured without noise. "
         f"Interval: {md.CONFIDENCE} Student-t "
         "interval of the mean over seeds. p: two-sided paired t test. p (Holm): corrected over the "
         "pairs of the report. p (sign flips): exact, not corrected. No verdict."
@@ -75,7 +76,8 @@ def _part_sentence(data: ReportData, row: md.Row) -> str:
     return (
         f"**{row['arm']}** {PARTS[row['verdict']]} {_better(row)}. Difference in test accuracy: "
         f"{data.format.change(row)}{_over_images(data, row)}. "
-        f"The verdict is corrected for all contrasts, the {md.CONFIDENCE} interval is not."
+        f"The test is corrected for all contrasts (p {md.format_p(row['p_holm'])}), the "
+        f"{md.CONFIDENCE} interval is not."
     )
 
 

@@ -72,8 +72,8 @@ def _flow(value: Any) -> str:
 def _gain(data: ReportData, chosen: md.Row) -> str:
     return (
         f"It gains {data.format.change(chosen)} of test accuracy. "
-        f"{_cost(chosen)}{cost_note(data, FROM_FRONT)} It is the cheapest to train of the best "
-        "arms: those that help and are not shown to be worse than another one."
+        f"{_cost(chosen)}{cost_note(data, FROM_FRONT)} Of the arms that help "
+        "and are not shown to be worse than another arm, it is the cheapest to train."
     )
 
 
@@ -139,9 +139,9 @@ def _test_time(data: ReportData) -> str:
     return (
         f"Averaging at test (**{best['method']}**) changes test accuracy by "
         f"{data.format.change(row)}, for {md.format_ratio(costs['test_cost'])} times the test "
-        f"cost. (Mean over {groups} of models in the ensemble study. Of the ways to average at "
-        "test, it has the best validation accuracy. The gain is not tested, its interval not "
-        "corrected.)"
+        f"cost. (Mean over {groups} of models, [{best['study']}](pages/study_{best['study']}.md). "
+        "Of the ways to average the predictions of this arm, it has the best validation accuracy. "
+        "The gain is not tested, its interval not corrected.)"
     )
 
 

@@ -38,7 +38,7 @@ def target_section(data: ReportData, study: PlannedStudy) -> str:
         "training. n: runs that are completed or diverged; a diverged run never reaches the "
         "target. Reached: runs that reach the target. Updates, operations (FLOPs): how many a run "
         "takes to reach the target (median over runs; interpolated between the "
-        f"{md.format_count(_points(data, study), 'point')} of a curve). {md.NEVER}: not within the "
+        f"{md.format_count(_points(data, study), 'point')} of a curve). {md.NEVER}: not reached in "
         "training. Rule: deterministic. Interval: exact interval of the median, from order "
         "statistics. Pairs ahead: every run of the arm is paired with every run of its reference. "
         "The number is the share of pairs in which the run of the arm reaches the target after "

@@ -18,6 +18,18 @@ OVERRIDES = f"{PARAMETERS}, or `-S`, gives"
 RATE, EPOCHS = "training.learning_rate", "training.epochs"
 LONGER_TRAINING = "longer_training"  # the study that trains the baseline for twice as many epochs
 INTRODUCTION = "A failed check changes no verdict; it limits what the verdicts mean."
+NAMES = {  # of checks, as the page of trust checks names them
+    Check.TUNED: "baseline tuned",
+    Check.INTERIOR: "search spaces",
+    Check.GAIN: "chosen settings",
+    Check.LONGER: "longer training",
+    Check.BUDGET: "budget",
+    Check.REFERENCES: "reference classifiers",
+    Check.IMAGES: "other test examples",
+    Check.SEEDS: "seeds",
+    Check.TRIALS: "trials",
+    Check.MACHINE: "machine",
+}
 METHOD = "[What each check measures](pages/checks.md)."
 
 
@@ -28,9 +40,9 @@ def trust_section(data: ReportData) -> str:
         rows = rows_of(data.trust[data.trust["check"] == check])
         wrong = [row for row in rows if not row["passed"]]
         if wrong:
-            failed.append(f"**Failed**: {write(data, rows, wrong)}")
+            failed.append(f"**Failed** ({NAMES[check]}): {write(data, rows, wrong)}")
         elif rows:
-            passed.append(f"Passed: {write(data, rows, [])}")
+            passed.append(f"Passed ({NAMES[check]}): {write(data, rows, [])}")
     if not failed and not passed:
         return ""
     counted = f"{md.format_count(len(passed), 'check')} passed"
@@ -60,7 +72,9 @@ def qualifiers(data: ReportData) -> list[str]:
     changes = "changes" if len(unstable) == 1 else "change"
     conditions = {
         f"{epochs}{few}": True,
-        f"{verdicts} {changes} if the choice of test examples counts too": Check.IMAGES in failed,
+        f"{verdicts} {changes} if the choice of test examples is a source of error too": (
+            Check.IMAGES in failed
+        ),
         "an untuned baseline": any(not row["subject"] and not row["passed"] for row in tuned),
         "better values may lie beyond those tried": ends or Check.INTERIOR in failed,
     }
@@ -228,8 +242,7 @@ def _budgets(data: ReportData, rows: Rows, failed: Rows) -> str:
             f"Validation accuracy still rises by more than {margin} over the last third of "
             f"training: {_names(data, _sorted(measured)[::-1], _change(data))}.{of_reference} "
             f"Longer training may help {_verb(measured, 'it', 'them')}: try "
-            f"`training.epochs: {epochs}` in {_value_file(data, EPOCHS)}{_measure_it(data)}. "
-            "If validation accuracy falls early in training, try a weaker setting."
+            f"`training.epochs: {epochs}` in {_value_file(data, EPOCHS)}{_measure_it(data)}."
         )
     most = max(rows, key=lambda row: row["value"])
     return (
@@ -322,11 +335,17 @@ def _other_images(data: ReportData, rows: Rows, failed: Rows) -> str:
             "examples also counts as a source of error."
         )
     verdicts = md.format_count(len(rows), "verdict")
+    others = {
+        (row["study"], row["arm"]): row["verdict_other_images"] for row in rows_of(data.primary)
+    }
+    change = _change(data)
+    names = _names(
+        data, failed, lambda row: f"{others.get((row['study'], row['arm']))}; {change(row)}"
+    )
     return (
-        f"Of {verdicts} other than inconclusive, {len(failed)} "
-        f"{_verb(failed, 'changes', 'change')} if the choice of test examples also counts as a "
-        f"source of error: {_names(data, failed, _change(data))}. (The interval may exclude 0 "
-        "nevertheless, because only the verdict is corrected.) "
+        f"Of {verdicts} other than inconclusive, {len(failed)} would be another one if the choice "
+        f"of test examples also counted as a source of error: {names}. (The interval may exclude "
+        "0 nevertheless, because only the verdict is corrected.) "
         f"Raise {_seeds_key(data)} in {_value_file(data, 'seeds.confirmation')}. "
         "[Precision](pages/verdicts.md#precision) says whether more test examples would also help."
     )

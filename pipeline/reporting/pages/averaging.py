@@ -20,7 +20,7 @@ WORDS = (
     "A network that was trained with noise can be tested without noise (the deterministic rule), "
     "or its predictions can be averaged over several noise passes. In a noise pass, noise layers "
     "sample as in training, and batch norm uses its stored statistics. One rule is declared for "
-    "each arm before training, and only test accuracy under this rule has a verdict. The "
+    "each arm before training, and only test accuracy under this rule is given a verdict. The "
     "differences on this page have no verdict and no corrected p."
 )
 
@@ -36,13 +36,13 @@ def pages(data: ReportData) -> Iterator[Page]:
     )
     links = [f"[{study}](study_{study}.md)" for study in dict.fromkeys(data.pass_gains["study"])]
     body = md.join_parts(
-        "# Averaging at test",
+        "# Noise passes at test",
         WORDS,
         " ".join([start, *format_gains(gains)]),
         pass_table(data, gains),
         f"Curves over the number of passes: {md.format_list(links)}.",
     )
-    yield Page("averaging", "Averaging at test", body)
+    yield Page("averaging", "Noise passes at test", body)
 
 
 def pass_figure(data: ReportData, study: str) -> str:

@@ -31,20 +31,22 @@ classifiers are the majority class, 1-nearest neighbour (Euclidean distance) and
 logistic regression (scikit-learn). They use the splits, standardized inputs and training labels \
 of the network; with large training sets, only the first 2 to 5 seeds are used.
 - **Other test examples**: the verdict stays the same if the standard error includes the choice \
-of test examples as well as the seeds. The squared standard error is the sum of the variances \
-over seeds and over test examples, minus the variance of single predictions, which is part of \
-both.
-- **Seeds**: there are enough seeds for the exact sign-flip test. With n seeds its smallest \
-possible p is 2 / 2^n. This p, multiplied by the number of contrasts, is at most {LEVEL:g}.
+of test examples as well as the seeds. The squared standard error of a difference is the sum of \
+two parts: its variance over seeds with the same test examples, and its variance over test \
+examples with the same seeds. Both parts contain the variance of single predictions, which is \
+subtracted once.
+- **Seeds**: there are enough seeds for the exact sign-flip test, which confirms the t test \
+without assuming a normal distribution. With n seeds its smallest possible p is 2 / 2^n. This p, \
+multiplied by the number of contrasts, is at most {LEVEL:g}.
 - **Trials**: every arm with a search tried at least as many settings as its reference, or its \
 whole search space if that is smaller. For the baseline, the settings of its tuning count. \
 Settings that extended a range are not counted.
 - **Machine**: processor type, threads and device are the same for all confirmation runs.
 
-The list below the answer of the report names failed checks of longer training, of the budget, \
-of search spaces and of other test examples under "Limits", and failed checks of reference \
-classifiers after the baseline. If the baseline is not shown to be above the majority class, the \
-report begins with this warning, because the network may have learned nothing."""
+On the front page, the line "Limits" names failed checks of longer training, of the budget, of \
+search spaces and of other test examples. The line on the baseline names failed checks of \
+reference classifiers. If the baseline is not shown to be above the majority class, the report \
+begins with this warning, because the network may have learned nothing."""
 
 
 def pages(data: ReportData) -> Iterator[Page]:

@@ -39,8 +39,8 @@ OUTCOMES = {  # the words for one claim and for several
     Outcome.NOT_TESTABLE: ("is not testable here", "are not testable here"),
 }
 FIGURE = (
-    "Claims about a difference from 0 points, each test once: difference with its interval, "
-    "expectation and outcome"
+    "Claims about a difference in points, with one line for each test: difference with its "
+    "interval, expectation and outcome"
 )
 NAMED = (Outcome.SUPPORTED, Outcome.CONTRADICTED)  # outcomes whose claims a sentence names
 FEW = 3  # claims of an outcome that are named; more are counted
@@ -64,14 +64,15 @@ NOTES = (  # what the columns and the outcomes mean
     "correlation (rank correlation of gap and test accuracy over the arms of one seed; its mean "
     "over seeds is tested against 0) or slope (from the first level to the last).",
     "**setting**: the chosen settings of the arms of the contrast.",
-    "**expected**: what the claim says of A, compared with B.",
+    "**expected**: what the claim says of A, compared with B. A claim of equivalence has a margin "
+    "of its own.",
     "**difference**: A minus B, in points for accuracy, error, gap and importance, in nats for "
     "NLL. For times to target, norms of weights and learning rates it is A divided by B. For a "
     "correlation it is the coefficient.",
     f"**interval**: {md.CONFIDENCE} Student-t interval over seeds, over groups of models, or over "
     "halves of the settings of a search.",
-    "**times to target**: both sides are medians; difference, interval and p are from Wilcoxon's "
-    "signed-rank test.",
+    "**times to target**: both sides are medians; the difference is the Hodges-Lehmann estimate, "
+    "with interval and p of Wilcoxon's signed-rank test.",
     "**p**: two-sided test of no difference.",
     "**p (equivalence)**: test that the difference is between minus the margin and the margin. If "
     '"not higher" is expected, only the upper limit is tested; if "not lower" is expected, only '
@@ -163,8 +164,16 @@ def claims_sentence(data: ReportData) -> str:
 def _untested_note(rows: list[dict[str, Any]]) -> str:
     """Return how claims are counted, and how many of them were decided without a test."""
     exact = [row for row in rows if row["rule"] == "exact" and row["outcome"] in NAMED]
-    decided = f" Decided without a test: {md.format_count(len(exact), 'claim')}." if exact else ""
-    return f"Claims with equal tests count once.{decided}"
+    identities = [row for row in rows if row["outcome"] == Outcome.IDENTITY]
+    decided = not_counted = ""
+    if exact:
+        count = md.format_count(len(exact), "claim")
+        decided = f" {count} of rule `exact` {'is' if len(exact) == 1 else 'are'} not tested: the "
+        decided += "signs of all differences decide."
+    if identities:
+        count = md.format_count(len(identities), "claim")
+        not_counted = f" Not counted: {count} about results that follow from the settings."
+    return f"Claims with equal tests count once.{decided}{not_counted}"
 
 
 def registration(data: ReportData) -> str:
@@ -180,9 +189,8 @@ def registration(data: ReportData) -> str:
             "added or changed then may have been written with results in view."
         )
     return (
-        "The plan of exploration and the entries of the "
-        f"[ledger](../{LEDGER}), which are written before the test set is evaluated, have a hash "
-        f"of all claims (`{data.exploration.claims[:SHOWN]}`…). {since}"
+        f"The plan and every entry of the [ledger](../{LEDGER}) store a hash of all claims "
+        f"(`{data.exploration.claims[:SHOWN]}`…), before the test set is evaluated. {since}"
     )
 
 

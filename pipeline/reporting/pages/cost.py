@@ -42,11 +42,10 @@ def cost_table(data: ReportData) -> str:
         for row in rows_of(arms)
     ]
     caption = (
-        f"Means over n runs. {COMPLETED} No intervals. FLOPs of matrix "
-        "products, convolutions and attention are counted; nothing is timed. `gapwise report` "
-        "writes the training times of your runs to timing.md. Forward passes at test: as many as "
-        "the test rule of the arm needs."
-        f"{cost_note(data, FROM_PAGE)}"
+        f"Means over n runs. {COMPLETED} No intervals. FLOPs of matrix products, convolutions and "
+        "attention are counted; this table has no measured times. `gapwise report` writes those of "
+        "your own runs to timing.md. Forward passes at test: as many as the test rule of the arm "
+        f"needs.{cost_note(data, FROM_PAGE)}"
     )
     return md.join_parts(md.format_table(rows, caption, words=("arm",)), left_out(arms))
 
@@ -71,12 +70,14 @@ def efficiency_table(data: ReportData) -> str:
     ]
     if not cells:
         return ""
+    has_raw = any(str(row["choice"]).endswith("raw)") for row in cells)
+    raw = " Raw: the last weights, where an arm averages weights." if has_raw else ""
     caption = (
         f"n: seeds of an arm, or groups of an ensemble. Interval: {md.CONFIDENCE} Student-t "
         "interval of the mean. Test rule: that in the name of a choice, otherwise that of the arm. "
         f"Efficient: each of the other {len(rows) - 1} measured choices is less accurate, or costs "
         "more for training or for a test example. The table has all ensembles, and those arms and "
-        f"test rules that are efficient.{cost_note(data, FROM_PAGE)}"
+        f"test rules that are efficient. Every pass counts.{raw}{cost_note(data, FROM_PAGE)}"
     )
     return md.format_table(cells, caption, words=("choice", "efficient"))
 

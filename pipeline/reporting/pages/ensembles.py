@@ -14,13 +14,14 @@ from pipeline.reporting.pages._page import MEAN_INTERVAL, Page, changes, runs_se
 
 ORDER = 70
 NO_VERDICTS = (
-    "This page has no verdicts. Intervals are not corrected: without any true effect, about 1 in "
+    '"One model" is the first baseline model of a group. Runs that collapsed count. This page has '
+    "no verdicts. Intervals are not corrected: without any true effect, about 1 in "
     "20 of them excludes 0."
 )
 COST = (
     "Costs: FLOPs to train all models, and to predict one test example, divided by those of one "
-    "baseline model; passes with equal output, as of few random blocks, are counted once here, but "
-    "not on the page of cost"
+    "baseline model; noise passes with the same output are counted once here (with few random "
+    "blocks, there are only a few different ones), but not on the page of cost"
 )
 KINDS = {  # how the names of methods begin: what they average
     "one model": "the first baseline model of a group, or the run of the arm that is named, "
@@ -28,8 +29,8 @@ KINDS = {  # how the names of methods begin: what they average
     "independent": "the mean over the baseline models of a group",
     "all arms": "the mean over one model of every arm, with the baseline",
     "greedy": "the mean over models chosen by greedy selection, see above",
-    "last of": "the last snapshot alone",
-    "crops": "the mean over crops of an image",
+    "last of": "the last snapshot or checkpoint of a run alone",
+    "crops": "the mean over crops of an image, enlarged to its size",
     "augmented views": "the mean over augmented copies of an image",
     "noise passes": "the mean over forward passes with the noise of training",
     "moments": "one pass with the mean and variance of the noise",
@@ -96,7 +97,8 @@ def equal_cost_table(methods: Sequence[Gain], groups: int, formatter: md.Formatt
         "the probabilities of the averaged models or passes, or the geometric mean where named, on "
         f"the test examples. {COST}. Difference: in points of accuracy. Interval: {md.CONFIDENCE} "
         "Student-t interval of the mean difference, paired over groups, not corrected. A method is "
-        "left out if its predictions equal those of the method that it is compared with."
+        "left out if its predictions equal those of the method that it is compared with. One model "
+        "of an arm is in the table if a method averages its passes or views."
     )
     table = md.format_table(cells, caption.strip(), words=("method", "compared with"))
     return md.join_parts(table, md.folded("What the methods average", _kinds(shown)))
@@ -120,9 +122,10 @@ def calibration_table(methods: Sequence[Gain], formatter: md.Formatter) -> str:
         cells.append({"method": method.name, **shown, titles["disagreement"]: disagreement})
     caption = (
         "Means over groups; n and rule: as in the first table. Intervals are not shown. "
-        f"Calibration error: over bins with equal numbers of examples. {SCALED_WORDS}. "
+        f"Calibration error: the mean of |confidence - accuracy| over bins with equal numbers of "
+        f"examples. {SCALED_WORDS}. "
         "Disagreement: share of the test examples for which the predicted classes of two members "
-        "differ."
+        "differ, the mean over pairs of members."
     )
     return md.format_table(cells, caption, words=("method",))
 
@@ -147,7 +150,7 @@ def _results(data: ReportData, study: PlannedStudy) -> list[str]:
     size_image = f"![{SIZES}](../figures/ensemble_sizes_{study.name}.png)\n\n*{GROWING}*"
     return [
         md.format_bullets([sentence for sentence in sentences if sentence]),
-        f"## Accuracy and cost of every method\n\n{by_cost}",
+        f"## Accuracy and cost of the methods\n\n{by_cost}",
         "## Number of members" if len(sizes) else "",
         size_image if len(sizes) else "",
         f"## Calibration\n\n{calibration_table(probable, data.format)}",

@@ -47,8 +47,8 @@ from pipeline.reporting.verdict_sentences import (
 
 INTERVAL_WORDS = (
     f"with its {md.INTERVAL} over seeds. This interval is not corrected. It holds for these "
-    "test examples and this pool of training examples (for other test examples, see "
-    "[verdicts](pages/verdicts.md))"
+    "test examples, and for training examples drawn from the same pool (for other test examples, "
+    "see [verdicts](pages/verdicts.md))"
 )
 LEDGER_LINK = f"[ledger]({LEDGER})"
 TRAINED = ("training.optimizer", "training.schedule", "training.warm_up")
@@ -281,11 +281,13 @@ def headline_table(data: ReportData) -> str:
     """
     caption = (
         f"Difference: points of test accuracy, arm minus {_reference(data)}, {INTERVAL_WORDS}. "
-        "Gap: train minus validation accuracy, in points, without noise. Costs: counted "
-        f"operations, divided by those of {_owner(data)}.{cost_note(data, FROM_FRONT)}"
+        "Gap: train minus validation accuracy, in points, both without the noise of training. "
+        "Costs: counted operations, divided by those of "
+        f"{_owner(data)}.{cost_note(data, FROM_FRONT)}"
     )
     details = (
-        f"{_passes_note(data)}{_contrasts_note(data)}{_parts_note(data)}{_seeds_note(data)}"
+        f"{_passes_note(data)}{_contrasts_note(data)}{_parts_note(data)}"
+        f"{_equivalence_note(data)}{_seeds_note(data)}"
         f"{lost_note(data.rates)}{rare_note(data.rates)}{_lost_pairs_note(data)}"
         f"{undone_note(data.rates, data.distinct)}"
     )
@@ -313,10 +315,26 @@ def _contrasts_note(data: ReportData) -> str:
     if not data.pair_count:
         return ""
     arms = md.format_count(len(data.distinct), "arm")
-    pairs = md.format_count(data.pair_count, "pair")
+    pairs = data.labelled(data.parts[~data.parts["repeats"].astype(bool)])
+    names = md.format_list([f"**{label}**" for label in pairs["label"]])
     return (
         f"A contrast is a tested comparison. There are {data.contrast_count}: {arms} against their "
-        f"references, and {pairs} of changes against the better of the two changes alone. "
+        f"references, and {names} against the better of the two changes that it combines "
+        "([Interactions](#interactions)). "
+    )
+
+
+def _equivalence_note(data: ReportData) -> str:
+    """Return why an arm may not be equivalent although its interval is inside the margin."""
+    margin, rows = data.confirmation.margin, data.distinct
+    inside = rows["low"].gt(-margin) & rows["high"].lt(margin)
+    names = rows.loc[inside & (rows["verdict"] == Verdict.INCONCLUSIVE), "label"]
+    if names.empty:
+        return ""
+    return (
+        f"The interval of {md.format_few([f'**{label}**' for label in names])} is inside the "
+        f"margin of {md.format_margin(margin)}, but the test of equivalence is corrected for all "
+        "contrasts, and the interval is not. "
     )
 
 

@@ -50,8 +50,9 @@ def gap_table(data: ReportData) -> str:
         rows.append({"arm": data.label(study, arm.name), "n": str(n), **cells})
     caption = (
         "Points of accuracy. 0 without decimals: in every run, noise or augmentation leaves train "
-        f"accuracy as it is. {COMPLETED} Rule: deterministic for the true gap; noise and "
-        "augmentation are averages over several passes. "
+        f"accuracy as it is. {COMPLETED} Differences on other pages leave out all lost "
+        "runs. Rule: one pass without noise for the true gap; noise and augmentation are averages "
+        "over several passes. "
         f"Interval: {MEAN_INTERVAL}."
     )
     return f"{WORDS}\n\n{format_table(rows, caption, words=('arm',))}"

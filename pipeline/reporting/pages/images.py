@@ -72,8 +72,8 @@ def _class_table(data: ReportData, keys: list[tuple[str, str]]) -> str:
                 cells[data.label(*key)] = data.format.points(change)
         rows.append(cells)
     caption = (
-        "Columns in %: test accuracy of a reference, by class. Columns to the right of it: arm "
-        "minus reference, in points. Of the arms that help or hurt, at most "
+        "Column in %: test accuracy of a reference, by class. Columns to its right: arm minus this "
+        "reference, in points. Of the arms that help or hurt, at most "
         f"{COLUMNS} are shown, those with the largest differences. Means over the seeds of the "
         "arm. Rule: the test rule of each arm. Intervals are not shown."
     )

@@ -27,11 +27,12 @@ STATISTICS = f"""\
 - **Interval**: {CONTRAST_INTERVAL}. It holds for new seeds on this test set and this pool of \
 training examples. The pool is all examples that are not test examples; every seed draws its \
 training examples from it. The interval does not hold for other pools{{pools}}. The [page of \
-verdicts](verdicts.md) also has an interval that holds for other test examples. Coverage is 95 % \
-for normally distributed differences, and 88 to 92 % for exponentially distributed ones with 3 to \
-20 seeds.
+verdicts](verdicts.md) also has an interval that holds for other test examples, and the page of \
+[trust checks](checks.md) says how it is computed. Coverage is 95 % for normally distributed \
+differences, and 88 to 92 % for exponentially distributed ones with 3 to 20 seeds.
 - **p**: two-sided paired t test; Holm's correction over {{family}} ({{arms}}). The page of each \
-study also has the p of the exact sign-flip test, which assumes no normal distribution.
+study also has the p of the exact sign-flip test, which does not assume a normal \
+distribution.
 - **Equivalence**: two one-sided paired t tests at level {LEVEL:g} for a margin of \
 {{margin}}{{share}}. Holm's correction is over the same contrasts, but separate from that of the \
 p values.
@@ -40,25 +41,25 @@ paragraph, the recipe and the diagnosis of the report hold for all arms at once 
 They are therefore valid for an arm that is named because it is the best. Other intervals are not \
 corrected, unless they say so. An arm can help although its simultaneous interval includes 0, \
 because Holm's procedure is less strict.
-- **Collapsed and diverged runs**: {RULE}. Collapsed and diverged runs are called lost. They are \
-counted separately: the rate of each arm has an exact {md.INTERVAL} (Clopper and Pearson) and an \
-exact McNemar test against the reference, with Holm's correction over the same contrasts. If one \
-run of a pair is lost, the pair is left out of the differences, so they are about typical runs. \
-An arm that lost more runs than its reference cannot have the verdict "helps" or "equivalent". It \
-has lost more if its share of lost runs is higher over all runs, or over the seeds at which the \
-runs of both arms ended (completed or diverged). {{rare}}
+- **Collapsed and diverged runs**: {RULE}. A run has diverged if its loss is no longer a finite \
+number. Both kinds are called lost, and are counted separately: the rate of each arm has an exact \
+{md.INTERVAL} (Clopper and Pearson) and an exact McNemar test against the reference, with Holm's \
+correction over the same contrasts. If one run of a pair is lost, the pair is left out of the \
+differences, so the differences are about runs that were not lost. An arm that lost more runs \
+than its reference cannot have the verdict "helps" or "equivalent". It has lost more if its share \
+of lost runs is higher over all runs, or over the seeds at which both runs have ended. {{rare}}
 - **Detectable difference**: the smallest true difference that this number of seeds detects with \
 {100 * POWER:g} % power. **Seeds needed**: the number of seeds that would detect the observed \
 difference with the same power, if it were the true difference. The level of the test is \
 {LEVEL:g} divided by the number of contrasts, the strictest threshold of Holm's procedure. The \
 range in brackets shows how uncertain the number is, because few seeds estimate the standard \
-deviation only roughly: it is computed with the {100 * UNSURE:g} % and {100 * (1 - UNSURE):g} % \
-limits of the standard deviation (chi-square distribution).
+deviation only roughly: it is computed with the limits of the {100 * (1 - 2 * UNSURE):g} % \
+interval of the standard deviation (chi-square distribution).
 - **Validation set**: {{validation}} examples. {{resolution}}. A setting that leads by less than \
 these limits may not be better, so the chosen setting is confirmed on fresh seeds.
-- **Test set**: {{test}} examples, read only by `evaluate`, for {{runs}} of the {{phase}} phase \
-(including models of ensembles), whose settings were fixed before this evaluation. The \
-report says near its beginning how often the test set was evaluated."""
+- **Test set**: {{test}} examples, read only by the stage `evaluate`, for {{runs}} of the \
+{{phase}} phase (including models of ensembles), whose settings were fixed before this \
+evaluation. The report says near its beginning how often the test set was evaluated."""
 READING = f"""\
 - **helps** (**hurts**): test accuracy is significantly higher (lower) than that of the \
 reference, after Holm's correction over all contrasts. The reference is the baseline unless a row \
@@ -67,10 +68,11 @@ names another arm.
 shown to be smaller than the margin of equivalence.
 - **equivalent**: two one-sided tests show that the difference is inside the margin. This is \
 evidence that no effect of practical size exists.
-- **inconclusive**: none of these; or the arm lost more runs than its reference, which excludes \
-"helps" and "equivalent", or fewer, which excludes "hurts". Inconclusive does not mean that there \
-is no effect. Tables give the *detectable* difference, which this number of seeds detects with \
-{100 * POWER:g} % power after the correction. A smaller effect is easily missed.
+- **inconclusive**: none of these. An arm that lost more runs than its reference is inconclusive \
+where it would otherwise help or be equivalent, and an arm that lost fewer where it would \
+otherwise hurt. Inconclusive does not mean that there is no effect. The tables of the studies \
+give the *detectable* difference, which this number of seeds detects with {100 * POWER:g} % power \
+after the correction. A smaller effect is easily missed.
 
 Only test accuracy has verdicts; other metrics have intervals, and p values that are uncorrected \
 unless a sentence says otherwise. The aim is not a small gap, but high accuracy on validation and \
@@ -211,9 +213,9 @@ def _resolution(data: ReportData) -> str:
     few, more = (f"{100 * value:.1f}" for value in data.resolution["difference"])
     row = data.resolution.iloc[0]
     single = (
-        "Two equally good networks can differ by chance. If exactly one of the two is right on "
-        f"2 % of these examples, their accuracies differ by up to {few} points in 95 % of cases; "
-        f"if on 10 % of them, by up to {more} points"
+        "Two equally good networks can differ by chance. If they disagree on 2 % of these examples "
+        "(exactly one of the two is right), chance alone makes their accuracies differ by up to "
+        f"{few} points (in 95 % of cases); if on 10 %, by up to {more} points"
     )
     if row["seeds"] < 2:
         return single

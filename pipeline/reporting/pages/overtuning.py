@@ -47,12 +47,13 @@ def overtuning_body(data: ReportData) -> str:
         f"Interval: {md.CONFIDENCE} Student-t interval of the mean difference over seeds; not "
         "corrected, no verdict."
     )
+    below = int(data.overtuning["difference"].lt(0).sum())
     return md.join_parts(
         "# Overtuning",
         "A search may choose a setting whose validation accuracy was high by chance. To check "
         "this, an arm that tried its default setting and chose another one is also trained with "
         "the default on the confirmation seeds. If the first setting of its list is neither of the "
         "two, it is trained with this setting as well. Other arms are not in the table. A "
-        "difference below 0 is a sign of overtuning.",
+        f"difference below 0 is a sign of overtuning: here {below} of {len(data.overtuning)}.",
         md.format_table(cells, caption, words=("arm", "chosen", "compared with", "other setting")),
     )

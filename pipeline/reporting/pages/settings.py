@@ -29,17 +29,17 @@ def settings_body(data: ReportData) -> str:
     caption = (
         "Difference: validation accuracy of a setting minus that of the reference, paired by "
         "exploration seed. The reference is the arm that this arm is compared with, at its chosen "
-        "setting. For the tuning of the baseline, differences are to the chosen value, whose own "
+        "setting. For the tuning of the baseline, differences are from the chosen value, whose own "
         "difference is therefore 0. Settings, seeds: how many were tried. Widened: how many of the "
-        "settings extend the range, because the best one was at its end. Horizontal axes have the "
-        "scale of the search "
-        "space. Arms with the same settings and scores have one panel, named after the first. "
-        "The setting at the highest point of the dotted curve is chosen; without a curve, the "
-        "setting with the highest mean. An arrow at the lower edge marks a setting whose mean "
-        "accuracy is far below that of the best settings of the arm. The "
-        "number above the arrow is its difference; the curve leaves this setting out. Because the "
-        "settings were chosen on these seeds, the differences of the chosen ones tend to be too "
-        "large. The results on fresh seeds are on the [front page](../report.md)."
+        "settings extend the range, because the best one was at the end of the range. Horizontal "
+        "axes have the scale of the search space. Arms with the same settings and scores have one "
+        "panel, named after the first. Dotted: smoothed accuracies, joined by lines; the setting "
+        "with the highest one is chosen. Without a dotted line, it is the setting with the highest "
+        "mean. An arrow at the lower edge marks a setting whose mean accuracy is far below that of "
+        "the best settings of the arm. The number above the arrow is its difference; smoothing "
+        "leaves this setting out. Because the settings were chosen on these seeds, the differences "
+        "of the chosen ones tend to be too large. The results on fresh seeds are on the [front "
+        "page](../report.md)."
     )
     return md.join_parts("# Settings tried", image, md.format_table(_rows(data), caption, WORDS))
 

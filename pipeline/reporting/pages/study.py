@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipeline.comparison.explored import FEWEST
 from pipeline.config.labels import format_rule
-from pipeline.config.plan import BASELINE, PlannedStudy
+from pipeline.config.plan import PlannedStudy
 from pipeline.config.test_rules import NOISE, TestRule
 from pipeline.records.runs import STATES
 from pipeline.records.tables import rows_of
@@ -41,15 +41,15 @@ ENDS = {  # whether no value is allowed beyond, or has an effect: words
     False: "a better value may lie beyond it",
     True: "no value beyond it is allowed or has an effect",
 }
-ALL = "[All searches of this report](settings.md)."
+ALL = "[All searches of this report, with a figure](settings.md)."
 MORE_SEEDS = (
     " Values at the end of a widened range have more seeds than others. Scores are adjusted for "
     "the differences between seeds."
 )
 MOST_LINES = 6  # arms that have a line of their own under the question
 SMOOTHED = (
-    " Smoothed: the value of a smooth curve through the accuracies of a range. Chosen: the setting "
-    "with the highest smoothed value; without a curve, the setting with the highest mean."
+    " Smoothed: the value of a smooth curve fitted to the accuracies of a range. Chosen: the "
+    "setting with the highest smoothed value; without a curve, the setting with the highest mean."
 )
 LISTED = 20  # settings of a study; of more, the table has the chosen ones
 MEASURES = {  # of audits, in words; a measure without words here keeps its name
@@ -133,7 +133,7 @@ def _arm_lines(data: ReportData, study: PlannedStudy) -> str:
         lines.append(
             f"{arm}{setting}: {verdict_cell(row)}. Test accuracy {data.format.change(row)}{change}."
         )
-    note = f"Differences from the reference, with {md.INTERVAL}s that are not corrected."
+    note = f"Differences are from the reference; their {md.INTERVAL}s are not corrected."
     return f"{md.format_bullets(lines)}\n\n{note}"
 
 
@@ -145,15 +145,7 @@ def strengths_section(data: ReportData, study: str) -> str:
     edges = _edges(rows_of(of(data.searches, study)))
     if not of(data.rate_ranges, study).empty and len(tried) > LISTED:
         return md.join_parts(f"{len(tried)} settings were tried: {TRIED}. {ALL}", *edges)
-    curve = ", with the response curve dotted" if tried["fitted"].notna().any() else ""
-    reference = " from the reference" if set(tried["arm"]) != {BASELINE} else ""
-    image = (
-        f"![Settings of {study}: difference in validation accuracy{reference} against setting, for "
-        f"each seed and as a mean{curve}, and a star at the chosen setting]"
-        f"(../figures/strengths_{study}.png)"
-    )
-    figure = image if of(data.rate_ranges, study).empty else ""
-    return md.join_parts(f"## Settings tried\n\n{strength_table(data, tried)}", *edges, figure, ALL)
+    return md.join_parts(f"## Settings tried\n\n{strength_table(data, tried)}", *edges, ALL)
 
 
 def _edges(searches: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -302,8 +294,8 @@ def _curves(data: ReportData, study: PlannedStudy) -> str:
     )
     caption = (
         f"n: completed confirmation runs ({counts}). Rule: deterministic, clean inputs. "
-        f"Band: {MEAN_INTERVAL}; for the loss, of the mean logarithm. Panels do not "
-        "show very low accuracies."
+        f"Band: {MEAN_INTERVAL}; for the loss, of the mean of its logarithm. The axis of accuracy "
+        "may be cut off below."
     )
     image = (
         f"![Learning curves of {study.name}: train and validation accuracy and loss of each arm "

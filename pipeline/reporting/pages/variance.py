@@ -50,12 +50,10 @@ def standard_error_sentence(data: ReportData) -> str:
     if not row["n"]:
         return ""
     return (
-        f"The standard error of a difference is {FINE.percent(row['seed_error'])} points if only "
-        f"seeds count, and {FINE.percent(row['total_error'])} points if the choice of the "
-        f"{data.test_use['test_examples']} test examples counts too. This choice adds a part of "
-        f"{FINE.percent(row['image_error'])} points; parts add up as squares, so a small part "
-        f"changes the total little. (Medians over {md.format_count(int(row['n']), 'arm')} and "
-        f"their references.) {ADVICE[row['advice']]}"
+        f"The standard error of a difference is {FINE.percent(row['seed_error'])} points over "
+        f"seeds alone, and {FINE.percent(row['total_error'])} points over seeds and the choice of "
+        f"the {data.test_use['test_examples']} test examples together (medians over "
+        f"{md.format_count(int(row['n']), 'arm')} and their references). {ADVICE[row['advice']]}"
     )
 
 
@@ -77,9 +75,10 @@ def _widest(most: float) -> str:
     if pd.isna(most):
         return ""
     return (
-        ". If other training examples had been collected, the interval would be wider, by a factor "
-        f"from 1 to {most:.2f} ({most:.2f} if seeds differ only in their training examples). A "
-        "study with `kind: variance` estimates the factor"
+        f". An interval that also holds for other pools would be up to {most:.2f} times as wide: "
+        f"{most:.2f} times if all variation between seeds came from the choice of training "
+        "examples, and as wide as this one if none did. A study with `kind: variance` estimates "
+        "the factor"
     )
 
 

@@ -26,7 +26,7 @@ PAIR_LOOKS = (
     " Looks: p is divided by the weight of the last [look](#looks) that both arms have had, and "
     "intervals are at its level."
 )
-OTHER_IMAGES = "interval with other test examples"
+OTHER_IMAGES = "interval for other test examples"
 
 
 def pages(data: ReportData) -> Iterator[Page]:
@@ -45,11 +45,11 @@ def pages(data: ReportData) -> Iterator[Page]:
 def verdict_table(data: ReportData) -> str:
     """Return a table with a row per arm, the best difference first."""
     caption = (
-        f"n: {PAIRS}. Test rule: {rules(data)}; gaps are always deterministic. "
+        f"n: {PAIRS}. Test rule: {rules(data)}; gaps are always measured without noise. "
         f"Interval: {CONTRAST_INTERVAL}. It holds for new seeds on these test examples and this "
-        "pool of training examples. Interval with other test examples: it also includes the choice "
-        "of test examples ([how](method.md#statistics)); if the verdict would then be another "
-        "one, that verdict follows. Neither interval holds for other pools of training examples"
+        "pool of training examples. Interval for other test examples: it also includes the choice "
+        "of test examples ([how](checks.md)). If this changes the verdict, the new verdict is "
+        "named. Neither interval holds for other pools of training examples"
         f"{pool_words(data)}. "
         f"p: two-sided paired t test, Holm over {family(data)}; "
         "the intervals are not corrected, so an interval may exclude 0 although the verdict is "

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from pipeline.config.plan import BASELINE
 from pipeline.reporting.evidence import ReportData
-from pipeline.reporting.plots.strengths import Search, searches, strengths
+from pipeline.reporting.plots._strengths import Search, searches, strengths
 from pipeline.reporting.style import arm_colors
 
 

@@ -7,7 +7,7 @@ that are not numbers, are at equal distances.
 import itertools
 import math
 import textwrap
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from pipeline.records.tables import rows_of
 from pipeline.reporting.evidence import ReportData, of
 from pipeline.reporting.labels import WHOLE, SettingAxis, setting_axis
 from pipeline.reporting.plots._edges import clear_share, draw_below, value_rows
-from pipeline.reporting.style import DARK, STAR, TYPE, WIDTH, arm_colors, style
+from pipeline.reporting.style import DARK, STAR, TYPE, WIDTH, style
 
 NAME = "validation_accuracy"
 SHOWN = ("setting", "changes", "chosen", "collapsed")  # columns of a search that a panel shows
@@ -118,17 +118,6 @@ def layout_of(panels: int) -> Layout:
     rows = math.ceil(panels / MANY_COLUMNS)
     height = (HIGHEST - FRAME) / rows
     return Layout(MANY_COLUMNS, rows, min(max(height, LEAST_HEIGHT), MOST_HEIGHT), SMALL)
-
-
-def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
-    """Yield a figure for every study with a choice of settings.
-
-    Where arms search their learning rate, `rates_<study>` shows it.
-    """
-    for study in data.confirmation.studies_of("comparison"):
-        of_arms = searches(data, study.name)
-        if of_arms and of(data.rate_ranges, study.name).empty:
-            yield f"strengths_{study.name}", strengths(of_arms, arm_colors(data))
 
 
 def searches(data: ReportData, study: str) -> dict[str, Search]:
