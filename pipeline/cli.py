@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.config.parameters import PROTOCOLS, read_parameters
-from pipeline.config.validation import invalid, options_of, unknown_name
+from pipeline.config.validation import Refusals, invalid, options_of, unknown_name
 from pipeline.config.yaml_files import yaml_names
 from pipeline.execution.stage import report_errors
 from pipeline.runtime.errors import Refusal
@@ -642,14 +642,15 @@ def judge(
         from pipeline.terminal import judge as judgement
 
     names = {"arm": arm, "seed": seed, "score": score}
-    options = {
-        "against": against,
-        "margin": judgement.number("--margin", margin),
-        "direction": judgement.direction(lower, higher),
-        "unit": judgement.unit(unit),
-        "wide": wide,
-        "keep_going": keep_going,
-    }
+    options: dict[str, Any] = {"against": against, "wide": wide, "keep_going": keep_going}
+    refusals = Refusals()
+    with refusals.collect():
+        options["margin"] = judgement.number("--margin", margin)
+    with refusals.collect():
+        options["direction"] = judgement.direction(lower, higher)
+    with refusals.collect():
+        options["unit"] = judgement.unit(unit)
+    refusals.require_none()
     table = judgement.read_table(scores, glob, wandb, names)
     judgement.show_judgement(table, options, to, images)
 

@@ -185,6 +185,15 @@ def test_a_mistake_on_the_command_line_is_one_line(finished, monkeypatch, capsys
     assert re.fullmatch(f"error: {line}", shown)
 
 
+def test_mistakes_of_several_options_are_reported_together(capsys):
+    with pytest.raises(SystemExit, match="^2$"):
+        cli.application(["judge", "scores.csv", "--margin", "x", "--unit", "fractoin"])
+    lines = capsys.readouterr().err.splitlines()
+    begins = ["error: judge: --margin: invalid value", "error: judge: --unit: "]
+    assert len(lines) == len(begins)
+    assert all(line.startswith(begin) for line, begin in zip(lines, begins, strict=True))
+
+
 def test_without_a_command_the_help_is_printed(capsys):
     with pytest.raises(SystemExit, match="^0$"):
         cli.application([])
