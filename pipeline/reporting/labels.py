@@ -134,17 +134,26 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def without_size(factor: Factor, setting: Setting) -> tuple[Factor, Setting]:
-    """Return a factor and a setting without the training-set size and its epochs."""
-    protocol = _other_values(factor.protocol)
-    parts = {**setting, PROTOCOL: _other_values(setting.get(PROTOCOL, {}))}
+def without_size(
+    factor: Factor, setting: Setting, tuned: Collection[str] = ()
+) -> tuple[Factor, Setting]:
+    """Return a factor and a setting without the training-set size, its epochs and tuned values.
+
+    Args:
+        factor: What an arm changes.
+        setting: The values that it chose.
+        tuned: The dotted keys of the protocol values that arms tune.
+    """
+    protocol = _other_values(factor.protocol, tuned)
+    parts = {**setting, PROTOCOL: _other_values(setting.get(PROTOCOL, {}), tuned)}
     if not parts[PROTOCOL]:
         del parts[PROTOCOL]
     return Factor(regularizers=factor.regularizers, protocol=protocol), parts
 
 
-def _other_values(protocol: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in protocol.items() if key not in SIZE_ALONE}
+def _other_values(protocol: Mapping[str, Any], tuned: Collection[str]) -> dict[str, Any]:
+    left_out = {*SIZE_ALONE, *tuned}
+    return {key: value for key, value in protocol.items() if key not in left_out}
 
 
 def series_labels(series: Sequence[tuple[Factor, Setting]]) -> list[str]:

@@ -57,7 +57,8 @@ def reported(factors, settings):
         assert (study, metric) == ("growth", "test_accuracy")
         return {"n": 2, "mean": means[arm], "low": means[arm] - 0.1, "high": means[arm] + 0.1}
 
-    return SimpleNamespace(outcome=outcome, primary=primary)
+    confirmation = SimpleNamespace(tuned={"training.learning_rate": 0.05})
+    return SimpleNamespace(outcome=outcome, primary=primary, confirmation=confirmation)
 
 
 def test_an_arm_is_a_point_of_the_line_of_what_it_adds(report):
@@ -90,7 +91,10 @@ def test_two_strengths_at_one_size_are_two_lines():
     settings = {
         arm: {
             "dropout": {"rate": RATES[arm.split("_")[0]]},
-            "protocol": {"data.train_size": size, "training.epochs": 5},
+            "protocol": {
+                **{"data.train_size": size, "training.epochs": 5},
+                "training.learning_rate": 1 / size,  # arms of each size tune it
+            },
         }
         for arm, (factor, _, size) in TWO.items()
         if factor.regularizers

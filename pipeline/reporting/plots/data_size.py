@@ -29,14 +29,17 @@ def figures(data: ReportData) -> Iterator[tuple[str, Figure]]:
 def size_frames(data: ReportData, study: PlannedStudy) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return accuracies and differences (fractions) by series and size, with columns `COLUMNS`.
 
-    A series is named by the changes of its arms besides size and epochs. Arms that change nothing
-    else are the baseline's, which comes first. `series` names it, `label` is for the legend.
-    Differences are to an arm of the same size.
+    A series is named by the changes of its arms besides size, epochs and tuned values. Arms that
+    change nothing else are the baseline's, which comes first. `series` names it, `label` is for the
+    legend. Differences are to an arm of the same size.
     """
     arms = {arm.name: arm for arm in study.arms}
     primary = of(data.primary, study.name).set_index("arm")
     settings = primary["setting"].to_dict()
-    series = {name: without_size(arm.factor, settings.get(name, {})) for name, arm in arms.items()}
+    tuned = data.confirmation.tuned
+    series = {
+        name: without_size(arm.factor, settings.get(name, {}), tuned) for name, arm in arms.items()
+    }
     keys = {name: _key(*changed) for name, changed in series.items()}
     distinct = {key: series[name] for name, key in keys.items()}
     labels = dict(zip(distinct, series_labels(list(distinct.values())), strict=True))
