@@ -41,4 +41,4 @@ def family_note(data: ReportData) -> str:
     if not families:
         return ""
     meanings = format_list([f"{family} ({MEANINGS[family]})" for family in families])
-    return f"*In figures, the color of an arm is that of its family of methods: {meanings}.*"
+    return f"*In figures, arms have the color of their family of methods: {meanings}.*"

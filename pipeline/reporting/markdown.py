@@ -16,7 +16,6 @@ VOID = "–"
 NO_BREAK = "\u00a0"  # a space at which a line does not break
 NEVER = "never"  # of a time to target that is infinite
 FEW = 3  # names that a sentence lists; more are counted
-RANGE_NOTE = "(A range in brackets is given because few seeds estimate the spread only roughly.)"
 PREFIXES = ("", " k", " M", " G", " T", " P", " E")
 
 Row = Mapping[str, Any]

@@ -44,7 +44,7 @@ FAILED = {
 }
 BEYOND = "better values may lie beyond those tried"
 TRIED = f"3 fresh seeds; 2 epochs; {BEYOND}"
-CHANGED = "5 verdicts change if the choice of test examples is a source of error too"
+CHANGED = "5 verdicts change if test examples are a source of error too"
 FEW = " (5 arms still improving at the end)"
 WITH_BASELINE = " (6 arms still improving at the end)"
 SUBJECTS = ("majority class", "1-nearest neighbour", "logistic regression")

@@ -52,7 +52,7 @@ def _result(data: ReportData) -> str:
     arms = format_count(len(data.distinct), "arm")
     if not number:
         return f", but none of the {arms} tried here is shown to raise test accuracy"
-    return f". Of {arms} tried here, {number} {'helps' if number == 1 else 'help'}"
+    return f". Of {arms}, {number} {'helps' if number == 1 else 'help'}"
 
 
 def _closing(data: ReportData) -> str:
@@ -72,8 +72,8 @@ def _closing(data: ReportData) -> str:
     if not names:
         return ""
     return (
-        "Gap shown to be smaller, but accuracy not shown to be higher (change of gap, with an "
-        f"interval that holds for all arms at once): {format_list(names)}."
+        "Gap shown to be smaller, but accuracy not shown to be higher (change of gap; interval for "
+        f"all arms at once): {format_list(names)}."
     )
 
 

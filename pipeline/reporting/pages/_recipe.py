@@ -141,7 +141,7 @@ def _test_time(data: ReportData) -> str:
         f"{data.format.change(row)}, for {md.format_ratio(costs['test_cost'])} times the test "
         f"cost. (Mean over {groups} of models, [{best['study']}](pages/study_{best['study']}.md). "
         "Of the ways to average the predictions of this arm, it has the best validation accuracy. "
-        "The gain is not tested, its interval not corrected.)"
+        "The gain is not tested.)"
     )
 
 

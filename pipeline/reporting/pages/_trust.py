@@ -72,7 +72,7 @@ def qualifiers(data: ReportData) -> list[str]:
     changes = "changes" if len(unstable) == 1 else "change"
     conditions = {
         f"{epochs}{few}": True,
-        f"{verdicts} {changes} if the choice of test examples is a source of error too": (
+        f"{verdicts} {changes} if test examples are a source of error too": (
             Check.IMAGES in failed
         ),
         "an untuned baseline": any(not row["subject"] and not row["passed"] for row in tuned),
@@ -254,7 +254,7 @@ def _budgets(data: ReportData, rows: Rows, failed: Rows) -> str:
 def _measure_it(data: ReportData) -> str:
     """Return how to measure what longer training gains; "" if it has been measured."""
     is_measured = (data.trust["check"] == Check.LONGER).any()
-    return "" if is_measured else f", or add the study `{LONGER_TRAINING}` to measure what it gains"
+    return "" if is_measured else f", or measure the gain with the study `{LONGER_TRAINING}`"
 
 
 def _longer(data: ReportData, rows: Rows, failed: Rows) -> str:
@@ -344,8 +344,8 @@ def _other_images(data: ReportData, rows: Rows, failed: Rows) -> str:
     )
     return (
         f"Of {verdicts} other than inconclusive, {len(failed)} would be another one if the choice "
-        f"of test examples also counted as a source of error: {names}. (The interval may exclude "
-        "0 nevertheless, because only the verdict is corrected.) "
+        f"of test examples also counted as a source of error: {names}. (The interval is not "
+        "corrected.) "
         f"Raise {_seeds_key(data)} in {_value_file(data, 'seeds.confirmation')}. "
         "[Precision](pages/verdicts.md#precision) says whether more test examples would also help."
     )

@@ -59,18 +59,18 @@ NOTES = (  # what the columns and the outcomes mean
     "**first → second**: the mean of B, and then the mean of A. For an interaction, the two "
     "differences that are compared.",
     "**measure**: the quantity that is compared, and the kind of test: directional (the sign of "
-    "the difference), equivalence (the difference is within the margin), exact (the difference is "
-    "as expected at every seed or group), interaction (the difference of two contrasts), "
-    "correlation (rank correlation of gap and test accuracy over the arms of one seed; its mean "
-    "over seeds is tested against 0) or slope (from the first level to the last).",
-    "**setting**: the chosen settings of the arms of the contrast.",
+    "the difference), equivalence (the difference is within the margin), exact (as expected at "
+    "every seed or group), interaction (the difference of two contrasts), correlation (rank "
+    "correlation of gap and test accuracy over the arms of one seed; its mean over seeds is tested "
+    "against 0) or slope (from the first to the last level).",
+    "**setting**: the chosen settings of the arms.",
     "**expected**: what the claim says of A, compared with B. A claim of equivalence has a margin "
     "of its own.",
-    "**difference**: A minus B, in points for accuracy, error, gap and importance, in nats for "
-    "NLL. For times to target, norms of weights and learning rates it is A divided by B. For a "
-    "correlation it is the coefficient.",
-    f"**interval**: {md.CONFIDENCE} Student-t interval over seeds, over groups of models, or over "
-    "halves of the settings of a search.",
+    "**difference**: A minus B, in points for percentages, in nats for NLL. For times to target, "
+    "norms of weights and learning rates it is A divided by B. For a correlation it is the "
+    "coefficient.",
+    f"**interval**: {md.CONFIDENCE} Student-t interval over seeds or over groups of models; of "
+    "searches, see their page.",
     "**times to target**: both sides are medians; the difference is the Hodges-Lehmann estimate, "
     "with interval and p of Wilcoxon's signed-rank test.",
     "**p**: two-sided test of no difference.",
@@ -78,8 +78,8 @@ NOTES = (  # what the columns and the outcomes mean
     '"not higher" is expected, only the upper limit is tested; if "not lower" is expected, only '
     "the lower limit.",
     "**detectable**: the smallest true difference that these seeds find with "
-    f"{100 * POWER:g} % power at the strictest step of Holm's procedure. "
-    f"{md.RANGE_NOTE}",
+    f"{100 * POWER:g} % power at the strictest step of Holm's procedure (in brackets: how "
+    "uncertain it is).",
     "**outcome**: decided by the sign of a significant difference, unless a reason is given. If "
     '"lower" or "higher" is expected, a difference that is shown to be within the margin '
     "contradicts the claim.",
@@ -155,9 +155,8 @@ def claims_sentence(data: ReportData) -> str:
         return ""
     counted = [row for row in rows if row["outcome"] in OUTCOMES]
     return (
-        f"Of {md.format_count(len(counted), 'claim')}, {'; '.join(parts)}. "
-        "Holm's correction is over the tests of all claims together, so an arm can help while a "
-        "claim about it is inconclusive."
+        f"Of {md.format_count(len(counted), 'claim')}, {'; '.join(parts)}. All tests are corrected "
+        "together, so an arm can help while a claim about it is inconclusive."
     )
 
 
@@ -172,7 +171,7 @@ def _untested_note(rows: list[dict[str, Any]]) -> str:
         decided += "signs of all differences decide."
     if identities:
         count = md.format_count(len(identities), "claim")
-        not_counted = f" Not counted: {count} about results that follow from the settings."
+        not_counted = f" Not counted: {count} that must hold by the settings."
     return f"Claims with equal tests count once.{decided}{not_counted}"
 
 

@@ -47,8 +47,8 @@ from pipeline.reporting.verdict_sentences import (
 
 INTERVAL_WORDS = (
     f"with its {md.INTERVAL} over seeds. This interval is not corrected. It holds for these "
-    "test examples, and for training examples drawn from the same pool (for other test examples, "
-    "see [verdicts](pages/verdicts.md))"
+    "test examples and training examples from the same pool (for other test examples, see "
+    "[verdicts](pages/verdicts.md))"
 )
 LEDGER_LINK = f"[ledger]({LEDGER})"
 TRAINED = ("training.optimizer", "training.schedule", "training.warm_up")
@@ -281,7 +281,7 @@ def headline_table(data: ReportData) -> str:
     """
     caption = (
         f"Difference: points of test accuracy, arm minus {_reference(data)}, {INTERVAL_WORDS}. "
-        "Gap: train minus validation accuracy, in points, both without the noise of training. "
+        "Gap: train minus validation accuracy, in points, without the noise of training. "
         "Costs: counted operations, divided by those of "
         f"{_owner(data)}.{cost_note(data, FROM_FRONT)}"
     )
@@ -389,14 +389,13 @@ def cost_figure(data: ReportData) -> str:
         for row in rows_of(shown.drop_duplicates("percent"))
     ]
     has_ensembles = (data.efficiency["kind"] == ENSEMBLE).any()
-    fewer = "Ensembles have fewer seeds than arms. " if has_ensembles else ""
+    fewer = "Ensembles have fewer seeds. " if has_ensembles else ""
     words = (
-        "A choice is efficient if every other choice is less accurate, or costs more for training "
-        "or for a test example. (Not tested for significance.) Efficient "
+        "A choice is efficient if every other choice is less accurate, or costs more in training "
+        "or at test (not tested for significance). Efficient "
         "choices, the cheapest to train first (in brackets: verdict; mean test accuracy; "
         "costs of training and test, as multiples of the baseline's): "
-        f"{'; '.join(names)}. In each panel of the figure, "
-        "filled marks are efficient by the cost of that panel alone. "
+        f"{'; '.join(names)}. Filled marks are efficient by the cost of their panel alone. "
         f"{fewer}[Numbers](pages/cost.md).{cost_note(data, FROM_FRONT)}"
     )
     return md.join_parts(f"![{EFFICIENCY}](figures/cost_accuracy.png)", words)
