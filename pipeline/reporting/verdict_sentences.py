@@ -24,6 +24,9 @@ VERDICTS = {  # (verdict, below the margin): the words after one arm and after s
     (Verdict.INCONCLUSIVE, False): ("is inconclusive", "are inconclusive"),
 }
 RANKED = (Verdict.HELPS, Verdict.HURTS)  # verdicts whose largest difference is named
+IF_OTHER_EXAMPLES = "if test examples are a source of error too"  # verdicts that change, as a limit
+BEYOND = "better values may lie beyond those tried"  # a limit
+UNTUNED = "an untuned baseline"  # a limit
 NOT_ABOVE_MAJORITY = (
     "**The baseline may have learned nothing**: it is not shown to be above the majority class in "
     "validation accuracy, so differences from it say little."

@@ -15,8 +15,11 @@ from pipeline.reporting.evidence import decimals
 from pipeline.reporting.front_cells import ARM, DIFFERENCE, contrast_cells, seeds_words
 from pipeline.reporting.verdict_sentences import (
     AMONG_BEST,
+    BEYOND,
+    IF_OTHER_EXAMPLES,
     NO_HELP,
     NOT_ABOVE_MAJORITY,
+    UNTUNED,
     joint_intervals,
     limits_sentence,
     verdict_sentences,
@@ -25,10 +28,7 @@ from pipeline.reporting.verdict_sentences import (
 
 CLASSIFIERS = r"(?:, | and )?(?:1-nearest neighbour|logistic regression)"
 EPOCHS = re.compile(r"(\d+) epochs?\b")
-LIMIT = (
-    r"(?:\d+ verdicts? changes? if the choice of test examples counts too|an untuned baseline"
-    r"|better values may lie beyond those tried)"
-)
+LIMIT = rf"(?:\d+ verdicts? changes? {IF_OTHER_EXAMPLES}|{UNTUNED}|{BEYOND})"
 LIMITS = rf"; \d+ epochs?(?: \(\d+ arms? still improving at the end\))?(?:; {LIMIT})*\.\n- "
 BASELINE_WORDS = (
     r"\n- The baseline reaches (?P<accuracy>[\d.]+) % test accuracy"

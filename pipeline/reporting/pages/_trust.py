@@ -10,7 +10,12 @@ from pipeline.records.tables import rows_of
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
 from pipeline.reporting.pages._diagnosis import baseline_problem
-from pipeline.reporting.verdict_sentences import NOT_ABOVE_MAJORITY
+from pipeline.reporting.verdict_sentences import (
+    BEYOND,
+    IF_OTHER_EXAMPLES,
+    NOT_ABOVE_MAJORITY,
+    UNTUNED,
+)
 
 Rows = Sequence[md.Row]
 PARAMETERS = "`params.yaml`"
@@ -72,11 +77,9 @@ def qualifiers(data: ReportData) -> list[str]:
     changes = "changes" if len(unstable) == 1 else "change"
     conditions = {
         f"{epochs}{few}": True,
-        f"{verdicts} {changes} if test examples are a source of error too": (
-            Check.IMAGES in failed
-        ),
-        "an untuned baseline": any(not row["subject"] and not row["passed"] for row in tuned),
-        "better values may lie beyond those tried": ends or Check.INTERIOR in failed,
+        f"{verdicts} {changes} {IF_OTHER_EXAMPLES}": (Check.IMAGES in failed),
+        UNTUNED: any(not row["subject"] and not row["passed"] for row in tuned),
+        BEYOND: ends or Check.INTERIOR in failed,
     }
     return [words for words, holds in conditions.items() if holds]
 
