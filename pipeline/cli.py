@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.config.parameters import PROTOCOLS, read_parameters
+from pipeline.config.parameters import PROTOCOLS, read_parameters, read_valid_parameters
 from pipeline.config.validation import Refusals, invalid, options_of, unknown_name
 from pipeline.config.yaml_files import yaml_names
 from pipeline.execution.stage import report_errors
@@ -795,8 +795,20 @@ def _require_sizes(experiment: "Experiment") -> None:
 
 
 def _protocol_names(names: Sequence[str] | None) -> Sequence[str]:
-    """Return these names, by default those of params.yaml."""
-    return names or read_parameters().protocols
+    """Return these names, by default those of params.yaml.
+
+    Raises:
+        Refusal: The file is invalid; the error also has the mistakes of its protocols.
+    """
+    if names:
+        return names
+    try:
+        return read_parameters().protocols
+    except Refusal:
+        valid = read_valid_parameters()
+        if valid is not None:
+            _experiments(valid.protocols)  # which raises, too
+        raise
 
 
 def _existing(protocols: Sequence[str] | None) -> Sequence[str]:

@@ -1,10 +1,11 @@
 """Read `params.yaml`: what to reproduce, overrides of the protocol, execution and tracking."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from pipeline.config.run import Hardware
 from pipeline.config.settings import Settings, Word
@@ -121,3 +122,26 @@ def read_parameters(root: Path = Path()) -> Parameters:
     if not (root / PARAMETERS).exists():
         raise Refusal(f"{PARAMETERS}: missing in {root.absolute()}; run in the folder of a project")
     return checked(Parameters, read_yaml(root / PARAMETERS), PARAMETERS)
+
+
+def read_valid_parameters(root: Path = Path()) -> Parameters | None:
+    """Return `params.yaml` without its invalid sections, to find mistakes elsewhere.
+
+    Args:
+        root: The folder of the project.
+
+    Returns:
+        None if the file cannot be read, or if `protocols` is invalid.
+    """
+    try:
+        document = read_yaml(root / PARAMETERS)
+        Parameters.model_validate_json(json.dumps(document))
+    except Refusal:
+        return None
+    except ValidationError as error:
+        invalid = {item["loc"][0] for item in error.errors() if item["loc"]}
+        document = {key: value for key, value in document.items() if key not in invalid}
+    try:
+        return checked(Parameters, document, PARAMETERS)
+    except Refusal:
+        return None

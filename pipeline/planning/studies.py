@@ -16,6 +16,7 @@ from pipeline.config.parameters import (
     PROTOCOLS,
     Parameters,
     read_parameters,
+    read_valid_parameters,
 )
 from pipeline.config.plan import BASELINE, OVERTUNING, PROTOCOL, TUNING, Kind
 from pipeline.config.registered_claims import read_claims
@@ -174,12 +175,19 @@ def read_experiment(
     Raises:
         Refusal: A file is invalid; the error has one line for each mistake in any of the files.
     """
-    document, source = document_of(name, read_parameters(root), root)
     refusals = Refusals()
+    with refusals.collect():
+        parameters = read_parameters(root)
+    if refusals.lines:
+        valid = read_valid_parameters(root)
+        if valid is None:
+            raise Refusal(*refusals.lines)
+        parameters = valid
     with refusals.collect():
         _require_file_names(root)
     with refusals.collect():
-        experiment = experiment_of(document, source, root, tuned)
+        document, source = document_of(name, parameters, root)
+        experiment = experiment_of(document, source, root, tuned, parameters)
     with refusals.collect():
         read_claims(root)
     refusals.require_none()
@@ -207,6 +215,7 @@ def experiment_of(
     source: ProtocolFiles,
     root: Path = Path(),
     tuned: Mapping[str, Any] | None = None,
+    parameters: Parameters | None = None,
 ) -> Experiment:
     """Return the experiment of a protocol that need not have a file, with its studies.
 
@@ -215,11 +224,12 @@ def experiment_of(
         source: Their files, for errors.
         root: The folder of the project.
         tuned: As for `read_experiment`.
+        parameters: The overrides; by default those of `params.yaml`.
 
     Raises:
         Refusal: As for `read_experiment`.
     """
-    parameters = read_parameters(root)
+    parameters = parameters or read_parameters(root)
     refusals = Refusals()
     with refusals.collect():
         base = resolve_protocol(document, source)

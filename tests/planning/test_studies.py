@@ -370,6 +370,24 @@ def test_independent_errors_of_valid_sections_are_reported_together(project):
     ]
 
 
+def test_a_mistake_of_the_parameters_hides_none_of_the_protocol(project):
+    parameters = (
+        "protocols: [tiny]\nexecution: {workers: many}\ntracking: {wandb: ofline}\nmargin: low\n"
+        "training: {epochs: 0}\nstart: {kk: 1}\nmodel: {name: cn}\nstudies: [dropuot]\n"
+    )
+    lines = refused(project, parameters=parameters)
+    assert {line.split(": ")[1] for line in lines} == {
+        *("execution.workers", "tracking.wandb", "margin", "training.epochs", "start.kk"),
+        *("model.name", "studies"),
+    }
+
+
+@pytest.mark.parametrize("parameters", ["protocols: [tiny", "protocols: tiny\nmargin: low"])
+def test_parameters_without_protocols_have_no_further_mistakes(project, parameters):
+    lines = refused(project, parameters=parameters)
+    assert all(line.startswith("params.yaml: ") for line in lines)
+
+
 CLAIM = "by: paper, source: s, says: t, measure: error, expect: lower"
 
 
