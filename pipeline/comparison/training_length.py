@@ -75,17 +75,6 @@ def last_changes(plan: Plan, histories: Histories) -> dict[Key, dict[int, float]
     return changes
 
 
-def epochs_of(plan: Plan, run: PlannedRun) -> int:
-    """Return the epochs of a run.
-
-    Args:
-        plan: The plan of the run.
-        run: One of its runs.
-    """
-    usual: int = plan.settings["training"]["epochs"]
-    return int(run.setting.get(PROTOCOL, {}).get(EPOCHS, usual))
-
-
 def _first_arms(plan: Plan) -> dict[str, Key]:
     """Return the first arm of a comparison that has each run, by fingerprint."""
     arms: dict[str, Key] = {}
@@ -99,9 +88,14 @@ def _first_run(arm: Arm) -> PlannedRun | None:
 
 
 def _is_longer(plan: Plan, reference: PlannedRun, run: PlannedRun) -> bool:
-    epochs, more_epochs = epochs_of(plan, reference), epochs_of(plan, run)
+    epochs, more_epochs = _epochs(plan, reference), _epochs(plan, run)
     others = [_without_epochs(plan, one.setting) for one in (reference, run)]
     return more_epochs >= TIMES * epochs and others[0] == others[1]
+
+
+def _epochs(plan: Plan, run: PlannedRun) -> int:
+    usual: int = plan.settings["training"]["epochs"]
+    return int(run.setting.get(PROTOCOL, {}).get(EPOCHS, usual))
 
 
 def _without_epochs(plan: Plan, setting: Setting) -> Mapping[str, Any]:

@@ -94,13 +94,13 @@ def overriding(data: ReportData, keys: list[str]) -> ReportData:
 @pytest.fixture
 def data() -> ReportData:
     results = report_data({"layers": dict.fromkeys(ARMS, "deterministic")}, VERDICTS)
-    setting = {"protocol": {"training.epochs": 4}}
-    runs = [
-        run.model_copy(update={"setting": setting}) if run.arm == LONGER else run
-        for run in results.confirmation.runs
+    contrasts = results.contrasts.copy()
+    epochs = {"protocol": {"training.epochs": 4}}
+    contrasts["setting"] = [
+        epochs if arm == LONGER else setting
+        for arm, setting in zip(contrasts["arm"], contrasts["setting"], strict=True)
     ]
-    plan = results.confirmation.model_copy(update={"runs": tuple(runs)})
-    return dataclasses.replace(results, confirmation=plan)
+    return dataclasses.replace(results, contrasts=contrasts)
 
 
 def test_the_wording_of_every_check(data: ReportData, golden) -> None:

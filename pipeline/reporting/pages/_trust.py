@@ -3,9 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from pipeline.comparison.levels import MAJORITY
-from pipeline.comparison.training_length import epochs_of, longer_arms
 from pipeline.comparison.trust import Check
-from pipeline.config.plan import BASELINE
+from pipeline.config.plan import BASELINE, PROTOCOL
 from pipeline.records.tables import rows_of
 from pipeline.reporting import markdown as md
 from pipeline.reporting.evidence import ReportData
@@ -287,14 +286,9 @@ def _epochs(data: ReportData) -> int:
 
 def _longer_epochs(data: ReportData, row: md.Row) -> int:
     """Return the epochs of the longer training in a row of this check."""
-    plan = data.confirmation
-    reference = row["study"], row["arm"]
-    longer = {arm for arm, other in longer_arms(plan).items() if other == reference}
-    return next(
-        epochs_of(plan, run)
-        for run in plan.runs
-        if run.arm == row["subject"] and (run.study, run.arm) in longer
-    )
+    settings = data.primary.loc[data.primary["arm"] == row["subject"], "setting"]
+    epochs = [setting.get(PROTOCOL, {}).get(EPOCHS) for setting in settings]
+    return next(int(number) for number in epochs if number is not None)
 
 
 def _above_references(data: ReportData, rows: Rows, failed: Rows) -> str:

@@ -47,7 +47,7 @@ def overtuning_body(data: ReportData) -> str:
         f"Interval: {md.CONFIDENCE} Student-t interval of the mean difference over seeds; not "
         "corrected, no verdict."
     )
-    below = int(data.overtuning["difference"].lt(0).sum())
+    below = len(data.overtuning[data.overtuning["difference"] < 0])
     return md.join_parts(
         "# Overtuning",
         "A search may choose a setting whose validation accuracy was high by chance. To check "
