@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from measure_run import ROOT, settings
 
-from pipeline.comparison.trust import _last_change
+from pipeline.comparison.training_length import _last_change
 from pipeline.config.run import RunConfig
 from pipeline.config.streams import Streams
 from pipeline.data.prepared import read_development
