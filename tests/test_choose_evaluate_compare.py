@@ -123,7 +123,7 @@ def _plan(phase, seeds, settings, data):
     return Plan(
         protocol="tiny",
         phase=phase,
-        settings={"data": {"dataset": "tiny", "train_size": TRAIN}},
+        settings={"data": {"dataset": "tiny", "train_size": TRAIN}, "training": {"epochs": 2}},
         margin=0.01,
         data_digest=data,
         studies=studies,
