@@ -133,9 +133,9 @@ def undone_note(rates: pd.DataFrame, contrasts: pd.DataFrame) -> str:
     if not named:
         return ""
     return (
-        " A lost run could also be counted as an error. A verdict then changes if the better arm "
-        "loses runs more often than the other one, by the percentage points in brackets. There are "
-        f"too few runs to exclude this for {md.format_few(named)}."
+        " If lost runs counted too, with their own accuracy, a verdict would change if the better "
+        "arm lost runs more often than the other one, by the percentage points in brackets: "
+        f"{md.format_few(named)}. There are too few runs to exclude this."
     )
 
 

@@ -317,7 +317,7 @@ class TestAReferenceThatLostARun:
         rates = judged.rates.set_index("arm")
         assert rates.loc["worse", "undone"] < rates.loc["baseline", "high"]
         page = judgement_page(judged, "mine")
-        (note,) = re.findall("counted as an error.*", page)
+        (note,) = re.findall("lost runs counted too.*", page)
         assert set(bold(note)) == {"better"}
         verdicts = judged.table.set_index("arm")["verdict"]
         assert verdicts["worse"] == "inconclusive"  # withheld, so that no rate can undo it

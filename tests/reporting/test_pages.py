@@ -552,7 +552,7 @@ def test_a_pair_has_its_interval_over_test_examples(results: ReportData, elsewhe
     line = _interactions.interaction_lines(made)
     assert "+2.0 points [+1.0, +3.0] ([-0.4, +4.4] if" in line
     assert ("inconclusive" in line) is words
-    assert "test is corrected" in line
+    assert "corrected for all contrasts" in line
 
 
 def test_interactions_stand_on_both_pages(results: ReportData) -> None:

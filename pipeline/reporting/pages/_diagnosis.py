@@ -72,8 +72,8 @@ def _closing(data: ReportData) -> str:
     if not names:
         return ""
     return (
-        "Gap shown to be smaller, but accuracy not shown to be higher (change of gap; interval for "
-        f"all arms at once): {format_list(names)}."
+        'Gap shown to be smaller, but not "helps" (change of gap; interval for all arms at once): '
+        f"{format_list(names)}."
     )
 
 

@@ -76,8 +76,8 @@ def _part_sentence(data: ReportData, row: md.Row) -> str:
     return (
         f"**{row['arm']}** {PARTS[row['verdict']]} {_better(row)}. Difference in test accuracy: "
         f"{data.format.change(row)}{_over_images(data, row)}. "
-        f"The test is corrected for all contrasts (p {md.format_p(row['p_holm'])}), the "
-        f"{md.CONFIDENCE} interval is not."
+        f"The p of {md.format_p(row['p_holm'])} is corrected for all contrasts and this choice, "
+        "the interval is not."
     )
 
 

@@ -137,7 +137,7 @@ def _test_time(data: ReportData) -> str:
     }
     groups = md.format_count(int(best["pairs"]), "group")
     return (
-        f"Averaging at test (**{best['method']}**) changes test accuracy by "
+        f"Averaging at test (**{best['method']}**) changes its test accuracy by "
         f"{data.format.change(row)}, for {md.format_ratio(costs['test_cost'])} times the test "
         f"cost. (Mean over {groups} of models, [{best['study']}](pages/study_{best['study']}.md). "
         "Of the ways to average the predictions of this arm, it has the best validation accuracy. "

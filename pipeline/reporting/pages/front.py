@@ -333,8 +333,8 @@ def _equivalence_note(data: ReportData) -> str:
         return ""
     return (
         f"The interval of {md.format_few([f'**{label}**' for label in names])} is inside the "
-        f"margin of {md.format_margin(margin)}, but the test of equivalence is corrected for all "
-        "contrasts, and the interval is not. "
+        f"margin of {md.format_margin(margin)}, but not the verdict: the test of equivalence is "
+        "corrected for all contrasts, and the interval is not. "
     )
 
 
