@@ -179,7 +179,7 @@ def new(
     ] = None,
     size: Annotated[
         int | None,
-        typer.Option(min=4, metavar="N", help="Side of the resized images of a folder, in pixels."),
+        typer.Option(metavar="N", help="Side of the resized images of a folder, in pixels."),
     ] = None,
     color: Annotated[
         str | None,

@@ -113,7 +113,7 @@ def joint_intervals(contrasts: int, rows: pd.DataFrame, looks: str = "") -> str:
     is_stricter = ((ranked["low_all"] < 0) & (ranked["high_all"] > 0)).any()
     strict = (
         " Verdicts use Holm's correction, which is less strict, so an arm may help or hurt "
-        "although its first interval includes 0."
+        "although its interval here includes 0."
         if is_stricter
         else ""
     )

@@ -92,6 +92,7 @@ NAMED_KEY = re.compile(
 
 
 OPTIONS = {  # keys of a protocol, and the options that set them
+    **{f"source.{key}": option for key, option in KEYS.items()},
     **{f"data.{key}": f"--{key.replace('_', '-')}" for key in ("train_size", "test_fraction")},
     **{f"seeds.{key}": f"--{key}" for key in ("exploration", "confirmation")},
     "training.batch_size": "--batch-size",
@@ -232,6 +233,10 @@ def _require_valid(name: str, data_options: DataOptions, options: ProtocolOption
             lines.append(invalid(f"--{option}", value, one_of(names)) + suggestion(value, names))
     refusals = Refusals()
     refusals.lines += lines
+    if data_options.size is not None:
+        values = {"path": ".", "size": data_options.size}
+        with refusals.collect():
+            checked(image_folder.Source, values, _Proposed(), "source")
     with refusals.collect():
         _require_values(name, options)
     refusals.require_none()

@@ -261,7 +261,8 @@ BAD = [
     (["my photos", "--minutes", "inf"], "new: --minutes: invalid value inf; expected a finite "),
     (["my photos", "--minutes", "nan"], "--minutes: invalid value nan"),
     (["my photos", "--minutes", "0.5"], "--minutes 0.5: too few for these data; expected >= "),
-    (["my photos", "--size", "2"], "new: --size: invalid value 2"),
+    (["my photos", "--size", "0"], "--size: invalid value 0; expected an integer >= 4 and <= 512"),
+    (["my photos", "--layout", "HWN"], 'new: --layout: invalid value "HWN"; expected one of: '),
     (
         ["my photos", "--color", "blu"],
         'new: --color: invalid value "blu"; expected one of: rgb, gray',
