@@ -142,9 +142,7 @@ class _Proposed(Origin):
         return self.files.place(key)
 
 
-def show_new(
-    path: Path, name: str, data_options: DataOptions, options: ProtocolOptions
-) -> None:
+def show_new(path: Path, name: str, data_options: DataOptions, options: ProtocolOptions) -> None:
     """Look at the data, write a protocol for them, and print what was found and planned.
 
     Args:
