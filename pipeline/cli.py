@@ -58,7 +58,7 @@ Protocols = Annotated[
     ),
 ]
 OneProtocol = Annotated[
-    str | None, typer.Option("--protocol", metavar="NAME", help="Name of a protocol.")
+    list[str] | None, typer.Option("--protocol", metavar="NAME", help="Name of a protocol.")
 ]
 
 
@@ -262,6 +262,7 @@ def new(
 
     Values without an option are chosen from the data and from the measured speed.
     """
+    from pipeline.data.inspection import require_path
     from pipeline.data.inspection.inspection import DataOptions
     from pipeline.planning.proposal import ProtocolOptions
     from pipeline.runtime.project import enter_project
@@ -270,8 +271,15 @@ def new(
     of_labels = str(labels.expanduser().absolute()) if labels else None
     enter_project()
     with without_collection():
-        from pipeline.terminal.new import show_new
+        from pipeline.terminal.new import name_of_new, require_valid, show_new
 
+    read_parameters()  # an error outside a project, before anything is timed
+    refusals = Refusals()
+    values = None
+    with refusals.collect():
+        require_path(data)
+    with refusals.collect():
+        values = _json("--arguments", arguments)
     data_options = DataOptions(
         labels=of_labels,
         size=size,
@@ -291,7 +299,7 @@ def new(
         minutes=minutes,
         network=network,
         imported=model,
-        arguments=_json("--arguments", arguments),
+        arguments=values,
         train_size=train_size,
         test_fraction=test_fraction,
         batch_size=batch_size,
@@ -302,7 +310,12 @@ def new(
         margin=margin,
         studies=tuple(studies) if studies else None,
     )
-    show_new(data, name, data_options, options, force)
+    with refusals.collect():
+        name = name_of_new(data, name, force)
+    with refusals.collect():
+        require_valid(data_options, options)
+    refusals.require_none()
+    show_new(data, name, data_options, options)
 
 
 @command
@@ -366,7 +379,16 @@ def run(
     from pipeline.records.store import open_store
 
     restore_parameters()
-    names = _existing(protocols)
+    names: Sequence[str] = ()
+    refusals = Refusals()
+    with refusals.collect():
+        names = _existing(protocols)
+    if studies:
+        from pipeline.execution.experiments import require_studies
+
+        with refusals.collect():
+            require_studies(studies)
+    refusals.require_none()
     if not all(current_plans(open_store(), name) for name in names):
         _experiments(names)  # errors of all protocols, before anything is trained
     if studies:
@@ -395,7 +417,7 @@ def resolve(
     from pipeline.terminal.resolve import next_looks, show_looks  # slow: imports torch
 
     restore_parameters()
-    name, *_ = _existing([protocol] if protocol else None)
+    name = _one(protocol) or _existing(None)[0]
     looks = next_looks(name, arms or [])
     show_looks(name, looks)
     ask_for_looks({name: looks})
@@ -417,12 +439,12 @@ def claims(
     with without_collection():  # slow: imports torch
         from pipeline.terminal.claims import LABEL, show_claims, show_claims_of
 
-    if protocol is None:
+    name = _one(protocol)
+    if name is None:
         if train:
             raise Refusal("--run: no protocol; expected --protocol NAME")
         show_claims()
         return
-    name, *_ = _existing([protocol])
     studies = show_claims_of(name)
     if train and studies:
         _run_alone([name], studies, keep_going=False, label=LABEL)
@@ -809,6 +831,18 @@ def _protocol_names(names: Sequence[str] | None) -> Sequence[str]:
         if valid is not None:
             _experiments(valid.protocols)  # which raises, too
         raise
+
+
+def _one(protocols: Sequence[str] | None) -> str | None:
+    """Return the protocol of a command that takes only one; None if none is named.
+
+    Raises:
+        Refusal: Several are named, or the named one does not exist.
+    """
+    names = list(dict.fromkeys(protocols or ()))
+    if len(names) > 1:
+        raise Refusal(f"--protocol: {', '.join(names)}; expected one protocol")
+    return _existing(names)[0] if names else None
 
 
 def _existing(protocols: Sequence[str] | None) -> Sequence[str]:

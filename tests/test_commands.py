@@ -185,13 +185,38 @@ def test_a_mistake_on_the_command_line_is_one_line(finished, monkeypatch, capsys
     assert re.fullmatch(f"error: {line}", shown)
 
 
-def test_mistakes_of_several_options_are_reported_together(capsys):
+@pytest.mark.parametrize(
+    ("words", "begins"),
+    [
+        (
+            "judge scores.csv --margin x --unit fractoin",
+            ["judge: --margin: invalid value", "judge: --unit: "],
+        ),
+        (
+            "new no_such --name A! --minutes -1 --arguments 3 --network rensett",
+            [
+                "/",
+                "new: --arguments: invalid value",
+                "new: --name: invalid value",
+                "new: --minutes: invalid value -1",
+                "new: --network: unknown name 'rensett'",
+            ],
+        ),
+        (
+            "run no_such --protocol nor_this",
+            ["run: --protocol: unknown name 'nor_this'", "run: studies: unknown name 'no_such'"],
+        ),
+        ("resolve --protocol tiny --protocol other", ["resolve: --protocol: tiny, other; expect"]),
+    ],
+)
+def test_mistakes_of_several_options_are_reported_together(
+    project, monkeypatch, capsys, words, begins
+):
     with pytest.raises(SystemExit, match="^2$"):
-        cli.application(["judge", "scores.csv", "--margin", "x", "--unit", "fractoin"])
-    lines = capsys.readouterr().err.splitlines()
-    begins = ["error: judge: --margin: invalid value", "error: judge: --unit: "]
+        cli.application(words.split())
+    lines = [line.removeprefix("error: ") for line in capsys.readouterr().err.splitlines()]
     assert len(lines) == len(begins)
-    assert all(line.startswith(begin) for line, begin in zip(lines, begins, strict=True))
+    assert all(line.startswith(begin) for line, begin in zip(lines, begins, strict=True)), lines
 
 
 def test_without_a_command_the_help_is_printed(capsys):

@@ -439,15 +439,18 @@ class _Reader:
         texts = self.table[column].map(_text)
         texts = texts.mask(texts.map(_is_nothing))
         numbers = pd.to_numeric(texts, errors="coerce").astype(float)
-        wrong = (numbers.isna() & texts.notna()) | (
-            numbers.abs().gt(LARGEST) & np.isfinite(numbers)
-        )
-        if wrong.any():
-            cells = [
-                f"{self.line(row)}: {column}: invalid value {texts[row]!r}"
-                for row in np.flatnonzero(wrong).tolist()
-            ]
-            raise self.errors(cells, "a number such as 0.913")
+        wrong = numbers.isna() & texts.notna()
+        too_large = numbers.abs().gt(LARGEST) & np.isfinite(numbers)
+        for mask, expected in (
+            (wrong, "a number such as 0.913"),
+            (too_large, f"a number between {-LARGEST:g} and {LARGEST:g}"),
+        ):
+            if mask.any():
+                cells = [
+                    f"{self.line(row)}: {column}: invalid value {texts[row]!r}"
+                    for row in np.flatnonzero(mask).tolist()
+                ]
+                raise self.errors(cells, expected)
         return numbers.where(np.isfinite(numbers))
 
     def costs(self, column: str) -> Any:

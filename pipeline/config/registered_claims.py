@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -31,21 +32,30 @@ def read_claims(root: Path = Path()) -> dict[str, tuple[Claim, ...]]:
     """
     registered: dict[str, tuple[Claim, ...]] = {}
     errors: list[str] = []
+    ids: list[str] = []  # also of invalid claims, which others may name
     for name in yaml_names(root / EXPERIMENTS):
         path = EXPERIMENTS / f"{name}.yaml"
         document = {"claims": read_yaml(root / path).get("claims") or []}
+        ids += _ids(document["claims"])
         try:
             registered[name] = checked(_Registered, document, path).claims
         except Refusal as refusal:
             errors += refusal.lines
     errors += _repeated_ids(registered)
-    ids = [claim.id for claims in registered.values() for claim in claims]
     for where, claim in _numbered(registered):
         if claim.alternative is not None and claim.alternative not in ids:
             errors.append(unknown_name(f"{where}.alternative", claim.alternative, ids))
     if errors:
         raise Refusal(*errors)
     return registered
+
+
+def _ids(claims: Any) -> list[str]:
+    """Return the ids of claims that may be invalid."""
+    if not isinstance(claims, list):
+        return []
+    ids = [claim.get("id") for claim in claims if isinstance(claim, Mapping)]
+    return [name for name in ids if isinstance(name, str)]
 
 
 def _repeated_ids(registered: Mapping[str, Sequence[Claim]]) -> list[str]:

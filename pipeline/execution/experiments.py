@@ -47,7 +47,7 @@ def run_studies(
         Incomplete: A stage failed.
         KeyboardInterrupt: Control-C was pressed; DVC has ended.
     """
-    _require_studies(studies)
+    require_studies(studies)
     if problem := copy_problem():
         raise Refusal(f"run: {', '.join(studies)} alone: {problem}")
     parts = [label] if label else [*studies]
@@ -122,8 +122,11 @@ def copy_problem() -> str:
     return ""
 
 
-def _require_studies(studies: Sequence[str]) -> None:
-    """Check that the studies exist, before DVC copies the project.
+def require_studies(studies: Sequence[str]) -> None:
+    """Check that the studies exist.
+
+    Args:
+        studies: Names that a user has given.
 
     Raises:
         Refusal: A study does not exist.

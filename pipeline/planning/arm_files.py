@@ -99,7 +99,7 @@ def read_arm(
         expected = "another name: the baseline, without changes, is part of every study"
         raise Refusal(invalid(where, name, expected))
     if not items:
-        raise Refusal(invalid(where, items, "a list of regularizers"))
+        raise Refusal(invalid(where, items, "a list of at least one change"))
     entries = _read_items(name, items, path)
     fixed: Setting = dict(entries.regularizers)
     if entries.changes:

@@ -246,7 +246,7 @@ def experiment_of(
     studies: list[Study] = []
     for study in names:
         with refusals.collect():
-            studies.append(read_study(study, protocol, root, bool(tuned)))
+            studies.append(read_study(study, protocol, root, bool(tuned), parameters))
     refusals.require_none()
     if not any(study.kind == "comparison" for study in studies):
         where = f"{_naming(protocol.name, parameters)}: studies"
@@ -399,7 +399,13 @@ def _naming(protocol: str, parameters: Parameters) -> Path:
     return PARAMETERS if parameters.studies else PROTOCOLS / f"{protocol}.yaml"
 
 
-def read_study(name: str, protocol: Protocol, root: Path = Path(), is_tuned: bool = False) -> Study:
+def read_study(
+    name: str,
+    protocol: Protocol,
+    root: Path = Path(),
+    is_tuned: bool = False,
+    parameters: Parameters | None = None,
+) -> Study:
     """Read a study under a protocol.
 
     Args:
@@ -407,6 +413,7 @@ def read_study(name: str, protocol: Protocol, root: Path = Path(), is_tuned: boo
         protocol: The protocol, resolved.
         root: The folder of the project.
         is_tuned: Whether the protocol has tuned values.
+        parameters: The overrides; by default those of `params.yaml`.
 
     Raises:
         Refusal: The file is invalid, or an arm cannot act under this protocol; a line for each
@@ -431,7 +438,7 @@ def read_study(name: str, protocol: Protocol, root: Path = Path(), is_tuned: boo
     arms, errors = _read_arms(document.arms, [*document.sections], protocol, path)
     unread = set(document.arms) - {arm.name for arm in arms}
     errors += mistakes(arms, path, is_tuned, unread)
-    files = files_of(protocol.name, read_parameters(root))
+    files = files_of(protocol.name, parameters or read_parameters(root))
     errors += _section_mistakes(document, protocol, path, files)
     errors += _single_mistakes(document, arms, path)
     errors += dict.fromkeys(_search_mistakes(document, protocol, arms, path, files))

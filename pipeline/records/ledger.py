@@ -337,7 +337,7 @@ def _changed_studies(before: Planned, after: Planned) -> Iterator[Change]:
     both = [name for name in before if name in after]
     key = "definition"
     changed = [name for name in both if before[name][key] != after[name][key]]
-    yield from _listed("question or groups", changed)
+    yield from _listed("definition of a study", changed)
 
 
 def _changed_code(before: Planned, after: Planned) -> Iterator[Change]:

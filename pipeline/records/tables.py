@@ -1,6 +1,7 @@
 """Read and write tables, such as `scores.csv`: the same bytes for the same numbers."""
 
 import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from pipeline.records.rows import MAPPINGS, WORDS, require_table
-from pipeline.runtime.files import write_text
+from pipeline.runtime.errors import Refusal
+from pipeline.runtime.files import remedy_of, write_text
 
 TEXT = dict.fromkeys((*WORDS, *MAPPINGS), object)  # faster to select from than str
 
@@ -32,15 +34,31 @@ def read_table(path: Path) -> pd.DataFrame:
         path: The CSV file.
 
     Raises:
-        Refusal: The table is missing.
+        Refusal: The table is missing, or not as it was written.
     """
     require_table(path)
-    with path.open(encoding="utf-8", newline="") as lines:
-        names = next(csv.reader(lines))
-        if not lines.readline():  # no rows
-            return pd.DataFrame(columns=names, dtype=object)
+    try:
+        text = path.read_bytes().decode("utf-8")
+        if text.endswith("\n"):  # otherwise it is cut off
+            return _parsed(text)
+    except ValueError:  # also of pandas, json and UTF-8
+        pass
+    raise Refusal(f"{path}: corrupted; {remedy_of(path)}")
+
+
+def _parsed(text: str) -> pd.DataFrame:
+    """Return the table that CSV text holds.
+
+    Raises:
+        ValueError: A row has too many cells, or a mapping is not JSON.
+    """
+    lines = io.StringIO(text, newline="")
+    names = next(csv.reader(lines))
+    if not lines.readline():  # no rows
+        return pd.DataFrame(columns=names, dtype=object)
     undefined = {name: [""] for name in names if name not in WORDS}
-    table = pd.read_csv(path, dtype=TEXT, na_values=undefined, keep_default_na=False)
+    lines.seek(0)
+    table = pd.read_csv(lines, dtype=TEXT, na_values=undefined, keep_default_na=False)
     decoded = {name: table[name].map(json.loads) for name in MAPPINGS if name in table}
     return table.assign(**decoded)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config.validation import unknown_name
+from pipeline.config.validation import Refusals, unknown_name
 from pipeline.execution.git import committed_texts, is_commit, names
 from pipeline.records.reports import (
     FILES,
@@ -63,7 +63,12 @@ def show_diff(
     Raises:
         Refusal: One of them is neither, or has no report of a protocol.
     """
-    versions = [_version(word) for word in (before, after)]
+    refusals = Refusals()
+    versions: list[ReportVersion] = []
+    for key, word in (("BEFORE", before), ("AFTER", after)):
+        with refusals.collect():
+            versions.append(_version(key, word))
+    refusals.require_none()
     named = [version.folder.name for version in versions if version.folder]
     if protocols and not named:
         _require_reports(protocols, (before, after))
@@ -98,13 +103,18 @@ def _changed(before: str, after: str, shown: Sequence[str]) -> list[str]:
     return sorted(folders - set(shown))
 
 
-def _version(word: str) -> ReportVersion:
+def _version(key: str, word: str) -> ReportVersion:
+    """Return the version that an argument names.
+
+    Raises:
+        Refusal: It names none.
+    """
     for folder in (Path(word), REPORTS / word):
         if is_report(folder):
             return ReportVersion(word, folder)
     if is_commit(word):
         return ReportVersion(word, None)
     raise Refusal(
-        f"diff: unknown name {word!r}; "
+        f"diff: {key}: unknown name {word!r}; "
         f"expected a folder with a report, the name of one in {REPORTS}/, or a commit"
     )

@@ -142,27 +142,19 @@ class _Proposed(Origin):
         return self.files.place(key)
 
 
-def show_new(
-    path: Path, name: str | None, data_options: DataOptions, options: ProtocolOptions, force: bool
-) -> None:
+def show_new(path: Path, name: str, data_options: DataOptions, options: ProtocolOptions) -> None:
     """Look at the data, write a protocol for them, and print what was found and planned.
 
     Args:
         path: The absolute path of the data.
-        name: The name of the protocol; None for one that the path gives.
-        data_options: What the user says of the data.
-        options: What the user has chosen.
-        force: Whether a protocol of this name is replaced.
+        name: The name of the protocol; a file of this name is replaced.
+        data_options: The options for the data.
+        options: The options for the protocol.
 
     Raises:
-        Refusal: The data or an option cannot be used, or there is such a protocol.
+        Refusal: The data or an option cannot be used.
     """
-    read_parameters()  # an error outside a project, before anything is timed
-    name = _name(path, name)
     file = PROTOCOLS / f"{name}.yaml"
-    if file.exists() and not force:
-        raise Refusal(f"{file}: exists; expected another --name, or --force to replace it")
-    _require_valid(name, data_options, options)
     with ignore_notes(), _options_in_errors(path):
         inspection = inspect(path, data_options)
     _show_inspection(name, inspection)
@@ -197,14 +189,35 @@ def show_new(
     say(f"run: gapwise run --protocol {name}")
 
 
-def _name(path: Path, option: str | None) -> str:
-    """Return the name of the protocol.
+def name_of_new(path: Path, option: str | None, is_replaced: bool) -> str:
+    """Return the name of the protocol to be written.
+
+    Args:
+        path: The path of the data.
+        option: The name that the user has chosen; None for one that the path gives.
+        is_replaced: Whether a protocol of this name is replaced.
 
     Raises:
-        Refusal: The name cannot be that of a folder, or the path gives none.
+        Refusal: The name cannot be that of a folder, the path gives none, or there is such a
+            protocol.
     """
-    if option is not None:
-        return checked(_Name, {"name": option}, _Proposed()).name
+    name = _name_of(path) if option is None else _valid_name(option)
+    file = PROTOCOLS / f"{name}.yaml"
+    if file.exists() and not is_replaced:
+        raise Refusal(f"{file}: exists; expected another --name, or --force to replace it")
+    return name
+
+
+def _valid_name(option: str) -> str:
+    return checked(_Name, {"name": option}, _Proposed()).name
+
+
+def _name_of(path: Path) -> str:
+    """Return the name of a protocol for the data at a path.
+
+    Raises:
+        Refusal: The path gives none.
+    """
     decomposed = unicodedata.normalize("NFKD", path.stem if path.is_file() else path.name)
     letters = decomposed.encode("ascii", "ignore").decode().lower()
     name = re.sub(r"[^a-z0-9]+", "_", letters).strip("_")[:60]
@@ -213,8 +226,12 @@ def _name(path: Path, option: str | None) -> str:
     return name
 
 
-def _require_valid(name: str, data_options: DataOptions, options: ProtocolOptions) -> None:
-    """Check what the user has chosen, apart from what depends on the data.
+def require_valid(data_options: DataOptions, options: ProtocolOptions) -> None:
+    """Check the options that can be checked without the data.
+
+    Args:
+        data_options: The options for the data.
+        options: The options for the protocol.
 
     Raises:
         Refusal: A value is invalid; the error has a line for each.
@@ -238,11 +255,11 @@ def _require_valid(name: str, data_options: DataOptions, options: ProtocolOption
         with refusals.collect():
             checked(image_folder.Source, values, _Proposed(), "source")
     with refusals.collect():
-        _require_values(name, options)
+        _require_values(options)
     refusals.require_none()
 
 
-def _require_values(name: str, options: ProtocolOptions) -> None:
+def _require_values(options: ProtocolOptions) -> None:
     """Check the values of the protocol that the user has chosen.
 
     Raises:
@@ -251,13 +268,13 @@ def _require_values(name: str, options: ProtocolOptions) -> None:
     chosen_values = options.document()
     document = {
         **chosen_values,
-        "name": name,
+        "name": "any",
         "data": {"dataset": "any", "train_size": 2, **chosen_values["data"]},
         "model": {},
         "training": {"learning_rate": 1, "epochs": 1, "batch_size": 2, **chosen_values["training"]},
         "studies": ["any"],
     }
-    checked(Protocol, document, _Proposed(files=ProtocolFiles(PROTOCOLS / f"{name}.yaml")))
+    checked(Protocol, document, _Proposed())
 
 
 @contextmanager

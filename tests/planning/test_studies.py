@@ -417,6 +417,25 @@ def test_a_mistake_in_a_study_that_is_not_run_is_found_before_training(project):
     ]
 
 
+def test_an_invalid_claim_can_be_named_by_another(project):
+    text = "question: Why?\narms: {b: [{name: mixup}]}\nclaims:\n"
+    claims = {"one": f"id: first, {CLAIM}".replace("error", "eror"), "two": f"id: second, {CLAIM}"}
+    for name, claim in claims.items():
+        other = "second" if name == "one" else "first"
+        (project / "experiments" / f"{name}.yaml").write_text(
+            f"{text}  - {{{claim}, contrast: {{arm: b}}, alternative: {other}}}\n"
+        )
+    (line,) = refused(project)
+    assert line.startswith("experiments/one.yaml: claims.0.measure: ")
+
+
+def test_a_study_is_checked_also_if_a_parameter_is_invalid(project):
+    study = "question: Why?\narms: {a: [{name: dropuot}]}"
+    lines = refused(project, parameters="protocols: [tiny]\nmargin: low", study=study)
+    places = [line.split(": ")[:2] for line in lines]
+    assert places == [["params.yaml", "margin"], ["experiments/dropout.yaml", "arms.a.0.name"]]
+
+
 def test_a_protocol_named_twice_raises(project):
     (line,) = refused(project, parameters="protocols: [tiny, tiny]")
     assert line.startswith('params.yaml: protocols: invalid value ["tiny", "tiny"]; expected')

@@ -92,6 +92,16 @@ def test_a_missing_table_raises(tmp_path):
     assert refused.value.lines == (f"{tmp_path / 'scores.csv'}: missing; run: gapwise run",)
 
 
+@pytest.mark.parametrize(
+    "damaged", [b"", b"a", b"a\n1", b"a\n1,2,3\n4\n5,6,7,8\n", b"setting\n{\n", b"a\n\xff\n"]
+)
+def test_a_corrupted_table_raises(tmp_path, damaged):
+    path = tmp_path / "table.csv"
+    path.write_bytes(damaged)
+    with pytest.raises(Refusal, match=r"table.csv: corrupted; run: gapwise run$"):
+        read_table(path)
+
+
 def test_rows_are_those_of_the_table(tmp_path, table):
     write_table(tmp_path / "contrasts.csv", table.assign(below_margin=[True, False, False]))
     rows = read_rows(tmp_path / "contrasts.csv")

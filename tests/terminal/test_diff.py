@@ -74,8 +74,8 @@ def test_other_reports_that_two_commits_differ_in_are_offered(history, capsys):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (("nothing", "HEAD"), "diff: unknown name 'nothing'; expected a folder with a report"),
-        (("--help", "HEAD"), "diff: unknown name '--help'; expected a folder with a report"),
+        (("nothing", "HEAD"), "diff: BEFORE: unknown name 'nothing'; expected a folder with a "),
+        (("--help", "HEAD"), "diff: BEFORE: unknown name '--help'; expected a folder with a "),
         (("HEAD", "HEAD", "no"), "--protocol: unknown name 'no'; expected one of: tiny"),
         (("HEAD", "HEAD"), "HEAD: reports: unknown name 'other'; expected one of: tiny"),
     ],
@@ -85,6 +85,13 @@ def test_bad_input_is_one_line(history, words, line):
         show_diff(*words[:2], words[2:], ["other"])
     (message,) = refused.value.lines
     assert message.startswith(line)
+
+
+def test_both_unknown_names_are_reported(history):
+    with pytest.raises(Refusal) as refused:
+        show_diff("no", "nor", None, ["tiny"])
+    starts = [line.partition(";")[0] for line in refused.value.lines]
+    assert starts == ["diff: BEFORE: unknown name 'no'", "diff: AFTER: unknown name 'nor'"]
 
 
 def test_it_starts_without_slow_imports():

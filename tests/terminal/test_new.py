@@ -267,7 +267,7 @@ BAD = [
         ["my photos", "--color", "blu"],
         'new: --color: invalid value "blu"; expected one of: rgb, gray',
     ),
-    (["nowhere", "--unreadable", "kip"], "expected one of: refuse, skip; did you mean 'skip'?"),
+    (["my photos", "--unreadable", "kip"], "expected one of: refuse, skip; did you mean 'skip'?"),
     (["my photos", "--label", "a"], "new: --label: not applicable to a folder of images; remove "),
     (["my photos", "--network", "vit"], "new: --network: unknown name 'vit'"),
     (["my photos", "--studies", "none"], "new: --studies: unknown name 'none'"),

@@ -30,10 +30,7 @@ def inspect(path: Path, options: DataOptions) -> Inspection:
     Raises:
         Refusal: There is nothing to train on, or an option does not apply to it.
     """
-    if not path.exists():
-        raise Refusal(
-            f"{printable(str(path))}: missing; expected a folder of images, arrays or a table"
-        )
+    require_path(path)
     if path.is_dir() and all((path / name).is_file() for name in PAIR):
         _require_applicable(options, OF_ARRAYS, "a folder of arrays")
         return inspect_arrays(path / PAIR[0], path / PAIR[1], options)
@@ -54,6 +51,21 @@ def inspect(path: Path, options: DataOptions) -> Inspection:
         f"{printable(str(path))}: unknown kind of file; "
         "expected a folder with one for each class, or an .npz, .npy, .csv or .parquet file"
     )
+
+
+def require_path(path: Path) -> None:
+    """Check that there is something at the path of the data.
+
+    Args:
+        path: The absolute path.
+
+    Raises:
+        Refusal: There is nothing.
+    """
+    if not path.exists():
+        raise Refusal(
+            f"{printable(str(path))}: missing; expected a folder of images, arrays or a table"
+        )
 
 
 def _require_applicable(options: DataOptions, names: Collection[str], kind: str) -> None:

@@ -95,13 +95,18 @@ def _over_images(data: ReportData, row: md.Row) -> str:
     return f" ({bounds} if the choice of test examples counts too{other})"
 
 
+def _corrected(row: md.Row) -> str:
+    """Return over which tests the p of an interaction is corrected; "" for a single pair."""
+    return "" if row["p"] == row["p_holm"] else ", after Holm's correction over all pairs"
+
+
 def _meaning(data: ReportData, row: md.Row) -> str:
     """Return the meaning of an interaction: its sign has different meanings for help and harm."""
     if pd.isna(row["low"]):
         return "It is the same at every seed, so it has no interval."
     if not row["p_holm"] < LEVEL:
         return (
-            f"It is not significant (p after Holm's correction: {md.format_p(row['p_holm'])}). "
+            f"It is not significant (p: {md.format_p(row['p_holm'])}{_corrected(row)}). "
             "With these seeds, an uncorrected test detects "
             f"{data.format.detectable(row, unit='points')} with {100 * POWER:g} % power."
         )

@@ -183,7 +183,7 @@ def _interior(data: ReportData, rows: Rows, failed: Rows) -> str:
         )
     if len(rows) == 1:
         return "The chosen value is not at an end of its search space."
-    return f"None of the {len(rows)} chosen values is at an end of its search space."
+    return f"None of the {len(rows)} searches chose a value at an end of its search space."
 
 
 def _each(rows: Rows) -> str:

@@ -18,13 +18,13 @@ change nothing.
 its range, with the same exceptions.
 - **Chosen settings**: the mean validation accuracy of every chosen setting, on the exploration \
 seeds, is above that of its reference.
-- **Longer training**: an arm with at least twice as many epochs, and no other change, has a mean \
-validation accuracy at most {{margin}} above that of its reference. The study `longer_training` \
-has such an arm. This check replaces the next one for the reference.
-- **Budget**: over the last third of training, validation accuracy (interpolated between the \
-points of the curve) rises by no more than {{margin}} on average. Some rise is normal, because \
-accuracy improves when a schedule lowers the learning rate to zero. If the reference of an arm \
-passes the check of longer training, its rise is subtracted from that of the arm.
+- **Longer training**: made if an arm has at least twice the epochs of its reference and no \
+other change, as in the study `longer_training`. The mean validation accuracy of this arm is at \
+most {{margin}} above that of the reference. For the reference, this check replaces the next one.
+- **Budget**: over the last third of training, the mean validation accuracy (interpolated between \
+the points of the curve) rises by at most {{margin}}. Some rise is normal, because accuracy \
+improves when a schedule lowers the learning rate to zero. Therefore, if the reference of an arm \
+passed the check of longer training, only what the arm rises more than its reference counts.
 - **Reference classifiers**: the baseline has a higher mean validation accuracy than each of \
 three classifiers, and the interval of the difference, paired by seed, excludes 0. The \
 classifiers are the majority class, 1-nearest neighbour (Euclidean distance) and multinomial \

@@ -281,7 +281,7 @@ def headline_table(data: ReportData) -> str:
     """
     caption = (
         f"Difference: points of test accuracy, arm minus {_reference(data)}, {INTERVAL_WORDS}. "
-        "Gap: train minus validation accuracy, in points, without the noise of training. "
+        "Gap: train minus validation accuracy, in points, both without dropout or other noise. "
         "Costs: counted operations, divided by those of "
         f"{_owner(data)}.{cost_note(data, FROM_FRONT)}"
     )

@@ -163,8 +163,9 @@ def _tuning(data: ReportData) -> Iterator[str]:
             yield (
                 f"**Tuned on the baseline**: {values}, chosen from {trials}. {users} use this "
                 f"value, except those that change `data`, `model`, {start}the batch size, the "
-                "optimizer or the schedule, or that have `retune: true`. For these the value is "
-                "tuned separately, except in studies of ensembles"
+                "optimizer or the schedule, or that have `retune: true`. (Regularizers are not "
+                "changes of `data` or `model`.) For these arms the value is tuned separately, "
+                "except in studies of ensembles"
             )
 
 

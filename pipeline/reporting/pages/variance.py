@@ -49,10 +49,13 @@ def standard_error_sentence(data: ReportData) -> str:
     row = data.standard_errors.iloc[0]
     if not row["n"]:
         return ""
+    seeds, both = FINE.percent(row["seed_error"]), FINE.percent(row["total_error"])
+    examples = f"seeds and the choice of the {data.test_use['test_examples']} test examples"
+    errors = f"{seeds} points over seeds alone, and {both} points over {examples} together"
+    if seeds == both:
+        errors = f"{seeds} points over seeds alone, and hardly more over {examples} together"
     return (
-        f"The standard error of a difference is {FINE.percent(row['seed_error'])} points over "
-        f"seeds alone, and {FINE.percent(row['total_error'])} points over seeds and the choice of "
-        f"the {data.test_use['test_examples']} test examples together (medians over "
+        f"The standard error of a difference is {errors} (medians over "
         f"{md.format_count(int(row['n']), 'arm')} and their references). {ADVICE[row['advice']]}"
     )
 
