@@ -565,13 +565,14 @@ def export(
     ] = None,
 ) -> None:
     """Write each report as one file."""
-    from pipeline.terminal.export import export_html
+    from pipeline.terminal.export import export_html, require_reports
 
     names = _protocol_names(reports)
     if not html:
         raise Refusal("--html: missing; expected this format")
     if to and len(names) > 1:
         raise Refusal(f"--to: {len(names)} reports in one file; expected one report")
+    require_reports(names)
     for name in names:
         export_html(name, to)
 

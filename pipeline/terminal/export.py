@@ -1,5 +1,6 @@
 """Write a report as one file to send or to archive."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.config.parameters import PROTOCOLS
@@ -14,6 +15,27 @@ from pipeline.terminal.tables import say
 REPORTS = Path("reports")
 
 
+def require_reports(reports: Sequence[str]) -> None:
+    """Check that there is a report or a protocol of every name.
+
+    Args:
+        reports: Names that a user has given.
+
+    Raises:
+        Refusal: There is none; the error has a line for each name.
+    """
+    existing = {path.parent.name for path in REPORTS.glob("*/report.md")}
+    existing |= {*yaml_names(PROTOCOLS)}
+    lines = []
+    for name in reports:
+        if name not in existing:
+            is_file = name.endswith((".html", ".htm"))
+            hint = f"; the file to write: --to {name}" if is_file else ""
+            lines.append(unknown_name("export: REPORTS", name, existing) + hint)
+    if lines:
+        raise Refusal(*lines)
+
+
 def export_html(name: str, target: Path | None = None) -> None:
     """Write `reports/<name>.html`, or the file `target`.
 
@@ -22,14 +44,8 @@ def export_html(name: str, target: Path | None = None) -> None:
         target: The file to write; None for the default.
 
     Raises:
-        Refusal: There is no report of that name and no protocol, the report of a protocol is not
-            made yet, or the folder of the target does not exist.
+        Refusal: The report is not made yet, or the folder of the target does not exist.
     """
-    names = {path.parent.name for path in REPORTS.glob("*/report.md")}
-    names |= {*yaml_names(PROTOCOLS)}
-    if name not in names:
-        hint = f"; the file to write: --to {name}" if name.endswith((".html", ".htm")) else ""
-        raise Refusal(unknown_name("export", name, names) + hint)
     pages, figures = report_files(REPORTS / name)
     file = target or REPORTS / f"{name}.html"
     content = web_page(pages, figures).encode()

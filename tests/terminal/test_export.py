@@ -32,11 +32,12 @@ def test_a_report_is_one_file_beside_its_folder_or_where_it_is_wanted(reports, p
     ("protocols", "options", "line"),
     [
         (["tiny"], {"html": False}, "export: --html: missing; expected this format"),
-        (["other"], {}, "export: unknown name 'other'; expected one of: tiny"),
+        (["other"], {}, "export: REPORTS: unknown name 'other'; expected one of: tiny"),
         (
             ["tiny", "a.html"],
             {},
-            "export: unknown name 'a.html'; expected one of: tiny; the file to write: --to a.html",
+            "export: REPORTS: unknown name 'a.html'; expected one of: tiny; the file to write: "
+            "--to a.html",
         ),
         (["tiny", "b"], {"to": "x"}, "export: --to: 2 reports in one file; expected one report"),
     ],
