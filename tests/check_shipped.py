@@ -103,10 +103,13 @@ def keys_of_all(noun):
     return {key for kind in noun.settings().values() for key in keys(kind)}
 
 
-def test_the_protocol_of_the_tests_is_the_shipped_one():
-    copied = ROOT / "tests/support/digits.yaml"
-    shipped = ROOT / "experiments/protocols/digits.yaml"
-    assert copied.read_text(encoding="utf-8") == shipped.read_text(encoding="utf-8")
+def test_the_files_that_tests_copy_are_the_shipped_ones():
+    folder = ROOT / "tests/support/copied"
+    copied = [*folder.rglob("*.yaml")]
+    assert len(copied) == 4
+    for path in copied:
+        shipped = ROOT / "experiments" / path.relative_to(folder)
+        assert path.read_text(encoding="utf-8") == shipped.read_text(encoding="utf-8")
 
 
 def test_the_table_of_budgets_has_the_epochs_of_the_protocols():

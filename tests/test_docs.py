@@ -116,8 +116,8 @@ def project_with_images(tmp_path, monkeypatch):
     runpy.run_path("write_images.py")
     (tmp_path / "experiments" / "protocols").mkdir(parents=True)
     for name in ("dropout", "augmentation", "weight_decay"):
-        study = Path("experiments") / f"{name}.yaml"
-        study.write_text((ROOT / study).read_text())
+        copied = ROOT / "tests/support/copied" / f"{name}.yaml"  # a user may edit the study
+        (tmp_path / "experiments" / copied.name).write_text(copied.read_text())
     (tmp_path / "params.yaml").write_text("protocols: [digits]\nexecution: {workers: 2}\n")
     return tmp_path
 

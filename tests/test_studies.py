@@ -13,7 +13,7 @@ from pipeline.planning.studies import read_experiment
 from pipeline.runtime.errors import Refusal
 
 ROOT = Path(__file__).resolve().parent.parent
-DIGITS = ROOT / "tests/support/digits.yaml"  # as shipped, because a user may edit the protocol
+DIGITS = ROOT / "tests/support/copied/protocols/digits.yaml"  # a user may edit the protocol
 OTHERS = (
     *("activation", "batch_norm", "batch_size", "combinations", "data_size"),
     *("dropout_and_data_size", "ensembles", "flip", "flip_and_shift", "initialization"),
