@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import watched
+from hypothesis import HealthCheck, settings
 from tiny import clean_environment, write_checkout, write_project
 from xdist.scheduler import LoadScopeScheduling
 
@@ -31,6 +32,11 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of many processes c
 os.environ.pop("GAPWISE_STORE", None)  # the runs of whoever tests are left alone
 # Lightning reads the entry points of all installed packages for every run
 importlib.metadata.entry_points = functools.cache(importlib.metadata.entry_points)
+# a busy machine makes no property false
+settings.register_profile(
+    "busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("busy machine")
 TOGETHER = ("tests/execution/test_ray.py", "tests/test_outcomes.py")
 CONTRACT = "tests/test_contract.py"
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")  # gw0, gw1 and so on; empty in a single process

@@ -19,7 +19,7 @@ def examples(sizes, mixed=True, seed=0):
     return labels[order].astype(np.int64), groups[order].astype(np.int64)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(1, 9), min_size=12, max_size=30), st.booleans(), st.integers(0, 99))
 def test_no_group_is_in_two_splits(sizes, mixed, seed):
     labels, groups = examples(sizes, mixed, seed)

@@ -273,7 +273,7 @@ def test_an_own_network_is_trained_with_adam():
     assert document["training"]["optimizer"] == {"name": "adam"}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     counts=st.lists(st.integers(3, 3000), min_size=2, max_size=12),
     side=st.sampled_from([4, 8, 20, 32]),
@@ -304,7 +304,6 @@ def test_every_proposal_can_be_trained(counts, side, minutes, update, test_examp
     assert parse_yaml(protocol_text(proposal, "heading"), "a.yaml") == document
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_text_is_read_back(text):
     assert parse_yaml(f"a: {flow(text)}\n", "a.yaml") == {"a": text}
