@@ -204,16 +204,11 @@ def test_the_table_of_budgets_has_the_numbers_of_the_benchmark():
     }
     assert rows.keys() == measured.keys()
     for name, by_epochs in measured.items():
-        margin, epochs, accuracies, rises = rows[name]
-        (usual,) = re.findall(r"\*\*(\d+)\*\*", epochs)
+        _, epochs, accuracies, rises = rows[name]
         assert re.findall(r"\d+", epochs) == list(by_epochs)
         for text, key in ((accuracies, "accuracy"), (rises, "change_over_last_third")):
             shown = [float(number) for number in re.findall(r"-?[\d.]+", text)]
             assert shown == pytest.approx([row[key] for row in by_epochs.values()], abs=0.0501)
-        twice = by_epochs.get(str(2 * int(usual)))
-        gain = twice["gain"] - by_epochs[usual]["gain"] if twice else None
-        rise = by_epochs[usual]["change_over_last_third"]
-        assert (rise if gain is None else gain) < float(margin)
 
 
 def test_the_shares_that_limit_the_verdicts_are_those_of_the_benchmark():
